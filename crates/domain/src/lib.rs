@@ -1,1 +1,22 @@
-//! domain
+//! THE RULES. No dependencies, no clock, no randomness, no I/O, no async.
+//!
+//! Layout, in reading order:
+//! - [`types`]: names, numbers and times, each checked when it is made;
+//! - [`coupon`]: the coupon workload: commands, events, rejections, `decide`, `evolve`;
+//! - [`request`]: idempotency: one request key, one outcome;
+//! - [`state`]: all workloads together: the one `decide` and the one `evolve`;
+//! - [`wire`]: records and state to bytes and back, numbered and versioned;
+//! - [`claims`], [`index`], [`hash`]: how millions of claims fit in memory.
+#![warn(missing_docs)]
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+pub mod claims;
+pub mod coupon;
+pub mod hash;
+pub mod index;
+pub mod request;
+pub mod state;
+pub mod types;
+pub mod wire;
+
+pub use state::{Answer, Command, Decision, Event, Rejection, State, decide};

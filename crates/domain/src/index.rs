@@ -1,0 +1,286 @@
+//! From a hash to the numbers that have it, in about 9 bytes for each, and without a long stall:
+//! extendible hashing (Fagin and others, 1979). The table is a directory of small buckets; a full
+//! bucket splits in two, so that growing never touches more than one bucket at a time, and
+//! nothing is reserved ahead.
+//!
+//! The index does not hold the keys. Callers compare candidates themselves, and give the hash of
+//! a number back when a bucket splits.
+
+/// Numbers in one bucket: small enough that a split is a matter of microseconds, large enough
+/// that the directory stays small.
+const BUCKET_SLOTS: usize = 512;
+/// A bucket splits when it is fuller than this (80 %): linear probing stays short.
+const BUCKET_FILL_MAX: u16 = 410;
+/// The directory stops doubling here (2^22 buckets hold about 1,700,000,000 numbers).
+const DEPTH_MAX: u8 = 22;
+const EMPTY: u32 = 0;
+
+/// Finds numbers (1 to `u32::MAX`) by the hash of what they stand for.
+#[derive(Debug)]
+pub struct Index {
+    /// `directory[hash >> (64 - depth)]` is the bucket's place in `buckets`.
+    directory: Vec<u32>,
+    buckets: Vec<Bucket>,
+    depth: u8,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// How many of the hash's first bits all numbers in here share.
+    depth: u8,
+    used: u16,
+    /// Eight bits of the hash, so that a look at the key itself is rare.
+    tags: Box<[u8]>,
+    numbers: Box<[u32]>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Index {
+    /// An empty index; its first bucket comes with the first number.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { directory: Vec::new(), buckets: Vec::new(), depth: 0, len: 0 }
+    }
+
+    /// How many numbers it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The numbers that may have this hash; the caller compares what they stand for.
+    pub fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let bucket = self.bucket_place(hash).and_then(|place| self.buckets.get(place));
+        bucket.into_iter().flat_map(move |bucket| bucket.candidates(hash))
+    }
+
+    /// Adds a number; `hash_of` gives the hash of any number that is already in.
+    pub fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
+        debug_assert_ne!(number, EMPTY);
+        if self.buckets.is_empty() {
+            self.buckets.push(Bucket::new(0));
+            self.directory.push(0);
+        }
+        while let Some(place) = self.bucket_place(hash) {
+            let Some(bucket) = self.buckets.get_mut(place) else { break };
+            if bucket.has_room() {
+                bucket.insert(hash, number);
+                break;
+            }
+            self.split(place, hash, &hash_of);
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// Takes a number out; `false` if it was not in.
+    pub fn remove(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) -> bool {
+        let Some(bucket) = self.bucket_place(hash).and_then(|place| self.buckets.get_mut(place)) else { return false };
+        let removed = bucket.remove(hash, number, hash_of);
+        self.len = self.len.saturating_sub(usize::from(removed));
+        removed
+    }
+
+    /// Bytes that the index takes, for figures about memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let bucket = size_of::<Bucket>().saturating_add(BUCKET_SLOTS.saturating_mul(5));
+        self.directory.capacity().saturating_mul(4).saturating_add(self.buckets.len().saturating_mul(bucket))
+    }
+
+    fn bucket_place(&self, hash: u64) -> Option<usize> {
+        self.directory.get(prefix(hash, self.depth)).map(|place| *place as usize)
+    }
+
+    /// Moves about half of a bucket's numbers into a new one, doubling the directory if need be.
+    fn split(&mut self, place: usize, hash: u64, hash_of: &impl Fn(u32) -> u64) {
+        let Some(old) = self.buckets.get_mut(place) else { return };
+        let depth = old.depth.saturating_add(1);
+        let numbers = old.take();
+        let (mut zero, mut one) = (Bucket::new(depth), Bucket::new(depth));
+        for number in numbers {
+            let hash = hash_of(number);
+            let half = if prefix(hash, depth) & 1 == 0 { &mut zero } else { &mut one };
+            half.insert(hash, number);
+        }
+        *old = zero;
+        if self.depth < depth {
+            self.directory = self.directory.iter().flat_map(|place| [*place, *place]).collect();
+            self.depth = depth;
+        }
+        let one_place = u32::try_from(self.buckets.len()).unwrap_or(u32::MAX);
+        self.buckets.push(one);
+        self.point_to(one_place, (prefix(hash, depth) | 1, depth));
+    }
+
+    /// Points every directory entry under a prefix of `depth` bits to a bucket.
+    fn point_to(&mut self, place: u32, (prefix, depth): (usize, u8)) {
+        let span_bits = u32::from(self.depth.saturating_sub(depth));
+        let span = 1_usize << span_bits;
+        let first = prefix << span_bits;
+        for entry in self.directory.iter_mut().skip(first).take(span) {
+            *entry = place;
+        }
+    }
+}
+
+impl Bucket {
+    fn new(depth: u8) -> Self {
+        Self { depth, used: 0, tags: vec![0; BUCKET_SLOTS].into_boxed_slice(), numbers: vec![EMPTY; BUCKET_SLOTS].into_boxed_slice() }
+    }
+
+    /// At the directory's limit a bucket takes all it has slots for, save the one empty slot that
+    /// ends a probe.
+    fn has_room(&self) -> bool {
+        self.used < BUCKET_FILL_MAX || (self.depth == DEPTH_MAX && usize::from(self.used) < BUCKET_SLOTS.saturating_sub(1))
+    }
+
+    fn take(&self) -> Vec<u32> {
+        self.numbers.iter().copied().filter(|number| *number != EMPTY).collect()
+    }
+
+    fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let tag = tag(hash);
+        self.probe(hash)
+            .take_while(|(_, _, number)| *number != EMPTY)
+            .filter(move |(_, found, _)| *found == tag)
+            .map(|(_, _, number)| number)
+    }
+
+    /// Slots from the home slot on, around the end, each with its tag and number.
+    fn probe(&self, hash: u64) -> impl Iterator<Item = (usize, u8, u32)> + '_ {
+        let (tags, numbers) = (&self.tags, &self.numbers);
+        (home(hash)..home(hash).saturating_add(BUCKET_SLOTS)).filter_map(move |slot| {
+            let slot = slot % BUCKET_SLOTS;
+            Some((slot, *tags.get(slot)?, *numbers.get(slot)?))
+        })
+    }
+
+    fn insert(&mut self, hash: u64, number: u32) {
+        let Some((slot, _, _)) = self.probe(hash).find(|(_, _, number)| *number == EMPTY) else { return };
+        self.set(slot, tag(hash), number);
+        self.used = self.used.saturating_add(1);
+    }
+
+    fn set(&mut self, slot: usize, tag: u8, number: u32) {
+        if let (Some(tag_slot), Some(number_slot)) = (self.tags.get_mut(slot), self.numbers.get_mut(slot)) {
+            *tag_slot = tag;
+            *number_slot = number;
+        }
+    }
+
+    /// Removal closes the gap by moving later numbers of the same run back (Knuth, volume 3, 6.4 R),
+    /// so that no marks of removed numbers pile up.
+    fn remove(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) -> bool {
+        let run = self.probe(hash).take_while(|(_, _, number)| *number != EMPTY);
+        let Some((mut gap, _, _)) = run.into_iter().find(|(_, _, found)| *found == number) else { return false };
+        self.used = self.used.saturating_sub(1);
+        let mut slot = gap;
+        loop {
+            slot = slot.wrapping_add(1) % BUCKET_SLOTS;
+            let (Some(&tag), Some(&next)) = (self.tags.get(slot), self.numbers.get(slot)) else { break };
+            if next == EMPTY {
+                break;
+            }
+            if distance(home(hash_of(next)), slot) < distance(gap, slot) {
+                continue;
+            }
+            self.set(gap, tag, next);
+            gap = slot;
+        }
+        self.set(gap, 0, EMPTY);
+        true
+    }
+}
+
+/// The first `depth` bits of a hash.
+fn prefix(hash: u64, depth: u8) -> usize {
+    let shift = 64_u32.saturating_sub(u32::from(depth));
+    usize::try_from(hash.checked_shr(shift).unwrap_or(0)).unwrap_or(usize::MAX)
+}
+
+fn home(hash: u64) -> usize {
+    hash as usize % BUCKET_SLOTS
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "eight bits are what is wanted")]
+fn tag(hash: u64) -> u8 {
+    (hash >> 32) as u8
+}
+
+/// How many slots from `from` forward to `to`, around the end.
+fn distance(from: usize, to: usize) -> usize {
+    to.wrapping_add(BUCKET_SLOTS).wrapping_sub(from) % BUCKET_SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::HashSeed;
+
+    const SEED: HashSeed = HashSeed(7, 11);
+
+    fn hash_of(number: u32) -> u64 {
+        SEED.hash(&number.to_le_bytes())
+    }
+
+    fn holds(index: &Index, number: u32) -> bool {
+        index.candidates(hash_of(number)).any(|found| found == number)
+    }
+
+    #[test]
+    fn every_number_is_found_while_the_table_grows() {
+        let mut index = Index::new();
+        for number in 1..=50_000 {
+            assert!(!holds(&index, number));
+            index.insert(hash_of(number), number, hash_of);
+        }
+        assert!((1..=50_000).all(|number| holds(&index, number)));
+        assert_eq!(index.len(), 50_000);
+    }
+
+    #[test]
+    fn removed_numbers_are_gone_and_the_others_stay() {
+        let mut index = Index::new();
+        (1..=20_000).for_each(|number| index.insert(hash_of(number), number, hash_of));
+        for number in (1..=20_000).step_by(2) {
+            assert!(index.remove(hash_of(number), number, hash_of));
+            assert!(!index.remove(hash_of(number), number, hash_of));
+        }
+        assert!((1..=20_000).all(|number| holds(&index, number) == (number % 2 == 0)));
+        assert_eq!(index.len(), 10_000);
+    }
+
+    #[test]
+    fn numbers_of_one_hash_live_side_by_side() {
+        let mut index = Index::new();
+        let same = |_: u32| hash_of(1);
+        (1..=300).for_each(|number| index.insert(hash_of(1), number, same));
+        let mut found: Vec<u32> = index.candidates(hash_of(1)).collect();
+        found.sort_unstable();
+        assert_eq!(found, (1..=300).collect::<Vec<u32>>());
+        assert!(index.remove(hash_of(1), 150, same));
+        assert!(!index.candidates(hash_of(1)).any(|number| number == 150));
+    }
+
+    #[test]
+    fn a_number_costs_less_than_thirteen_bytes() {
+        let mut index = Index::new();
+        for number in 1..=200_000 {
+            index.insert(hash_of(number), number, hash_of);
+            let costs = index.memory_bytes() / index.len();
+            assert!(number < 50_000 || costs < 13, "{costs} bytes each at {number}");
+        }
+    }
+}

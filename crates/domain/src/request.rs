@@ -1,0 +1,311 @@
+//! Idempotency: one request key, one outcome.
+//!
+//! A caller who names its request can ask again, after a time-out or a crash, and gets the same
+//! answer. Only what took effect is remembered; a refusal depends on the moment and writes
+//! nothing. A key's scope is the caller and the campaign. It is kept for [`KEEP_MS`] by the time
+//! of the records, and judged by the command's time: whether the forgetting has been recorded yet
+//! makes no difference.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::coupon::{CampaignNumber, Settings};
+use crate::hash::HashSeed;
+use crate::index::Index;
+use crate::types::{ActorId, Quantity, RequestKey, Serial, Timestamp};
+
+/// How long a request key is kept: 24 hours, in milliseconds.
+pub const KEEP_MS: u64 = 24 * 60 * 60 * 1_000;
+/// The most keys that one record forgets, so that forgetting never takes long.
+pub const FORGET_MAX: u32 = 1_024;
+/// Keys in one block of memory.
+const BLOCK_KEYS: usize = 1_024;
+
+/// What the same key must come with again: a digest of method, path and body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fingerprint(pub [u8; 16]);
+
+/// A request that its caller has named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keyed<'a> {
+    /// The name.
+    pub key: RequestKey<'a>,
+    /// What it was given to.
+    pub fingerprint: Fingerprint,
+}
+
+/// What took effect, in the form from which the first answer can be said again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// A campaign was created, or its settings written.
+    Campaign {
+        /// Whether it is new.
+        created: bool,
+        /// As it stood then.
+        view: Box<CampaignView>,
+    },
+    /// A unit was claimed.
+    Claimed(CampaignNumber, Serial),
+    /// A claim was redeemed.
+    Redeemed(CampaignNumber, Serial),
+    /// A claim was cancelled.
+    Cancelled(CampaignNumber, Serial),
+}
+
+/// A campaign without its claims, at an instant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CampaignView {
+    /// Which campaign.
+    pub number: CampaignNumber,
+    /// Its settings.
+    pub settings: Settings,
+    /// The version of the settings.
+    pub version: u64,
+    /// The number of its code key.
+    pub code_key: u32,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Units that nobody holds.
+    pub remaining: Quantity,
+    /// Claims that were used.
+    pub redeemed: Quantity,
+    /// The instant.
+    pub at: Timestamp,
+}
+
+/// One remembered request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remembered {
+    /// In which campaign.
+    pub campaign: CampaignNumber,
+    /// Whose key it is.
+    pub actor: Box<str>,
+    /// The key.
+    pub key: Box<str>,
+    /// What it was given to.
+    pub fingerprint: Fingerprint,
+    /// When it took effect.
+    pub recorded_at: Timestamp,
+    /// What it did.
+    pub outcome: Outcome,
+}
+
+/// What is known of a request key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lookup<'a> {
+    /// Nothing: decide.
+    Fresh,
+    /// It took effect before: say the same again.
+    Replayed(&'a Outcome),
+    /// It took effect for another request.
+    KeyReused,
+}
+
+/// The requests that took effect lately, oldest first.
+#[derive(Debug)]
+pub struct Requests {
+    blocks: VecDeque<Arc<Vec<Remembered>>>,
+    /// Keys in the first block that are forgotten already.
+    forgotten_in_front: usize,
+    /// The ticket of the first key of the first block; tickets only find a key's place.
+    first_ticket: u64,
+    len: usize,
+    by_key: Index,
+    seed: HashSeed,
+}
+
+impl Requests {
+    /// None yet.
+    #[must_use]
+    pub fn new(seed: HashSeed) -> Self {
+        Self { blocks: VecDeque::new(), forgotten_in_front: 0, first_ticket: 0, len: 0, by_key: Index::new(), seed }
+    }
+
+    /// How many are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What is known of this key at `now`.
+    #[must_use]
+    pub fn lookup(&self, actor: ActorId<'_>, campaign: CampaignNumber, keyed: &Keyed<'_>, now: Timestamp) -> Lookup<'_> {
+        let hash = hash_of(self.seed, campaign, actor.as_str(), keyed.key.as_str());
+        let candidates = self.by_key.candidates(hash).filter_map(|number| self.get(number));
+        let known = candidates.into_iter().find(|known| {
+            let is_kept = now < known.recorded_at.plus_millis(KEEP_MS);
+            is_kept && known.campaign == campaign && *known.actor == *actor.as_str() && *known.key == *keyed.key.as_str()
+        });
+        match known {
+            None => Lookup::Fresh,
+            Some(known) if known.fingerprint == keyed.fingerprint => Lookup::Replayed(&known.outcome),
+            Some(_) => Lookup::KeyReused,
+        }
+    }
+
+    /// Remembers a request that took effect.
+    pub fn remember(&mut self, remembered: Remembered) {
+        let hash = remembered.hash(self.seed);
+        let ticket = self.first_ticket.wrapping_add(self.forgotten_in_front as u64).wrapping_add(self.len as u64);
+        if self.blocks.back().is_none_or(|block| block.len() == BLOCK_KEYS) {
+            self.blocks.push_back(Arc::new(Vec::with_capacity(BLOCK_KEYS)));
+        }
+        if let Some(block) = self.blocks.back_mut() {
+            Arc::make_mut(block).push(remembered);
+        }
+        self.len = self.len.saturating_add(1);
+        let (seed, first_ticket, blocks) = (self.seed, self.first_ticket, &self.blocks);
+        self.by_key.insert(hash, number_of(ticket), |number| get(blocks, first_ticket, number).map_or(0, |known| known.hash(seed)));
+    }
+
+    /// How many may be forgotten at `now`, at most [`FORGET_MAX`].
+    #[must_use]
+    pub fn due_count(&self, now: Timestamp) -> u32 {
+        let due = self.iter().take(FORGET_MAX as usize).take_while(|known| known.recorded_at.plus_millis(KEEP_MS) <= now);
+        u32::try_from(due.count()).unwrap_or(FORGET_MAX)
+    }
+
+    /// When the oldest may be forgotten.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.iter().next().map(|known| known.recorded_at.plus_millis(KEEP_MS))
+    }
+
+    /// Forgets the `count` oldest.
+    pub fn forget(&mut self, count: u32) {
+        for _ in 0..count.min(u32::try_from(self.len).unwrap_or(u32::MAX)) {
+            self.forget_oldest();
+        }
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Remembered> {
+        self.blocks.iter().flat_map(|block| block.iter()).skip(self.forgotten_in_front)
+    }
+
+    /// All of them as they are now, shared rather than copied.
+    pub(crate) fn freeze(&self) -> FrozenRequests {
+        FrozenRequests { blocks: self.blocks.iter().cloned().collect(), skipped: self.forgotten_in_front }
+    }
+
+    fn get(&self, number: u32) -> Option<&Remembered> {
+        get(&self.blocks, self.first_ticket, number)
+    }
+
+    fn forget_oldest(&mut self) {
+        let ticket = self.first_ticket.wrapping_add(self.forgotten_in_front as u64);
+        let (seed, first_ticket, blocks) = (self.seed, self.first_ticket, &self.blocks);
+        let hash_of = |number| get(blocks, first_ticket, number).map_or(0, |known: &Remembered| known.hash(seed));
+        let number = number_of(ticket);
+        self.by_key.remove(hash_of(number), number, hash_of);
+        self.len = self.len.saturating_sub(1);
+        self.forgotten_in_front = self.forgotten_in_front.saturating_add(1);
+        if self.forgotten_in_front == BLOCK_KEYS {
+            self.blocks.pop_front();
+            self.forgotten_in_front = 0;
+            self.first_ticket = self.first_ticket.wrapping_add(BLOCK_KEYS as u64);
+        }
+    }
+}
+
+/// The requests at an instant, for a snapshot.
+#[derive(Debug)]
+pub(crate) struct FrozenRequests {
+    blocks: Vec<Arc<Vec<Remembered>>>,
+    skipped: usize,
+}
+
+impl FrozenRequests {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Remembered> {
+        self.blocks.iter().flat_map(|block| block.iter()).skip(self.skipped)
+    }
+}
+
+impl Remembered {
+    fn hash(&self, seed: HashSeed) -> u64 {
+        hash_of(seed, self.campaign, &self.actor, &self.key)
+    }
+}
+
+fn hash_of(seed: HashSeed, campaign: CampaignNumber, actor: &str, key: &str) -> u64 {
+    let mut bytes = Vec::with_capacity(actor.len().saturating_add(key.len()).saturating_add(5));
+    bytes.extend_from_slice(&campaign.0.to_le_bytes());
+    bytes.extend_from_slice(actor.as_bytes());
+    // No actor holds a NUL, so that the two cannot run into each other.
+    bytes.push(0);
+    bytes.extend_from_slice(key.as_bytes());
+    seed.hash(&bytes)
+}
+
+/// Tickets go around after this many, because an index holds numbers from 1 to `u32::MAX`; as many
+/// keys are never remembered at once.
+const TICKETS: u64 = u32::MAX as u64;
+
+fn number_of(ticket: u64) -> u32 {
+    u32::try_from(ticket.wrapping_rem(TICKETS).saturating_add(1)).unwrap_or(u32::MAX)
+}
+
+fn get(blocks: &VecDeque<Arc<Vec<Remembered>>>, first_ticket: u64, number: u32) -> Option<&Remembered> {
+    let first = first_ticket.wrapping_rem(TICKETS);
+    let ticket = u64::from(number).saturating_sub(1);
+    let place = usize::try_from(ticket.saturating_add(TICKETS).saturating_sub(first).wrapping_rem(TICKETS)).ok()?;
+    blocks.get(place / BLOCK_KEYS)?.get(place % BLOCK_KEYS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembered(key: &str, recorded_at: u64) -> Remembered {
+        Remembered {
+            campaign: CampaignNumber(0),
+            actor: "local".into(),
+            key: key.into(),
+            fingerprint: Fingerprint([1; 16]),
+            recorded_at: Timestamp::from_millis(recorded_at).unwrap(),
+            outcome: Outcome::Claimed(CampaignNumber(0), Serial::new(1).unwrap()),
+        }
+    }
+
+    fn lookup<'a>(requests: &'a Requests, key: &str, fingerprint: u8, now: u64) -> Lookup<'a> {
+        let keyed = Keyed { key: RequestKey::new(key).unwrap(), fingerprint: Fingerprint([fingerprint; 16]) };
+        requests.lookup(ActorId::LOCAL, CampaignNumber(0), &keyed, Timestamp::from_millis(now).unwrap())
+    }
+
+    #[test]
+    fn a_key_is_known_until_just_before_24_hours_have_passed() {
+        let mut requests = Requests::new(HashSeed(1, 2));
+        requests.remember(remembered("k", 5));
+        assert!(matches!(lookup(&requests, "k", 1, 5 + KEEP_MS - 1), Lookup::Replayed(_)));
+        assert_eq!(lookup(&requests, "k", 2, 5 + KEEP_MS - 1), Lookup::KeyReused);
+        assert_eq!(lookup(&requests, "k", 1, 5 + KEEP_MS), Lookup::Fresh);
+        assert_eq!(lookup(&requests, "l", 1, 5), Lookup::Fresh);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_and_the_others_stay_over_many_blocks() {
+        let mut requests = Requests::new(HashSeed(1, 2));
+        for number in 0..5_000 {
+            requests.remember(remembered(&format!("k{number}"), number));
+        }
+        for _ in 0..3 {
+            requests.forget(1_000);
+        }
+        assert_eq!(requests.len(), 2_000);
+        assert_eq!(lookup(&requests, "k2999", 1, 5_000), Lookup::Fresh);
+        for number in 3_000..5_000 {
+            assert!(matches!(lookup(&requests, &format!("k{number}"), 1, 5_000), Lookup::Replayed(_)));
+        }
+        assert_eq!(requests.next_deadline(), Timestamp::from_millis(3_000 + KEEP_MS));
+        requests.forget(9_999);
+        assert!(requests.is_empty());
+        requests.remember(remembered("again", 6_000));
+        assert!(matches!(lookup(&requests, "again", 1, 6_000), Lookup::Replayed(_)));
+    }
+}

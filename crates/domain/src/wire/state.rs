@@ -1,0 +1,283 @@
+//! The state as canonical bytes: the same state gives the same bytes, however it came about, so
+//! that their digest compares a replay with a snapshot (J1). They come in sections, so that
+//! neither writing nor reading needs all of them in memory at once.
+
+use std::sync::Arc;
+
+use super::DecodeError;
+use super::bytes::{Reader, put_settings, put_text, put_time, put_u32, put_u64};
+use crate::claims::{self, Block};
+use crate::coupon::{Campaign, CampaignNumber};
+use crate::hash::HashSeed;
+use crate::request::{CampaignView, Fingerprint, FrozenRequests, Outcome, Remembered};
+use crate::state::State;
+use crate::types::{ActorId, CampaignName, RequestKey, Timestamp};
+
+/// The number of the state format that is written.
+pub const STATE_FORMAT: u8 = 1;
+
+const HEAD: u8 = 1;
+const CAMPAIGN: u8 = 2;
+const CLAIMS: u8 = 3;
+const REQUESTS: u8 = 4;
+/// Requests in one section.
+const SECTION_REQUESTS: usize = 1_024;
+
+/// The state at an instant. Taking it is a matter of microseconds, because claims and requests
+/// are shared with the state, not copied.
+#[derive(Debug)]
+pub struct FrozenState {
+    time: Timestamp,
+    campaigns: Vec<FrozenCampaign>,
+    requests: FrozenRequests,
+}
+
+#[derive(Debug)]
+struct FrozenCampaign {
+    head: Vec<u8>,
+    number: CampaignNumber,
+    blocks: Vec<Arc<Block>>,
+}
+
+impl State {
+    /// The state as it is now, shared.
+    #[must_use]
+    pub fn freeze(&self) -> FrozenState {
+        let campaigns = self.campaigns().iter().map(|campaign| FrozenCampaign {
+            head: encode_campaign(campaign),
+            number: campaign.number,
+            blocks: campaign.claims.blocks(),
+        });
+        FrozenState { time: self.time, campaigns: campaigns.collect(), requests: self.requests.freeze() }
+    }
+}
+
+impl FrozenState {
+    /// The canonical bytes, section by section; together they read back with [`StateBuilder`].
+    pub fn sections(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let campaigns = self.campaigns.iter().flat_map(|campaign| {
+            let blocks = campaign.blocks.iter().map(|block| encode_block(campaign.number, block));
+            std::iter::once(campaign.head.clone()).chain(blocks)
+        });
+        std::iter::once(self.encode_head()).chain(campaigns).chain(self.request_sections())
+    }
+
+    fn encode_head(&self) -> Vec<u8> {
+        let mut out = vec![HEAD, STATE_FORMAT];
+        put_time(&mut out, self.time);
+        put_u32(&mut out, u32::try_from(self.campaigns.len()).unwrap_or(u32::MAX));
+        out
+    }
+
+    fn request_sections(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let mut requests = self.requests.iter().peekable();
+        std::iter::from_fn(move || {
+            requests.peek()?;
+            let mut out = vec![REQUESTS];
+            requests.by_ref().take(SECTION_REQUESTS).for_each(|known| encode_request(known, &mut out));
+            Some(out)
+        })
+    }
+}
+
+fn encode_campaign(campaign: &Campaign) -> Vec<u8> {
+    let mut out = vec![CAMPAIGN];
+    put_text(&mut out, &campaign.name);
+    encode_view(&campaign.view(campaign.created_at), &mut out);
+    put_u64(&mut out, campaign.claims.count() as u64);
+    out
+}
+
+fn encode_block(number: CampaignNumber, block: &Block) -> Vec<u8> {
+    let mut out = vec![CLAIMS];
+    put_u32(&mut out, number.0);
+    put_u32(&mut out, u32::try_from(block.len()).unwrap_or(u32::MAX));
+    claims::bytes::encode(block, &mut out);
+    out
+}
+
+fn encode_view(view: &CampaignView, out: &mut Vec<u8>) {
+    put_u32(out, view.number.0);
+    put_settings(out, &view.settings);
+    put_u64(out, view.version);
+    put_u32(out, view.code_key);
+    put_time(out, view.created_at);
+    put_u32(out, view.remaining.get());
+    put_u32(out, view.redeemed.get());
+    put_time(out, view.at);
+}
+
+fn decode_view(reader: &mut Reader<'_>) -> Result<CampaignView, DecodeError> {
+    Ok(CampaignView {
+        number: CampaignNumber(reader.u32()?),
+        settings: reader.settings()?,
+        version: reader.u64()?,
+        code_key: reader.u32()?,
+        created_at: reader.time()?,
+        remaining: reader.quantity()?,
+        redeemed: reader.quantity()?,
+        at: reader.time()?,
+    })
+}
+
+const OUTCOME_CAMPAIGN: u8 = 1;
+const OUTCOME_CLAIMED: u8 = 2;
+const OUTCOME_REDEEMED: u8 = 3;
+const OUTCOME_CANCELLED: u8 = 4;
+
+fn encode_request(known: &Remembered, out: &mut Vec<u8>) {
+    put_u32(out, known.campaign.0);
+    put_text(out, &known.actor);
+    put_text(out, &known.key);
+    out.extend_from_slice(&known.fingerprint.0);
+    put_time(out, known.recorded_at);
+    match &known.outcome {
+        Outcome::Campaign { created, view } => {
+            out.extend_from_slice(&[OUTCOME_CAMPAIGN, u8::from(*created)]);
+            encode_view(view, out);
+        }
+        Outcome::Claimed(_, serial) => {
+            out.push(OUTCOME_CLAIMED);
+            put_u32(out, serial.get());
+        }
+        Outcome::Redeemed(_, serial) => {
+            out.push(OUTCOME_REDEEMED);
+            put_u32(out, serial.get());
+        }
+        Outcome::Cancelled(_, serial) => {
+            out.push(OUTCOME_CANCELLED);
+            put_u32(out, serial.get());
+        }
+    }
+}
+
+fn decode_request(reader: &mut Reader<'_>) -> Result<Remembered, DecodeError> {
+    let campaign = CampaignNumber(reader.u32()?);
+    let actor = ActorId::new(reader.text()?).map_err(|_| DecodeError("a request's actor is no name"))?;
+    let key = RequestKey::new(reader.text()?).map_err(|_| DecodeError("a request key is malformed"))?;
+    Ok(Remembered {
+        campaign,
+        actor: actor.as_str().into(),
+        key: key.as_str().into(),
+        fingerprint: Fingerprint(reader.array()?),
+        recorded_at: reader.time()?,
+        outcome: decode_outcome(campaign, reader)?,
+    })
+}
+
+fn decode_outcome(campaign: CampaignNumber, reader: &mut Reader<'_>) -> Result<Outcome, DecodeError> {
+    match reader.u8()? {
+        OUTCOME_CAMPAIGN => {
+            let created = reader.flag()?;
+            Ok(Outcome::Campaign { created, view: Box::new(decode_view(reader)?) })
+        }
+        OUTCOME_CLAIMED => Ok(Outcome::Claimed(campaign, reader.serial()?)),
+        OUTCOME_REDEEMED => Ok(Outcome::Redeemed(campaign, reader.serial()?)),
+        OUTCOME_CANCELLED => Ok(Outcome::Cancelled(campaign, reader.serial()?)),
+        _ => Err(DecodeError("an outcome is of a kind that this version does not know")),
+    }
+}
+
+/// Puts a state together again from the sections of [`FrozenState::sections`], in their order.
+#[derive(Debug)]
+pub struct StateBuilder {
+    state: State,
+    campaigns_count: Option<u32>,
+    open: Option<(Campaign, u64)>,
+}
+
+impl StateBuilder {
+    /// Nothing read yet; the tables get this key.
+    #[must_use]
+    pub fn new(seed: HashSeed) -> Self {
+        Self { state: State::new(seed), campaigns_count: None, open: None }
+    }
+
+    /// Reads the next section.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is no section of a format that this version knows, or out of order.
+    pub fn section(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(bytes);
+        match (reader.u8()?, self.campaigns_count) {
+            (HEAD, None) => self.head(&mut reader),
+            (CAMPAIGN, Some(_)) => self.campaign(&mut reader),
+            (CLAIMS, Some(_)) => self.claims(&mut reader),
+            (REQUESTS, Some(_)) => self.requests(&mut reader),
+            _ => Err(DecodeError("a section of the state is unknown or out of order")),
+        }
+    }
+
+    /// The state, once every section is read.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if something is missing or an invariant of the rules is broken.
+    pub fn finish(mut self) -> Result<State, DecodeError> {
+        self.close_campaign()?;
+        let campaigns_count = self.campaigns_count.ok_or(DecodeError("the state has no head"))?;
+        if self.state.campaigns().len() != campaigns_count as usize {
+            return Err(DecodeError("the state lacks a campaign"));
+        }
+        self.state.check().map_err(DecodeError)?;
+        Ok(self.state)
+    }
+
+    fn head(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        if reader.u8()? != STATE_FORMAT {
+            return Err(DecodeError("the state has a format that this version does not know"));
+        }
+        self.state.time = reader.time()?;
+        self.campaigns_count = Some(reader.u32()?);
+        reader.end()
+    }
+
+    fn campaign(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        self.close_campaign()?;
+        let name = CampaignName::new(reader.text()?).map_err(|_| DecodeError("a campaign's name is malformed"))?;
+        let view = decode_view(reader)?;
+        let claims_count = reader.u64()?;
+        reader.end()?;
+        if view.number.0 as usize != self.state.campaigns().len() {
+            return Err(DecodeError("a campaign is out of order"));
+        }
+        let mut campaign = Campaign::new(view.number, name, view.settings, self.state.seed());
+        campaign.version = view.version;
+        campaign.code_key = view.code_key;
+        campaign.created_at = view.created_at;
+        campaign.remaining = view.remaining;
+        campaign.redeemed = view.redeemed;
+        self.open = Some((campaign, claims_count));
+        Ok(())
+    }
+
+    fn claims(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let number = CampaignNumber(reader.u32()?);
+        let claims_count = reader.u32()? as usize;
+        let open = self.open.as_mut().filter(|(campaign, _)| campaign.number == number);
+        let (campaign, _) = open.ok_or(DecodeError("claims of another campaign than the one before them"))?;
+        if campaign.claims.count() % claims::BLOCK_CLAIMS != 0 {
+            return Err(DecodeError("claims after a block that is not full"));
+        }
+        let block = claims::bytes::decode(claims_count, reader.rest()).ok_or(DecodeError("a block of claims is malformed"))?;
+        campaign.claims.push_block(block);
+        Ok(())
+    }
+
+    fn requests(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        self.close_campaign()?;
+        while reader.end().is_err() {
+            let known = decode_request(reader)?;
+            self.state.requests.remember(known);
+        }
+        Ok(())
+    }
+
+    fn close_campaign(&mut self) -> Result<(), DecodeError> {
+        let Some((campaign, claims_count)) = self.open.take() else { return Ok(()) };
+        if campaign.claims.count() as u64 != claims_count {
+            return Err(DecodeError("a campaign lacks claims"));
+        }
+        self.state.push_campaign(campaign);
+        Ok(())
+    }
+}
