@@ -1,1 +1,75 @@
-//! journal
+//! BYTES THAT SURVIVE. Knows records, not coupons.
+//!
+//! What was appended and synced is there after any crash, byte for byte, or the journal refuses
+//! to open and says where it is damaged. The format, and what it assumes of the disk, is told in
+//! `docs/journal.md`.
+//!
+//! Layout, in reading order:
+//! - [`storage`]: the few calls that the journal asks of a disk, and the real one;
+//! - [`memory`]: a disk in memory that can lose power, fail, and be full;
+//! - [`format`]: segments, batches, records, checksums, the chain;
+//! - [`batch`]: records on their way to the disk;
+//! - [`segments`]: making, finding and naming segment files;
+//! - [`scan`]: where a journal ends, and whether that is a torn tail or a hole;
+//! - [`writer`]: opening, appending, syncing;
+//! - [`reader`]: reading what is durable, from any place on;
+//! - [`snapshot`]: files that shorten the start.
+#![warn(missing_docs)]
+
+pub mod batch;
+pub mod format;
+pub mod memory;
+pub mod reader;
+pub mod scan;
+pub mod segments;
+pub mod snapshot;
+pub mod storage;
+pub mod writer;
+
+use std::fmt;
+
+/// A record's number in the journal: 1, 2, 3, … without a gap; 0 stands before the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// Before the first record.
+    pub const ZERO: Self = Self(0);
+
+    /// The number after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        self.plus(1)
+    }
+
+    /// The number `records_count` after this one.
+    #[must_use]
+    pub fn plus(self, records_count: u64) -> Self {
+        Self(self.0.saturating_add(records_count))
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The place and kind of a damage, for the person who has to look at it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damage {
+    /// The file's name in the journal's folder.
+    pub file: String,
+    /// Bytes from the start of the file.
+    pub offset: u64,
+    /// The first record that cannot be read.
+    pub lsn: Lsn,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} at offset {} (record {})", self.what, self.file, self.offset, self.lsn)
+    }
+}

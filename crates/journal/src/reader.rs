@@ -1,0 +1,337 @@
+//! Reading batches in order, from any record on: at start, for the feed, and to verify.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::format::{
+    BATCH_HEADER_BYTES, BatchHeader, Chain, JournalId, RecordBytes, Records, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentHeaderError,
+};
+use crate::storage::{Storage, StorageFile};
+use crate::{Damage, Lsn, batch, scan, segments};
+
+/// Read ahead by this much: many small batches come with one call.
+const READ_BYTES: u64 = 1 << 20;
+
+/// Why a journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed. This is no damage: what is there may be whole.
+    #[error("cannot read {file}: {source}")]
+    Io {
+        /// Which file.
+        file: String,
+        /// What the disk says.
+        source: io::Error,
+    },
+    /// What was synced once is not there, or not as it was written.
+    #[error("the journal is damaged: {0}")]
+    Damaged(Damage),
+    /// A newer version wrote it.
+    #[error("{file} has format {format}; this version reads formats up to 1")]
+    Newer {
+        /// Which file.
+        file: String,
+        /// Its format.
+        format: u32,
+    },
+}
+
+/// One batch as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadBatch<'a> {
+    /// What it says of itself.
+    pub header: BatchHeader,
+    /// Its records, as bytes.
+    pub body: &'a [u8],
+    /// Where it starts in its segment.
+    pub offset: u64,
+}
+
+impl<'a> ReadBatch<'a> {
+    /// Its records with their numbers.
+    pub fn records(&self) -> impl Iterator<Item = (Lsn, RecordBytes<'a>)> + 'a {
+        let first = self.header.first_lsn;
+        Records::new(self.body).zip(0..).map(move |(record, place)| (first.plus(place), record))
+    }
+
+    /// Whether its link of the chain follows from its records.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        batch::chain_of(&self.header, self.body) == self.header.chain
+    }
+}
+
+/// Reads a journal from a place on, without changing it.
+#[derive(Debug)]
+pub struct Reader<S: Storage> {
+    storage: Arc<S>,
+    pub(crate) journal: JournalId,
+    file: S::File,
+    file_bytes: u64,
+    pub(crate) segment: u64,
+    pub(crate) segments_last: u64,
+    pub(crate) offset: u64,
+    pub(crate) next_lsn: Lsn,
+    /// `None` before the first batch that is read, unless that is the journal's first.
+    pub(crate) chain: Option<Chain>,
+    buffer: Vec<u8>,
+    buffer_start: u64,
+    /// Why the last [`Reader::next_batch`] found no more.
+    stop: &'static str,
+}
+
+impl<S: Storage> Reader<S> {
+    /// Opens a journal to read the batches that hold records after `after`; `None` if it has no
+    /// segment yet.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn open(storage: Arc<S>, after: Lsn) -> Result<Option<Self>, ReadError> {
+        let numbers = segments::list(&*storage).map_err(|source| ReadError::Io { file: "the journal's folder".into(), source })?;
+        let Some(last) = numbers.last().copied() else { return Ok(None) };
+        if let Some(missing) = (1..=last).zip(&numbers).find_map(|(wanted, found)| (wanted != *found).then_some(wanted)) {
+            return Err(damaged(missing, 0, Lsn::ZERO, "a segment is missing"));
+        }
+        let (file, header) = open_segment(&*storage, 1)?;
+        let mut reader = Self {
+            storage,
+            journal: header.journal,
+            file_bytes: size_of(&file, 1)?,
+            file,
+            segment: 1,
+            segments_last: last,
+            offset: SEGMENT_HEADER_BYTES,
+            next_lsn: Lsn(1),
+            chain: Some([0; 32]),
+            buffer: Vec::new(),
+            buffer_start: 0,
+            stop: "the journal ends",
+        };
+        reader.check_headers()?;
+        reader.skip_to(after)?;
+        Ok(Some(reader))
+    }
+
+    /// The id of the journal.
+    #[must_use]
+    pub fn journal_id(&self) -> JournalId {
+        self.journal
+    }
+
+    /// The number of the next record that will be read.
+    #[must_use]
+    pub fn next_lsn(&self) -> Lsn {
+        self.next_lsn
+    }
+
+    /// The next batch; `None` at the end, or once all records up to `durable` are read.
+    ///
+    /// # Errors
+    /// [`ReadError`]; with `durable` given, a record up to it that is not there is damage.
+    pub fn next_batch(&mut self, durable: Option<Lsn>) -> Result<Option<ReadBatch<'_>>, ReadError> {
+        if durable.is_some_and(|durable| durable < self.next_lsn) {
+            return Ok(None);
+        }
+        let Some(header) = self.find_next()? else {
+            if durable.is_some() {
+                return Err(damaged(self.segment, self.offset, self.next_lsn, self.stop));
+            }
+            return Ok(None);
+        };
+        let offset = self.offset;
+        self.offset += header.total_bytes();
+        self.next_lsn = header.last_lsn().next();
+        self.chain = Some(header.chain);
+        let body = self.buffered(offset + BATCH_HEADER_BYTES as u64, header.body_bytes as usize).unwrap_or_default();
+        Ok(Some(ReadBatch { header, body, offset }))
+    }
+
+    /// After the last batch: whether the journal ends here, and where exactly.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] if something that was synced is missing.
+    pub fn judge_end(&self) -> Result<scan::End, ReadError> {
+        scan::judge_end(self, self.stop)
+    }
+
+    /// All bytes of a segment.
+    pub(crate) fn segment_bytes(&self, segment: u64) -> Result<Vec<u8>, ReadError> {
+        let (file, _) = open_segment(&*self.storage, segment)?;
+        let mut bytes = vec![0; usize::try_from(size_of(&file, segment)?).unwrap_or(0)];
+        file.read_at(&mut bytes, 0).map_err(|source| io_error(segment, source))?;
+        Ok(bytes)
+    }
+
+    /// The header of the next batch, in this segment or at the start of the next; its body is in
+    /// the buffer then.
+    fn find_next(&mut self) -> Result<Option<BatchHeader>, ReadError> {
+        if let Some(header) = self.check_batch()? {
+            return Ok(Some(header));
+        }
+        // What was read ahead may be older than what is durable by now.
+        self.buffer.clear();
+        if let Some(header) = self.check_batch()? {
+            return Ok(Some(header));
+        }
+        if self.next_segment_continues()? {
+            return self.check_batch();
+        }
+        Ok(None)
+    }
+
+    fn check_batch(&mut self) -> Result<Option<BatchHeader>, ReadError> {
+        let Some(header) = self.check_header()? else { return Ok(None) };
+        let body_start = self.offset + BATCH_HEADER_BYTES as u64;
+        if self.file_bytes < self.offset + header.total_bytes() {
+            self.stop = "a batch is longer than its segment";
+            return Ok(None);
+        }
+        self.load(self.offset, header.total_bytes())?;
+        let body = self.buffered(body_start, header.body_bytes as usize).unwrap_or_default();
+        let is_whole = crc32c::crc32c(body) == header.body_crc && Records::new(body).count() == header.records_count as usize;
+        if !is_whole {
+            self.stop = "a batch's records are not as they were written";
+            return Ok(None);
+        }
+        Ok(Some(header))
+    }
+
+    fn check_header(&mut self) -> Result<Option<BatchHeader>, ReadError> {
+        if self.file_bytes < self.offset + BATCH_HEADER_BYTES as u64 {
+            self.stop = "the segment ends";
+            return Ok(None);
+        }
+        self.load(self.offset, BATCH_HEADER_BYTES as u64)?;
+        let bytes = self.buffered(self.offset, BATCH_HEADER_BYTES).and_then(<[u8]>::first_chunk);
+        let Some(header) = bytes.and_then(BatchHeader::decode) else {
+            self.stop = "no valid batch follows";
+            return Ok(None);
+        };
+        if header.journal != self.journal || header.segment != self.segment {
+            self.stop = "a batch of another journal or segment";
+            return Ok(None);
+        }
+        if header.first_lsn != self.next_lsn || self.chain.is_some_and(|chain| chain != header.chain_before) {
+            self.stop = "a batch does not follow the one before it";
+            return Ok(None);
+        }
+        Ok(Some(header))
+    }
+
+    /// Moves on to the next segment if its first batch follows on what was read.
+    fn next_segment_continues(&mut self) -> Result<bool, ReadError> {
+        let next = self.segment + 1;
+        if self.segments_last < next {
+            self.segments_last = segments::list(&*self.storage).map_err(|source| io_error(next, source))?.last().copied().unwrap_or(0);
+        }
+        if self.segments_last < next {
+            return Ok(false);
+        }
+        let (file, _) = open_segment(&*self.storage, next)?;
+        let follows = first_batch(&file, next)?.is_some_and(|header| {
+            header.journal == self.journal
+                && header.segment == next
+                && header.first_lsn == self.next_lsn
+                && self.chain.is_none_or(|chain| chain == header.chain_before)
+        });
+        if follows {
+            self.file_bytes = size_of(&file, next)?;
+            self.file = file;
+            self.segment = next;
+            self.offset = SEGMENT_HEADER_BYTES;
+            self.buffer.clear();
+        }
+        Ok(follows)
+    }
+
+    fn check_headers(&self) -> Result<(), ReadError> {
+        for segment in 1..=self.segments_last {
+            let (_, header) = open_segment(&*self.storage, segment)?;
+            if header.journal != self.journal || header.segment != segment {
+                return Err(damaged(segment, 0, Lsn::ZERO, "a segment of another journal or number"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the batch that holds the record after `after`, by the segments' first batches.
+    fn skip_to(&mut self, after: Lsn) -> Result<(), ReadError> {
+        for segment in (2..=self.segments_last).rev() {
+            let (file, _) = open_segment(&*self.storage, segment)?;
+            let Some(first) = first_batch(&file, segment)? else { continue };
+            if first.first_lsn <= after.next() {
+                self.file_bytes = size_of(&file, segment)?;
+                (self.file, self.segment, self.next_lsn) = (file, segment, first.first_lsn);
+                self.chain = None;
+                break;
+            }
+        }
+        // Within the segment, from header to header.
+        while self.next_lsn <= after {
+            let Some(header) = self.check_header()? else { break };
+            if after < header.last_lsn() {
+                break;
+            }
+            self.offset += header.total_bytes();
+            self.next_lsn = header.last_lsn().next();
+            self.chain = Some(header.chain);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that these bytes of the segment are in the buffer; the caller has checked that
+    /// the file has them.
+    fn load(&mut self, start: u64, count: u64) -> Result<(), ReadError> {
+        let buffer_end = self.buffer_start + self.buffer.len() as u64;
+        if self.buffer_start <= start && start + count <= buffer_end {
+            return Ok(());
+        }
+        let count = count.max(READ_BYTES).min(self.file_bytes - start);
+        self.buffer.resize(usize::try_from(count).unwrap_or(0), 0);
+        self.buffer_start = start;
+        self.file.read_at(&mut self.buffer, start).map_err(|source| {
+            let segment = self.segment;
+            io_error(segment, source)
+        })
+    }
+
+    fn buffered(&self, start: u64, count: usize) -> Option<&[u8]> {
+        let from = usize::try_from(start.checked_sub(self.buffer_start)?).ok()?;
+        self.buffer.get(from..from + count)
+    }
+}
+
+fn open_segment<S: Storage>(storage: &S, segment: u64) -> Result<(S::File, SegmentHeader), ReadError> {
+    let file = storage.open(&segments::name_of(segment)).map_err(|source| io_error(segment, source))?;
+    if size_of(&file, segment)? < SEGMENT_HEADER_BYTES {
+        return Err(damaged(segment, 0, Lsn::ZERO, "a segment is shorter than its header"));
+    }
+    let mut bytes = [0; 64];
+    file.read_at(&mut bytes, 0).map_err(|source| io_error(segment, source))?;
+    match SegmentHeader::decode(&bytes) {
+        Ok(header) => Ok((file, header)),
+        Err(SegmentHeaderError::Newer(format)) => Err(ReadError::Newer { file: segments::name_of(segment), format }),
+        Err(SegmentHeaderError::Damaged) => Err(damaged(segment, 0, Lsn::ZERO, "a segment's header is not as it was written")),
+    }
+}
+
+fn first_batch<F: StorageFile>(file: &F, segment: u64) -> Result<Option<BatchHeader>, ReadError> {
+    if size_of(file, segment)? < SEGMENT_HEADER_BYTES + BATCH_HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut bytes = [0; BATCH_HEADER_BYTES];
+    file.read_at(&mut bytes, SEGMENT_HEADER_BYTES).map_err(|source| io_error(segment, source))?;
+    Ok(BatchHeader::decode(&bytes))
+}
+
+fn size_of<F: StorageFile>(file: &F, segment: u64) -> Result<u64, ReadError> {
+    file.size().map_err(|source| io_error(segment, source))
+}
+
+fn io_error(segment: u64, source: io::Error) -> ReadError {
+    ReadError::Io { file: segments::name_of(segment), source }
+}
+
+pub(crate) fn damaged(segment: u64, offset: u64, lsn: Lsn, what: &'static str) -> ReadError {
+    ReadError::Damaged(Damage { file: segments::name_of(segment), offset, lsn, what })
+}

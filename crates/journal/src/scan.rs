@@ -1,0 +1,65 @@
+//! Where a journal ends, and whether that is a torn tail or a hole.
+//!
+//! After a power loss the pages of the batch that was being written may be there in any mix. So a
+//! batch that cannot be read is the torn tail, to be cleared, unless a valid header behind it says
+//! that it had been synced: then something that was promised is gone, and nothing may be
+//! overwritten.
+
+use crate::format::{ALIGN_BYTES, BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES};
+use crate::reader::{ReadError, Reader, damaged};
+use crate::storage::Storage;
+use crate::{Damage, Lsn, segments};
+
+/// The end of a journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct End {
+    /// The number of the last record; 0 if there is none.
+    pub last_lsn: Lsn,
+    /// The segment of the last batch.
+    pub segment: u64,
+    /// Where the next batch would start in it.
+    pub offset: u64,
+    /// What is left of a batch that was never synced, if anything.
+    pub torn: Option<Damage>,
+    /// Places that hold something behind the end: segment, and from where to where.
+    pub(crate) remains: Vec<(u64, u64, u64)>,
+}
+
+pub(crate) fn judge_end<S: Storage>(reader: &Reader<S>, stop: &'static str) -> Result<End, ReadError> {
+    let mut remains = Vec::new();
+    for segment in reader.segment..=reader.segments_last {
+        let bytes = reader.segment_bytes(segment)?;
+        let start = if segment == reader.segment { reader.offset } else { SEGMENT_HEADER_BYTES };
+        let behind = bytes.get(usize::try_from(start).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let Some((first, last)) = first_and_last_used(behind) else { continue };
+        if find_synced(behind, reader).is_some() {
+            return Err(damaged(reader.segment, reader.offset, reader.next_lsn, stop));
+        }
+        remains.push((segment, start + first as u64, start + last as u64 + 1));
+    }
+    let torn = remains.first().map(|(segment, offset, _)| Damage {
+        file: segments::name_of(*segment),
+        offset: *offset,
+        lsn: reader.next_lsn,
+        what: "the rest of a batch that was never synced",
+    });
+    let last_lsn = Lsn(reader.next_lsn.0.saturating_sub(1));
+    Ok(End { last_lsn, segment: reader.segment, offset: reader.offset, torn, remains })
+}
+
+/// The first and the last byte that is not zero.
+fn first_and_last_used(bytes: &[u8]) -> Option<(usize, usize)> {
+    // By words first: these are long runs of zeros.
+    let first_page = bytes.chunks(4_096).position(|page| page.iter().any(|byte| *byte != 0))? * 4_096;
+    let first = first_page + bytes.get(first_page..)?.iter().position(|byte| *byte != 0)?;
+    let last = bytes.iter().rposition(|byte| *byte != 0)?;
+    Some((first, last))
+}
+
+/// A valid header of this journal that says that the next record had been synced.
+fn find_synced<S: Storage>(bytes: &[u8], reader: &Reader<S>) -> Option<BatchHeader> {
+    let places = (0..bytes.len()).step_by(ALIGN_BYTES).filter(|place| bytes.get(*place).is_some_and(|byte| *byte != 0));
+    places
+        .filter_map(|place| bytes.get(place..place + BATCH_HEADER_BYTES)?.first_chunk().and_then(BatchHeader::decode))
+        .find(|header| header.journal == reader.journal && reader.next_lsn <= header.synced_lsn)
+}
