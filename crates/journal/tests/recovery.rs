@@ -1,4 +1,5 @@
 //! What is synced is there after anything; what is damaged is named and not touched.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A snapshot is there as a whole or not at all.
+#![allow(clippy::unwrap_used)]
 
 use std::io::ErrorKind;
 

@@ -1,5 +1,5 @@
 //! A journal on a disk in memory, and a few words to work with it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::sync::Arc;
 
