@@ -66,13 +66,24 @@ pub enum Decision<'a> {
     Nothing,
 }
 
-/// A yes.
+/// A yes that changes nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// What took effect.
+    /// What had taken effect before.
     pub outcome: Outcome,
-    /// Whether it had taken effect before.
-    pub replayed: bool,
+    /// How that is known.
+    pub known_by: KnownBy,
+}
+
+/// How it is known that a request has nothing to change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KnownBy {
+    /// The same request, by its key, took effect before.
+    RequestKey,
+    /// The subject has its claim from another request.
+    Subject,
+    /// The campaign has these settings.
+    Settings,
 }
 
 /// A no.
@@ -262,7 +273,7 @@ fn decide_coupon<'a>(
     if let Some(keyed) = &command.request {
         match state.requests.lookup(command.actor, campaign.number, keyed, now) {
             Lookup::Fresh => {}
-            Lookup::Replayed(outcome) => return Ok(Decision::Answer(Answer { outcome: outcome.clone(), replayed: true })),
+            Lookup::Replayed(outcome) => return Ok(Decision::Answer(Answer { outcome: outcome.clone(), known_by: KnownBy::RequestKey })),
             Lookup::KeyReused => return Err(Rejection::RequestKeyReused),
         }
     }
@@ -283,9 +294,9 @@ fn decide_without_campaign<'a>(state: &State, coupon: &coupon::Command<'a>) -> R
 
 fn repeat_answer(repeat: coupon::Repeat, campaign: &Campaign, now: Timestamp) -> Answer {
     match repeat {
-        coupon::Repeat::Claimed(number, serial) => Answer { outcome: Outcome::Claimed(number, serial), replayed: true },
+        coupon::Repeat::Claimed(number, serial) => Answer { outcome: Outcome::Claimed(number, serial), known_by: KnownBy::Subject },
         coupon::Repeat::Unchanged(_) => {
-            Answer { outcome: Outcome::Campaign { created: false, view: Box::new(campaign.view(now)) }, replayed: false }
+            Answer { outcome: Outcome::Campaign { created: false, view: Box::new(campaign.view(now)) }, known_by: KnownBy::Settings }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// A folder of files.
-pub trait Storage: Send + Sync + 'static {
+pub trait Storage: std::fmt::Debug + Send + Sync + 'static {
     /// An open file.
     type File: StorageFile;
 
@@ -49,7 +49,7 @@ pub trait Storage: Send + Sync + 'static {
 }
 
 /// An open file.
-pub trait StorageFile: Send + Sync + 'static {
+pub trait StorageFile: std::fmt::Debug + Send + Sync + 'static {
     /// Its size in bytes.
     ///
     /// # Errors

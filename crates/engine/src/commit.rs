@@ -1,0 +1,50 @@
+//! Taking what is staged to the journal: one write and one sync for all that has gathered.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use journal::Lsn;
+use journal::batch::Batch;
+use journal::storage::Storage;
+use journal::writer::{AppendError, Journal};
+
+use crate::core::Core;
+
+/// The journal, and the batch that is on its way to it.
+#[derive(Debug)]
+pub struct Committer<S: Storage> {
+    journal: Journal<S>,
+    batch: Batch,
+}
+
+impl<S: Storage> Committer<S> {
+    /// Appends to this journal.
+    #[must_use]
+    pub fn new(journal: Journal<S>) -> Self {
+        Self { journal, batch: Batch::new() }
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal<S> {
+        &self.journal
+    }
+
+    /// Takes what is staged, writes and syncs it. Returns the last durable record.
+    ///
+    /// # Errors
+    /// [`AppendError`]: whether the records are there is unknown, and nothing more may be
+    /// committed.
+    pub fn commit(&mut self, core: &Mutex<Core>) -> Result<Lsn, AppendError> {
+        let staged_lsn = lock(core).take_staged(&mut self.batch);
+        let durable_lsn = self.journal.append(&mut self.batch)?;
+        assert_eq!(staged_lsn, durable_lsn, "records are numbered by the core as the journal numbers them");
+        lock(core).settle(self.journal.room_bytes());
+        Ok(durable_lsn)
+    }
+}
+
+/// The core's lock. A panic in the critical section ends the process, so that it is never
+/// poisoned by a change that is half done.
+pub fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    core.lock().unwrap_or_else(PoisonError::into_inner)
+}

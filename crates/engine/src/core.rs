@@ -1,0 +1,297 @@
+//! State, rules and staging: the critical section. Knows no disk, no thread and no clock, so that
+//! a simulation can run it, and another order than the journal's can feed it.
+//!
+//! Deciding, evolving, numbering and staging happen in one call that cannot be interrupted (W1).
+//! What it returns names the record that it rests on; nobody may be told before that record is
+//! durable (W2).
+
+use std::mem;
+
+use domain::coupon::{Campaign, TargetBy};
+use domain::hash::HashSeed;
+use domain::state::{CommandKind, Record};
+use domain::types::{ActorId, CampaignName, RequestId, Timestamp};
+use domain::wire;
+use domain::{Command, Decision, Event, State, coupon, decide};
+use journal::Lsn;
+use journal::batch::Batch;
+
+use crate::limits::{Limits, RECORD_BYTES_MAX};
+use crate::views::{ClaimView, Done, Effect, NamedCampaign, Refusal, claim_view, effect_of};
+
+/// Something that was worked out from the state, and the record that it rests on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use = "an answer may be given only when what it rests on is durable"]
+pub struct RestsOn<T> {
+    /// What.
+    pub value: T,
+    /// The last record that it depends on; 0 if it depends on none.
+    pub lsn: Lsn,
+}
+
+/// State, staged records, and how much more may be staged.
+#[derive(Debug)]
+pub struct Core {
+    state: State,
+    staged: Batch,
+    staged_lsn: Lsn,
+    /// The last record of each campaign: what an answer about it rests on.
+    campaign_lsns: Vec<Lsn>,
+    /// Bytes that were taken by the committer and are not durable yet.
+    in_flight_bytes: u64,
+    /// Bytes that the journal can take for sure.
+    room_bytes: u64,
+    limits: Limits,
+    is_stopping: bool,
+}
+
+impl Core {
+    /// A core in which nothing has happened.
+    #[must_use]
+    pub fn new(seed: HashSeed, limits: Limits) -> Self {
+        Self::resume(State::new(seed), Lsn::ZERO, limits)
+    }
+
+    /// A core with the effect of all records up to `lsn`, which are durable.
+    #[must_use]
+    pub fn resume(state: State, lsn: Lsn, limits: Limits) -> Self {
+        assert!(limits.claims_max < u64::from(u32::MAX), "a serial has 32 bits");
+        let campaign_lsns = vec![Lsn::ZERO; state.campaigns().len()];
+        Self { state, staged: Batch::new(), staged_lsn: lsn, campaign_lsns, in_flight_bytes: 0, room_bytes: 0, limits, is_stopping: false }
+    }
+
+    /// The state, durable or not.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The last record that was staged.
+    #[must_use]
+    pub fn staged_lsn(&self) -> Lsn {
+        self.staged_lsn
+    }
+
+    /// Whether anything is staged.
+    #[must_use]
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// Decides a command and, if it changes something, makes it so and stages the record.
+    /// `wall` is the clock's time; the command gets the larger of it and the last record's (T1).
+    pub fn submit(&mut self, command: &Command<'_>, request_id: RequestId<'_>, wall: Timestamp) -> RestsOn<Result<Done, Refusal>> {
+        let guard = PanicEnds;
+        let answer = self.decide(command, request_id, wall);
+        mem::forget(guard);
+        answer
+    }
+
+    /// Does what has fallen due by `wall`; says whether there was anything.
+    pub fn tick(&mut self, wall: Timestamp) -> bool {
+        let now = self.state.time.max(wall);
+        let is_due = self.state.next_deadline().is_some_and(|deadline| deadline <= now);
+        if is_due {
+            let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
+            return self.submit(&command, RequestId::ENGINE, wall).value.is_ok();
+        }
+        false
+    }
+
+    /// Writes the effect of a record that is durable into the state, at start or behind another
+    /// order than the journal's.
+    ///
+    /// # Errors
+    /// What does not fit: the record and the state are not of one history.
+    pub fn replay(&mut self, lsn: Lsn, record: &Record<'_>) -> Result<(), String> {
+        if lsn != self.staged_lsn.next() {
+            return Err(format!("it follows on record {}", self.staged_lsn));
+        }
+        check_fits(&self.state, record)?;
+        self.evolve(lsn, record);
+        Ok(())
+    }
+
+    /// Takes all staged records away to be written; `batch` must be empty. They count as on their
+    /// way until [`Core::settle`]. Returns the last of them.
+    pub fn take_staged(&mut self, batch: &mut Batch) -> Lsn {
+        debug_assert!(batch.is_empty());
+        mem::swap(&mut self.staged, batch);
+        self.in_flight_bytes = batch.bytes_count();
+        self.staged_lsn
+    }
+
+    /// What was taken is durable, and the journal has room for so many bytes more.
+    pub fn settle(&mut self, room_bytes: u64) {
+        self.in_flight_bytes = 0;
+        self.room_bytes = room_bytes;
+    }
+
+    /// A segment with room for so many bytes has become ready.
+    pub fn add_room(&mut self, capacity_bytes: u64) {
+        self.room_bytes = self.room_bytes.max(capacity_bytes);
+    }
+
+    /// Takes no further command.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// Whether it takes no further command.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Whether it refuses to write because the journal has no room left.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.room_bytes < RECORD_BYTES_MAX + self.in_flight_bytes
+    }
+
+    /// A campaign as it stands at `wall`, if there is one.
+    pub fn campaign(&self, name: CampaignName<'_>, wall: Timestamp) -> RestsOn<Option<NamedCampaign>> {
+        let now = self.state.time.max(wall);
+        let campaign = self.state.campaign(name);
+        let lsn = campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign));
+        RestsOn { value: campaign.map(|campaign| named(campaign, now)), lsn }
+    }
+
+    /// Up to `limit` campaigns after a name, in the order of names.
+    pub fn campaigns(&self, after: Option<&str>, limit: usize, wall: Timestamp) -> RestsOn<Vec<NamedCampaign>> {
+        let now = self.state.time.max(wall);
+        let campaigns: Vec<&Campaign> = self.state.campaigns_after(after).take(limit).collect();
+        let lsn = campaigns.iter().map(|campaign| self.lsn_of(campaign)).max().unwrap_or_default();
+        RestsOn { value: campaigns.into_iter().map(|campaign| named(campaign, now)).collect(), lsn }
+    }
+
+    /// A claim as it stands.
+    pub fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> RestsOn<Result<ClaimView, coupon::Rejection>> {
+        let Some(campaign) = self.state.campaign(name) else {
+            return RestsOn { value: Err(coupon::Rejection::CampaignNotFound), lsn: Lsn::ZERO };
+        };
+        let found = campaign.find(by).map(|claim| claim.serial);
+        let view = found.and_then(|serial| claim_view(campaign, serial).ok_or(coupon::Rejection::ClaimNotFound));
+        RestsOn { value: view, lsn: self.lsn_of(campaign) }
+    }
+
+    fn decide(&mut self, command: &Command<'_>, request_id: RequestId<'_>, wall: Timestamp) -> RestsOn<Result<Done, Refusal>> {
+        let now = self.state.time.max(wall);
+        let decision = match decide(&self.state, command, now) {
+            Ok(decision) => decision,
+            Err(rejection) => return self.rests(command, Err(Refusal::Rejected(rejection))),
+        };
+        match decision {
+            Decision::Answer(answer) => {
+                let effect = effect_of(&self.state, &answer.outcome);
+                self.rests(command, Ok(Done { effect, known_by: Some(answer.known_by) }))
+            }
+            Decision::Nothing => RestsOn { value: Ok(Done { effect: Effect::Nothing, known_by: None }), lsn: Lsn::ZERO },
+            Decision::Event(event) => self.record(command, request_id, event, now),
+        }
+    }
+
+    /// From here the command takes effect, unless there is no room for it.
+    fn record(
+        &mut self,
+        command: &Command<'_>,
+        request_id: RequestId<'_>,
+        event: Event<'_>,
+        now: Timestamp,
+    ) -> RestsOn<Result<Done, Refusal>> {
+        if let Err(refusal) = self.check_room(command, &event) {
+            return RestsOn { value: Err(refusal), lsn: Lsn::ZERO };
+        }
+        let record = Record { at: now, actor: command.actor, request_id, request: command.request, event };
+        self.staged.push(|body, private| wire::encode_record(&record, body, private));
+        let lsn = self.staged_lsn.next();
+        let effect = self.evolve(lsn, &record);
+        RestsOn { value: Ok(Done { effect, known_by: None }), lsn }
+    }
+
+    fn evolve(&mut self, lsn: Lsn, record: &Record<'_>) -> Effect {
+        let outcome = self.state.evolve(record);
+        self.staged_lsn = lsn;
+        if let Event::Coupon(event) = &record.event {
+            self.campaign_lsns.resize(self.state.campaigns().len(), Lsn::ZERO);
+            let place = event.campaign().0 as usize;
+            if let (Some(last), Some(campaign)) = (self.campaign_lsns.get_mut(place), self.state.campaign_at(event.campaign())) {
+                *last = lsn;
+                assert_eq!(campaign.check(), Ok(()), "an invariant of the rules is broken by record {lsn}");
+            }
+        }
+        outcome.map_or(Effect::Nothing, |outcome| effect_of(&self.state, &outcome))
+    }
+
+    fn check_room(&self, command: &Command<'_>, event: &Event<'_>) -> Result<(), Refusal> {
+        if self.is_stopping {
+            return Err(Refusal::Stopping);
+        }
+        let wanted = self.staged.bytes_count() + self.in_flight_bytes + RECORD_BYTES_MAX;
+        if self.limits.staged_bytes_max < self.staged.bytes_count() + RECORD_BYTES_MAX {
+            return Err(Refusal::Busy);
+        }
+        if self.room_bytes < wanted {
+            return Err(if self.is_read_only() { Refusal::StorageFull } else { Refusal::Busy });
+        }
+        if matches!(event, Event::Coupon(coupon::Event::Claimed { .. })) && self.limits.claims_max <= self.state.claims_count() {
+            return Err(Refusal::MemoryLimit("claims"));
+        }
+        if matches!(event, Event::Coupon(coupon::Event::CampaignCreated { .. }))
+            && self.limits.campaigns_max <= self.state.campaigns().len()
+        {
+            return Err(Refusal::MemoryLimit("campaigns"));
+        }
+        if command.request.is_some() && self.limits.requests_max <= self.state.requests.len() {
+            return Err(Refusal::MemoryLimit("request_keys"));
+        }
+        Ok(())
+    }
+
+    /// A repeat or a refusal rests on its campaign's last record.
+    fn rests<T>(&self, command: &Command<'_>, value: T) -> RestsOn<T> {
+        let campaign = match &command.kind {
+            CommandKind::Coupon(coupon) => self.state.campaign(coupon.campaign()),
+            CommandKind::ForgetRequests => None,
+        };
+        RestsOn { value, lsn: campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign)) }
+    }
+
+    fn lsn_of(&self, campaign: &Campaign) -> Lsn {
+        self.campaign_lsns.get(campaign.number.0 as usize).copied().unwrap_or_default()
+    }
+}
+
+fn named(campaign: &Campaign, now: Timestamp) -> NamedCampaign {
+    NamedCampaign { name: campaign.name.clone(), view: campaign.view(now) }
+}
+
+/// A record that `evolve` would take without a word, but that no `decide` can have made.
+fn check_fits(state: &State, record: &Record<'_>) -> Result<(), String> {
+    if record.at < state.time {
+        return Err("its time is before that of the record ahead of it".to_owned());
+    }
+    let Event::Coupon(event) = &record.event else { return Ok(()) };
+    let campaign = state.campaign_at(event.campaign());
+    let fits = match (event, campaign) {
+        (coupon::Event::CampaignCreated { campaign: number, .. }, None) => number.0 as usize == state.campaigns().len(),
+        (coupon::Event::CampaignChanged { settings, .. }, Some(campaign)) => campaign.claimed() <= settings.stock,
+        (coupon::Event::Claimed { serial, .. }, Some(campaign)) => {
+            campaign.claims.serial_next() == Some(*serial) && 0 < campaign.remaining.get()
+        }
+        (coupon::Event::Redeemed { serial, .. } | coupon::Event::Cancelled { serial, .. }, Some(campaign)) => {
+            campaign.claims.get(*serial).is_some_and(|claim| claim.status == domain::claims::ClaimStatus::Live)
+        }
+        (coupon::Event::CampaignCreated { .. }, Some(_)) | (_, None) => false,
+    };
+    if fits { Ok(()) } else { Err("the rules cannot have decided it after the records ahead of it".to_owned()) }
+}
+
+/// A panic while state and staged records may disagree ends the process (W1).
+struct PanicEnds;
+
+impl Drop for PanicEnds {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}

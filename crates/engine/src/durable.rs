@@ -1,0 +1,144 @@
+//! Waiting until a record is on disk.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use journal::Lsn;
+
+/// The engine has failed: what was not durable by then is unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Failed;
+
+/// How far the journal is durable, and who waits for it to be further.
+#[derive(Debug, Default)]
+pub struct Durable {
+    lsn: AtomicU64,
+    has_failed: AtomicBool,
+    /// Those who wait, by the record that they wait for. Numbers are given and waits begin in
+    /// nearly the same order, so that those to wake are at the front.
+    waiters: Mutex<VecDeque<(Lsn, Waker)>>,
+}
+
+impl Durable {
+    /// Durable up to `lsn`.
+    #[must_use]
+    pub fn at(lsn: Lsn) -> Self {
+        Self { lsn: AtomicU64::new(lsn.0), ..Self::default() }
+    }
+
+    /// The last durable record.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        Lsn(self.lsn.load(Ordering::Acquire))
+    }
+
+    /// Whether the engine has failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    /// Durable up to `lsn` from now on: wakes all who waited for that.
+    pub fn advance(&self, lsn: Lsn) {
+        self.lsn.fetch_max(lsn.0, Ordering::AcqRel);
+        let woken = self.take_waiters(|waited_for| waited_for <= lsn);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing more will become durable: wakes everybody.
+    pub fn fail(&self) {
+        self.has_failed.store(true, Ordering::Release);
+        self.take_waiters(|_| true).into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until `lsn` is durable.
+    ///
+    /// # Errors
+    /// [`Failed`] if it may never be.
+    pub fn wait(&self, lsn: Lsn) -> impl Future<Output = Result<(), Failed>> + '_ {
+        Wait { durable: self, lsn }
+    }
+
+    fn take_waiters(&self, is_served: impl Fn(Lsn) -> bool) -> Vec<Waker> {
+        let mut waiters = self.waiters();
+        let mut woken = Vec::with_capacity(waiters.len());
+        let mut kept = VecDeque::new();
+        while let Some((lsn, waker)) = waiters.pop_front() {
+            if is_served(lsn) { woken.push(waker) } else { kept.push_back((lsn, waker)) }
+        }
+        *waiters = kept;
+        woken
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, VecDeque<(Lsn, Waker)>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Wait<'a> {
+    durable: &'a Durable,
+    lsn: Lsn,
+}
+
+impl Wait<'_> {
+    fn outcome(&self) -> Poll<Result<(), Failed>> {
+        if self.lsn <= self.durable.lsn() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.durable.has_failed() {
+            return Poll::Ready(Err(Failed));
+        }
+        Poll::Pending
+    }
+}
+
+impl Future for Wait<'_> {
+    type Output = Result<(), Failed>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        let mut waiters = self.durable.waiters();
+        // Under the lock: whoever advances takes the lock after it has stored the number.
+        if let Poll::Ready(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
+        }
+        waiters.push_back((self.lsn, context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_waiter_is_served_when_its_record_is_durable_and_not_before() {
+        let durable = Arc::new(Durable::at(Lsn(3)));
+        assert_eq!(durable.wait(Lsn(3)).await, Ok(()));
+        let waiting = tokio::spawn({
+            let durable = Arc::clone(&durable);
+            async move { durable.wait(Lsn(5)).await }
+        });
+        tokio::task::yield_now().await;
+        durable.advance(Lsn(4));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        durable.advance(Lsn(5));
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_failure_ends_every_wait_for_what_is_not_durable() {
+        let durable = Durable::at(Lsn(3));
+        durable.fail();
+        assert_eq!(durable.wait(Lsn(3)).await, Ok(()));
+        assert_eq!(durable.wait(Lsn(4)).await, Err(Failed));
+    }
+}

@@ -1,0 +1,412 @@
+//! All of it with its threads: one that commits, one that keeps a spare segment ready, one that
+//! takes snapshots and looks after deadlines.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use domain::Command;
+use domain::coupon::{self, TargetBy};
+use domain::hash::HashSeed;
+use domain::types::{CampaignName, RequestId};
+use domain::wire::Position;
+use journal::Lsn;
+use journal::format::JournalId;
+use journal::segments::Spares;
+use journal::storage::FileStorage;
+use journal::writer::{OpenError, Options};
+
+use crate::clock::Clock;
+use crate::commit::{Committer, lock};
+use crate::core::{Core, RestsOn};
+use crate::durable::Durable;
+use crate::feed::{Feed, FeedError};
+use crate::limits::Limits;
+use crate::restart::{self, Restarted, restart};
+use crate::views::{ClaimView, Done, NamedCampaign, Refusal};
+
+/// How an engine is opened.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data folder.
+    pub folder: PathBuf,
+    /// What it takes on at most.
+    pub limits: Limits,
+    /// The journal's part.
+    pub journal: Options,
+    /// The key of the tables; random.
+    pub seed: HashSeed,
+    /// The clock.
+    pub clock: Clock,
+    /// A snapshot is taken after so many records.
+    pub snapshot_every: u64,
+}
+
+/// What the engine has to say of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// The last durable record.
+    pub durable_lsn: Lsn,
+    /// The record of the last snapshot.
+    pub snapshot_lsn: Lsn,
+    /// Writes and syncs so far.
+    pub commits_count: u64,
+    /// Claims in memory.
+    pub claims_count: u64,
+    /// Request keys in memory.
+    pub requests_count: u64,
+    /// Campaigns.
+    pub campaigns_count: u64,
+    /// Whether the journal has no room left.
+    pub is_read_only: bool,
+    /// How far the last record's time is ahead of the clock, in milliseconds.
+    pub ahead_of_clock_ms: u64,
+}
+
+/// The one writer of one data folder. Share it by [`Arc`].
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    journal_id: JournalId,
+}
+
+#[derive(Debug)]
+struct Shared {
+    core: Mutex<Core>,
+    /// Wakes the committer when something is staged.
+    staged: Condvar,
+    /// Whether the committer waits, so that waking it costs nothing when it does not.
+    committer_waits: AtomicBool,
+    durable: Durable,
+    clock: Clock,
+    journal_storage: Arc<FileStorage>,
+    snapshot_storage: FileStorage,
+    spares: Arc<Spares<FileStorage>>,
+    keeper: Keeper,
+    commits_count: AtomicU64,
+    snapshot_lsn: AtomicU64,
+    snapshot_every: u64,
+}
+
+/// What the keeper thread is to do next.
+#[derive(Debug, Default)]
+struct Keeper {
+    is_closed: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// How long to wait before the next try to make a segment on a disk that refused.
+const SPARE_RETRY: Duration = Duration::from_millis(500);
+
+impl Engine {
+    /// Opens the journal under the data folder, rebuilds the state, and starts the threads.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(settings: &Settings) -> Result<(Self, Restarted), OpenError> {
+        let journal_storage = Arc::new(FileStorage::open_folder(&settings.folder.join("journal"))?);
+        let snapshot_storage = FileStorage::open_folder(&settings.folder.join("snapshots"))?;
+        let (core, committer, restarted) = restart(&journal_storage, &snapshot_storage, &settings.journal, settings.seed, settings.limits)?;
+        let journal_id = committer.journal().id();
+        let shared = Arc::new(Shared {
+            durable: Durable::at(core.staged_lsn()),
+            core: Mutex::new(core),
+            staged: Condvar::new(),
+            committer_waits: AtomicBool::new(false),
+            clock: settings.clock.clone(),
+            journal_storage,
+            snapshot_storage,
+            spares: Arc::clone(committer.journal().spares()),
+            keeper: Keeper::default(),
+            commits_count: AtomicU64::new(0),
+            snapshot_lsn: AtomicU64::new(restarted.snapshot_lsn.unwrap_or_default().0),
+            snapshot_every: settings.snapshot_every.max(1),
+        });
+        let threads = Mutex::new(start_threads(&shared, committer, journal_id)?);
+        Ok((Self { shared, threads, journal_id }, restarted))
+    }
+
+    /// The id of the journal.
+    #[must_use]
+    pub fn journal_id(&self) -> JournalId {
+        self.journal_id
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Decides a command and waits until what the answer rests on is durable.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
+        let answer = self.stage(command, request_id);
+        self.release(answer).await?
+    }
+
+    /// A campaign as it stands, exact at one instant, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] if the engine has failed.
+    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Refusal> {
+        let wall = self.shared.clock.now();
+        let answer = lock(&self.shared.core).campaign(name, wall);
+        self.release(answer).await
+    }
+
+    /// Up to `limit` campaigns after a name, in the order of names.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] if the engine has failed.
+    pub async fn campaigns(&self, after: Option<&str>, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
+        let wall = self.shared.clock.now();
+        let answer = lock(&self.shared.core).campaigns(after, limit, wall);
+        self.release(answer).await
+    }
+
+    /// A claim as it stands.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] if the engine has failed; inside, why there is no such claim.
+    pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<Result<ClaimView, coupon::Rejection>, Refusal> {
+        let answer = lock(&self.shared.core).claim(name, by);
+        self.release(answer).await
+    }
+
+    /// The last durable record.
+    #[must_use]
+    pub fn durable_lsn(&self) -> Lsn {
+        self.shared.durable.lsn()
+    }
+
+    /// Waits until a record is durable; `false` if the engine has failed.
+    pub async fn wait_durable(&self, lsn: Lsn) -> bool {
+        self.shared.durable.wait(lsn).await.is_ok()
+    }
+
+    /// Whether the disk has failed: nothing more can be decided, and the process should end.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.durable.has_failed()
+    }
+
+    /// What was decided and is durable, after a position.
+    ///
+    /// # Errors
+    /// [`FeedError`].
+    pub fn feed(&self, after: Position) -> Result<Option<Feed<FileStorage>>, FeedError> {
+        Feed::open(Arc::clone(&self.shared.journal_storage), after)
+    }
+
+    /// Counts, for metrics.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let wall = self.shared.clock.now();
+        let core = lock(&self.shared.core);
+        Status {
+            durable_lsn: self.shared.durable.lsn(),
+            snapshot_lsn: Lsn(self.shared.snapshot_lsn.load(Ordering::Relaxed)),
+            commits_count: self.shared.commits_count.load(Ordering::Relaxed),
+            claims_count: core.state().claims_count(),
+            requests_count: core.state().requests.len() as u64,
+            campaigns_count: core.state().campaigns().len() as u64,
+            is_read_only: core.is_read_only(),
+            ahead_of_clock_ms: core.state().time.millis().saturating_sub(wall.millis()),
+        }
+    }
+
+    /// The digest of the state's canonical bytes, as staged (J1).
+    #[must_use]
+    pub fn state_digest(&self) -> [u8; 32] {
+        let frozen = lock(&self.shared.core).state().freeze();
+        journal::snapshot::digest_of(frozen.sections())
+    }
+
+    /// Takes no further command, commits what is staged, takes a last snapshot, and ends the
+    /// threads. Calling it again does nothing.
+    pub fn close(&self) {
+        lock(&self.shared.core).stop();
+        self.shared.staged.notify_all();
+        *self.shared.keeper.is_closed() = true;
+        self.shared.keeper.changed.notify_all();
+        self.shared.spares.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A panic in a thread has ended the process already.
+            let _ = thread.join();
+        }
+    }
+
+    /// Decides now; the answer is to be released later.
+    pub fn stage(&self, command: &Command<'_>, request_id: RequestId<'_>) -> RestsOn<Result<Done, Refusal>> {
+        let wall = self.shared.clock.now();
+        let (answer, has_staged) = {
+            let mut core = lock(&self.shared.core);
+            let answer = core.submit(command, request_id, wall);
+            (answer, core.has_staged())
+        };
+        if has_staged && self.shared.committer_waits.swap(false, Ordering::AcqRel) {
+            self.shared.staged.notify_one();
+        }
+        answer
+    }
+
+    /// Waits until what an answer rests on is durable.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] if the engine has failed.
+    pub async fn release<T>(&self, answer: RestsOn<T>) -> Result<T, Refusal> {
+        self.shared.durable.wait(answer.lsn).await.map_err(|_| Refusal::Unknown)?;
+        Ok(answer.value)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Keeper {
+    fn is_closed(&self) -> MutexGuard<'_, bool> {
+        self.is_closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a tick or the end; says whether it was the end.
+    fn wait(&self) -> bool {
+        let closed = self.is_closed();
+        let waited = self.changed.wait_timeout_while(closed, TICK, |is_closed| !*is_closed);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+fn start_threads(shared: &Arc<Shared>, committer: Committer<FileStorage>, journal: JournalId) -> Result<Vec<JoinHandle<()>>, OpenError> {
+    let start = |name: &str, work: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.to_owned()).spawn(work);
+    let (committing, sparing, keeping) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
+    Ok(vec![
+        start("committer", Box::new(move || run_committer(&committing, committer)))?,
+        start("spares", Box::new(move || run_spares(&sparing)))?,
+        start("keeper", Box::new(move || run_keeper(&keeping, journal)))?,
+    ])
+}
+
+/// Commits whatever has gathered, without waiting for more.
+fn run_committer(shared: &Shared, mut committer: Committer<FileStorage>) {
+    while wait_for_staged(shared) {
+        match committer.commit(&shared.core) {
+            Ok(lsn) => {
+                shared.commits_count.fetch_add(1, Ordering::Relaxed);
+                shared.durable.advance(lsn);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal cannot be written; nothing more is accepted");
+                lock(&shared.core).stop();
+                shared.durable.fail();
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until something is staged; `false` once the engine stops and nothing is.
+fn wait_for_staged(shared: &Shared) -> bool {
+    let mut core = lock(&shared.core);
+    loop {
+        if core.has_staged() {
+            return true;
+        }
+        if core.is_stopping() {
+            return false;
+        }
+        shared.committer_waits.store(true, Ordering::Release);
+        core = shared.staged.wait(core).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn run_spares(shared: &Shared) {
+    let mut is_refused = false;
+    while shared.spares.wait_until_wanted(Duration::from_secs(3_600)) {
+        match shared.spares.prepare(&shared.journal_storage) {
+            Ok(has_prepared) => {
+                if has_prepared {
+                    refresh_room(shared);
+                }
+                if std::mem::take(&mut is_refused) {
+                    tracing::info!("there is room for a journal segment again");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_refused, true) {
+                    tracing::error!(%error, "cannot make the next journal segment; read-only once this one is full");
+                }
+                shared.keeper.sleep(SPARE_RETRY);
+            }
+        }
+    }
+}
+
+/// A spare segment is ready: the core may stage more, if no batch is on its way.
+fn refresh_room(shared: &Shared) {
+    lock(&shared.core).add_room(shared.spares.capacity_bytes());
+}
+
+impl Keeper {
+    fn sleep(&self, at_most: Duration) {
+        let closed = self.is_closed();
+        drop(self.changed.wait_timeout_while(closed, at_most, |is_closed| !*is_closed));
+    }
+}
+
+fn run_keeper(shared: &Shared, journal: JournalId) {
+    loop {
+        let is_closed = shared.keeper.wait();
+        let wall = shared.clock.now();
+        while !is_closed && lock(&shared.core).tick(wall) {
+            shared.staged.notify_one();
+        }
+        let since_snapshot = shared.durable.lsn().0.saturating_sub(shared.snapshot_lsn.load(Ordering::Relaxed));
+        let wanted = if is_closed { 1 } else { shared.snapshot_every };
+        if wanted <= since_snapshot {
+            take_snapshot(shared, journal);
+        }
+        if is_closed {
+            return;
+        }
+    }
+}
+
+/// A snapshot of the state as staged, written once that is durable.
+fn take_snapshot(shared: &Shared, journal: JournalId) {
+    let (frozen, lsn) = {
+        let core = lock(&shared.core);
+        (core.state().freeze(), core.staged_lsn())
+    };
+    if wait_blocking(shared, lsn).is_err() {
+        return;
+    }
+    match restart::write_snapshot(&shared.snapshot_storage, journal, lsn, &frozen) {
+        Ok(_) => {
+            shared.snapshot_lsn.store(lsn.0, Ordering::Relaxed);
+            tracing::info!(lsn = lsn.0, "snapshot taken");
+        }
+        Err(error) => tracing::warn!(%error, "cannot take a snapshot; the journal alone is enough"),
+    }
+}
+
+fn wait_blocking(shared: &Shared, lsn: Lsn) -> Result<(), ()> {
+    while shared.durable.lsn() < lsn {
+        if shared.durable.has_failed() {
+            return Err(());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
