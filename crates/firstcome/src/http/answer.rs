@@ -1,0 +1,160 @@
+//! A yes: JSON bodies and their headers.
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use domain::claims::ClaimStatus;
+use domain::coupon::{CampaignState, campaign_state};
+use domain::types::Timestamp;
+use engine::views::{ClaimView, NamedCampaign};
+use serde::Serialize;
+
+use super::times;
+use crate::codes::CodeKeys;
+
+/// Says that an answer was given before.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// A campaign as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct CampaignJson<'a> {
+    campaign: &'a str,
+    state: &'static str,
+    stock: u32,
+    claimed: u32,
+    remaining: u32,
+    redeemed: u32,
+    per_subject_max: u32,
+    opens_at: Option<String>,
+    closes_at: Option<String>,
+    redeem_until: Option<String>,
+    paused: bool,
+    version: u64,
+    created_at: String,
+}
+
+impl<'a> CampaignJson<'a> {
+    /// The campaign as it stood.
+    #[must_use]
+    pub fn new(campaign: &'a NamedCampaign) -> Self {
+        let view = &campaign.view;
+        let settings = &view.settings;
+        Self {
+            campaign: &campaign.name,
+            state: state_word(campaign_state(settings, view.remaining, view.at)),
+            stock: settings.stock.get(),
+            claimed: settings.stock.saturating_sub(view.remaining).get(),
+            remaining: view.remaining.get(),
+            redeemed: view.redeemed.get(),
+            per_subject_max: settings.per_subject_max,
+            opens_at: settings.opens_at.map(times::format),
+            closes_at: settings.closes_at.map(times::format),
+            redeem_until: settings.redeem_until.map(times::format),
+            paused: settings.paused,
+            version: view.version,
+            created_at: times::format(view.created_at),
+        }
+    }
+}
+
+/// The `ETag` of a campaign: the version of its settings, not of its counts.
+#[must_use]
+pub fn etag(campaign: &NamedCampaign) -> String {
+    format!("\"{}\"", campaign.view.version)
+}
+
+fn state_word(state: CampaignState) -> &'static str {
+    match state {
+        CampaignState::Scheduled => "scheduled",
+        CampaignState::Open => "open",
+        CampaignState::SoldOut => "sold_out",
+        CampaignState::Paused => "paused",
+        CampaignState::Closed => "closed",
+    }
+}
+
+/// A claim as the answer to claiming shows it: only what never changes, so that it can be said
+/// again.
+#[derive(Debug, Serialize)]
+pub struct ClaimedJson<'a> {
+    campaign: &'a str,
+    subject: &'a str,
+    serial: u32,
+    code: String,
+    claimed_at: String,
+}
+
+impl<'a> ClaimedJson<'a> {
+    /// The claim.
+    #[must_use]
+    pub fn new(keys: &CodeKeys, claim: &'a ClaimView) -> Self {
+        Self {
+            campaign: &claim.campaign,
+            subject: &claim.subject,
+            serial: claim.serial.get(),
+            code: keys.code(claim.code_key, &claim.campaign, claim.serial),
+            claimed_at: times::format(claim.claimed_at),
+        }
+    }
+}
+
+/// A claim as it stands.
+#[derive(Debug, Serialize)]
+pub struct ClaimJson<'a> {
+    #[serde(flatten)]
+    claimed: ClaimedJson<'a>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redeemed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled_at: Option<String>,
+}
+
+impl<'a> ClaimJson<'a> {
+    /// The claim.
+    #[must_use]
+    pub fn new(keys: &CodeKeys, claim: &'a ClaimView) -> Self {
+        let (status, redeemed_at, cancelled_at) = status_parts(claim.status);
+        Self {
+            claimed: ClaimedJson::new(keys, claim),
+            status,
+            redeemed_at: redeemed_at.map(times::format),
+            cancelled_at: cancelled_at.map(times::format),
+        }
+    }
+}
+
+/// A status in a word, and when it came about.
+#[must_use]
+pub fn status_parts(status: ClaimStatus) -> (&'static str, Option<Timestamp>, Option<Timestamp>) {
+    match status {
+        ClaimStatus::Live => ("live", None, None),
+        ClaimStatus::Redeemed { redeemed_at } => ("redeemed", Some(redeemed_at), None),
+        ClaimStatus::Cancelled { cancelled_at } => ("cancelled", None, Some(cancelled_at)),
+    }
+}
+
+/// An answer with a JSON body.
+#[must_use]
+pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
+    // Our own types have string keys only, so that this cannot fail.
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Sets a header whose value is known to be plain.
+#[must_use]
+pub fn with_header(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// Says that an answer was given before, if it was.
+#[must_use]
+pub fn mark_replayed(response: Response<Body>, is_replayed: bool) -> Response<Body> {
+    if is_replayed { with_header(response, REPLAYED, "true") } else { response }
+}

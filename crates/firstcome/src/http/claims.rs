@@ -1,0 +1,72 @@
+//! Claims: claim, read, redeem, cancel, by subject.
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode, header};
+use domain::KnownBy;
+use domain::coupon::{ClaimOne, Command, Target};
+use engine::views::{ClaimView, Done, Effect};
+
+use super::answer::{self, ClaimJson, ClaimedJson, mark_replayed, with_header};
+use super::context::Context;
+use super::input::{ClaimBody, parse};
+use super::problem::Problem;
+
+type Answer = Result<Response<Body>, Problem>;
+
+/// `POST /v1/campaigns/{campaign}/claims`
+pub async fn claim(context: Context) -> Answer {
+    let campaign = context.campaign()?;
+    context.query([])?;
+    let body: ClaimBody = parse(context.json_body("application/json")?)?;
+    let claim = ClaimOne { campaign, subject: body.subject()? };
+    let done = context.submit(Command::Claim(claim)).await?;
+    let view = claim_of(&done)?;
+    // The subject's earlier claim is 200; this request's own is 201, however often it is asked.
+    let status = if done.known_by == Some(KnownBy::Subject) { StatusCode::OK } else { StatusCode::CREATED };
+    let response = answer::json(status, &ClaimedJson::new(&context.app.codes, view));
+    let location = format!("/v1/campaigns/{}/claims/{}", view.campaign, view.subject);
+    Ok(mark_replayed(with_header(response, header::LOCATION, &location), done.known_by.is_some()))
+}
+
+/// `GET /v1/campaigns/{campaign}/claims/{subject}`
+pub async fn read(context: Context) -> Answer {
+    let (campaign, subject) = (context.campaign()?, context.subject()?);
+    let by = context.target_by(subject)?;
+    let claim = context.app.engine.claim(campaign, by).await??;
+    Ok(answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, &claim)))
+}
+
+/// `POST /v1/campaigns/{campaign}/claims/{subject}/redeem`
+pub async fn redeem(context: Context) -> Answer {
+    context.no_body()?;
+    let (campaign, subject) = (context.campaign()?, context.subject()?);
+    let by = context.target_by(subject)?;
+    let done = context.submit(Command::Redeem(Target { campaign, by })).await?;
+    changed(&context, &done)
+}
+
+/// `DELETE /v1/campaigns/{campaign}/claims/{subject}`
+pub async fn cancel(context: Context) -> Answer {
+    context.no_body()?;
+    let (campaign, subject) = (context.campaign()?, context.subject()?);
+    let by = context.target_by(subject)?;
+    let done = context.submit(Command::Cancel(Target { campaign, by })).await?;
+    changed(&context, &done)
+}
+
+/// The answer to a change of a claim: the claim as it stands.
+///
+/// # Errors
+/// A [`Problem`] that cannot happen: the change was of something else.
+pub fn changed(context: &Context, done: &Done) -> Answer {
+    let claim = claim_of(done)?;
+    let response = answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, claim));
+    Ok(mark_replayed(response, done.known_by.is_some()))
+}
+
+fn claim_of(done: &Done) -> Result<&ClaimView, Problem> {
+    match &done.effect {
+        Effect::Claimed(claim) | Effect::Redeemed(claim) | Effect::Cancelled(claim) => Ok(claim),
+        Effect::Campaign { .. } | Effect::Nothing => Err(Problem::new("internal", "the answer is of another kind")),
+    }
+}

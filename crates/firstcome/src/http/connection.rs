@@ -1,0 +1,212 @@
+//! One connection, watched: a client that says nothing, sends half a header, or never reads does
+//! not keep its place for ever. hyper has a limit for headers that would also end idle
+//! connections early, and none for clients that do not read; so each connection notes what it
+//! waits for and since when, and one sweeper looks at all of them.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use crate::app::HttpLimits;
+
+/// No request is open; the next may come.
+const IDLE: u8 = 0;
+/// Something of a header has come.
+const HEADER: u8 = 1;
+
+/// What one connection waits for.
+#[derive(Debug, Default)]
+pub struct Watched {
+    phase: AtomicU8,
+    is_http2: AtomicBool,
+    /// Milliseconds of the sweeper's clock at the last change of phase or progress.
+    since_ms: AtomicU64,
+    /// When writing last made no progress; 0 while it does.
+    stuck_since_ms: AtomicU64,
+    requests_open: AtomicU32,
+}
+
+/// All connections, and the clock that is read a few times a second instead of at every byte.
+#[derive(Debug, Default)]
+pub struct Connections {
+    now_ms: AtomicU64,
+    next_id: AtomicU64,
+    watched: Mutex<HashMap<u64, (Arc<Watched>, AbortHandle)>>,
+}
+
+/// Why the sweeper ends a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Overdue {
+    /// No request came.
+    Idle,
+    /// A header did not become complete.
+    Header,
+    /// The client does not read.
+    Write,
+}
+
+/// How often the sweeper looks.
+pub const SWEEP: Duration = Duration::from_millis(250);
+
+impl Connections {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.watched().len()
+    }
+
+    /// A number for a new connection.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a connection that a task serves.
+    pub fn add(&self, id: u64, watched: Arc<Watched>, task: AbortHandle) {
+        self.watched().insert(id, (watched, task));
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&self, id: u64) {
+        self.watched().remove(&id);
+    }
+
+    /// Sets the clock and ends every connection that is overdue; says how many and why.
+    pub fn sweep(&self, now_ms: u64, limits: &HttpLimits) -> Vec<Overdue> {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+        let watched = self.watched();
+        let overdue = watched.values().filter_map(|(watched, task)| watched.overdue(now_ms, limits).map(|why| (why, task)));
+        overdue
+            .map(|(why, task)| {
+                task.abort();
+                why
+            })
+            .collect()
+    }
+
+    /// The sweeper's clock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<u64, (Arc<Watched>, AbortHandle)>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    /// A request's header is complete.
+    pub fn request_opened(&self) {
+        self.requests_open.fetch_add(1, Ordering::Relaxed);
+        self.phase.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// A request is answered, as far as the handler goes.
+    pub fn request_closed(&self, now_ms: u64) {
+        self.requests_open.fetch_sub(1, Ordering::Relaxed);
+        self.since_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    fn overdue(&self, now_ms: u64, limits: &HttpLimits) -> Option<Overdue> {
+        let stuck_since = self.stuck_since_ms.load(Ordering::Relaxed);
+        if stuck_since != 0 && limits.write_time < Duration::from_millis(now_ms.saturating_sub(stuck_since)) {
+            return Some(Overdue::Write);
+        }
+        if self.requests_open.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let waited = Duration::from_millis(now_ms.saturating_sub(self.since_ms.load(Ordering::Relaxed)));
+        let is_header = self.phase.load(Ordering::Relaxed) == HEADER && !self.is_http2.load(Ordering::Relaxed);
+        if is_header && limits.header_time < waited {
+            return Some(Overdue::Header);
+        }
+        (limits.idle_time < waited).then_some(Overdue::Idle)
+    }
+
+    /// Bytes came while no request was open: a header begins.
+    fn has_read(&self, bytes: &[u8], now_ms: u64) {
+        if self.requests_open.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        if self.phase.swap(HEADER, Ordering::Relaxed) == IDLE {
+            self.since_ms.store(now_ms, Ordering::Relaxed);
+            if bytes.starts_with(b"PRI * HTTP/2") {
+                self.is_http2.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn has_written(&self, has_progressed: bool, now_ms: u64) {
+        if has_progressed {
+            self.stuck_since_ms.store(0, Ordering::Relaxed);
+            self.since_ms.store(now_ms, Ordering::Relaxed);
+        } else if self.stuck_since_ms.load(Ordering::Relaxed) == 0 {
+            self.stuck_since_ms.store(now_ms.max(1), Ordering::Relaxed);
+        }
+    }
+}
+
+/// A stream that notes its progress.
+#[derive(Debug)]
+pub struct WatchedStream {
+    stream: TcpStream,
+    watched: Arc<Watched>,
+    connections: Arc<Connections>,
+}
+
+impl WatchedStream {
+    /// Watches a stream.
+    #[must_use]
+    pub fn new(stream: TcpStream, watched: Arc<Watched>, connections: Arc<Connections>) -> Self {
+        watched.since_ms.store(connections.now_ms(), Ordering::Relaxed);
+        Self { stream, watched, connections }
+    }
+
+    fn note_write<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.watched.has_written(outcome.is_ready(), self.connections.now_ms());
+        outcome
+    }
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Some(bytes) = buffer.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+            self.watched.has_read(bytes, self.connections.now_ms());
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_write(outcome)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note_write(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

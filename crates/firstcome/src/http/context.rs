@@ -1,0 +1,218 @@
+//! One request: who asks, under which id, with which names, key and body. Everything is checked
+//! here, so that handlers see valid values only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawPathParams, Request};
+use axum::http::{HeaderMap, Method, header};
+use bytes::Bytes;
+use domain::Command;
+use domain::coupon;
+use domain::request::{Fingerprint, Keyed};
+use domain::state::CommandKind;
+use domain::types::{ActorId, CampaignName, RequestId, RequestKey, Serial, SubjectId};
+use engine::views::Done;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use sha2::{Digest, Sha256};
+
+use super::problem::Problem;
+use crate::app::App;
+
+/// The largest body of a request, in bytes.
+pub const BODY_BYTES_MAX: usize = 64 * 1_024;
+const REQUEST_ID: &str = "x-request-id";
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// One request.
+#[derive(Debug)]
+pub struct Context {
+    /// Everything that the program shares.
+    pub app: Arc<App>,
+    /// The request's id, the caller's own if it gave a usable one.
+    pub request_id: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    method: Method,
+    target: String,
+    params: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Context {
+    /// Reads a request whole.
+    ///
+    /// # Errors
+    /// A [`Problem`] if its body is too large, too slow or breaks off.
+    pub async fn read(app: Arc<App>, request_id: String, params: RawPathParams, request: Request) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let body = read_body(body, app.limits.body_time).await?;
+        Ok(Self {
+            app,
+            request_id,
+            headers: parts.headers,
+            method: parts.method,
+            target: parts.uri.path_and_query().map_or_else(String::new, |target| target.as_str().to_owned()),
+            params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            body,
+        })
+    }
+
+    /// The campaign that the path names.
+    ///
+    /// # Errors
+    /// A [`Problem`] if it is no name.
+    pub fn campaign(&self) -> Result<CampaignName<'_>, Problem> {
+        CampaignName::new(self.param("campaign")).map_err(|error| Problem::parameter("campaign", error.to_string()))
+    }
+
+    /// The subject that the path names.
+    ///
+    /// # Errors
+    /// A [`Problem`] if it is no name.
+    pub fn subject(&self) -> Result<SubjectId<'_>, Problem> {
+        SubjectId::new(self.param("subject")).map_err(|error| Problem::parameter("subject", error.to_string()))
+    }
+
+    /// A part of the path.
+    #[must_use]
+    pub fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(param, _)| param == name).map_or("", |(_, value)| value)
+    }
+
+    /// The query's parameters, each at most once and none but these.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the parameter.
+    pub fn query<'a, const N: usize>(&'a self, known: [&str; N]) -> Result<[Option<&'a str>; N], Problem> {
+        let mut values = [None; N];
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let place = known.iter().position(|known| *known == name);
+            let slot = place.and_then(|place| values.get_mut(place)).ok_or_else(|| Problem::parameter(&printable(name), "is not known here"))?;
+            if slot.replace(value).is_some() {
+                return Err(Problem::parameter(name, "is given twice"));
+            }
+        }
+        Ok(values)
+    }
+
+    /// Which of a subject's claims is meant, if the query says so.
+    ///
+    /// # Errors
+    /// A [`Problem`] if it is no serial.
+    pub fn target_by<'a>(&'a self, subject: SubjectId<'a>) -> Result<coupon::TargetBy<'a>, Problem> {
+        let [serial] = self.query(["serial"])?;
+        let Some(serial) = serial else { return Ok(coupon::TargetBy::Subject(subject)) };
+        let serial = number(serial).and_then(Serial::new);
+        let serial = serial.ok_or_else(|| Problem::parameter("serial", "must be a number from 1 to 4294967295"))?;
+        Ok(coupon::TargetBy::SubjectSerial(subject, serial))
+    }
+
+    /// The body, which must be JSON of this media type.
+    ///
+    /// # Errors
+    /// A [`Problem`] if it is declared as something else.
+    pub fn json_body(&self, media_type: &str) -> Result<&[u8], Problem> {
+        let declared = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let essence = declared.split(';').next().unwrap_or("").trim();
+        let is_accepted = essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case(media_type);
+        if !is_accepted {
+            return Err(Problem::new("unsupported_media_type", format!("the body must be declared as {media_type}")));
+        }
+        Ok(&self.body)
+    }
+
+    /// Makes sure that there is no body.
+    ///
+    /// # Errors
+    /// A [`Problem`] if there is one.
+    pub fn no_body(&self) -> Result<(), Problem> {
+        if self.body.is_empty() { Ok(()) } else { Err(Problem::new("unexpected_body", "this call takes no body")) }
+    }
+
+    /// A header's one value.
+    ///
+    /// # Errors
+    /// A [`Problem`] if it is given twice or is not ASCII.
+    pub fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.headers.get_all(name).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(Problem::header(name, "is given twice"));
+        }
+        value.to_str().map(Some).map_err(|_| Problem::header(name, "must be visible ASCII characters"))
+    }
+
+    /// Has a command decided, and waits until the answer may be given.
+    ///
+    /// # Errors
+    /// A [`Problem`] with the refusal.
+    pub async fn submit(&self, command: coupon::Command<'_>) -> Result<Done, Problem> {
+        let command = Command { actor: ActorId::LOCAL, request: self.keyed()?, kind: CommandKind::Coupon(command) };
+        let request_id = RequestId::new(&self.request_id).unwrap_or(RequestId::ENGINE);
+        self.app.engine.submit(&command, request_id).await.map_err(Problem::from)
+    }
+
+    fn keyed(&self) -> Result<Option<Keyed<'_>>, Problem> {
+        let Some(key) = self.header(IDEMPOTENCY_KEY)? else { return Ok(None) };
+        let key = RequestKey::new(key).map_err(|_| Problem::header(IDEMPOTENCY_KEY, "must be 1 to 255 visible ASCII characters"))?;
+        Ok(Some(Keyed { key, fingerprint: self.fingerprint() }))
+    }
+
+    /// What the same key must come with again: method, path and body.
+    fn fingerprint(&self) -> Fingerprint {
+        let mut hash = Sha256::new();
+        for part in [self.method.as_str().as_bytes(), self.target.as_bytes(), &self.body] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        Fingerprint(digest.first_chunk().copied().unwrap_or_default())
+    }
+}
+
+/// A number without a sign or leading zeros to spare.
+#[must_use]
+pub fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// The id of a request: the caller's if it gave a usable one, else a new one.
+#[must_use]
+pub fn request_id_of(app: &App, headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let usable = given.filter(|id| id.len() <= 64 && RequestId::new(id).is_ok());
+    usable.map_or_else(|| app.next_request_id(), str::to_owned)
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| character.is_ascii_graphic()).take(64).collect()
+}
+
+async fn read_body(body: Body, at_most: Duration) -> Result<Bytes, Problem> {
+    let mut collecting = std::pin::pin!(Limited::new(body, BODY_BYTES_MAX).collect());
+    // Nearly always it has come with the header; a timer is made for the others only.
+    let collected = match poll_once(collecting.as_mut()).await {
+        Some(collected) => collected,
+        None => match tokio::time::timeout(at_most, collecting).await {
+            Ok(collected) => collected,
+            Err(_) => return Err(Problem::new("body_timeout", format!("the body did not arrive within {} s", at_most.as_secs()))),
+        },
+    };
+    match collected {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::new("body_too_large", "the body is larger than 64 KiB")),
+        Err(_) => Err(Problem::new("malformed_json", "the body broke off")),
+    }
+}
+
+async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    std::future::poll_fn(|context| match std::pin::Pin::new(&mut future).poll(context) {
+        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}

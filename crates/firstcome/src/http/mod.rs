@@ -1,0 +1,21 @@
+//! The only place that knows HTTP and JSON.
+//!
+//! A request's way: [`serve`] (connection, limits) → [`routes`] (which handler) → [`context`]
+//! (names, keys, body) → a handler ([`campaigns`], [`claims`], [`codes`], [`lists`], [`meta`]) →
+//! the engine → [`answer`] (a yes) or [`problem`] (a no).
+
+pub mod answer;
+pub mod campaigns;
+pub mod claims;
+pub mod codes;
+pub mod connection;
+pub mod context;
+pub mod docs;
+pub mod input;
+pub mod lists;
+pub mod meta;
+pub mod openapi;
+pub mod problem;
+pub mod routes;
+pub mod serve;
+pub mod times;
