@@ -42,22 +42,66 @@ impl<S: Storage> Feed<S> {
         Ok(reader.map(|reader| Self { reader, position }))
     }
 
-    /// Gives the next records to `take`, all of one batch of the journal and none beyond
-    /// `durable`; says whether there were any.
+    /// Replaces what is in `records` by the next ones, none beyond `durable`, until there are
+    /// `records_count` of them or more.
     ///
     /// # Errors
-    /// [`FeedError`], or what `take` says.
-    pub fn next<E: From<FeedError>>(
-        &mut self,
-        durable: Lsn,
-        mut take: impl FnMut(Position, &Record<'_>) -> Result<(), E>,
-    ) -> Result<bool, E> {
-        let Some(batch) = self.reader.next_batch(Some(durable)).map_err(FeedError::from)? else { return Ok(false) };
-        for (lsn, bytes) in batch.records().filter(|(lsn, _)| self.position.0 < lsn.0) {
-            let record = wire::decode_record(bytes.body, bytes.private_bytes());
-            take(Position(lsn.0), &record.map_err(|what| FeedError::Decode { lsn, what })?)?;
+    /// [`FeedError`].
+    pub fn fill(&mut self, records: &mut FedRecords, durable: Lsn, records_count: usize) -> Result<(), FeedError> {
+        records.clear();
+        while records.len() < records_count {
+            let Some(batch) = self.reader.next_batch(Some(durable))? else { break };
+            for (lsn, bytes) in batch.records().filter(|(lsn, _)| self.position.0 < lsn.0) {
+                records.push(lsn, bytes.body, bytes.private_bytes())?;
+            }
+            self.position = Position(batch.header.last_lsn().0);
         }
-        self.position = Position(batch.header.last_lsn().0);
-        Ok(true)
+        Ok(())
+    }
+}
+
+/// Records in a row, as bytes: a record borrows from what it is read from.
+#[derive(Debug, Default)]
+pub struct FedRecords {
+    bytes: Vec<u8>,
+    /// Position, where the body ends, where the private part ends.
+    ends: Vec<(Position, usize, usize)>,
+}
+
+impl FedRecords {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The records, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Position, Record<'_>)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, _, end)| *end));
+        self.ends.iter().zip(starts).filter_map(|((position, body_end, end), start)| {
+            let (body, private) = (self.bytes.get(start..*body_end)?, self.bytes.get(*body_end..*end)?);
+            // It was found to be one when it came in.
+            wire::decode_record(body, Some(private)).ok().map(|record| (*position, record))
+        })
+    }
+
+    fn push(&mut self, lsn: Lsn, body: &[u8], private: Option<&[u8]>) -> Result<(), FeedError> {
+        wire::decode_record(body, private).map_err(|what| FeedError::Decode { lsn, what })?;
+        self.bytes.extend_from_slice(body);
+        let body_end = self.bytes.len();
+        self.bytes.extend_from_slice(private.unwrap_or_default());
+        self.ends.push((Position(lsn.0), body_end, self.bytes.len()));
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
     }
 }

@@ -9,7 +9,7 @@ use domain::coupon::Rejection;
 use domain::wire::Position;
 use engine::Engine;
 use engine::clock::ManualClock;
-use engine::feed::FeedError;
+use engine::feed::{FedRecords, Feed};
 use engine::limits::Limits;
 use engine::views::{Effect, Refusal};
 use support::{at, claim, name, open, put, settings, submit};
@@ -168,12 +168,13 @@ async fn the_feed_gives_every_durable_record_once_and_in_order() {
     assert_eq!(positions, (31..=51).collect::<Vec<u64>>());
 }
 
-fn read_all(engine: &Engine, feed: &mut engine::feed::Feed<journal::storage::FileStorage>, positions: &mut Vec<u64>) {
-    while feed
-        .next::<FeedError>(engine.durable_lsn(), |position, _| {
-            positions.push(position.0);
-            Ok(())
-        })
-        .unwrap()
-    {}
+fn read_all(engine: &Engine, feed: &mut Feed<journal::storage::FileStorage>, positions: &mut Vec<u64>) {
+    let mut records = FedRecords::default();
+    loop {
+        feed.fill(&mut records, engine.durable_lsn(), 10).unwrap();
+        if records.is_empty() {
+            return;
+        }
+        positions.extend(records.iter().map(|(position, _)| position.0));
+    }
 }

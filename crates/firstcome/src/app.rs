@@ -1,0 +1,92 @@
+//! What all requests share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use engine::Engine;
+
+use crate::codes::CodeKeys;
+use crate::history::History;
+use crate::http::serve::RequestIds;
+use crate::metrics::Metrics;
+
+/// What HTTP takes on at most.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Streams at once on a connection of HTTP/2.
+    pub http2_streams_max: u32,
+    /// From the first byte of a header to its end.
+    pub header_time: Duration,
+    /// From the end of the header to the end of the body.
+    pub body_time: Duration,
+    /// Without a request.
+    pub idle_time: Duration,
+    /// Without the client reading anything of an answer.
+    pub write_time: Duration,
+    /// For requests in flight when the server stops.
+    pub drain_time: Duration,
+    /// For a list to wait for the history.
+    pub history_time: Duration,
+}
+
+impl HttpLimits {
+    /// What is used where the settings do not say.
+    pub const STANDARD: Self = Self {
+        connections_max: 20_000,
+        http2_streams_max: 128,
+        header_time: Duration::from_secs(5),
+        body_time: Duration::from_secs(10),
+        idle_time: Duration::from_secs(75),
+        write_time: Duration::from_secs(10),
+        drain_time: Duration::from_secs(10),
+        history_time: Duration::from_secs(5),
+    };
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct App {
+    /// The one writer.
+    pub engine: Arc<Engine>,
+    /// From serials to codes and back.
+    pub codes: CodeKeys,
+    /// The tables that lists read.
+    pub history: Arc<History>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// What HTTP takes on at most.
+    pub limits: HttpLimits,
+    request_ids: RequestIds,
+    is_stopping: AtomicBool,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, codes: CodeKeys, history: Arc<History>, limits: HttpLimits, random: u64) -> Self {
+        let metrics = Metrics::new();
+        Self { engine, codes, history, metrics, limits, request_ids: RequestIds::new(random), is_stopping: AtomicBool::new(false) }
+    }
+
+    /// An id for a request that came without one.
+    pub fn next_request_id(&self) -> String {
+        self.request_ids.next()
+    }
+
+    /// From now on `/readyz` says no.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the server should get no requests; `None` if it should.
+    #[must_use]
+    pub fn not_ready(&self) -> Option<&'static str> {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Some("stopping");
+        }
+        self.engine.has_failed().then_some("the journal cannot be written")
+    }
+}

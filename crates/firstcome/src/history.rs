@@ -1,0 +1,285 @@
+//! The history's keeper: one thread that brings the tables after the journal, and readers for
+//! lists.
+//!
+//! Claims come first: while nobody waits for a list, the thread rests after each batch for several
+//! times as long as the batch took, so that it takes a small share of the processor during a rush
+//! and catches up after it. Whoever asks for a list makes it run at full speed.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use domain::wire::Position;
+use engine::Engine;
+use engine::feed::{FedRecords, FeedError};
+use journal::Lsn;
+use projection::{ApplyError, HistoryReader, OpenError, ReadError};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+use crate::clock;
+
+/// Records that go into one transaction at most.
+const BATCH_RECORDS_MAX: usize = 10_000;
+/// Rest after a batch, in multiples of the time that it took, while nobody waits.
+const REST_FACTOR: u32 = 9;
+/// The longest rest: a list that nobody waits for yet is not much older than this.
+const REST_MAX: Duration = Duration::from_millis(250);
+/// How often the thread looks whether there is something new.
+const POLL: Duration = Duration::from_millis(50);
+/// Between tries on a disk that refused.
+const RETRY: Duration = Duration::from_secs(1);
+/// Lists and exports that read at the same time.
+const READERS_MAX: usize = 8;
+
+/// The tables, and how far they are.
+#[derive(Debug)]
+pub struct History {
+    path: PathBuf,
+    position: AtomicU64,
+    /// Rises with each batch that was applied.
+    applied: Notify,
+    waiting_count: AtomicUsize,
+    wake: Condvar,
+    lock: Mutex<()>,
+    is_closed: AtomicBool,
+    is_broken: AtomicBool,
+    readers: Mutex<Vec<HistoryReader>>,
+    permits: Semaphore,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why a list cannot be read now.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// The tables have not caught up in time.
+    #[error("the history is at record {at}, the list needs {wanted}")]
+    Behind {
+        /// How far they are.
+        at: u64,
+        /// What the list needs.
+        wanted: u64,
+    },
+    /// As many lists are being read as may be.
+    #[error("as many lists are being read as may be")]
+    Busy,
+    /// Reading failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl History {
+    /// Opens the tables of a data folder and starts to bring them after the journal.
+    ///
+    /// # Errors
+    /// [`OpenError`] if they can neither be opened nor begun anew.
+    pub fn start(folder: &Path, engine: &Arc<Engine>) -> Result<Arc<Self>, OpenError> {
+        let path = folder.join("history.sqlite");
+        let mut tables = projection::History::open(&path, engine.journal_id())?;
+        if tables.reset_if_ahead(Position(engine.durable_lsn().0))? {
+            tracing::warn!("the history was ahead of the journal");
+        }
+        if let Some(reason) = tables.rebuilt() {
+            tracing::info!(%reason, "the history is rebuilt from the journal");
+        }
+        let history = Arc::new(Self {
+            path,
+            position: AtomicU64::new(tables.position().0),
+            applied: Notify::new(),
+            waiting_count: AtomicUsize::new(0),
+            wake: Condvar::new(),
+            lock: Mutex::new(()),
+            is_closed: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
+            readers: Mutex::new(Vec::new()),
+            permits: Semaphore::new(READERS_MAX),
+            thread: Mutex::new(None),
+        });
+        let (keeper, engine) = (Arc::clone(&history), Arc::clone(engine));
+        let started = thread::Builder::new().name("history".to_owned()).spawn(move || keeper.run(&engine, tables));
+        match started {
+            Ok(thread) => *locked(&history.thread) = Some(thread),
+            Err(error) => {
+                tracing::error!(%error, "cannot start the history's thread; lists will not be answered");
+                history.is_broken.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(history)
+    }
+
+    /// The last record that is in the tables.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// Whether the tables cannot follow the journal any more.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// Ends the thread; what it has not applied by then is applied after the next start.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.wake.notify_all();
+        if let Some(thread) = locked(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Waits until the tables hold `wanted`.
+    ///
+    /// # Errors
+    /// [`ListError::Behind`] after `at_most`.
+    pub async fn wait_for(&self, wanted: Lsn, at_most: Duration) -> Result<(), ListError> {
+        let _waiting = Waiting::new(self);
+        let reached = tokio::time::timeout(at_most, async {
+            loop {
+                let mut applied = std::pin::pin!(self.applied.notified());
+                applied.as_mut().enable();
+                if wanted.0 <= self.position() {
+                    return;
+                }
+                applied.await;
+            }
+        });
+        reached.await.map_err(|_| ListError::Behind { at: self.position(), wanted: wanted.0 })
+    }
+
+    /// Reads on a thread where waiting for the disk disturbs nobody.
+    ///
+    /// # Errors
+    /// [`ListError`].
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut HistoryReader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ListError> {
+        let _permit = self.permit()?;
+        let history = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || history.with_reader(work)).await;
+        done.unwrap_or_else(|error| Err(ReadError::Store(error.into()))).map_err(ListError::from)
+    }
+
+    /// A place among those who read.
+    ///
+    /// # Errors
+    /// [`ListError::Busy`] if all are taken.
+    pub fn permit(&self) -> Result<SemaphorePermit<'_>, ListError> {
+        self.permits.try_acquire().map_err(|_| ListError::Busy)
+    }
+
+    /// Works with a reader of the pool.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn with_reader<T>(&self, work: impl FnOnce(&mut HistoryReader) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let pooled = locked(&self.readers).pop();
+        let mut reader = match pooled {
+            Some(reader) => reader,
+            None => HistoryReader::open(&self.path)?,
+        };
+        let outcome = work(&mut reader);
+        if outcome.is_ok() {
+            locked(&self.readers).push(reader);
+        }
+        outcome
+    }
+
+    fn run(&self, engine: &Engine, mut tables: projection::History) {
+        while !self.is_closed.load(Ordering::Relaxed) {
+            let Err(error) = self.follow(engine, &mut tables) else { return };
+            if self.recover(&error, &mut tables) {
+                continue;
+            }
+            tracing::error!(%error, "the history cannot follow the journal; lists are not answered");
+            self.is_broken.store(true, Ordering::Relaxed);
+            return;
+        }
+    }
+
+    /// Whether it makes sense to go on after an error.
+    fn recover(&self, error: &FollowError, tables: &mut projection::History) -> bool {
+        match error {
+            FollowError::Apply(ApplyError::Full | ApplyError::Store(_)) => {
+                tracing::warn!(%error, "the history waits");
+                self.rest(RETRY);
+                true
+            }
+            FollowError::Apply(ApplyError::Damaged(what)) => {
+                tracing::warn!(%error, "the history is begun anew");
+                locked(&self.readers).clear();
+                let begun = tables.begin_anew(projection::Rebuilt::Damaged(what.clone()));
+                self.position.store(tables.position().0, Ordering::Release);
+                begun.is_ok()
+            }
+            FollowError::Apply(ApplyError::Gap { .. } | ApplyError::Conflict { .. }) | FollowError::Feed(_) => false,
+        }
+    }
+
+    /// Applies what is durable, batch after batch, until it is closed.
+    fn follow(&self, engine: &Engine, tables: &mut projection::History) -> Result<(), FollowError> {
+        let Some(mut feed) = engine.feed(tables.position())? else { return Ok(()) };
+        let mut records = FedRecords::default();
+        while !self.is_closed.load(Ordering::Relaxed) {
+            let started = clock::elapsed();
+            feed.fill(&mut records, engine.durable_lsn(), BATCH_RECORDS_MAX)?;
+            if records.is_empty() {
+                self.rest(POLL);
+                continue;
+            }
+            let as_of = tables.apply(records.iter())?;
+            self.position.store(as_of.position.0, Ordering::Release);
+            self.applied.notify_waiters();
+            if self.waiting_count.load(Ordering::Relaxed) == 0 {
+                self.rest((clock::elapsed().saturating_sub(started) * REST_FACTOR).min(REST_MAX));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rests, until somebody waits for a list or it is closed.
+    fn rest(&self, at_most: Duration) {
+        let guard = locked(&self.lock);
+        let goes_on = |(): &mut ()| self.waiting_count.load(Ordering::Relaxed) == 0 && !self.is_closed.load(Ordering::Relaxed);
+        if self.waiting_count.load(Ordering::Relaxed) == 0 {
+            drop(self.wake.wait_timeout_while(guard, at_most, goes_on));
+        } else {
+            // Somebody waits for records that this thread has not seen yet: they come at any moment.
+            drop(self.wake.wait_timeout(guard, Duration::from_millis(1)));
+        }
+    }
+}
+
+/// Counts somebody who waits, and wakes the thread.
+struct Waiting<'a>(&'a History);
+
+impl<'a> Waiting<'a> {
+    fn new(history: &'a History) -> Self {
+        history.waiting_count.fetch_add(1, Ordering::Relaxed);
+        // With the lock, so that the thread is either before its look at the count or asleep.
+        drop(locked(&history.lock));
+        history.wake.notify_all();
+        Self(history)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why the tables cannot follow.
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,311 @@
+//! Lists of claims: pages of JSON, and whole campaigns as NDJSON or CSV. They read the history,
+//! and wait for it to hold what was durable when the request came.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use domain::coupon::{CampaignNumber, Rejection};
+use domain::types::{CampaignName, Serial, SubjectId};
+use engine::views::ClaimView;
+use projection::{AsOf, ClaimFilter, ClaimRow, ReadError};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt};
+
+use super::answer::{self, ClaimJson, status_parts, with_header};
+use super::campaigns::page_limit;
+use super::context::{Context, number};
+use super::problem::Problem;
+use super::times;
+use crate::app::App;
+use crate::history::ListError;
+
+type Answer = Result<Response<Body>, Problem>;
+
+/// The instant that an export rests on.
+pub const AS_OF: HeaderName = HeaderName::from_static("firstcome-as-of");
+/// Bytes that an export gathers before it passes them on.
+const CHUNK_BYTES: usize = 64 * 1_024;
+/// Chunks between the reading thread and a client.
+const CHUNKS_MAX: usize = 4;
+const CSV_HEAD: &str = "campaign,serial,subject,code,claimed_at,status,redeemed_at,cancelled_at\r\n";
+
+impl From<ListError> for Problem {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Behind { .. } => Self::new("history_behind", error.to_string()).retry_after_ms(1_000),
+            ListError::Busy => Self::new("busy", error.to_string()).retry_after_ms(500),
+            ListError::Read(ReadError::TooSlow(_)) => Self::new("busy", error.to_string()).retry_after_ms(2_000),
+            ListError::Read(_) => {
+                tracing::error!(%error, "a list cannot be read");
+                Self::new("internal", "the history cannot be read")
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Ndjson,
+    Csv,
+}
+
+/// `GET /v1/campaigns/{campaign}/claims`
+pub async fn of_campaign(context: Context) -> Answer {
+    let name = context.campaign()?;
+    let [after, limit, status] = context.query(["after", "limit", "status"])?;
+    let filter = filter(status)?;
+    let after = after.map(serial_cursor).transpose()?;
+    let format = format(&context)?;
+    let page_limit = page_limit(limit)?;
+    context.app.engine.campaign(name).await?.ok_or(Rejection::CampaignNotFound)?;
+    wait(&context.app).await?;
+    if format != Format::Json && limit.is_none() {
+        return export(&context.app, name, after, filter, format).await;
+    }
+    let campaign = name.as_str().to_owned();
+    let limit = u32::try_from(page_limit).unwrap_or(u32::MAX);
+    let page = context.app.history.read(move |reader| {
+        let name = CampaignName::new(&campaign).map_err(|error| ReadError::Store(error.into()))?;
+        reader.claims_of_campaign(name, after, limit, filter)
+    });
+    let page = page.await?;
+    let next = page.next.map(|serial| serial.get().to_string());
+    Ok(match format {
+        Format::Json => json_page(&context.app, &page.rows, next, page.as_of),
+        Format::Ndjson | Format::Csv => text_page(&context.app, &page.rows, format, page.as_of),
+    })
+}
+
+/// `GET /v1/subjects/{subject}/claims`
+pub async fn of_subject(context: Context) -> Answer {
+    let subject = context.subject()?.as_str().to_owned();
+    let [after, limit] = context.query(["after", "limit"])?;
+    let after = after.map(subject_cursor).transpose()?;
+    let limit = u32::try_from(page_limit(limit)?).unwrap_or(u32::MAX);
+    wait(&context.app).await?;
+    let page = context.app.history.read(move |reader| {
+        let subject = SubjectId::new(&subject).map_err(|error| ReadError::Store(error.into()))?;
+        reader.claims_of_subject(subject, after, limit)
+    });
+    let page = page.await?;
+    let next = page.next.map(|(campaign, serial)| format!("{}-{}", campaign.0, serial.get()));
+    Ok(json_page(&context.app, &page.rows, next, page.as_of))
+}
+
+async fn wait(app: &App) -> Result<(), Problem> {
+    let wanted = app.engine.durable_lsn();
+    Ok(app.history.wait_for(wanted, app.limits.history_time).await?)
+}
+
+fn json_page(app: &App, rows: &[ClaimRow], next: Option<String>, as_of: AsOf) -> Response<Body> {
+    let views: Vec<ClaimView> = rows.iter().map(view_of).collect();
+    let claims: Vec<ClaimJson<'_>> = views.iter().map(|view| ClaimJson::new(&app.codes, view)).collect();
+    let as_of = json!({ "position": as_of.position.0, "time": times::format(as_of.time) });
+    answer::json(StatusCode::OK, &json!({ "claims": claims, "next": next, "as_of": as_of }))
+}
+
+fn text_page(app: &App, rows: &[ClaimRow], format: Format, as_of: AsOf) -> Response<Body> {
+    let mut text = head_of(format).as_bytes().to_vec();
+    rows.iter().for_each(|row| write_row(app, row, format, &mut text));
+    text_response(Body::from(text), format, as_of)
+}
+
+/// All claims after a serial, read in one transaction and passed on as they come.
+async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, filter: ClaimFilter, format: Format) -> Answer {
+    let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_MAX);
+    let (app, campaign) = (Arc::clone(app), name.as_str().to_owned());
+    tokio::task::spawn_blocking(move || {
+        let outcome = app.history.permit().and_then(|_permit| write_export(&app, &campaign, after, filter, format, &sender));
+        if let Err(error) = outcome {
+            // Whoever reads sees the connection break off instead of a list that looks whole.
+            let _ = sender.blocking_send(Chunk::Failed(error));
+        }
+    });
+    // What comes first says whether there is a list at all.
+    match receiver.recv().await {
+        Some(Chunk::Begins(as_of)) => Ok(text_response(Body::from_stream(rest_of(receiver)), format, as_of)),
+        Some(Chunk::Failed(error)) => Err(error.into()),
+        Some(Chunk::Bytes(_)) | None => Err(Problem::new("internal", "the export ended before it began")),
+    }
+}
+
+enum Chunk {
+    Begins(AsOf),
+    Bytes(Bytes),
+    Failed(ListError),
+}
+
+fn rest_of(receiver: mpsc::Receiver<Chunk>) -> impl Stream<Item = Result<Bytes, ListError>> {
+    tokio_stream::wrappers::ReceiverStream::new(receiver).filter_map(|chunk| match chunk {
+        Chunk::Begins(_) => None,
+        Chunk::Bytes(bytes) => Some(Ok(bytes)),
+        Chunk::Failed(error) => Some(Err(error)),
+    })
+}
+
+fn write_export(
+    app: &App,
+    campaign: &str,
+    after: Option<Serial>,
+    filter: ClaimFilter,
+    format: Format,
+    sender: &mpsc::Sender<Chunk>,
+) -> Result<(), ListError> {
+    let mut text = head_of(format).as_bytes().to_vec();
+    app.history.with_reader(|reader| {
+        let view = reader.view()?;
+        if sender.blocking_send(Chunk::Begins(view.as_of())).is_err() {
+            return Ok(());
+        }
+        let name = CampaignName::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
+        view.for_each_claim(name, |row| {
+            if after < Some(row.serial) && is_wanted(&row, filter) {
+                write_row(app, &row, format, &mut text);
+            }
+            if CHUNK_BYTES <= text.len() { pass_on(sender, &mut text) } else { ControlFlow::Continue(()) }
+        })
+    })?;
+    // A client that has gone needs no rest.
+    let _ = pass_on(sender, &mut text);
+    Ok(())
+}
+
+fn pass_on(sender: &mpsc::Sender<Chunk>, text: &mut Vec<u8>) -> ControlFlow<()> {
+    let bytes = Bytes::from(std::mem::replace(text, Vec::with_capacity(CHUNK_BYTES + 1_024)));
+    match sender.blocking_send(Chunk::Bytes(bytes)) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    }
+}
+
+fn is_wanted(row: &ClaimRow, filter: ClaimFilter) -> bool {
+    let word = status_parts(row.status).0;
+    match filter {
+        ClaimFilter::All => true,
+        ClaimFilter::Live => word == "live",
+        ClaimFilter::Redeemed => word == "redeemed",
+        ClaimFilter::Cancelled => word == "cancelled",
+    }
+}
+
+fn write_row(app: &App, row: &ClaimRow, format: Format, text: &mut Vec<u8>) {
+    let view = view_of(row);
+    match format {
+        Format::Json | Format::Ndjson => {
+            // Writing to memory cannot fail.
+            let _ = serde_json::to_writer(&mut *text, &ClaimJson::new(&app.codes, &view));
+            text.push(b'\n');
+        }
+        Format::Csv => text.extend_from_slice(csv_row(app, &view).as_bytes()),
+    }
+}
+
+/// No field can hold a comma or a quote. A subject that a spreadsheet would take for a formula can
+/// only begin with a minus sign, and is quoted with an apostrophe as is the custom.
+fn csv_row(app: &App, view: &ClaimView) -> String {
+    let (status, redeemed_at, cancelled_at) = status_parts(view.status);
+    let time = |time: Option<domain::types::Timestamp>| time.map(times::format).unwrap_or_default();
+    let plain = |name: &str| if name.starts_with('-') { format!("'{name}") } else { name.to_owned() };
+    format!(
+        "{},{},{},{},{},{status},{},{}\r\n",
+        plain(&view.campaign),
+        view.serial.get(),
+        plain(&view.subject),
+        app.codes.code(view.code_key, &view.campaign, view.serial),
+        times::format(view.claimed_at),
+        time(redeemed_at),
+        time(cancelled_at),
+    )
+}
+
+fn text_response(body: Body, format: Format, as_of: AsOf) -> Response<Body> {
+    let mut response = Response::new(body);
+    let media_type = match format {
+        Format::Json => "application/json",
+        Format::Ndjson => "application/x-ndjson",
+        Format::Csv => "text/csv; charset=utf-8; header=present",
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    with_header(response, AS_OF, &format!("position={}, time={}", as_of.position.0, times::format(as_of.time)))
+}
+
+fn head_of(format: Format) -> &'static str {
+    match format {
+        Format::Json | Format::Ndjson => "",
+        Format::Csv => CSV_HEAD,
+    }
+}
+
+fn view_of(row: &ClaimRow) -> ClaimView {
+    ClaimView {
+        campaign: row.campaign.to_string(),
+        code_key: row.code_key,
+        subject: row.subject.clone(),
+        serial: row.serial,
+        claimed_at: row.claimed_at,
+        status: row.status,
+    }
+}
+
+/// The best of the three formats that the caller accepts (RFC 9110, 12.5.1).
+fn format(context: &Context) -> Result<Format, Problem> {
+    let accepted: Vec<&str> = context.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let accepted = accepted.join(",");
+    if accepted.trim().is_empty() {
+        return Ok(Format::Json);
+    }
+    let offers = [("application/json", Format::Json), ("application/x-ndjson", Format::Ndjson), ("text/csv", Format::Csv)];
+    let weighed = offers.map(|(media_type, format)| (weight(&accepted, media_type), format));
+    // Of equals the first wins.
+    let best = weighed.into_iter().rev().max_by_key(|(weight, _)| *weight).filter(|(weight, _)| 0 < *weight);
+    best.map(|(_, format)| format)
+        .ok_or_else(|| Problem::new("not_acceptable", "the list comes as application/json, application/x-ndjson or text/csv"))
+}
+
+/// The weight of a media type in thousandths: that of the most specific range that matches it.
+fn weight(accepted: &str, media_type: &str) -> u32 {
+    let kind = media_type.split('/').next().unwrap_or_default();
+    let ranges = accepted.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next()?;
+        let specificity = match name {
+            _ if name.eq_ignore_ascii_case(media_type) => 2,
+            "*/*" => 0,
+            _ if name.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind)) => 1,
+            _ => return None,
+        };
+        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |quality| quality.parse::<f64>().ok())?;
+        Some((specificity, thousandths(quality)))
+    });
+    ranges.max_by_key(|(specificity, _)| *specificity).map_or(0, |(_, quality)| quality)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is between 0 and 1,000")]
+fn thousandths(quality: f64) -> u32 {
+    (quality.clamp(0.0, 1.0) * 1_000.0) as u32
+}
+
+fn filter(status: Option<&str>) -> Result<ClaimFilter, Problem> {
+    match status {
+        None => Ok(ClaimFilter::All),
+        Some("live") => Ok(ClaimFilter::Live),
+        Some("redeemed") => Ok(ClaimFilter::Redeemed),
+        Some("cancelled") => Ok(ClaimFilter::Cancelled),
+        Some(_) => Err(Problem::parameter("status", "must be live, redeemed or cancelled")),
+    }
+}
+
+fn serial_cursor(after: &str) -> Result<Serial, Problem> {
+    let serial = number(after).and_then(Serial::new);
+    serial.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
+}
+
+fn subject_cursor(after: &str) -> Result<(CampaignNumber, Serial), Problem> {
+    let cursor = after.split_once('-').and_then(|(campaign, serial)| Some((CampaignNumber(number(campaign)?), Serial::new(number(serial)?)?)));
+    cursor.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
+}
