@@ -71,8 +71,20 @@ pub enum Decision<'a> {
 pub struct Answer {
     /// What took effect.
     pub outcome: Outcome,
-    /// Whether it had taken effect before.
-    pub replayed: bool,
+    /// Whether this is the first time that it is said.
+    pub novelty: Novelty,
+}
+
+/// Whether an answer is new. The two kinds of repetition differ in what is said: a key repeats its
+/// first answer as it was, status included; a repeat is told that nothing was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Novelty {
+    /// The first answer to this request.
+    Fresh,
+    /// The request key took effect before, and this was its answer.
+    Replayed,
+    /// Another request for what the subject has already.
+    Repeated,
 }
 
 /// A no.
@@ -262,7 +274,7 @@ fn decide_coupon<'a>(
     if let Some(keyed) = &command.request {
         match state.requests.lookup(command.actor, campaign.number, keyed, now) {
             Lookup::Fresh => {}
-            Lookup::Replayed(outcome) => return Ok(Decision::Answer(Answer { outcome: outcome.clone(), replayed: true })),
+            Lookup::Replayed(outcome) => return Ok(Decision::Answer(Answer { outcome: outcome.clone(), novelty: Novelty::Replayed })),
             Lookup::KeyReused => return Err(Rejection::RequestKeyReused),
         }
     }
@@ -283,9 +295,9 @@ fn decide_without_campaign<'a>(state: &State, coupon: &coupon::Command<'a>) -> R
 
 fn repeat_answer(repeat: coupon::Repeat, campaign: &Campaign, now: Timestamp) -> Answer {
     match repeat {
-        coupon::Repeat::Claimed(number, serial) => Answer { outcome: Outcome::Claimed(number, serial), replayed: true },
+        coupon::Repeat::Claimed(number, serial) => Answer { outcome: Outcome::Claimed(number, serial), novelty: Novelty::Repeated },
         coupon::Repeat::Unchanged(_) => {
-            Answer { outcome: Outcome::Campaign { created: false, view: Box::new(campaign.view(now)) }, replayed: false }
+            Answer { outcome: Outcome::Campaign { created: false, view: Box::new(campaign.view(now)) }, novelty: Novelty::Fresh }
         }
     }
 }
