@@ -44,6 +44,17 @@ impl DomainBackend {
         Self { state: State::new(HashSeed(1, 2)), now: Timestamp::ZERO, records: Vec::new(), forgetting }
     }
 
+    /// The state as it stands.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Every record so far as it was written: body and private part.
+    pub fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.records.iter().map(|record| (record.body.as_slice(), record.private.as_slice()))
+    }
+
     fn command(&mut self, request: &Request<'_>, command: CouponCommand<'_>) -> Reply {
         let command = Command { actor: request.actor, request: request.keyed(), kind: CommandKind::Coupon(command) };
         match decide(&self.state, &command, self.now) {

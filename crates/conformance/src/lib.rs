@@ -35,4 +35,4 @@ mod words;
 pub use domain_backend::{DomainBackend, Forgetting};
 pub use reply::{CampaignReply, ClaimReply, Refusal, Reply};
 pub use request::{Ask, Request};
-pub use run::{Backend, Failure, Problem, Summary, run_folder};
+pub use run::{Backend, Failure, Problem, Summary, ask, run_folder};

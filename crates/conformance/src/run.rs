@@ -8,7 +8,7 @@ use domain::types::Timestamp;
 
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::table::{Case, Step, parse_table};
+use crate::table::{Case, Step, parse_line, parse_table};
 
 /// What the tables are run against. Each case gets a new one, with nothing in it and at time 0.
 pub trait Backend {
@@ -109,6 +109,19 @@ pub fn run_folder<B: Backend>(folder: &Path, mut backend: impl FnMut() -> B) -> 
         }
     }
     if run.problems.is_empty() { Ok(run.summary) } else { Err(Failure { problems: run.problems }) }
+}
+
+/// Runs one line without an answer, and gives the answer in words: for tests that are no tables.
+/// A line that only moves time answers nothing.
+pub fn ask(backend: &mut impl Backend, line: &str) -> String {
+    let step = match parse_line(line) {
+        Ok(step) => step,
+        Err(why) => return format!("unreadable: {why}"),
+    };
+    if let Some(at) = step.at {
+        backend.set_time(at);
+    }
+    step.request.map_or_else(String::new, |(_, request)| backend.run(&request).to_string())
 }
 
 fn table_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {

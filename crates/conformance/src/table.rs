@@ -48,6 +48,11 @@ pub(crate) fn parse_table(text: &str) -> Result<Vec<Case<'_>>, (usize, Unreadabl
     Ok(cases)
 }
 
+/// Reads a line on its own.
+pub(crate) fn parse_line(text: &str) -> Result<Step<'_>, Unreadable> {
+    parse_step(1, without_comment(text))
+}
+
 /// A comment starts at the line's start or after a space, so that a key may hold a `#`.
 fn without_comment(text: &str) -> &str {
     let text = text.trim();
