@@ -177,7 +177,7 @@ fn a_truncated_section_is_refused_or_is_another_state_with_just_these_bytes() {
 
 #[test]
 fn a_changed_section_is_refused_or_is_another_state_with_just_these_bytes() {
-    for_each_section(|section| changes(section));
+    for_each_section(changes);
 }
 
 #[test]

@@ -267,7 +267,7 @@ impl StateBuilder {
         if claims_count == 0 {
             return Err(DecodeError("a block without claims"));
         }
-        if campaign.claims.count() % claims::BLOCK_CLAIMS != 0 {
+        if !campaign.claims.count().is_multiple_of(claims::BLOCK_CLAIMS) {
             return Err(DecodeError("claims after a block that is not full"));
         }
         let block = claims::bytes::decode(claims_count, reader.rest()).ok_or(DecodeError("a block of claims is malformed"))?;
@@ -280,7 +280,7 @@ impl StateBuilder {
         if reader.end().is_ok() {
             return Err(DecodeError("a section without requests"));
         }
-        if self.state.requests.len() % SECTION_REQUESTS != 0 {
+        if !self.state.requests.len().is_multiple_of(SECTION_REQUESTS) {
             return Err(DecodeError("requests after a section that is not full"));
         }
         while reader.end().is_err() {
