@@ -29,10 +29,12 @@ enum Step {
 }
 
 /// The model and its last answer, for the comparison.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Reference {
     model: Model,
     last: Option<Reply>,
+    /// How the rules are run; the model keeps everything and looks at the time.
+    forgetting: Forgetting,
 }
 
 impl ReferenceStateMachine for Reference {
@@ -40,7 +42,9 @@ impl ReferenceStateMachine for Reference {
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Self> {
-        Just(Self::default()).boxed()
+        select(&[Forgetting::WhenDue, Forgetting::Never])
+            .prop_map(|forgetting| Self { model: Model::default(), last: None, forgetting })
+            .boxed()
     }
 
     fn transitions(state: &Self) -> BoxedStrategy<Step> {
@@ -155,8 +159,8 @@ impl StateMachineTest for Rules {
     type SystemUnderTest = DomainBackend;
     type Reference = Reference;
 
-    fn init_test(_reference: &Reference) -> DomainBackend {
-        DomainBackend::new(Forgetting::WhenDue)
+    fn init_test(reference: &Reference) -> DomainBackend {
+        DomainBackend::new(reference.forgetting)
     }
 
     fn apply(mut rules: DomainBackend, reference: &Reference, step: Step) -> DomainBackend {

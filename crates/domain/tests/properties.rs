@@ -3,13 +3,14 @@
 mod common;
 
 use common::{Sections, ask, at, rebuild, replay, rules, seconds, sections, tell};
-use conformance::DomainBackend;
+use conformance::{DomainBackend, Forgetting};
 use domain::hash::HashSeed;
 use domain::request::{FORGET_MAX, KEEP_MS, Outcome};
 use domain::state::{Answer, Command, CommandKind, Decision, Novelty, decide};
 use domain::types::{ActorId, CampaignName, Serial, SubjectId, Timestamp};
 use domain::{Event, State, coupon};
 use proptest::prelude::*;
+use proptest::sample::select;
 
 /// An instant that leaves room for others before it and after it.
 fn instant() -> impl Strategy<Value = u64> {
@@ -80,9 +81,11 @@ proptest! {
 
     #[test]
     fn a_key_repeats_its_answer_for_24_hours_and_is_free_when_they_have_passed(
-        claimed in instant(), later in proptest::collection::vec(0..KEEP_MS, 0..5)
+        forgetting in select(&[Forgetting::WhenDue, Forgetting::Never]),
+        claimed in instant(),
+        later in proptest::collection::vec(0..KEEP_MS, 0..5),
     ) {
-        let mut rules = rules();
+        let mut rules = DomainBackend::new(forgetting);
         ask(&mut rules, "campaign spring stock 9 per-subject 9");
         let claim = |instant: u64| format!("at {} claim spring by ann key k", seconds(instant));
         prop_assert_eq!(ask(&mut rules, &claim(claimed)), "claimed serial 1");

@@ -1,4 +1,5 @@
 //! The naive model: what the API promises, written down as directly as possible.
+#![expect(clippy::result_large_err, reason = "a model need not be fast")]
 
 use conformance::{Ask, CampaignReply, Refusal, Reply, Request};
 use domain::Novelty;
