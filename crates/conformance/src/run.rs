@@ -77,7 +77,7 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} differences from the tables", self.problems.len())?;
+        write!(f, "differences from the tables: {}", self.problems.len())?;
         self.problems.iter().try_for_each(|problem| write!(f, "\n{problem}"))
     }
 }
