@@ -173,6 +173,35 @@ fn a_state_of_many_blocks_is_the_same_live_replayed_and_read_back() {
     }
 }
 
+/// So many that some share a bucket of the table and the few bits of the hash that are kept there.
+#[test]
+fn one_key_of_many_callers_is_a_key_for_each_of_them() {
+    let mut rules = rules();
+    ask(&mut rules, "campaign spring stock 3000");
+    let claim = |caller: u32| format!("claim spring by user-{caller} key k as caller-{caller}");
+    for caller in 1..=3_000 {
+        assert_eq!(ask(&mut rules, &claim(caller)), format!("claimed serial {caller}"));
+    }
+    for caller in 1..=3_000 {
+        assert_eq!(ask(&mut rules, &claim(caller)), format!("claimed serial {caller} replayed"));
+    }
+}
+
+#[test]
+fn one_key_in_many_campaigns_is_a_key_in_each_of_them() {
+    let mut rules = rules();
+    let put = |campaign: u32| format!("campaign c{campaign} stock {campaign} key k");
+    for campaign in 1..=3_000 {
+        ask(&mut rules, &format!("campaign c{campaign} stock 9999"));
+    }
+    for campaign in 1..=3_000 {
+        assert_eq!(ask(&mut rules, &put(campaign)), "replaced version 2");
+    }
+    for campaign in 1..=3_000 {
+        assert_eq!(ask(&mut rules, &put(campaign)), "replaced version 2 replayed");
+    }
+}
+
 #[test]
 fn what_is_frozen_does_not_see_what_comes_later() {
     let mut rules = crowd();
