@@ -203,6 +203,23 @@ fn sections_in_another_order_are_refused() {
 }
 
 #[test]
+fn a_campaign_after_the_requests_is_refused() {
+    let mut sections = state_1();
+    let requests = sections.remove(5);
+    sections.insert(3, requests);
+    assert!(rebuild(&sections, HashSeed(7, 8)).is_err());
+}
+
+#[test]
+fn a_block_without_claims_is_refused() {
+    let mut rules = rules();
+    ask(&mut rules, "campaign a stock 1");
+    let mut sections = sections(rules.state());
+    sections.push([&[3][..], &[0; 8]].concat());
+    assert!(rebuild(&sections, HashSeed(7, 8)).is_err());
+}
+
+#[test]
 fn two_campaigns_of_one_name_are_no_state() {
     let mut rules = rules();
     ask(&mut rules, "campaign a stock 1");
