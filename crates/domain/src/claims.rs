@@ -269,7 +269,7 @@ fn hash_at(seed: HashSeed, blocks: &[Arc<Block>], number: u32) -> u64 {
 
 /// A block as bytes and back, for [`crate::wire`].
 pub(crate) mod bytes {
-    use super::{BLOCK_CLAIMS, Block, Slot, TIME_MASK};
+    use super::{BLOCK_CLAIMS, Block, ClaimStatus, Slot, TIME_MASK};
     use crate::types::{SubjectId, Timestamp};
 
     /// Two words for each claim, then the names in a row.
@@ -307,6 +307,10 @@ pub(crate) mod bytes {
             let times = [slot.claimed_at_and_end_low, slot.changed_at_and_end_high];
             let in_range = times.iter().all(|word| Timestamp::from_millis(word & TIME_MASK).is_some());
             let name = names.get(start..slot.name_end());
+            let is_changed = slot.changed_at_and_end_high & TIME_MASK != 0;
+            if is_changed && slot.status() == ClaimStatus::Live {
+                return false;
+            }
             if !in_range || 2 < slot.changed_at_and_end_high >> 56 || name.is_none_or(|name| SubjectId::new(name).is_err()) {
                 return false;
             }

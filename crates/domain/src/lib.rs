@@ -19,4 +19,4 @@ pub mod state;
 pub mod types;
 pub mod wire;
 
-pub use state::{Answer, Command, Decision, Event, KnownBy, Rejection, State, decide};
+pub use state::{Answer, Command, Decision, Event, Novelty, Rejection, State, decide};

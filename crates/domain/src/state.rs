@@ -66,24 +66,25 @@ pub enum Decision<'a> {
     Nothing,
 }
 
-/// A yes that changes nothing.
+/// A yes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// What had taken effect before.
+    /// What took effect.
     pub outcome: Outcome,
-    /// How that is known.
-    pub known_by: KnownBy,
+    /// Whether this is the first time that it is said.
+    pub novelty: Novelty,
 }
 
-/// How it is known that a request has nothing to change.
+/// Whether an answer is new. The two kinds of repetition differ in what is said: a key repeats its
+/// first answer as it was, status included; a repeat is told that nothing was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum KnownBy {
-    /// The same request, by its key, took effect before.
-    RequestKey,
-    /// The subject has its claim from another request.
-    Subject,
-    /// The campaign has these settings.
-    Settings,
+pub enum Novelty {
+    /// The first answer to this request.
+    Fresh,
+    /// The request key took effect before, and this was its answer.
+    Replayed,
+    /// Another request for what the subject has already.
+    Repeated,
 }
 
 /// A no.
@@ -273,7 +274,7 @@ fn decide_coupon<'a>(
     if let Some(keyed) = &command.request {
         match state.requests.lookup(command.actor, campaign.number, keyed, now) {
             Lookup::Fresh => {}
-            Lookup::Replayed(outcome) => return Ok(Decision::Answer(Answer { outcome: outcome.clone(), known_by: KnownBy::RequestKey })),
+            Lookup::Replayed(outcome) => return Ok(Decision::Answer(Answer { outcome: outcome.clone(), novelty: Novelty::Replayed })),
             Lookup::KeyReused => return Err(Rejection::RequestKeyReused),
         }
     }
@@ -294,9 +295,9 @@ fn decide_without_campaign<'a>(state: &State, coupon: &coupon::Command<'a>) -> R
 
 fn repeat_answer(repeat: coupon::Repeat, campaign: &Campaign, now: Timestamp) -> Answer {
     match repeat {
-        coupon::Repeat::Claimed(number, serial) => Answer { outcome: Outcome::Claimed(number, serial), known_by: KnownBy::Subject },
+        coupon::Repeat::Claimed(number, serial) => Answer { outcome: Outcome::Claimed(number, serial), novelty: Novelty::Repeated },
         coupon::Repeat::Unchanged(_) => {
-            Answer { outcome: Outcome::Campaign { created: false, view: Box::new(campaign.view(now)) }, known_by: KnownBy::Settings }
+            Answer { outcome: Outcome::Campaign { created: false, view: Box::new(campaign.view(now)) }, novelty: Novelty::Fresh }
         }
     }
 }

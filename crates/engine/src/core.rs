@@ -12,7 +12,7 @@ use domain::hash::HashSeed;
 use domain::state::{CommandKind, Record};
 use domain::types::{ActorId, CampaignName, RequestId, Timestamp};
 use domain::wire;
-use domain::{Command, Decision, Event, State, coupon, decide};
+use domain::{Command, Decision, Event, Novelty, State, coupon, decide};
 use journal::Lsn;
 use journal::batch::Batch;
 
@@ -184,9 +184,9 @@ impl Core {
         match decision {
             Decision::Answer(answer) => {
                 let effect = effect_of(&self.state, &answer.outcome);
-                self.rests(command, Ok(Done { effect, known_by: Some(answer.known_by) }))
+                self.rests(command, Ok(Done { effect, novelty: answer.novelty }))
             }
-            Decision::Nothing => RestsOn { value: Ok(Done { effect: Effect::Nothing, known_by: None }), lsn: Lsn::ZERO },
+            Decision::Nothing => RestsOn { value: Ok(Done { effect: Effect::Nothing, novelty: Novelty::Fresh }), lsn: Lsn::ZERO },
             Decision::Event(event) => self.record(command, request_id, event, now),
         }
     }
@@ -206,7 +206,7 @@ impl Core {
         self.staged.push(|body, private| wire::encode_record(&record, body, private));
         let lsn = self.staged_lsn.next();
         let effect = self.evolve(lsn, &record);
-        RestsOn { value: Ok(Done { effect, known_by: None }), lsn }
+        RestsOn { value: Ok(Done { effect, novelty: Novelty::Fresh }), lsn }
     }
 
     fn evolve(&mut self, lsn: Lsn, record: &Record<'_>) -> Effect {

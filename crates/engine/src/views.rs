@@ -5,15 +5,15 @@ use domain::claims::ClaimStatus;
 use domain::coupon::Campaign;
 use domain::request::{CampaignView, Outcome};
 use domain::types::{Serial, Timestamp};
-use domain::{KnownBy, Rejection, State};
+use domain::{Novelty, Rejection, State};
 
 /// A yes: what took effect, and what its answer shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
     /// What took effect.
     pub effect: Effect,
-    /// `None` if it took effect now; otherwise how it is known that it had before.
-    pub known_by: Option<KnownBy>,
+    /// Whether this is the first time that it is said.
+    pub novelty: Novelty,
 }
 
 /// What took effect.

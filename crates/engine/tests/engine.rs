@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
+use domain::Novelty;
 use domain::coupon::Rejection;
 use domain::wire::Position;
 use engine::Engine;
@@ -107,7 +108,7 @@ async fn a_repeat_and_a_refusal_write_nothing() {
     submit(&engine, put("spring", 1)).await.unwrap();
     submit(&engine, claim("spring", "ann")).await.unwrap();
     let before = engine.durable_lsn();
-    assert!(submit(&engine, claim("spring", "ann")).await.unwrap().known_by.is_some());
+    assert_eq!(submit(&engine, claim("spring", "ann")).await.unwrap().novelty, Novelty::Repeated);
     assert_eq!(rejection(&submit(&engine, claim("spring", "bob")).await.unwrap_err()), Some(&Rejection::SoldOut));
     assert_eq!(engine.durable_lsn(), before);
 }

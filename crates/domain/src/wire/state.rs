@@ -237,6 +237,15 @@ impl StateBuilder {
         let view = decode_view(reader)?;
         let claims_count = reader.u64()?;
         reader.end()?;
+        if view.at != view.created_at {
+            return Err(DecodeError("a campaign's two times of creation differ"));
+        }
+        if self.state.campaign(name).is_some() {
+            return Err(DecodeError("two campaigns have the same name"));
+        }
+        if !self.state.requests.is_empty() {
+            return Err(DecodeError("a campaign comes after the requests"));
+        }
         if view.number.0 as usize != self.state.campaigns().len() {
             return Err(DecodeError("a campaign is out of order"));
         }
@@ -255,7 +264,10 @@ impl StateBuilder {
         let claims_count = reader.u32()? as usize;
         let open = self.open.as_mut().filter(|(campaign, _)| campaign.number == number);
         let (campaign, _) = open.ok_or(DecodeError("claims of another campaign than the one before them"))?;
-        if campaign.claims.count() % claims::BLOCK_CLAIMS != 0 {
+        if claims_count == 0 {
+            return Err(DecodeError("a block without claims"));
+        }
+        if !campaign.claims.count().is_multiple_of(claims::BLOCK_CLAIMS) {
             return Err(DecodeError("claims after a block that is not full"));
         }
         let block = claims::bytes::decode(claims_count, reader.rest()).ok_or(DecodeError("a block of claims is malformed"))?;
@@ -265,6 +277,12 @@ impl StateBuilder {
 
     fn requests(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         self.close_campaign()?;
+        if reader.end().is_ok() {
+            return Err(DecodeError("a section without requests"));
+        }
+        if !self.state.requests.len().is_multiple_of(SECTION_REQUESTS) {
+            return Err(DecodeError("requests after a section that is not full"));
+        }
         while reader.end().is_err() {
             let known = decode_request(reader)?;
             self.state.requests.remember(known);

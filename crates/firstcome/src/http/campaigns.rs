@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
-use domain::KnownBy;
+use domain::Novelty;
 use domain::coupon::{Command, Precondition, Put};
 use engine::views::{Done, Effect};
 use serde_json::json;
@@ -74,7 +74,7 @@ fn written(done: Done) -> Answer {
     let status = if *created { StatusCode::CREATED } else { StatusCode::OK };
     let response = with_header(answer::json(status, &CampaignJson::new(campaign)), header::ETAG, &etag(campaign));
     let response = if *created { with_header(response, header::LOCATION, &format!("/v1/campaigns/{}", campaign.name)) } else { response };
-    Ok(mark_replayed(response, done.known_by == Some(KnownBy::RequestKey)))
+    Ok(mark_replayed(response, done.novelty == Novelty::Replayed))
 }
 
 /// What `If-Match` and `If-None-Match` ask for.

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
-use domain::KnownBy;
+use domain::Novelty;
 use domain::coupon::{ClaimOne, Command, Target};
 use engine::views::{ClaimView, Done, Effect};
 
@@ -22,10 +22,10 @@ pub async fn claim(context: Context) -> Answer {
     let done = context.submit(Command::Claim(claim)).await?;
     let view = claim_of(&done)?;
     // The subject's earlier claim is 200; this request's own is 201, however often it is asked.
-    let status = if done.known_by == Some(KnownBy::Subject) { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if done.novelty == Novelty::Repeated { StatusCode::OK } else { StatusCode::CREATED };
     let response = answer::json(status, &ClaimedJson::new(&context.app.codes, view));
     let location = format!("/v1/campaigns/{}/claims/{}", view.campaign, view.subject);
-    Ok(mark_replayed(with_header(response, header::LOCATION, &location), done.known_by.is_some()))
+    Ok(mark_replayed(with_header(response, header::LOCATION, &location), done.novelty != Novelty::Fresh))
 }
 
 /// `GET /v1/campaigns/{campaign}/claims/{subject}`
@@ -61,7 +61,7 @@ pub async fn cancel(context: Context) -> Answer {
 pub fn changed(context: &Context, done: &Done) -> Answer {
     let claim = claim_of(done)?;
     let response = answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, claim));
-    Ok(mark_replayed(response, done.known_by.is_some()))
+    Ok(mark_replayed(response, done.novelty != Novelty::Fresh))
 }
 
 fn claim_of(done: &Done) -> Result<&ClaimView, Problem> {

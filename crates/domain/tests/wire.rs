@@ -1,0 +1,270 @@
+//! The bytes of records and state: those that were once written are read for ever (J2), and what
+//! is not written by this program is refused, never a panic.
+
+mod common;
+
+use common::{Sections, ask, at, from_hex, rebuild, rules, sections};
+use domain::claims::ClaimStatus;
+use domain::coupon::{self, CampaignNumber, Settings};
+use domain::hash::HashSeed;
+use domain::request::{Fingerprint, Keyed, Outcome};
+use domain::state::{Event, Record, State};
+use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, Serial, SubjectId};
+use domain::wire::{decode_record, encode_record};
+
+const RECORDS_1: &str = include_str!("fixtures/records-1.hex");
+const STATE_1: &str = include_str!("fixtures/state-1.hex");
+
+type Parts = (Vec<u8>, Vec<u8>);
+
+/// One record in a line: body, `|`, private part. `#` starts a comment.
+fn records_1() -> Vec<Parts> {
+    let lines = RECORDS_1.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split_once('|').map(|(body, private)| (from_hex(body), from_hex(private))).unwrap()).collect()
+}
+
+/// One section in a line.
+fn state_1() -> Sections {
+    STATE_1.lines().filter(|line| !line.starts_with('#')).map(from_hex).collect()
+}
+
+fn encode(record: &Record<'_>) -> Parts {
+    let (mut body, mut private) = (Vec::new(), Vec::new());
+    encode_record(record, &mut body, &mut private);
+    (body, private)
+}
+
+/// One record of each kind, as the fixture has them.
+fn one_of_each() -> Vec<Record<'static>> {
+    let full = Settings {
+        stock: Quantity::MAX,
+        per_subject_max: 100,
+        opens_at: Some(at(10_000)),
+        closes_at: Some(at(60_000)),
+        redeem_until: Some(at(90_000)),
+        paused: true,
+    };
+    let bare = Settings { stock: Quantity::ONE, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false };
+    let name = CampaignName::new("spring-2026").unwrap();
+    let (campaign, serial, subject) = (CampaignNumber(7), Serial::new(42).unwrap(), SubjectId::new("user:1").unwrap());
+    let key = Some(Keyed { key: RequestKey::new("a/b=c").unwrap(), fingerprint: Fingerprint(*b"0123456789abcdef") });
+    let coupons = [
+        (None, coupon::Event::CampaignCreated { campaign, name, settings: full, code_key: 3 }),
+        (key, coupon::Event::CampaignChanged { campaign, settings: bare }),
+        (None, coupon::Event::Claimed { campaign, serial, subject }),
+        (key, coupon::Event::Claimed { campaign, serial, subject }),
+        (key, coupon::Event::Redeemed { campaign, serial }),
+        (None, coupon::Event::Cancelled { campaign, serial }),
+    ];
+    let (time, actor, request_id) = (at(1_767_225_600_123), ActorId::new("shop").unwrap(), RequestId::new("r-1").unwrap());
+    let coupons = coupons.map(|(request, event)| Record { at: time, actor, request_id, request, event: Event::Coupon(event) });
+    let forgotten = Event::RequestsForgotten { count: 1_024 };
+    let forgotten = Record { at: time, actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: None, event: forgotten };
+    coupons.into_iter().chain([forgotten]).collect()
+}
+
+#[test]
+fn records_of_format_1_are_read_for_ever() {
+    let (fixture, expected) = (records_1(), one_of_each());
+    assert_eq!(fixture.len(), expected.len());
+    for ((body, private), expected) in fixture.iter().zip(expected) {
+        assert_eq!(decode_record(body, Some(private)), Ok(expected));
+        assert_eq!(encode(&expected), (body.clone(), private.clone()));
+    }
+}
+
+#[test]
+fn the_fixture_has_a_record_of_each_kind() {
+    let kinds: std::collections::BTreeSet<u8> = records_1().iter().map(|(body, _)| body[1]).collect();
+    for record in one_of_each() {
+        // A new kind of event gets a line in this list and in a fixture.
+        let kind = match record.event {
+            Event::Coupon(coupon::Event::CampaignCreated { .. }) => 1,
+            Event::Coupon(coupon::Event::CampaignChanged { .. }) => 2,
+            Event::Coupon(coupon::Event::Claimed { .. }) => 3,
+            Event::Coupon(coupon::Event::Redeemed { .. }) => 4,
+            Event::Coupon(coupon::Event::Cancelled { .. }) => 5,
+            Event::RequestsForgotten { .. } => 100,
+        };
+        assert!(kinds.contains(&kind));
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<u8>>(), [1, 2, 3, 4, 5, 100]);
+}
+
+#[test]
+fn a_state_of_format_1_is_read_for_ever() {
+    let state = rebuild(&state_1(), HashSeed(7, 8)).unwrap();
+    assert_eq!(sections(&state), state_1());
+    assert_eq!(state.time, at(31 * 3_600_000));
+    let spring = state.campaign(CampaignName::new("spring").unwrap()).unwrap();
+    assert_eq!((spring.number, spring.version, spring.code_key, spring.created_at), (CampaignNumber(1), 2, 3, at(25 * 3_600_000)));
+    assert_eq!((spring.settings.stock.get(), spring.settings.per_subject_max), (9, 2));
+    assert_eq!((spring.remaining.get(), spring.redeemed.get(), spring.claims.count()), (7, 1, 3));
+    let statuses: Vec<ClaimStatus> = (1..=3).map(|serial| spring.claims.get(Serial::new(serial).unwrap()).unwrap().status).collect();
+    let (redeemed_at, cancelled_at) = (at(29 * 3_600_000), at(30 * 3_600_000));
+    assert_eq!(statuses, [ClaimStatus::Cancelled { cancelled_at }, ClaimStatus::Redeemed { redeemed_at }, ClaimStatus::Live]);
+    let outcomes: Vec<u8> = state.requests.iter().map(|known| outcome_number(&known.outcome)).collect();
+    assert_eq!(outcomes, [1, 1, 2, 2, 2, 3, 4]);
+}
+
+fn outcome_number(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Campaign { .. } => 1,
+        Outcome::Claimed(..) => 2,
+        Outcome::Redeemed(..) => 3,
+        Outcome::Cancelled(..) => 4,
+    }
+}
+
+#[test]
+fn a_truncated_record_is_refused() {
+    for (body, private) in records_1() {
+        for length in 0..body.len() {
+            assert!(decode_record(&body[..length], Some(&private)).is_err());
+        }
+        for length in 0..private.len() {
+            assert!(decode_record(&body, Some(&private[..length])).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_record_with_bytes_after_its_end_is_refused() {
+    for (body, private) in records_1() {
+        assert!(decode_record(&[&body[..], &[0]].concat(), Some(&private)).is_err());
+        assert!(decode_record(&body, Some(&[&private[..], &[0]].concat())).is_err());
+    }
+}
+
+#[test]
+fn a_record_without_its_private_part_is_refused_by_name() {
+    for (body, _) in records_1() {
+        let why = decode_record(&body, None).unwrap_err();
+        assert_eq!(why.to_string(), "the record's private part has been erased");
+    }
+}
+
+#[test]
+fn a_changed_record_is_refused_or_is_another_record_with_just_these_bytes() {
+    for (body, private) in records_1() {
+        for changed in changes(&body) {
+            if let Ok(record) = decode_record(&changed, Some(&private)) {
+                assert_eq!(encode(&record), (changed.clone(), private.clone()));
+            }
+        }
+        for changed in changes(&private) {
+            if let Ok(record) = decode_record(&body, Some(&changed)) {
+                assert_eq!(encode(&record), (body.clone(), changed.clone()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_that_lacks_a_section_of_a_campaign_is_refused() {
+    let whole = state_1();
+    for missing in 0..whole.len() - 1 {
+        let mut sections = whole.clone();
+        sections.remove(missing);
+        assert!(rebuild(&sections, HashSeed(7, 8)).is_err(), "section {missing}");
+    }
+}
+
+#[test]
+fn a_truncated_section_is_refused_or_is_another_state_with_just_these_bytes() {
+    for_each_section(|section| (0..section.len()).map(|length| section[..length].to_vec()).collect());
+}
+
+#[test]
+fn a_changed_section_is_refused_or_is_another_state_with_just_these_bytes() {
+    for_each_section(changes);
+}
+
+#[test]
+fn a_section_that_comes_twice_is_refused() {
+    let whole = state_1();
+    for twice in 0..whole.len() {
+        let mut sections = whole.clone();
+        sections.insert(twice, whole[twice].clone());
+        assert_refused_or_same(&sections);
+    }
+}
+
+#[test]
+fn sections_in_another_order_are_refused() {
+    let whole = state_1();
+    for first in 0..whole.len() {
+        for second in first + 1..whole.len() {
+            let mut sections = whole.clone();
+            sections.swap(first, second);
+            assert_refused_or_same(&sections);
+        }
+    }
+}
+
+#[test]
+fn a_campaign_after_the_requests_is_refused() {
+    let mut sections = state_1();
+    let requests = sections.remove(5);
+    sections.insert(3, requests);
+    assert!(rebuild(&sections, HashSeed(7, 8)).is_err());
+}
+
+#[test]
+fn a_block_without_claims_is_refused() {
+    let mut rules = rules();
+    ask(&mut rules, "campaign a stock 1");
+    let mut sections = sections(rules.state());
+    sections.push([&[3][..], &[0; 8]].concat());
+    assert!(rebuild(&sections, HashSeed(7, 8)).is_err());
+}
+
+#[test]
+fn two_campaigns_of_one_name_are_no_state() {
+    let mut rules = rules();
+    ask(&mut rules, "campaign a stock 1");
+    ask(&mut rules, "campaign b stock 1");
+    let mut sections = sections(rules.state());
+    sections[2][2] = b'a';
+    assert!(rebuild(&sections, HashSeed(7, 8)).is_err());
+}
+
+#[test]
+fn a_live_claim_that_was_changed_at_some_time_is_no_claim() {
+    let mut rules = rules();
+    ask(&mut rules, "campaign a stock 1");
+    ask(&mut rules, "claim a by ann");
+    let mut sections = sections(rules.state());
+    let changed_at = 1 + 4 + 4 + 8;
+    sections[2][changed_at] = 1;
+    assert!(rebuild(&sections, HashSeed(7, 8)).is_err());
+}
+
+fn for_each_section(variants: impl Fn(&[u8]) -> Sections) {
+    let whole = state_1();
+    for (place, section) in whole.iter().enumerate() {
+        for changed in variants(section) {
+            let mut sections = whole.clone();
+            sections[place] = changed;
+            assert_refused_or_same(&sections);
+        }
+    }
+}
+
+fn assert_refused_or_same(changed: &Sections) {
+    let state: Option<State> = rebuild(changed, HashSeed(7, 8)).ok();
+    if let Some(state) = state {
+        assert_eq!(&sections(&state), changed);
+    }
+}
+
+/// Every byte with each bit flipped, at its smallest, and at its largest.
+fn changes(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let places = 0..bytes.len();
+    let change = |place: usize, byte: u8| {
+        let mut changed = bytes.to_vec();
+        changed[place] = byte;
+        changed
+    };
+    places.flat_map(|place| (0..8).map(move |bit| bytes[place] ^ (1 << bit)).chain([0, 255]).map(move |byte| change(place, byte))).collect()
+}
