@@ -163,7 +163,7 @@ impl Plot {
             };
             let path = points
                 .iter()
-                .map(|point| place(point))
+                .map(place)
                 .collect::<Vec<_>>()
                 .join(" ");
             if let ([first, ..], [.., last], true) = (&points[..], &points[..], line.filled) {
