@@ -1,1 +1,26 @@
-//! projection
+//! WHAT WAS DECIDED, AS TABLES: the history, to query and to report from. The only place with SQL.
+//!
+//! The tables follow the record of decisions and decide nothing. The position (the last record that
+//! they hold) is written in the same transaction as the rows, so that after any crash the caller
+//! goes on at position + 1; and because the record alone gives the same tables again, a file that
+//! is missing, damaged or not ours is begun anew rather than repaired.
+//!
+//! Layout, in reading order:
+//! - [`rows`]: what is read: rows, pages, and the position that they rest on;
+//! - [`history`]: the one writer: [`History`];
+//! - [`reader`]: any number of readers beside it: [`HistoryReader`] and [`HistoryView`];
+//! - [`error`]: what can go wrong;
+//! - `schema`: the tables themselves.
+#![warn(missing_docs)]
+
+mod clock;
+pub mod error;
+pub mod history;
+pub mod reader;
+pub mod rows;
+mod schema;
+
+pub use error::{ApplyError, OpenError, ReadError};
+pub use history::{History, Rebuilt};
+pub use reader::{HistoryReader, HistoryView};
+pub use rows::{AsOf, CampaignRow, ClaimFilter, ClaimRow, Page, SubjectPage};
