@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior, para
 
 use crate::error::{ApplyError, OpenError, is_damage};
 use crate::rows::AsOf;
-use crate::schema::{self, SCHEMA};
+use crate::schema::{self, RUN_RECORDS_LOG2, SCHEMA};
 
 /// Why a history was begun anew; the text of [`fmt::Display`] is meant for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -186,6 +186,10 @@ fn millis_of(time: Timestamp) -> i64 {
     i64::try_from(time.millis()).unwrap_or(i64::MAX)
 }
 
+fn run_of(position: Position) -> i64 {
+    i64::try_from(position.0 >> RUN_RECORDS_LOG2).unwrap_or(i64::MAX)
+}
+
 /// A file with our version's number whose tables are not ours.
 fn has_no_such_table(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::Unknown)
@@ -209,8 +213,8 @@ impl<'db> Tables<'db> {
     fn prepare(db: &'db Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             claim: db.prepare_cached(
-                "INSERT INTO claims (campaign, serial, subject, claimed_at, status, actor, request_id)
-                 VALUES (?1, ?2, ?3, ?4, 'live', ?5, ?6)",
+                "INSERT INTO claims (campaign, serial, subject, claimed_at, status, actor, request_id, run)
+                 VALUES (?1, ?2, ?3, ?4, 'live', ?5, ?6, ?7)",
             )?,
             end_claim: db
                 .prepare_cached("UPDATE claims SET status = ?3, changed_at = ?4 WHERE campaign = ?1 AND serial = ?2 AND status = 'live'")?,
@@ -245,19 +249,19 @@ impl<'db> Tables<'db> {
 
     fn write(&mut self, position: Position, record: &Record<'_>) -> Result<(), ApplyError> {
         let Event::Coupon(event) = &record.event else { return Ok(()) };
-        let rows_count = match self.write_coupon(event, record) {
+        let rows_count = match self.write_coupon(event, position, record) {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => 0,
             written => written?,
         };
         if rows_count == 1 { Ok(()) } else { Err(ApplyError::Conflict { position, what: conflict_of(event) }) }
     }
 
-    fn write_coupon(&mut self, event: &coupon::Event<'_>, record: &Record<'_>) -> rusqlite::Result<usize> {
+    fn write_coupon(&mut self, event: &coupon::Event<'_>, position: Position, record: &Record<'_>) -> rusqlite::Result<usize> {
         let at = millis_of(record.at);
         match event {
             coupon::Event::Claimed { campaign, serial, subject } => {
                 let (actor, request_id) = (record.actor.as_str(), record.request_id.as_str());
-                self.claim.execute(params![campaign.0, serial.get(), subject.as_str(), at, actor, request_id])
+                self.claim.execute(params![campaign.0, serial.get(), subject.as_str(), at, actor, request_id, run_of(position)])
             }
             coupon::Event::Redeemed { campaign, serial } => self.end(*campaign, *serial, "redeemed", at),
             coupon::Event::Cancelled { campaign, serial } => self.end(*campaign, *serial, "cancelled", at),

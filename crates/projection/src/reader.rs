@@ -19,15 +19,14 @@ use crate::clock::TimeLimit;
 use crate::error::{ReadError, is_damage};
 use crate::history::{read_position, time_of};
 use crate::rows::{AsOf, BareClaim, CampaignRow, ClaimFilter, ClaimRow, Page, SubjectPage};
-use crate::schema::{self, SCHEMA};
+use crate::schema::{self, RUN_RECORDS_LOG2, SCHEMA};
 
 /// How long one call may take: as long as it reads, what is written meanwhile cannot be tidied.
 pub const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// Steps of the database between two looks at the clock.
 const STEPS_PER_LOOK: i32 = 10_000;
 
-const CLAIM_COLUMNS: &str = "SELECT claims.campaign, serial, subject, claimed_at, status, claims.changed_at, name, code_key
-     FROM claims CROSS JOIN campaigns ON number = claims.campaign";
+const CLAIM_COLUMNS: &str = "claims.campaign, serial, subject, claimed_at, status, claims.changed_at, name, code_key";
 
 /// A reader. Cheap to keep: a caller has a few.
 #[derive(Debug)]
@@ -193,8 +192,8 @@ impl HistoryView<'_> {
     ) -> Result<Page, ReadError> {
         let condition = status_condition(filter);
         let sql = format!(
-            "{CLAIM_COLUMNS}
-             WHERE claims.campaign = (SELECT number FROM campaigns WHERE name = ?1) AND ?2 < serial {condition}
+            "SELECT {CLAIM_COLUMNS} FROM campaigns CROSS JOIN claims ON claims.campaign = number
+             WHERE name = ?1 AND ?2 < serial {condition}
              ORDER BY serial LIMIT ?3"
         );
         let parameters = (campaign.as_str(), after.map_or(0, Serial::get), one_more(limit));
@@ -214,7 +213,12 @@ impl HistoryView<'_> {
         limit: u32,
     ) -> Result<SubjectPage, ReadError> {
         let sql = format!(
-            "{CLAIM_COLUMNS}
+            "WITH RECURSIVE runs (run) AS (
+                 SELECT 0 UNION ALL SELECT run + 1 FROM runs WHERE run < (SELECT applied >> {RUN_RECORDS_LOG2} FROM position)
+             )
+             SELECT {CLAIM_COLUMNS}
+             FROM runs CROSS JOIN claims INDEXED BY claims_by_subject ON claims.run = runs.run
+                       CROSS JOIN campaigns ON number = claims.campaign
              WHERE subject = ?1 AND (?2, ?3) < (claims.campaign, serial)
              ORDER BY claims.campaign, serial LIMIT ?4"
         );
@@ -230,8 +234,8 @@ impl HistoryView<'_> {
     /// [`ReadError`].
     pub fn for_each_claim(&self, campaign: CampaignName<'_>, mut take: impl FnMut(ClaimRow) -> ControlFlow<()>) -> Result<(), ReadError> {
         let sql = format!(
-            "{CLAIM_COLUMNS}
-             WHERE claims.campaign = (SELECT number FROM campaigns WHERE name = ?1) ORDER BY serial"
+            "SELECT {CLAIM_COLUMNS} FROM campaigns CROSS JOIN claims ON claims.campaign = number
+             WHERE name = ?1 ORDER BY serial"
         );
         let mut name = None;
         self.for_each_row(&sql, [campaign.as_str()], |row| Ok(take(claim_row(row, &mut name)?)))

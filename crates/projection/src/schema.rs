@@ -18,6 +18,12 @@ const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// How long to wait for a lock; only a checkpoint by another program can hold one.
 const BUSY_MS: u64 = 5_000;
 
+/// Records of one run, as a power of two. Subjects come in no order, so that one index over all
+/// claims would have a page written for nearly each claim. The index is therefore kept in runs of
+/// records that follow each other: what is added goes to the last run, which is small, and who
+/// looks for a subject asks every run.
+pub(crate) const RUN_RECORDS_LOG2: u32 = 17;
+
 const TABLES: &str = "
     CREATE TABLE position (
         only         INTEGER PRIMARY KEY CHECK (only = 1),
@@ -48,9 +54,10 @@ const TABLES: &str = "
         changed_at INTEGER,
         actor      TEXT    NOT NULL,
         request_id TEXT    NOT NULL,
+        run        INTEGER NOT NULL,
         PRIMARY KEY (campaign, serial)
     ) WITHOUT ROWID;
-    CREATE INDEX claims_by_subject ON claims (subject, campaign, serial);
+    CREATE INDEX claims_by_subject ON claims (run, subject, campaign, serial);
 ";
 
 /// Opens the file for the one writer, making it if it is not there.

@@ -93,6 +93,22 @@ fn a_subjects_claims_are_paged_over_campaigns_and_carry_what_a_code_needs() {
 }
 
 #[test]
+fn a_subjects_claims_are_found_however_many_records_lie_between() {
+    let mut run = Run::new();
+    let claims_count = 280_000;
+    run.ask(put("summer", settings(claims_count)), 1);
+    run.ask(put("autumn", settings(1)), 1);
+    run.ask(claim("autumn", "ann"), 2);
+    run.claim_many("summer", claims_count - 1);
+    run.ask(claim("summer", "ann"), 3);
+    let (place, _history) = Place::with(&run);
+    let mut reader = HistoryReader::open(&place.path()).unwrap();
+    let page = reader.claims_of_subject(subject("ann"), None, 10).unwrap();
+    let found: Vec<_> = page.rows.iter().map(|row| (&*row.campaign, row.serial.get())).collect();
+    assert_eq!(found, [("summer", claims_count), ("autumn", 1)]);
+}
+
+#[test]
 fn an_export_rests_on_one_position_while_rows_are_added() {
     let run = Run::with_claims("spring", 5_000);
     let place = Place::new();
