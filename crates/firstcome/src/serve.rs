@@ -21,7 +21,7 @@ use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
 use crate::history::History;
-use crate::http::routes::router;
+use crate::http::routes::{self, Route};
 use crate::http::{serve as http_serve, times};
 
 /// Why the server did not start, or ended badly.
@@ -184,6 +184,14 @@ impl Server {
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        self.run_with(routes::table(), stop).await
+    }
+
+    /// The same with a table of routes that may hold more.
+    ///
+    /// # Errors
+    /// [`ServeError::Failed`] if the disk failed.
+    pub async fn run_with(self, table: Vec<Route>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
         let ends = async {
             tokio::select! {
@@ -192,7 +200,7 @@ impl Server {
             }
             app.stop();
         };
-        let cut_off = http_serve::serve(self.listener, Arc::clone(&self.app), router(Arc::clone(&self.app)), ends).await;
+        let cut_off = http_serve::serve(self.listener, Arc::clone(&self.app), routes::router(Arc::clone(&self.app), table), ends).await;
         if cut_off != 0 {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }

@@ -50,9 +50,9 @@ pub fn table() -> Vec<Route> {
     ]
 }
 
-/// The router over the whole table.
-pub fn router(app: Arc<App>) -> Router {
-    let router = table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
+/// The router over a table: [`table`], or that and more.
+pub fn router(app: Arc<App>, table: Vec<Route>) -> Router {
+    let router = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
     let missing = |State(app): State<Arc<App>>, request: Request| async move {
         refuse(&app, &request, Problem::new("not_found", "there is nothing at this path; /docs lists what there is"))
     };
@@ -62,7 +62,8 @@ pub fn router(app: Arc<App>) -> Router {
     router.fallback(missing).method_not_allowed_fallback(wrong_method).with_state(app)
 }
 
-fn route<H, F>(path: &'static str, method: Method, handler: H) -> Route
+/// A line of the table.
+pub fn route<H, F>(path: &'static str, method: Method, handler: H) -> Route
 where
     H: Fn(Context) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<Body>, Problem>> + Send,
