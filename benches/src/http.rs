@@ -21,12 +21,7 @@ pub(crate) struct ServerProcess {
 
 impl ServerProcess {
     pub(crate) fn start(data: &Path) -> Outcome<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("server")
-            .arg("--data")
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = Command::new(std::env::current_exe()?).arg("server").arg("--data").arg(data).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no output")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
@@ -79,12 +74,14 @@ pub(crate) fn compare(connections: usize, seconds: u64, rounds: usize) -> Outcom
 }
 
 fn summary(connections: usize, routes: &[(&str, &str)], runs: &[Vec<Found>]) -> Value {
-    let per_second = |place: usize| runs.get(place).map(|runs| runs.iter().map(|found| found.per_second).collect::<Vec<f64>>()).unwrap_or_default();
+    let per_second =
+        |place: usize| runs.get(place).map(|runs| runs.iter().map(|found| found.per_second).collect::<Vec<f64>>()).unwrap_or_default();
     let base = per_second(0);
     let rows = routes.iter().enumerate().map(|(place, (name, _))| {
         let rates = per_second(place);
         let ratios: Vec<f64> = rates.iter().zip(&base).map(|(rate, base)| rate / base).collect();
-        let latency = |of: fn(&Found) -> f64| median(&runs.get(place).map(|runs| runs.iter().map(of).collect::<Vec<f64>>()).unwrap_or_default());
+        let latency =
+            |of: fn(&Found) -> f64| median(&runs.get(place).map(|runs| runs.iter().map(of).collect::<Vec<f64>>()).unwrap_or_default());
         json!({
             "name": name,
             "per_second": median(&rates),

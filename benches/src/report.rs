@@ -108,7 +108,8 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 
 fn machine() -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo").lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_owned()));
+    let cpu =
+        read("/proc/cpuinfo").lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_owned()));
     let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
     json!({
         "cpu": cpu,

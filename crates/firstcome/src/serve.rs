@@ -66,7 +66,9 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// Nobody may be let in from elsewhere without keys.
-    #[error("{0} is not a loopback address, and without keys anybody there could issue coupons; keys are not available yet, so listen on 127.0.0.1 behind a proxy that checks who calls")]
+    #[error(
+        "{0} is not a loopback address, and without keys anybody there could issue coupons; keys are not available yet, so listen on 127.0.0.1 behind a proxy that checks who calls"
+    )]
     NotLoopback(SocketAddr),
     /// The system.
     #[error("cannot start: {0}")]
@@ -157,8 +159,7 @@ impl Server {
     /// [`ServeError`]; nothing was overwritten.
     pub async fn open(settings: &ServeSettings) -> Result<Self, ServeError> {
         // The address first: it is what fails most often, and nothing is touched by then.
-        let listener =
-            http_serve::listen(settings.listen).map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+        let listener = http_serve::listen(settings.listen).map_err(|source| ServeError::Listen { address: settings.listen, source })?;
         let settings = settings.clone();
         let opened = tokio::task::spawn_blocking(move || open_app(&settings)).await;
         let (app, data) = opened.map_err(std::io::Error::from)??;
@@ -323,6 +324,9 @@ fn greeting(address: SocketAddr) -> String {
     let _ = writeln!(text, "  OpenAPI               {base}/openapi.json");
     let _ = writeln!(text, "  No keys: only this machine may call.\n\n  Try it:");
     let _ = writeln!(text, "    curl -X PUT  {base}/v1/campaigns/spring -H 'content-type: application/json' -d '{{\"stock\":10}}'");
-    let _ = writeln!(text, "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'\n");
+    let _ = writeln!(
+        text,
+        "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'\n"
+    );
     text
 }

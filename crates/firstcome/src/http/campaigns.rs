@@ -70,7 +70,9 @@ pub fn page_limit(limit: Option<&str>) -> Result<usize, Problem> {
 }
 
 fn written(done: Done) -> Answer {
-    let Effect::Campaign { created, campaign } = &done.effect else { return Err(Problem::new("internal", "the answer is of another kind")) };
+    let Effect::Campaign { created, campaign } = &done.effect else {
+        return Err(Problem::new("internal", "the answer is of another kind"));
+    };
     let status = if *created { StatusCode::CREATED } else { StatusCode::OK };
     let response = with_header(answer::json(status, &CampaignJson::new(campaign)), header::ETAG, &etag(campaign));
     let response = if *created { with_header(response, header::LOCATION, &format!("/v1/campaigns/{}", campaign.name)) } else { response };

@@ -91,7 +91,8 @@ impl Context {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let place = known.iter().position(|known| *known == name);
-            let slot = place.and_then(|place| values.get_mut(place)).ok_or_else(|| Problem::parameter(&printable(name), "is not known here"))?;
+            let slot =
+                place.and_then(|place| values.get_mut(place)).ok_or_else(|| Problem::parameter(&printable(name), "is not known here"))?;
             if slot.replace(value).is_some() {
                 return Err(Problem::parameter(name, "is given twice"));
             }

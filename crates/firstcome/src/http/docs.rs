@@ -1,2 +1,4 @@
 //! placeholder
-pub fn html() -> String { String::new() }
+pub fn html() -> String {
+    String::new()
+}

@@ -88,9 +88,7 @@ impl PatchBody {
     /// # Errors
     /// A [`Problem`] that names the field.
     pub fn patch<'a>(&self, campaign: CampaignName<'a>, precondition: Precondition) -> Result<Patch<'a>, Problem> {
-        let patched_time = |field, value: &Option<Option<String>>| {
-            value.as_ref().map(|value| time(field, value.as_deref())).transpose()
-        };
+        let patched_time = |field, value: &Option<Option<String>>| value.as_ref().map(|value| time(field, value.as_deref())).transpose();
         Ok(Patch {
             campaign,
             precondition,
@@ -140,7 +138,8 @@ fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
     }
     let quoted = || text.split('`').nth(1).unwrap_or("body").to_owned();
     let field = if path == "." || path == "?" { quoted() } else { path };
-    let field = if text.contains("unknown field") || text.contains("missing field") || text.contains("duplicate field") { quoted() } else { field };
+    let field =
+        if text.contains("unknown field") || text.contains("missing field") || text.contains("duplicate field") { quoted() } else { field };
     Problem::new("invalid_field", text).with("field", serde_json::json!(field))
 }
 

@@ -306,6 +306,7 @@ fn serial_cursor(after: &str) -> Result<Serial, Problem> {
 }
 
 fn subject_cursor(after: &str) -> Result<(CampaignNumber, Serial), Problem> {
-    let cursor = after.split_once('-').and_then(|(campaign, serial)| Some((CampaignNumber(number(campaign)?), Serial::new(number(serial)?)?)));
+    let cursor =
+        after.split_once('-').and_then(|(campaign, serial)| Some((CampaignNumber(number(campaign)?), Serial::new(number(serial)?)?)));
     cursor.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
 }

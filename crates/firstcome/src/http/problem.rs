@@ -28,15 +28,40 @@ const fn info(code: &'static str, status: u16, title: &'static str, meaning: &'s
 
 /// Every code of the API, the rules' first.
 pub const CODES: &[CodeInfo] = &[
-    info("request_key_reused", 422, "Request key reused", "The `Idempotency-Key` took effect for another request within the last 24 hours. Use a new key for a new request."),
-    info("request_key_required", 400, "Request key required", "The campaign allows several claims per subject, so a repeat can only be told from a new wish by an `Idempotency-Key`."),
+    info(
+        "request_key_reused",
+        422,
+        "Request key reused",
+        "The `Idempotency-Key` took effect for another request within the last 24 hours. Use a new key for a new request.",
+    ),
+    info(
+        "request_key_required",
+        400,
+        "Request key required",
+        "The campaign allows several claims per subject, so a repeat can only be told from a new wish by an `Idempotency-Key`.",
+    ),
     info("campaign_not_found", 404, "Campaign not found", "There is no campaign of this name."),
     info("campaign_exists", 412, "Campaign exists", "`If-None-Match: *` was given and the campaign exists."),
-    info("version_mismatch", 412, "Settings have changed", "`If-Match` names another version of the settings than the current one, which is in `version` and `ETag`. Read, then try again."),
+    info(
+        "version_mismatch",
+        412,
+        "Settings have changed",
+        "`If-Match` names another version of the settings than the current one, which is in `version` and `ETag`. Read, then try again.",
+    ),
     info("closes_before_opens", 422, "Closes before it opens", "`closes_at` must be after `opens_at`."),
     info("redeem_until_before_opens", 422, "Redemption ends before it opens", "`redeem_until` must be after `opens_at`."),
-    info("stock_below_claimed", 409, "Stock below what is claimed", "The stock may not fall below the claims that are held, whose number is in `claimed`."),
-    info("per_subject_max_lowered", 409, "Limit per subject lowered", "Once there are claims, the limit per subject may only grow. It stands at `per_subject_max`."),
+    info(
+        "stock_below_claimed",
+        409,
+        "Stock below what is claimed",
+        "The stock may not fall below the claims that are held, whose number is in `claimed`.",
+    ),
+    info(
+        "per_subject_max_lowered",
+        409,
+        "Limit per subject lowered",
+        "Once there are claims, the limit per subject may only grow. It stands at `per_subject_max`.",
+    ),
     info("not_open", 409, "Not open yet", "Claims are granted from `opens_at` on."),
     info("closed", 409, "Closed", "Claims are refused since `closed_at`. A claim from before is still answered."),
     info("paused", 409, "Paused", "The campaign's runner has paused it."),
@@ -44,13 +69,28 @@ pub const CODES: &[CodeInfo] = &[
     info("sold_out", 409, "Sold out", "Nothing is left. A cancellation may bring a unit back."),
     info("claim_not_found", 404, "Claim not found", "The subject holds no claim in this campaign, or not the one that `serial` names."),
     info("claim_ambiguous", 409, "Several claims", "The subject holds several claims; pick one of `serials` with `?serial=`."),
-    info("code_not_found", 404, "Code not found", "No claim of this campaign has this code; `detail` says if the check character is wrong, which means a typing error."),
+    info(
+        "code_not_found",
+        404,
+        "Code not found",
+        "No claim of this campaign has this code; `detail` says if the check character is wrong, which means a typing error.",
+    ),
     info("already_redeemed", 409, "Already redeemed", "The claim was used at `redeemed_at`. It cannot be used again or cancelled."),
     info("cancelled", 409, "Cancelled", "The claim was given back at `cancelled_at`."),
     info("expired", 409, "Expired", "Claims of this campaign could be redeemed until just before `redeem_until`."),
     info("malformed_json", 400, "Malformed JSON", "The body is not JSON; `detail` says where it breaks."),
-    info("invalid_field", 400, "Invalid field", "A field of the body is missing, unknown, repeated, of the wrong type or out of range; `field` names it."),
-    info("invalid_parameter", 400, "Invalid parameter", "A part of the path or the query is malformed, out of range or unknown; `parameter` names it."),
+    info(
+        "invalid_field",
+        400,
+        "Invalid field",
+        "A field of the body is missing, unknown, repeated, of the wrong type or out of range; `field` names it.",
+    ),
+    info(
+        "invalid_parameter",
+        400,
+        "Invalid parameter",
+        "A part of the path or the query is malformed, out of range or unknown; `parameter` names it.",
+    ),
     info("invalid_header", 400, "Invalid header", "A header is malformed or given twice; `header` names it."),
     info("unexpected_body", 400, "Unexpected body", "This call takes no body."),
     info("not_found", 404, "Not found", "There is nothing at this path. `/docs` lists what there is."),
@@ -58,13 +98,43 @@ pub const CODES: &[CodeInfo] = &[
     info("not_acceptable", 406, "Not acceptable", "The list comes as `application/json`, `application/x-ndjson` or `text/csv`."),
     info("body_timeout", 408, "Body too slow", "The body did not arrive in time."),
     info("body_too_large", 413, "Body too large", "The body is larger than 64 KiB."),
-    info("unsupported_media_type", 415, "Unsupported media type", "The body must be `application/json` (`application/merge-patch+json` with PATCH)."),
+    info(
+        "unsupported_media_type",
+        415,
+        "Unsupported media type",
+        "The body must be `application/json` (`application/merge-patch+json` with PATCH).",
+    ),
     info("busy", 503, "Busy", "As much as fits is on its way to the disk. Ask again after `retry_after_ms`; nothing took effect."),
-    info("history_behind", 503, "History behind", "The tables that lists read have not caught up with what was decided. Ask again after `retry_after_ms`."),
-    info("storage_full", 507, "Disk full", "The disk of the server is full: nothing can be decided until there is room. Reads and repeats are still answered."),
-    info("memory_limit", 507, "Memory limit reached", "As many claims, request keys or campaigns (`limit`) are in memory as the server may hold."),
-    info("stopping", 503, "Stopping", "The server is about to stop and takes nothing more. Ask again after `retry_after_ms`; nothing took effect."),
-    info("outcome_unknown", 503, "Outcome unknown", "The command was taken, but whether it became durable is not known. Asking again is safe and tells."),
+    info(
+        "history_behind",
+        503,
+        "History behind",
+        "The tables that lists read have not caught up with what was decided. Ask again after `retry_after_ms`.",
+    ),
+    info(
+        "storage_full",
+        507,
+        "Disk full",
+        "The disk of the server is full: nothing can be decided until there is room. Reads and repeats are still answered.",
+    ),
+    info(
+        "memory_limit",
+        507,
+        "Memory limit reached",
+        "As many claims, request keys or campaigns (`limit`) are in memory as the server may hold.",
+    ),
+    info(
+        "stopping",
+        503,
+        "Stopping",
+        "The server is about to stop and takes nothing more. Ask again after `retry_after_ms`; nothing took effect.",
+    ),
+    info(
+        "outcome_unknown",
+        503,
+        "Outcome unknown",
+        "The command was taken, but whether it became durable is not known. Asking again is safe and tells.",
+    ),
     info("internal", 500, "Internal error", "A fault of the server; the log names the request by its id."),
 ];
 
@@ -223,9 +293,7 @@ impl From<Rejection> for Problem {
             Rejection::NotOpen { opens_at } => {
                 Self::new(code, "the campaign is not open yet").with("opens_at", json!(times::format(opens_at)))
             }
-            Rejection::Closed { closed_at } => {
-                Self::new(code, "the campaign is closed").with("closed_at", json!(times::format(closed_at)))
-            }
+            Rejection::Closed { closed_at } => Self::new(code, "the campaign is closed").with("closed_at", json!(times::format(closed_at))),
             Rejection::Paused => Self::new(code, "the campaign is paused"),
             Rejection::SubjectLimitReached { per_subject_max } => {
                 let detail = format!("the subject holds {per_subject_max}, as many as it may");

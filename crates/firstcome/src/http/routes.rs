@@ -78,7 +78,13 @@ where
 }
 
 /// One request, from its header to its answer.
-async fn serve_one<H, F>(app: Arc<App>, params: RawPathParams, request: Request, handler: &H, labels: &(&'static str, Method)) -> Response<Body>
+async fn serve_one<H, F>(
+    app: Arc<App>,
+    params: RawPathParams,
+    request: Request,
+    handler: &H,
+    labels: &(&'static str, Method),
+) -> Response<Body>
 where
     H: Fn(Context) -> F,
     F: Future<Output = Result<Response<Body>, Problem>>,
