@@ -66,6 +66,21 @@ impl MemoryStorage {
         Self::default()
     }
 
+    /// Another disk with the same contents, unsynced ones included; nothing goes wrong on it.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let disk = self.disk();
+        let copy = Disk {
+            names: disk.names.clone(),
+            durable_names: disk.durable_names.clone(),
+            folder_changes: disk.folder_changes.clone(),
+            files: disk.files.clone(),
+            next_file: disk.next_file,
+            ..Disk::default()
+        };
+        Self { disk: Arc::new(Mutex::new(copy)) }
+    }
+
     /// How many calls have been made, each of which could have failed.
     #[must_use]
     pub fn calls_count(&self) -> u64 {
@@ -151,7 +166,10 @@ impl Disk {
     }
 
     fn used_bytes(&self) -> u64 {
-        self.files.values().map(|contents| contents.current.len() as u64).sum()
+        // A file without a name takes no room.
+        let named: HashSet<u64> = self.names.values().copied().collect();
+        let files = self.files.iter().filter(|(file, _)| named.contains(file));
+        files.map(|(_, contents)| contents.current.len() as u64).sum()
     }
 
     fn lose_folder_changes(&mut self, choose: &mut dyn FnMut(u64) -> u64) {

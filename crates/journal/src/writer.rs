@@ -7,14 +7,15 @@ use crate::batch::{Batch, Place, Salts};
 use crate::format::{BATCH_HEADER_BYTES, Chain, JournalId, RecordBytes, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::reader::{ReadError, Reader};
 use crate::scan::End;
-use crate::segments::{self, SEGMENT_BYTES_MIN, Spares};
+use crate::segments::{self, Spares};
 use crate::storage::{Storage, StorageFile};
 use crate::{Damage, Lsn};
 
 /// How a journal is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The size of segments made from now on, at least [`SEGMENT_BYTES_MIN`].
+    /// The size of segments made from now on: [`segments::SEGMENT_BYTES_MIN`] at least, or what
+    /// holds the header's page and the largest batch where the caller bounds batches lower.
     pub segment_bytes: u64,
     /// The id that a new journal gets; random.
     pub new_id: JournalId,
@@ -111,7 +112,7 @@ impl<S: Storage> Journal<S> {
         after: Lsn,
         mut replay: impl FnMut(Lsn, &RecordBytes<'_>) -> Result<(), String>,
     ) -> Result<(Self, Opened), OpenError> {
-        assert!(SEGMENT_BYTES_MIN <= options.segment_bytes, "a segment must hold the largest batch");
+        assert!(SEGMENT_HEADER_BYTES + BATCH_HEADER < options.segment_bytes, "a segment must hold a batch");
         segments::remove_unfinished(&**storage)?;
         let Some(mut reader) = Reader::open(Arc::clone(storage), after)? else {
             if after != Lsn::ZERO {
@@ -271,4 +272,4 @@ fn clear<S: Storage>(storage: &S, end: &End) -> io::Result<()> {
     Ok(())
 }
 
-const _: () = assert!(SEGMENT_HEADER_BYTES + (BATCH_HEADER_BYTES as u64) < SEGMENT_BYTES_MIN);
+const BATCH_HEADER: u64 = BATCH_HEADER_BYTES as u64;
