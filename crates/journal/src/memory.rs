@@ -47,7 +47,7 @@ struct Disk {
 #[derive(Clone, Debug)]
 enum FolderChange {
     Create(String, u64),
-    Rename(String, String),
+    Rename(String, String, u64),
     Remove(String),
 }
 
@@ -191,16 +191,18 @@ impl Disk {
     }
 }
 
-/// A change whose file is not there (because an earlier change was lost) has no effect.
+/// A rename gives its new name to the very file that was renamed, even if the change that gave it
+/// its old name was lost: changes are lost, but never mixed up.
 fn apply(change: &FolderChange, names: &mut BTreeMap<String, u64>) {
     match change {
         FolderChange::Create(name, file) => {
             names.insert(name.clone(), *file);
         }
-        FolderChange::Rename(from, to) => {
-            if let Some(file) = names.remove(from) {
-                names.insert(to.clone(), file);
+        FolderChange::Rename(from, to, file) => {
+            if names.get(from) == Some(file) {
+                names.remove(from);
             }
+            names.insert(to.clone(), *file);
         }
         FolderChange::Remove(name) => {
             names.remove(name);
@@ -281,10 +283,8 @@ impl Storage for MemoryStorage {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.disk();
         disk.call()?;
-        if !disk.names.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        disk.change_folder(FolderChange::Rename(from.to_owned(), to.to_owned()));
+        let file = *disk.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        disk.change_folder(FolderChange::Rename(from.to_owned(), to.to_owned(), file));
         Ok(())
     }
 
