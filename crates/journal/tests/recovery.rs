@@ -229,3 +229,18 @@ fn a_reader_of_the_durable_part_follows_while_more_is_appended() {
         assert_eq!(read, number);
     }
 }
+
+#[test]
+fn damage_at_the_start_of_a_segment_is_told_to_be_there() {
+    let disk = MemoryStorage::new();
+    let mut first = open(&disk);
+    let long = "x".repeat(1 << 20);
+    for _ in 0..5 {
+        first.journal.spares().prepare(&disk.clone()).unwrap();
+        append(&mut first, &[&long]);
+    }
+    disk.corrupt("0000000002.segment", FIRST + 3, |bytes| bytes[0] ^= 1);
+    let error = try_open(&disk).err().unwrap();
+    let OpenError::Read(ReadError::Damaged(damage)) = error else { panic!("{error}") };
+    assert_eq!((damage.file.as_str(), damage.offset, damage.lsn), ("0000000002.segment", FIRST, Lsn(4)));
+}
