@@ -259,7 +259,8 @@ impl<S: Storage> Reader<S> {
         for segment in (2..=self.segments_last).rev() {
             let (file, _) = open_segment(&*self.storage, segment)?;
             let Some(first) = first_batch(&file, segment)? else { continue };
-            if first.first_lsn <= after.next() {
+            // Not where the next record starts a segment: the chain comes from the batch before.
+            if first.first_lsn <= after {
                 self.file_bytes = size_of(&file, segment)?;
                 (self.file, self.segment, self.next_lsn) = (file, segment, first.first_lsn);
                 self.chain = None;
