@@ -240,6 +240,7 @@ impl<S: Storage> Journal<S> {
         clear(&**storage, end)?;
         // After a kill, what was read may be in the system's memory only; and so may be a
         // segment's name.
+        rewrite_last(reader, &file)?;
         file.sync()?;
         storage.sync_folder()?;
         let spares = Spares::new(reader.journal, options.segment_bytes, end.segment + 1);
@@ -259,6 +260,15 @@ impl<S: Storage> Journal<S> {
             is_poisoned: false,
         })
     }
+}
+
+/// Writes the last batch as it was read. If its sync had failed, the system shows it and believes
+/// that it is on the disk, where it is not; then only what is written again is synced again.
+fn rewrite_last<S: Storage>(reader: &Reader<S>, file: &S::File) -> io::Result<()> {
+    let Some((_, start, end)) = reader.last_batch.filter(|(segment, _, _)| *segment == reader.segment) else { return Ok(()) };
+    let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(0)];
+    file.read_at(&mut bytes, start)?;
+    file.write_at(&bytes, start)
 }
 
 /// Writes zeros over what was never synced, and syncs that.

@@ -231,6 +231,19 @@ fn a_reader_of_the_durable_part_follows_while_more_is_appended() {
 }
 
 #[test]
+fn a_batch_whose_sync_failed_is_written_again_before_anybody_relies_on_it() {
+    let disk = MemoryStorage::new();
+    let mut first = open(&disk);
+    append(&mut first, &["a"]);
+    // The pages of a failed sync are gone, and yet the page cache shows them to the next process.
+    disk.set_fault(disk.calls_count() + 2, Fault::Error(ErrorKind::Other));
+    assert!(first.journal.append(&mut batch(&["b"])).is_err());
+    assert_eq!(open(&disk).bodies, ["a", "b"]);
+    disk.power_cycle(&mut lose_everything);
+    assert_eq!(open(&disk).bodies, ["a", "b"]);
+}
+
+#[test]
 fn the_chain_goes_on_where_a_torn_segment_follows_right_behind_a_snapshot() {
     let disk = MemoryStorage::new();
     let mut first = open(&disk);
