@@ -100,6 +100,12 @@ impl Checker {
         self.durable = self.durable.max(lsn);
     }
 
+    /// The last record that the product has called durable.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        self.durable
+    }
+
     /// Every yes so far.
     #[must_use]
     pub fn yeses(&self) -> &[Told] {

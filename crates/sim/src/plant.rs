@@ -26,6 +26,8 @@ plants! {
     AnswerBeforeSync,
     /// Reads and refusals are given from the staged state before it is durable.
     ReadBeforeDurable,
+    /// A refusal that depends on the time does not wait for the record that the time comes from.
+    TimeNotWaitedFor,
     /// When a commit fails, those who wait are told yes.
     UnknownToldAsYes,
     /// The journal's folder is never synced.
@@ -36,6 +38,8 @@ plants! {
     SyncBeforeWrite,
     /// What recovery found is not synced before it is served.
     TailNotSynced,
+    /// The last batch is synced after a failed sync, but not written again.
+    TailNotRewritten,
     /// A torn tail is left as it is.
     TornTailNotCleared,
     /// A hole is taken for a torn tail and cleared.

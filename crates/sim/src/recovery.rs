@@ -179,6 +179,30 @@ impl World {
         Ok(())
     }
 
+    /// A bit flips in a batch that was whole but never synced, if there is one at the end: it must
+    /// be cleared like any torn tail. Says whether there was one.
+    ///
+    /// # Errors
+    /// In words, what is wrong with the journal.
+    pub fn rot_tail(&mut self, choice: u64) -> Result<bool, String> {
+        let history = History::read(&self.disk.durable_copy())?;
+        let unsynced = history.batches.last().filter(|place| self.checker.durable() < place.first_lsn);
+        let Some(place) = unsynced else { return Ok(false) };
+        let offset = place.offset + choice % place.bytes;
+        self.disk.corrupt(Folder::Journal, &name_of(place.segment), offset, |bytes| bytes[0] ^= 1 << (choice % 8));
+        Ok(true)
+    }
+
+    /// How many calls a start makes, if nothing goes wrong.
+    ///
+    /// # Errors
+    /// In words, why it does not start.
+    pub fn calls_of_start(&self) -> Result<u64, String> {
+        let copy = self.disk.copy();
+        digest_of_start(&copy)?;
+        Ok(copy.calls_count())
+    }
+
     /// The last batch is lost, so that its numbers are given out again.
     fn plant_before_start(&mut self) {
         if !self.is(Plant::LsnReused) {

@@ -52,8 +52,12 @@ impl Tamper {
     }
 
     pub(crate) fn skips_write(&self, folder: Folder, name: &str, bytes: &[u8]) -> bool {
-        let clears = self.is_recovering && folder == Folder::Journal && !name.ends_with(SUFFIX_NEW) && is_zero(bytes);
-        self.is(Plant::TornTailNotCleared) && clears
+        let is_repair = self.is_recovering && folder == Folder::Journal && !name.ends_with(SUFFIX_NEW);
+        match self.plant {
+            Some(Plant::TornTailNotCleared) => is_repair && is_zero(bytes),
+            Some(Plant::TailNotRewritten) => is_repair && !is_zero(bytes),
+            _ => false,
+        }
     }
 
     pub(crate) fn delays_write(&mut self, folder: Folder, name: &str, bytes: &[u8], offset: u64) -> bool {

@@ -179,7 +179,12 @@ impl World {
     /// Gives the answer, or holds it back until what it rests on is durable.
     fn answer(&mut self, lsn: Lsn, told: Told) -> Result<(), End> {
         let is_fresh = told.is_fresh_yes();
-        let is_early = self.is(Plant::AnswerBeforeSync) || (self.is(Plant::ReadBeforeDurable) && !is_fresh);
+        let is_early = match self.plant {
+            Some(Plant::AnswerBeforeSync) => true,
+            Some(Plant::ReadBeforeDurable) => !is_fresh,
+            Some(Plant::TimeNotWaitedFor) => matches!(told.said.answer, Answer::No("not_open" | "closed" | "expired")),
+            _ => false,
+        };
         if is_early || lsn <= self.process()?.durable {
             self.tell(told);
             return Ok(());
