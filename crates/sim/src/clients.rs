@@ -66,7 +66,7 @@ fn by(chance: &mut Rng) -> By {
 /// Some have long names, so that batches differ in size.
 fn subject(chance: &mut Rng) -> String {
     let user = chance.below(60);
-    if user % 4 == 0 { format!("user-{user}-{}", "x".repeat(90)) } else { format!("user-{user}") }
+    if user.is_multiple_of(4) { format!("user-{user}-{}", "x".repeat(90)) } else { format!("user-{user}") }
 }
 
 /// A read.

@@ -26,7 +26,7 @@ plants! {
     AnswerBeforeSync,
     /// Reads and refusals are given from the staged state before it is durable.
     ReadBeforeDurable,
-    /// A refusal that depends on the time does not wait for the record that the time comes from.
+    /// A refusal that depends on the time does not wait for the records that it rests on.
     TimeNotWaitedFor,
     /// When a commit fails, those who wait are told yes.
     UnknownToldAsYes,

@@ -13,13 +13,12 @@ use crate::run::settings;
 use crate::world::{End, World};
 
 /// What survives a power loss, in the loops over all calls.
-pub const SURVIVALS: [Survival; 5] =
-    [Survival::Nothing, Survival::Everything, Survival::Mixed(1), Survival::Mixed(2), Survival::Mixed(3)];
+pub const SURVIVALS: [Survival; 5] = [Survival::Nothing, Survival::Everything, Survival::Mixed(1), Survival::Mixed(2), Survival::Mixed(3)];
 
 /// What a call fails with, in the loops over all calls.
 pub const ERRORS: [Fault; 3] = [Fault::Error(ErrorKind::Other), Fault::Error(ErrorKind::StorageFull), Fault::ShortWrite];
 
-/// Plays the script: campaigns, claims over three segments, a repeat, a redemption, a
+/// Plays the script: campaigns, claims over two segments, a repeat, a redemption, a
 /// cancellation, snapshots, the feed.
 ///
 /// # Errors
@@ -30,7 +29,7 @@ pub fn script(world: &mut World) -> Result<(), End> {
     world.commit()?;
     for round in 0..3 {
         world.prepare()?;
-        for user in 0..7 {
+        for user in 0..15 {
             submit(world, "spring", None, What::Claim(format!("{}-{round}-{user}", "long".repeat(28))))?;
         }
         submit(world, "several", Some("again"), What::Claim("ann".to_owned()))?;

@@ -1,12 +1,22 @@
 //! Something goes wrong at every single call of a short script, and no promise is broken.
 #![allow(clippy::unwrap_used)]
 
+use domain::coupon::Precondition;
 use sim::ask::{Answer, Ask, What};
 use sim::counts::Rare;
 use sim::disk::{Fault, Survival};
 use sim::run::settings;
 use sim::systematic::{ERRORS, SURVIVALS, fail_everywhere, fail_recovery_everywhere, go_on, lose_power_everywhere, play};
 use sim::world::World;
+
+#[test]
+fn the_script_meets_what_it_is_there_for() {
+    let (world, calls_count, has_died) = play(None).unwrap();
+    assert!(90 < calls_count && !has_died);
+    for rare in [Rare::SegmentRotated, Rare::AnswerHeld, Rare::ReadHeld, Rare::KeyReplayed, Rare::FeedFollowed] {
+        assert!(0 < world.counts.of(rare), "{}", rare.name());
+    }
+}
 
 #[test]
 fn power_may_go_at_every_call_and_leave_anything() {
@@ -74,14 +84,10 @@ fn a_flipped_bit_in_a_batch_that_was_never_synced_is_cleared() {
 }
 
 fn claim(world: &mut World, subject: &str) -> Answer {
-    let put = Ask { id: world.next_id(), campaign: "spring", key: None, what: What::Put(settings(900, 1), sim_precondition()) };
+    let put = Ask { id: world.next_id(), campaign: "spring", key: None, what: What::Put(settings(900, 1), Precondition::Always) };
     world.submit(put).unwrap();
     let ask = Ask { id: world.next_id(), campaign: "spring", key: None, what: What::Claim(subject.to_owned()) };
     world.submit(ask).unwrap().answer
-}
-
-fn sim_precondition() -> domain::coupon::Precondition {
-    domain::coupon::Precondition::Always
 }
 
 #[test]
