@@ -33,5 +33,5 @@ pub mod systematic;
 mod tamper;
 pub mod world;
 
-pub use report::{Report, main_with};
+pub use report::{Report, main_with, run_all};
 pub use run::{Options, Outcome, run};

@@ -4,8 +4,7 @@
 
 use std::process::ExitCode;
 
-use sim::counts::Rare;
-use sim::report::{Report, run_all};
+use sim::report::run_all;
 use sim::run::Options;
 
 const USAGE: &str = "usage: sim [--seeds N] [--from N] [--jobs N]";
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
         }
     };
     let report = run_all(from..from.saturating_add(seeds), jobs, &Options::default(), &progress);
-    print(&report);
+    println!("{report}");
     if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -38,16 +37,4 @@ fn parse(arguments: &[String]) -> Option<(u64, u64, usize)> {
         }
     }
     Some((seeds, from, jobs))
-}
-
-fn print(report: &Report) {
-    for rare in Rare::ALL {
-        println!("{:>10}  {}", report.counts.of(*rare), rare.name());
-    }
-    for outcome in &report.failed {
-        if let Some(broken) = &outcome.broken {
-            println!("seed {} broke a promise in step {}: {}", outcome.seed, broken.step, broken.story);
-        }
-    }
-    println!("{} seeds, {} failed", report.seeds_count, report.failed.len());
 }

@@ -1,11 +1,12 @@
 //! Many seeds on several threads.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::counts::Counts;
+use crate::counts::{Counts, Rare};
 use crate::run::{Options, Outcome, run};
 
 /// What came of many seeds.
@@ -58,5 +59,19 @@ impl Report {
         if outcome.broken.is_some() {
             self.failed.push(outcome);
         }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for rare in Rare::ALL {
+            writeln!(f, "{:>10}  {}", self.counts.of(*rare), rare.name())?;
+        }
+        for outcome in &self.failed {
+            if let Some(broken) = &outcome.broken {
+                writeln!(f, "seed {} broke a promise in step {}: {}", outcome.seed, broken.step, broken.story)?;
+            }
+        }
+        write!(f, "{} seeds, {} failed", self.seeds_count, self.failed.len())
     }
 }
