@@ -5,7 +5,7 @@ use domain::coupon::{ClaimOne, Command as Coupon, Patch, Precondition, Put, Sett
 use domain::request::{Fingerprint, Keyed};
 use domain::state::CommandKind;
 use domain::types::{ActorId, CampaignName, Quantity, RequestKey, Serial, SubjectId};
-use domain::{Command, Rejection};
+use domain::{Command, KnownBy, Rejection};
 use engine::views::{ClaimView, Done, Effect, NamedCampaign, Refusal};
 use sha2::{Digest, Sha256};
 
@@ -103,13 +103,16 @@ pub enum Answer {
     NotTaken(&'static str),
 }
 
-/// An answer, and whether it says again what had taken effect before.
+/// An answer, whether it says again what had taken effect before, and whether something takes
+/// effect by it now; where settings are as they were, neither is so.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Said {
     /// What.
     pub answer: Answer,
-    /// Whether nothing took effect now.
+    /// Whether it is told as a repeat.
     pub is_repeat: bool,
+    /// Whether a record was made of it.
+    pub has_effect: bool,
 }
 
 impl Ask {
@@ -169,23 +172,33 @@ impl By {
 impl Said {
     /// What the product said, in the simulation's words.
     #[must_use]
-    pub fn of(said: &Result<Done, Refusal>) -> Self {
+    pub fn of(said: &Result<Done, Refusal>, has_effect: bool) -> Self {
         match said {
-            Ok(done) => Self { answer: of_effect(&done.effect), is_repeat: done.known_by.is_some() },
-            Err(refusal) => Self { answer: of_refusal(refusal), is_repeat: false },
+            Ok(done) => Self {
+                answer: of_effect(&done.effect),
+                is_repeat: matches!(done.known_by, Some(KnownBy::RequestKey | KnownBy::Subject)),
+                has_effect,
+            },
+            Err(refusal) => Self { answer: of_refusal(refusal), is_repeat: false, has_effect },
         }
     }
 
     /// An answer that changes nothing.
     #[must_use]
     pub fn only(answer: Answer) -> Self {
-        Self { answer, is_repeat: false }
+        Self { answer, is_repeat: false, has_effect: false }
     }
 
-    /// Whether something took effect by this.
+    /// An answer to what takes effect now.
     #[must_use]
-    pub fn is_fresh_yes(&self) -> bool {
-        matches!(self.answer, Answer::Campaign { .. } | Answer::Claim { .. }) && !self.is_repeat
+    pub fn fresh(answer: Answer) -> Self {
+        Self { answer, is_repeat: false, has_effect: true }
+    }
+
+    /// What took effect before is said again.
+    #[must_use]
+    pub fn again(answer: Answer) -> Self {
+        Self { answer, is_repeat: true, has_effect: false }
     }
 }
 

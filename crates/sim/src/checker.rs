@@ -29,14 +29,6 @@ pub struct Told {
     pub said: Said,
 }
 
-impl Told {
-    /// Whether something took effect by this.
-    #[must_use]
-    pub fn is_fresh_yes(&self) -> bool {
-        matches!(self.question, Question::Ask(_)) && self.said.is_fresh_yes()
-    }
-}
-
 /// Remembers and judges.
 #[derive(Debug, Default)]
 pub struct Checker {
@@ -68,7 +60,7 @@ impl Checker {
     /// An answer is given.
     pub fn tell(&mut self, told: Told) {
         if let Question::Ask(ask) = &told.question {
-            if told.is_fresh_yes() {
+            if told.said.has_effect {
                 self.yeses.push(told.clone());
             } else {
                 self.without_effect.insert(ask.id.clone());
@@ -169,7 +161,7 @@ impl Checker {
     /// Every answer is what the rules say of the records ahead of it.
     fn check_told(&self, history: &History) -> Result<Model, String> {
         let last = history.last_lsn();
-        let place_of = |told: &Told| if told.is_fresh_yes() { told.staged.0 - 1 } else { told.staged.min(last).0 };
+        let place_of = |told: &Told| if told.said.has_effect { told.staged.0 - 1 } else { told.staged.min(last).0 };
         let mut told: Vec<&Told> = self.told.iter().collect();
         told.sort_by_key(|told| place_of(told));
         let mut told = told.into_iter().peekable();
@@ -193,7 +185,7 @@ impl Checker {
 
     /// Every yes has its own record.
     fn check_yeses(&self, history: &History) -> Result<(), String> {
-        for told in self.told.iter().filter(|told| told.is_fresh_yes()) {
+        for told in self.told.iter().filter(|told| told.said.has_effect) {
             let Question::Ask(ask) = &told.question else { continue };
             let place = usize::try_from(told.staged.0 - 1).unwrap_or(usize::MAX);
             let found = history.records.get(place).map(|stored| stored.record()).transpose()?;

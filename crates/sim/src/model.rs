@@ -116,7 +116,7 @@ impl Model {
             return Err(format!("its time is {at}; the last was {} and the wall clock {wall}", self.time));
         }
         let said = self.decide(ask, at);
-        if !said.is_fresh_yes() {
+        if !said.has_effect {
             return Err(format!("{ask:?} must have been answered {said:?} and changed nothing"));
         }
         let place = self.change(ask, &said, at);
@@ -164,7 +164,7 @@ impl Model {
             let known = self.keys.iter().find(|known| known.campaign == ask.campaign && known.key == *key && now < known.at + DAY_MS);
             match known {
                 None => {}
-                Some(known) if known.fingerprint == ask.fingerprint() => return Said { answer: known.answer.clone(), is_repeat: true },
+                Some(known) if known.fingerprint == ask.fingerprint() => return Said::again(known.answer.clone()),
                 Some(_) => return no("request_key_reused"),
             }
         }
@@ -188,7 +188,7 @@ fn no(code: &'static str) -> Said {
 
 fn decide_new(what: &What) -> Said {
     let What::Put(settings, Precondition::Always | Precondition::IsNew) = what else { return no("campaign_not_found") };
-    Said::only(Answer::Campaign { created: true, version: 1, settings: *settings, claimed: 0, redeemed: 0 })
+    Said::fresh(Answer::Campaign { created: true, version: 1, settings: *settings, claimed: 0, redeemed: 0 })
 }
 
 impl Campaign {
@@ -246,9 +246,9 @@ impl Campaign {
             return no("per_subject_max_lowered");
         }
         if settings == self.settings {
-            return Said { answer: self.answer(false), is_repeat: true };
+            return Said::only(self.answer(false));
         }
-        Said::only(Campaign { version: self.version + 1, settings, ..self.clone() }.answer(false))
+        Said::fresh(Campaign { version: self.version + 1, settings, ..self.clone() }.answer(false))
     }
 
     fn claim(&self, subject: &str, has_key: bool, now: u64) -> Said {
@@ -258,7 +258,7 @@ impl Campaign {
         }
         let held = self.held_by(subject);
         if let (1, Some(serial)) = (settings.per_subject_max, held.first()) {
-            return Said { answer: self.claim_answer(*serial, Verb::Claimed), is_repeat: true };
+            return Said::again(self.claim_answer(*serial, Verb::Claimed));
         }
         if settings.opens_at.is_some_and(|opens_at| now < opens_at.millis()) {
             return no("not_open");
@@ -276,7 +276,7 @@ impl Campaign {
             return no("sold_out");
         }
         let serial = units(self.claims.len() + 1);
-        Said::only(Answer::Claim { verb: Verb::Claimed, subject: subject.to_owned(), serial, claimed_at: now })
+        Said::fresh(Answer::Claim { verb: Verb::Claimed, subject: subject.to_owned(), serial, claimed_at: now })
     }
 
     fn change_claim(&self, by: &By, verb: Verb, now: u64) -> Said {
@@ -292,7 +292,7 @@ impl Campaign {
         if verb == Verb::Redeemed && self.settings.redeem_until.is_some_and(|until| until.millis() <= now) {
             return no("expired");
         }
-        Said::only(self.claim_answer(serial, verb))
+        Said::fresh(self.claim_answer(serial, verb))
     }
 
     /// Whether the event says what was answered.

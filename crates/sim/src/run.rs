@@ -217,7 +217,7 @@ impl Play {
             let id = self.world.next_id();
             let said = self.world.submit(Ask { id, ..ask.clone() })?;
             let is_kept = ask.key.is_some() && self.world.now()? < told.wall + DAY_MS;
-            if is_kept && said != (Said { is_repeat: true, ..told.said.clone() }) {
+            if is_kept && said != Said::again(told.said.answer.clone()) {
                 return Err(End::Broken(format!("{ask:?} was told {:?} and later {:?}", told.said.answer, said.answer)));
             }
             self.world.commit()?;

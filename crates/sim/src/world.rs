@@ -152,11 +152,12 @@ impl World {
         let (Some(command), Ok(request_id)) = (command, request_id) else {
             return Err(End::Broken(format!("{ask:?} has a malformed name")));
         };
-        let (answer, staged) = {
+        let (answer, before, staged) = {
             let mut core = self.process()?.core();
-            (core.submit(&command, request_id, time(wall)), core.staged_lsn())
+            let before = core.staged_lsn();
+            (core.submit(&command, request_id, time(wall)), before, core.staged_lsn())
         };
-        let said = Said::of(&answer.value);
+        let said = Said::of(&answer.value, before < staged);
         let told = Told { question: Question::Ask(ask), wall, staged, said: said.clone() };
         self.answer(answer.lsn, told)?;
         Ok(said)
@@ -178,7 +179,7 @@ impl World {
 
     /// Gives the answer, or holds it back until what it rests on is durable.
     fn answer(&mut self, lsn: Lsn, told: Told) -> Result<(), End> {
-        let is_fresh = told.is_fresh_yes();
+        let is_fresh = told.said.has_effect;
         let is_early = match self.plant {
             Some(Plant::AnswerBeforeSync) => true,
             Some(Plant::ReadBeforeDurable) => !is_fresh,
