@@ -120,7 +120,8 @@ async fn caught(cheat: Cheat, name: &str) {
     assert_eq!(output.status.code(), Some(1), "{cheat:?}: {output:?}");
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let broken: Vec<&str> = json["broken"].as_array().unwrap().iter().map(|promise| promise["name"].as_str().unwrap()).collect();
-    assert_eq!(broken, [name], "{cheat:?}");
+    // Some lies do not agree with the campaign's own counts either.
+    assert!(broken.first() == Some(&name) && broken.iter().skip(1).all(|other| *other == "counts"), "{cheat:?}: {broken:?}");
     let sentence = json["broken"][0]["sentence"].as_str().unwrap().to_owned();
     // The people who read a table are told the same.
     let server = cheating::Server::start(Behaviour { cheat: Some(cheat), ..Behaviour::default() }).await;

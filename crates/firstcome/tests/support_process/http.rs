@@ -79,7 +79,12 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self::over(stream))
+    }
+
+    /// Takes a connection that is there.
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Sends a request. When this is `Ok`, the system has all of it, and on loopback so has the
