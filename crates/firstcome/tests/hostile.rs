@@ -11,7 +11,9 @@ mod support_process;
 
 use std::time::{Duration, Instant};
 
-use clients::{ONE_AT_A_TIME, SMALL_LIMITS, SlowReader, ended_within, idle_connections, ordinary_clients, server, start_with_a_large_campaign};
+use clients::{
+    ONE_AT_A_TIME, SMALL_LIMITS, SlowReader, ended_within, idle_connections, ordinary_clients, server, start_with_a_large_campaign,
+};
 use rustix::process::Signal;
 use support_process::http::{Connection, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

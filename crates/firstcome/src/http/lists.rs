@@ -189,7 +189,14 @@ impl Stream for Rest {
     }
 }
 
-fn write_export(app: &App, campaign: &str, after: Option<Serial>, filter: ClaimFilter, format: Format, passing: &Passing) -> Result<(), ListError> {
+fn write_export(
+    app: &App,
+    campaign: &str,
+    after: Option<Serial>,
+    filter: ClaimFilter,
+    format: Format,
+    passing: &Passing,
+) -> Result<(), ListError> {
     let mut text = head_of(format).as_bytes().to_vec();
     let mut passed = Ok(());
     app.history.with_reader(|reader| {
@@ -341,6 +348,7 @@ fn serial_cursor(after: &str) -> Result<Serial, Problem> {
 }
 
 fn subject_cursor(after: &str) -> Result<(CampaignNumber, Serial), Problem> {
-    let cursor = after.split_once('-').and_then(|(campaign, serial)| Some((CampaignNumber(number(campaign)?), Serial::new(number(serial)?)?)));
+    let cursor =
+        after.split_once('-').and_then(|(campaign, serial)| Some((CampaignNumber(number(campaign)?), Serial::new(number(serial)?)?)));
     cursor.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
 }

@@ -150,7 +150,8 @@ async fn one(
     let response = router.oneshot(request).await;
     drop(closed);
     // A list that goes out for longer than a connection may be idle shows its progress itself.
-    Ok(response?.map(|body| if is_http2 && body.size_hint().exact().is_none() { Body::new(Streamed { body, watched, connections }) } else { body }))
+    Ok(response?
+        .map(|body| if is_http2 && body.size_hint().exact().is_none() { Body::new(Streamed { body, watched, connections }) } else { body }))
 }
 
 /// A body of HTTP/2 that notes when more of it is taken.

@@ -112,9 +112,9 @@ fn count(listed: &Listed, known: &Listed, clients: &[Client]) -> Unanswered {
     for client in clients {
         let is_kept = match &client.pending {
             None | Some(Wish::Again(_)) => continue,
-            Some(Wish::Claim { .. }) => {
-                listed.iter().any(|((campaign, serial), claim)| !known.contains_key(&(*campaign, *serial)) && asked_for(client, campaign, claim))
-            }
+            Some(Wish::Claim { .. }) => listed
+                .iter()
+                .any(|((campaign, serial), claim)| !known.contains_key(&(*campaign, *serial)) && asked_for(client, campaign, claim)),
             Some(Wish::RedeemBySubject(place) | Wish::RedeemByCode(place) | Wish::Cancel(place)) => {
                 let held = &client.held[*place];
                 listed.get(&(held.campaign, held.claim.serial)).is_some_and(|claim| claim.status != "live")

@@ -242,7 +242,8 @@ impl Client {
 
     fn learn_refusal(&self, campaign: &str, subject: &str, answer: &Answer) {
         let problem = answer.json();
-        let holds = self.held.iter().filter(|held| held.campaign == campaign && held.claim.subject == subject && held.claim.holds()).count();
+        let holds =
+            self.held.iter().filter(|held| held.campaign == campaign && held.claim.subject == subject && held.claim.holds()).count();
         match problem["code"].as_str() {
             Some("sold_out") => assert!(campaign == SCARCE || campaign == SHARED, "{campaign} cannot be sold out"),
             Some("subject_limit_reached") => assert!(campaign == TWICE && holds == 2, "{subject} holds {holds} of {campaign}"),
