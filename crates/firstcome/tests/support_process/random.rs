@@ -15,7 +15,7 @@ impl Random {
 
     /// A number from 0 to `bound`, which it does not reach.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 32) * bound >> 32
+        ((self.next() >> 32) * bound) >> 32
     }
 
     /// A place in a list that is not empty.
