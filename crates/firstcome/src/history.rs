@@ -67,6 +67,9 @@ pub enum ListError {
     /// As many lists are being read as may be.
     #[error("as many lists are being read as may be")]
     Busy,
+    /// Whoever asked does not read: others want the reader.
+    #[error("the list broke off: it was not read in time")]
+    Unread,
     /// Reading failed.
     #[error(transparent)]
     Read(#[from] ReadError),
