@@ -223,6 +223,15 @@ impl Engine {
         }
     }
 
+    /// Gives every campaign's name and code key to `work`, until it fails.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub fn for_each_campaign<E>(&self, mut work: impl FnMut(&str, u32) -> Result<(), E>) -> Result<(), E> {
+        let core = lock(&self.shared.core);
+        core.state().campaigns().iter().try_for_each(|campaign| work(&campaign.name, campaign.code_key))
+    }
+
     /// The digest of the state's canonical bytes, as staged (J1).
     #[must_use]
     pub fn state_digest(&self) -> [u8; 32] {

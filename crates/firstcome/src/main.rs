@@ -1,2 +1,36 @@
-//! firstcome
-fn main() {}
+//! The program: reads what was typed, runs it, and turns the outcome into an exit code.
+//!
+//! Exit codes: 0 done; 1 a promise is broken (`rush`, `verify`) or the server had to stop; 2 wrong
+//! usage or settings; 3 it could not start.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use firstcome::cli::{Cli, Command, RushCommand};
+use firstcome::serve::ServeError;
+use firstcome::{commands, logging, serve};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Serve(args) => run_serve(args),
+        Command::Rush(RushCommand::Coupon(args)) => commands::rush(&args),
+        Command::Verify(args) => commands::verify(&args),
+        Command::Inspect(args) => commands::inspect(&args),
+    }
+}
+
+fn run_serve(args: firstcome::cli::ServeArgs) -> ExitCode {
+    let outcome = args.with_file().map_err(ServeError::from).and_then(|args| {
+        logging::start(args.log.as_deref()).map_err(ServeError::from)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(serve::run(&args))
+    });
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    commands::complain(&error);
+    match error {
+        ServeError::Settings(_) | ServeError::NotLoopback(_) => ExitCode::from(2),
+        ServeError::Failed => ExitCode::from(1),
+        _ => ExitCode::from(3),
+    }
+}

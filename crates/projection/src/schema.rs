@@ -22,7 +22,7 @@ const BUSY_MS: u64 = 5_000;
 /// claims would have a page written for nearly each claim. The index is therefore kept in runs of
 /// records that follow each other: what is added goes to the last run, which is small, and who
 /// looks for a subject asks every run.
-pub(crate) const RUN_RECORDS_LOG2: u32 = 17;
+pub(crate) const RUN_RECORDS_LOG2: u32 = 16;
 
 const TABLES: &str = "
     CREATE TABLE position (

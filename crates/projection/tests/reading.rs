@@ -27,7 +27,7 @@ fn pages_lose_and_repeat_nothing_while_rows_are_added() {
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let page = reader.claims_of_campaign(name("spring"), after, 7, ClaimFilter::All).unwrap();
-        assert_eq!(page.as_of.position.0 as usize, given.min(1_001));
+        assert_eq!(page.as_of.position.0, given.min(1_001) as u64);
         seen.extend(serials(&page.rows));
         given += 20;
         history.apply(run.first(given)).unwrap();

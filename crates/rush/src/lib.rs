@@ -1,1 +1,22 @@
-//! rush
+//! The stampede: open-loop load against a first-come-first-served server, a
+//! check of every answer, and a report of what was fast and what was broken.
+//!
+//! It speaks plain HTTP/1.1 to any server that has the API, and knows nothing
+//! of how that server works. Open-loop means that a request has an instant at
+//! which it should start, whatever the server does: a stall shows up in the
+//! latency of everybody who came during it.
+
+pub mod coupon;
+
+mod clock;
+mod connection;
+mod control;
+mod error;
+mod figures;
+mod format;
+mod machine;
+mod plot;
+mod progress;
+mod target;
+
+pub use error::Error;

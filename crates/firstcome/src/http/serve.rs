@@ -25,7 +25,7 @@ use crate::clock;
 /// Connections that the system may hold before they are accepted: a rush connects all at once.
 const BACKLOG: u32 = 4_096;
 /// What a connection above the limit hears.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 192\r\n\r\n{\"type\":\"/docs#busy\",\"title\":\"Busy\",\"status\":503,\"detail\":\"as many connections are open as the server may have\",\"code\":\"busy\",\"outcome\":\"rejected\",\"request_id\":null,\"retry_after_ms\":1000}    ";
+const TOO_MANY: &str = r#"{"type":"/docs#busy","title":"Busy","status":503,"detail":"as many connections are open as the server may have","code":"busy","outcome":"rejected","retry_after_ms":1000}"#;
 
 /// Opens the address.
 ///
@@ -158,7 +158,9 @@ impl Drop for Closed {
 }
 
 async fn refuse(mut stream: TcpStream) {
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(TOO_MANY)).await;
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nconnection: close";
+    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{TOO_MANY}", TOO_MANY.len());
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(answer.as_bytes())).await;
 }
 
 async fn sweep(connections: Arc<Connections>, app: Arc<App>) {

@@ -1,0 +1,257 @@
+//! What can be typed: commands, options, and the settings file. Typed text becomes checked
+//! settings here; nothing else reads the environment.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+
+/// First come, first served, exactly: limited coupons for far more people than there are.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = "Start with: firstcome serve\nSee it hold: firstcome rush coupon")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Send a stampede of people and check every answer
+    #[command(subcommand)]
+    Rush(RushCommand),
+    /// Recompute every promise from the journal; exit code 1 if one is broken
+    Verify(VerifyArgs),
+    /// Show what the journal holds
+    Inspect(InspectArgs),
+}
+
+/// Options of `serve`. Each is also an environment variable and a line of the settings file; a
+/// flag wins over the environment, and that over the file.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct ServeArgs {
+    /// Settings file (TOML); its keys are the long names of these options
+    #[arg(long, env = "FIRSTCOME_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Address to listen on; without keys only loopback is allowed [default: 127.0.0.1:7070]
+    #[arg(long, env = "FIRSTCOME_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Data folder, made if it is not there [default: firstcome-data]
+    #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Connections at once [default: 20000]
+    #[arg(long, env = "FIRSTCOME_CONNECTIONS_MAX", value_name = "N")]
+    pub connections_max: Option<usize>,
+    /// Time for a request's header [default: 5000]
+    #[arg(long, env = "FIRSTCOME_HEADER_TIME_MS", value_name = "MS")]
+    pub header_time_ms: Option<u64>,
+    /// Time for a request's body [default: 10000]
+    #[arg(long, env = "FIRSTCOME_BODY_TIME_MS", value_name = "MS")]
+    pub body_time_ms: Option<u64>,
+    /// Time that a connection may be idle [default: 75000]
+    #[arg(long, env = "FIRSTCOME_IDLE_TIME_MS", value_name = "MS")]
+    pub idle_time_ms: Option<u64>,
+    /// Time without the client reading anything of an answer [default: 10000]
+    #[arg(long, env = "FIRSTCOME_WRITE_TIME_MS", value_name = "MS")]
+    pub write_time_ms: Option<u64>,
+    /// Time for requests in flight when the server stops [default: 10000]
+    #[arg(long, env = "FIRSTCOME_DRAIN_TIME_MS", value_name = "MS")]
+    pub drain_time_ms: Option<u64>,
+    /// Claims in memory at most; each takes some 32 bytes and its subject's name [default: 200000000]
+    #[arg(long, env = "FIRSTCOME_CLAIMS_MAX", value_name = "N")]
+    pub claims_max: Option<u64>,
+    /// Request keys in memory at most [default: 20000000]
+    #[arg(long, env = "FIRSTCOME_REQUEST_KEYS_MAX", value_name = "N")]
+    pub request_keys_max: Option<usize>,
+    /// Size of a journal segment, at least 4 [default: 64]
+    #[arg(long, env = "FIRSTCOME_SEGMENT_MIB", value_name = "MIB")]
+    pub segment_mib: Option<u64>,
+    /// Take a snapshot after so many records [default: 1000000]
+    #[arg(long, env = "FIRSTCOME_SNAPSHOT_EVERY", value_name = "N")]
+    pub snapshot_every: Option<u64>,
+    /// Start although the last record is more than a minute ahead of the clock
+    #[arg(long, env = "FIRSTCOME_ACCEPT_CLOCK_BEHIND")]
+    pub accept_clock_behind: bool,
+    /// End when the process that started this one ends
+    #[arg(long, hide = true)]
+    #[serde(skip)]
+    pub end_with_parent: bool,
+    /// What to log: error, warn, info, debug, or by module [default: info]
+    #[arg(long, env = "FIRSTCOME_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// Workloads to rush.
+#[derive(Debug, Subcommand)]
+pub enum RushCommand {
+    /// Everybody claims a coupon at once
+    Coupon(RushArgs),
+}
+
+/// Options of `rush coupon`.
+#[derive(Clone, Debug, Args)]
+pub struct RushArgs {
+    /// Server to rush; without it a server is started in a temporary folder and stopped again
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// People who ask
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub users: u32,
+    /// Coupons that there are
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    pub stock: u32,
+    /// Keep-alive connections that they share
+    #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub connections: u32,
+    /// Time over which they come, such as 10s or 500ms; 0s: all at once
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration)]
+    pub over: Duration,
+    /// Share of people who ask twice, in percent
+    #[arg(long, default_value_t = 5, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub repeat_percent: u8,
+    /// Name of the campaign, which must not have claims yet [default: a new one]
+    #[arg(long, value_name = "NAME")]
+    pub campaign: Option<String>,
+    /// Write one self-contained page with plots
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Data folder; a server may be using it
+    #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR", default_value = "firstcome-data")]
+    pub data: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Data folder; a server may be using it
+    #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR", default_value = "firstcome-data")]
+    pub data: PathBuf,
+    /// Print the records too, one a line
+    #[arg(long)]
+    pub records: bool,
+    /// First record to print
+    #[arg(long, default_value_t = 1, value_name = "LSN")]
+    pub from: u64,
+    /// Records to print at most
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the settings file {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the settings file {path} is wrong: {source}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Where and how.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of range.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl ServeArgs {
+    /// Fills what neither flag nor environment gave from the settings file, if there is one.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn with_file(self) -> Result<Self, SettingsError> {
+        let Some(path) = self.config.clone() else { return Ok(self) };
+        let file = read_file(&path)?;
+        Ok(Self {
+            config: self.config,
+            listen: self.listen.or(file.listen),
+            data: self.data.or(file.data),
+            connections_max: self.connections_max.or(file.connections_max),
+            header_time_ms: self.header_time_ms.or(file.header_time_ms),
+            body_time_ms: self.body_time_ms.or(file.body_time_ms),
+            idle_time_ms: self.idle_time_ms.or(file.idle_time_ms),
+            write_time_ms: self.write_time_ms.or(file.write_time_ms),
+            drain_time_ms: self.drain_time_ms.or(file.drain_time_ms),
+            claims_max: self.claims_max.or(file.claims_max),
+            request_keys_max: self.request_keys_max.or(file.request_keys_max),
+            segment_mib: self.segment_mib.or(file.segment_mib),
+            snapshot_every: self.snapshot_every.or(file.snapshot_every),
+            accept_clock_behind: self.accept_clock_behind || file.accept_clock_behind,
+            end_with_parent: self.end_with_parent,
+            log: self.log.or(file.log),
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<ServeArgs, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Reads `10s`, `500ms`, `2m` or `0`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    let (number, unit_ms) = units.iter().find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, *millis))).unwrap_or((text, 1_000));
+    let number: u64 = number.trim().parse().map_err(|_| "must be a time such as 10s, 500ms or 2m".to_owned())?;
+    let millis = number.checked_mul(unit_ms).filter(|millis| *millis <= 3_600_000);
+    millis.map(Duration::from_millis).ok_or_else(|| "must be an hour at most".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(duration("soon").is_err() && duration("-1s").is_err() && duration("99999m").is_err());
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_settings_file_and_an_unknown_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("firstcome.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nsegment-mib = 8\n").unwrap();
+        let flags = ServeArgs { config: Some(path.clone()), segment_mib: Some(16), ..ServeArgs::default() };
+        let merged = flags.clone().with_file().unwrap();
+        assert_eq!((merged.segment_mib, merged.listen.map(|listen| listen.port())), (Some(16), Some(1)));
+        std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
+        assert!(flags.with_file().unwrap_err().to_string().contains("lisen"));
+    }
+}

@@ -1,0 +1,101 @@
+//! The data folder: made at first start, locked while in use, of a known version.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The version of the folder's layout that this program makes and reads.
+pub const LAYOUT: u32 = 1;
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// Another process uses it.
+    #[error("the data folder {0} is in use by another process")]
+    InUse(PathBuf),
+    /// A newer version made it.
+    #[error("the data folder {folder} has layout {found}; this version reads layouts up to {LAYOUT}")]
+    Newer {
+        /// Which folder.
+        folder: PathBuf,
+        /// Its layout.
+        found: String,
+    },
+    /// The system refuses.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A data folder that no other process uses while this exists.
+#[derive(Debug)]
+pub struct DataFolder {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Opens a folder, or makes it, and locks it.
+    ///
+    /// # Errors
+    /// [`DataError`]; nothing in the folder was changed then.
+    pub fn open(folder: &Path) -> Result<Self, DataError> {
+        if !folder.is_dir() {
+            fs::create_dir_all(folder).map_err(|source| io_error("make the data folder", folder, source))?;
+            let parent = folder.parent().unwrap_or(Path::new("/"));
+            journal::storage::sync_folder(parent).map_err(|source| io_error("sync", parent, source))?;
+        }
+        let lock = lock(folder)?;
+        check_layout(folder)?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// The system gives the lock back when the process ends, however it ends.
+fn lock(folder: &Path) -> Result<File, DataError> {
+    let path = folder.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(|source| io_error("write to the data folder", folder, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DataError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(source)) => Err(io_error("lock", &path, source)),
+    }
+}
+
+fn check_layout(folder: &Path) -> Result<(), DataError> {
+    let path = folder.join("layout");
+    match fs::read_to_string(&path) {
+        Ok(found) if found.trim() == LAYOUT.to_string() => Ok(()),
+        Ok(found) => Err(DataError::Newer { folder: folder.to_owned(), found: found.trim().chars().take(20).collect() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write_layout(folder, &path).map_err(|source| io_error("write", &path, source))
+        }
+        Err(source) => Err(io_error("read", &path, source)),
+    }
+}
+
+fn write_layout(folder: &Path, path: &Path) -> io::Result<()> {
+    let unfinished = folder.join("layout.new");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(format!("{LAYOUT}\n").as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    journal::storage::sync_folder(folder)
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> DataError {
+    DataError::Io { action, path: path.to_owned(), source }
+}

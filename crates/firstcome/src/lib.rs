@@ -1,0 +1,24 @@
+//! THE PROGRAM. The only place that knows HTTP, JSON and the terminal.
+//!
+//! Layout, in reading order:
+//! - [`cli`], [`logging`]: what is typed, what is logged;
+//! - [`serve`]: from settings to a server and back out;
+//! - [`data`], [`codes`]: the data folder and the keys in it;
+//! - [`app`]: what all requests share; [`http`]: how they come and go;
+//! - [`history`]: the tables that lists read; [`metrics`]: counts;
+//! - [`commands`]: `rush`, `verify` and `inspect`, with [`rush`], [`verify`], [`inspect`].
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod codes;
+pub mod commands;
+pub mod data;
+pub mod history;
+pub mod http;
+pub mod inspect;
+pub mod logging;
+pub mod metrics;
+pub mod rush;
+pub mod serve;
+pub mod verify;

@@ -1,0 +1,125 @@
+//! `firstcome rush coupon`: a server of its own where none is named, and the stampede.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rush::coupon::{Options, Report};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::cli::RushArgs;
+
+/// How long a server of its own may take to start.
+const START_TIME: Duration = Duration::from_secs(60);
+/// How long one request may take.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
+/// What the server prints once it serves.
+const GREETING: &str = "Firstcome serves at";
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum RushError {
+    /// No server of its own.
+    #[error("cannot start a server: {0}")]
+    Start(io::Error),
+    /// The server said why it does not start.
+    #[error("the server did not start: {0}")]
+    Refused(String),
+    /// The stampede itself.
+    #[error(transparent)]
+    Rush(#[from] rush::coupon::Error),
+}
+
+/// Rushes a server, or one that is started for the purpose in a temporary folder and stopped
+/// again.
+///
+/// # Errors
+/// [`RushError`].
+pub async fn run(args: &RushArgs, progress: bool) -> Result<Report, RushError> {
+    let Some(url) = &args.url else { return run_own(args, progress).await };
+    Ok(rush::coupon::run(&options(args, url.clone(), None, progress)?).await?)
+}
+
+async fn run_own(args: &RushArgs, progress: bool) -> Result<Report, RushError> {
+    let folder = tempfile::Builder::new().prefix("firstcome-rush-").tempdir().map_err(RushError::Start)?;
+    let (mut server, url) = start(folder.path()).await?;
+    let options = options(args, url, server.id(), progress)?;
+    let report = rush::coupon::run(&options).await;
+    stop(&mut server).await;
+    Ok(report?)
+}
+
+fn options(args: &RushArgs, url: String, server_pid: Option<u32>, progress: bool) -> Result<Options, RushError> {
+    Ok(Options {
+        url,
+        campaign: match &args.campaign {
+            Some(campaign) => campaign.clone(),
+            None => format!("rush-{:016x}", random().map_err(RushError::Start)?),
+        },
+        users: args.users,
+        stock: args.stock,
+        connections: args.connections as usize,
+        over: args.over,
+        repeat_percent: args.repeat_percent,
+        request_timeout: REQUEST_TIME,
+        server_pid,
+        token: None,
+        progress,
+    })
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// This program again, as a server on a free port, that ends when this process does.
+async fn start(folder: &Path) -> Result<(Child, String), RushError> {
+    let program = std::env::current_exe().map_err(RushError::Start)?;
+    let mut server = Command::new(program)
+        .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--end-with-parent", "--data"])
+        .arg(folder.join("data"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(RushError::Start)?;
+    let Some(stderr) = server.stderr.take() else { return Err(RushError::Start(io::ErrorKind::BrokenPipe.into())) };
+    let mut lines = BufReader::new(stderr).lines();
+    let url = tokio::time::timeout(START_TIME, find_url(&mut lines)).await;
+    let url = url.map_err(|_| RushError::Refused("it took longer than a minute".to_owned()))??;
+    // What it says from here on is for whoever watches.
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.starts_with('{') {
+                eprintln!("server: {line}");
+            }
+        }
+    });
+    Ok((server, url))
+}
+
+async fn find_url(lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStderr>>) -> Result<String, RushError> {
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.map_err(RushError::Start)? {
+        if let Some((_, url)) = line.split_once(GREETING) {
+            return Ok(url.trim().to_owned());
+        }
+        said = line;
+    }
+    Err(RushError::Refused(said))
+}
+
+async fn stop(server: &mut Child) {
+    let pid = server.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    if tokio::time::timeout(Duration::from_secs(30), server.wait()).await.is_err() {
+        let _ = server.kill().await;
+    }
+}

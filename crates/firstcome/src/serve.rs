@@ -1,0 +1,320 @@
+//! `firstcome serve`: from settings to a server, and back out again.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::hash::HashSeed;
+use engine::Engine;
+use engine::clock::Clock;
+use engine::engine::Settings as EngineSettings;
+use engine::limits::{CLOCK_BEHIND_MS_MAX, Limits};
+use engine::restart::Restarted;
+use journal::writer::Options;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{App, HttpLimits};
+use crate::cli::{ServeArgs, SettingsError};
+use crate::codes::{CodeKeys, KeysError};
+use crate::data::{DataError, DataFolder};
+use crate::history::History;
+use crate::http::routes::router;
+use crate::http::{serve as http_serve, times};
+
+/// Why the server did not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The journal.
+    #[error("cannot open the journal in {folder}: {source}")]
+    Journal {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        source: journal::writer::OpenError,
+    },
+    /// The code keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The history.
+    #[error(transparent)]
+    History(#[from] projection::OpenError),
+    /// The clock.
+    #[error(
+        "the last record was written at {record}, but the clock shows {clock}; set the clock right, or start with --accept-clock-behind: times then stand still until the clock has caught up"
+    )]
+    ClockBehind {
+        /// The record's time.
+        record: String,
+        /// The clock's.
+        clock: String,
+    },
+    /// The address.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nobody may be let in from elsewhere without keys.
+    #[error("{0} is not a loopback address, and without keys anybody there could issue coupons; keys are not available yet, so listen on 127.0.0.1 behind a proxy that checks who calls")]
+    NotLoopback(SocketAddr),
+    /// The system.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// The operating system gives no random bytes.
+    #[error("cannot get random bytes: {0}")]
+    Random(getrandom::Error),
+    /// The disk failed while serving.
+    #[error("the journal cannot be written; the server has stopped so that no answer is given that might be lost")]
+    Failed,
+}
+
+/// Everything that the settings say, checked.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    listen: SocketAddr,
+    data: PathBuf,
+    http: HttpLimits,
+    limits: Limits,
+    segment_bytes: u64,
+    snapshot_every: u64,
+    accept_clock_behind: bool,
+    /// The clock; tests move one by hand.
+    pub clock: Clock,
+}
+
+impl ServeSettings {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// [`ServeError`] that names the option.
+    pub fn new(args: &ServeArgs) -> Result<Self, ServeError> {
+        let listen = args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070)));
+        if !listen.ip().is_loopback() {
+            return Err(ServeError::NotLoopback(listen));
+        }
+        Ok(Self {
+            listen,
+            data: args.data.clone().unwrap_or_else(|| PathBuf::from("firstcome-data")),
+            http: http_limits(args),
+            limits: Limits {
+                claims_max: in_range("claims-max", args.claims_max, Limits::STANDARD.claims_max, 1, 4_000_000_000)?,
+                requests_max: args.request_keys_max.unwrap_or(Limits::STANDARD.requests_max),
+                ..Limits::STANDARD
+            },
+            segment_bytes: in_range("segment-mib", args.segment_mib, 64, 4, 4_096)? << 20,
+            snapshot_every: in_range("snapshot-every", args.snapshot_every, 1_000_000, 1, u64::MAX)?,
+            accept_clock_behind: args.accept_clock_behind,
+            clock: Clock::System,
+        })
+    }
+}
+
+fn http_limits(args: &ServeArgs) -> HttpLimits {
+    let standard = HttpLimits::STANDARD;
+    let time = |given: Option<u64>, standard: Duration| given.map_or(standard, Duration::from_millis);
+    HttpLimits {
+        connections_max: args.connections_max.unwrap_or(standard.connections_max),
+        header_time: time(args.header_time_ms, standard.header_time),
+        body_time: time(args.body_time_ms, standard.body_time),
+        idle_time: time(args.idle_time_ms, standard.idle_time),
+        write_time: time(args.write_time_ms, standard.write_time),
+        drain_time: time(args.drain_time_ms, standard.drain_time),
+        ..standard
+    }
+}
+
+fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, ServeError> {
+    let value = given.unwrap_or(standard);
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")).into())
+}
+
+/// A server that is ready to serve.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    app: Arc<App>,
+    data: DataFolder,
+}
+
+impl Server {
+    /// Opens everything.
+    ///
+    /// # Errors
+    /// [`ServeError`]; nothing was overwritten.
+    pub async fn open(settings: &ServeSettings) -> Result<Self, ServeError> {
+        // The address first: it is what fails most often, and nothing is touched by then.
+        let listener =
+            http_serve::listen(settings.listen).map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+        let settings = settings.clone();
+        let opened = tokio::task::spawn_blocking(move || open_app(&settings)).await;
+        let (app, data) = opened.map_err(std::io::Error::from)??;
+        Ok(Self { listener, app, data })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// What all requests share.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Serves until `stop` comes or the disk fails, then finishes what is in flight and leaves.
+    ///
+    /// # Errors
+    /// [`ServeError::Failed`] if the disk failed.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let app = Arc::clone(&self.app);
+        let ends = async {
+            tokio::select! {
+                () = stop => tracing::info!("stopping: no new connections; requests in flight are finished"),
+                () = failed(&app.engine) => tracing::error!("stopping: the journal cannot be written"),
+            }
+            app.stop();
+        };
+        let cut_off = http_serve::serve(self.listener, Arc::clone(&self.app), router(Arc::clone(&self.app)), ends).await;
+        if cut_off != 0 {
+            tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
+        }
+        let closing = Arc::clone(&app);
+        let closed = tokio::task::spawn_blocking(move || {
+            closing.history.close();
+            closing.engine.close();
+        });
+        closed.await.map_err(std::io::Error::from)?;
+        drop(self.data);
+        if app.engine.has_failed() { Err(ServeError::Failed) } else { Ok(()) }
+    }
+}
+
+fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeError> {
+    let data = DataFolder::open(&settings.data)?;
+    let engine_settings = EngineSettings {
+        folder: settings.data.clone(),
+        limits: settings.limits,
+        journal: Options { segment_bytes: settings.segment_bytes, new_id: random()?, salt_seed: random()? },
+        seed: HashSeed(u64::from_le_bytes(random()?), u64::from_le_bytes(random()?)),
+        clock: settings.clock.clone(),
+        snapshot_every: settings.snapshot_every,
+    };
+    // The keys are durable before anything can be decided with them, and nothing is opened that
+    // cannot be answered for.
+    let has_decisions = data.path().join("journal").is_dir();
+    let codes = CodeKeys::open(data.path(), has_decisions, random()?)?;
+    let (engine, restarted) =
+        Engine::open(&engine_settings).map_err(|source| ServeError::Journal { folder: settings.data.clone(), source })?;
+    let engine = Arc::new(engine);
+    report(&restarted);
+    check_clock(settings, &restarted)?;
+    engine.for_each_campaign(|name, code_key| codes.require(data.path(), code_key, name))?;
+    let history = History::start(data.path(), &engine)?;
+    let app = App::new(engine, codes, history, settings.http, u64::from_le_bytes(random()?));
+    Ok((Arc::new(app), data))
+}
+
+fn check_clock(settings: &ServeSettings, restarted: &Restarted) -> Result<(), ServeError> {
+    let clock = settings.clock.now();
+    let is_behind = CLOCK_BEHIND_MS_MAX < restarted.last_at.millis().saturating_sub(clock.millis());
+    if is_behind && !settings.accept_clock_behind {
+        return Err(ServeError::ClockBehind { record: times::format(restarted.last_at), clock: times::format(clock) });
+    }
+    Ok(())
+}
+
+fn report(restarted: &Restarted) {
+    for (lsn, why) in &restarted.snapshots_refused {
+        tracing::warn!(lsn = lsn.0, %why, "a snapshot cannot be used; the journal alone is enough");
+    }
+    if let Some(torn) = &restarted.torn {
+        tracing::warn!(%torn, "cleared; nobody was told a yes that rests on it");
+    }
+    tracing::info!(
+        records = restarted.last_lsn.0,
+        replayed = restarted.replayed_count,
+        snapshot = restarted.snapshot_lsn.map(|lsn| lsn.0),
+        "journal opened"
+    );
+}
+
+fn random<const N: usize>() -> Result<[u8; N], ServeError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(ServeError::Random)?;
+    Ok(bytes)
+}
+
+async fn failed(engine: &Engine) {
+    while !engine.has_failed() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// `firstcome serve`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
+    let settings = ServeSettings::new(args)?;
+    if args.end_with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).map_err(std::io::Error::from)?;
+    }
+    let files_max = raise_files_max();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let server = Server::open(&settings).await?;
+    let address = server.address()?;
+    tracing::info!(%address, data = %settings.data.display(), files_max, "serving");
+    eprint!("{}", greeting(address));
+    server
+        .run(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+        .await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Each connection takes a file descriptor; the system's usual limit is for programs with few.
+fn raise_files_max() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let raised = setrlimit(Resource::Nofile, limit);
+    if raised.is_err() { getrlimit(Resource::Nofile).current } else { limit.maximum }
+}
+
+/// Where everything is, for a person at a terminal.
+fn greeting(address: SocketAddr) -> String {
+    let mut text = String::new();
+    let base = format!("http://{address}");
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\n  Firstcome serves at   {base}");
+    let _ = writeln!(text, "  Documentation         {base}/docs");
+    let _ = writeln!(text, "  OpenAPI               {base}/openapi.json");
+    let _ = writeln!(text, "  No keys: only this machine may call.\n\n  Try it:");
+    let _ = writeln!(text, "    curl -X PUT  {base}/v1/campaigns/spring -H 'content-type: application/json' -d '{{\"stock\":10}}'");
+    let _ = writeln!(text, "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'\n");
+    text
+}

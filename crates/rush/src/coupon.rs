@@ -1,0 +1,102 @@
+//! The stampede on a coupon campaign: N people ask at once for one of M
+//! coupons, some of them twice. Every answer is checked as it comes; then the
+//! server's record is read back and compared claim by claim.
+
+mod answers;
+mod campaign;
+mod desk;
+mod load;
+mod page;
+mod plan;
+mod record;
+mod report;
+mod subjects;
+mod tally;
+mod verdict;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::Error;
+pub use crate::figures::{CurvePoint, Percentiles, Slot};
+pub use crate::machine::Machine;
+pub use report::{Campaign, Findings, Report, Settings};
+pub use verdict::BrokenPromise;
+
+use crate::target::Target;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `http://host:port`, the base URL. Plain HTTP only.
+    pub url: String,
+    /// The campaign to create. It must not have been claimed from before.
+    pub campaign: String,
+    /// How many different people ask.
+    pub users: u32,
+    /// How many coupons there are.
+    pub stock: u32,
+    /// Keep-alive connections that all requests share.
+    pub connections: usize,
+    /// Arrivals are spread evenly over this span; zero means all at once.
+    pub over: Duration,
+    /// The share of people that ask twice, 0 to 100.
+    pub repeat_percent: u8,
+    /// How long one request may take on the wire.
+    pub request_timeout: Duration,
+    /// The server's process, to tell its share of the processor.
+    pub server_pid: Option<u32>,
+    /// Sent as `Authorization: Bearer ...`.
+    pub token: Option<String>,
+    /// A progress bar on stderr.
+    pub progress: bool,
+}
+
+/// Creates the campaign, sends everybody at it, checks what was answered, and
+/// compares that with the record.
+///
+/// # Errors
+/// Fails when the run cannot be carried out or judged: the server cannot be
+/// reached, the campaign is in use, the record cannot be read. What the server
+/// did wrong is no error; see [`Report::broken`].
+pub async fn run(options: &Options) -> Result<Report, Error> {
+    options.check()?;
+    let target = Target::resolve(&options.url, options.token.as_deref()).await?;
+    let target = Arc::new(target);
+    campaign::create(&target, options).await?;
+    let load = load::run(options, &target).await?;
+    let findings = record::compare(&target, options, &load).await?;
+    Ok(Report::new(options, &target.server, load, findings))
+}
+
+impl Options {
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |name, detail| Err(Error::Setting { name, detail });
+        if !is_name(&self.campaign) {
+            return refuse("campaign", "1 to 128 of A-Z a-z 0-9 _ . : - are allowed");
+        }
+        if self.users == 0 {
+            return refuse("users", "at least one must ask");
+        }
+        if self.stock == 0 {
+            return refuse("stock", "there must be at least one coupon");
+        }
+        if self.connections == 0 {
+            return refuse("connections", "at least one is needed");
+        }
+        if 100 < self.repeat_percent {
+            return refuse("repeat_percent", "at most 100 percent can ask twice");
+        }
+        if self.request_timeout.is_zero() {
+            return refuse("request_timeout", "no request can be answered in no time");
+        }
+        Ok(())
+    }
+}
+
+/// What may stand in a path as it is.
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != ".."
+}

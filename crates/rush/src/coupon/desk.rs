@@ -1,0 +1,159 @@
+//! Hands out what is due to the connections that are free. Arrivals follow the
+//! plan and never wait for the server: that is what makes the load open-loop.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::plan::Plan;
+use super::subjects::UserIndex;
+use crate::clock;
+
+/// One request of one person, from the first try to its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ask {
+    pub(crate) user: UserIndex,
+    /// When it should have started. Kept through every further try.
+    pub(crate) due: Instant,
+    /// Tries that were answered with a request to come back later, or could not be sent.
+    pub(crate) tries: u32,
+    /// Tries with an unknown outcome.
+    pub(crate) lost: u32,
+}
+
+/// Every queue here is bounded by the plan: an ask is in one place at a time.
+pub(crate) struct Desk {
+    plan: Plan,
+    start: Instant,
+    queues: Mutex<Queues>,
+    /// One for each ask that may be taken.
+    permits: Semaphore,
+    unsettled: AtomicUsize,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Queues {
+    /// How many of the plan have been made available.
+    released: usize,
+    /// How many of the plan have been taken.
+    taken: usize,
+    /// To be tried again at an instant.
+    later: BinaryHeap<Reverse<(Instant, Ask)>>,
+    /// To be tried again now.
+    again: VecDeque<Ask>,
+}
+
+impl Desk {
+    pub(crate) fn new(plan: Plan, start: Instant) -> Desk {
+        Desk {
+            unsettled: AtomicUsize::new(plan.count()),
+            plan,
+            start,
+            queues: Mutex::default(),
+            permits: Semaphore::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The next ask that is due; waits for it. None when everything is settled.
+    pub(crate) async fn take(&self) -> Option<Ask> {
+        self.permits.acquire().await.ok()?.forget();
+        let mut queues = self.queues();
+        if let Some(ask) = queues.again.pop_front() {
+            return Some(ask);
+        }
+        let (user, offset) = self.plan.get(queues.taken)?;
+        queues.taken += 1;
+        Some(Ask {
+            user,
+            due: self.start + offset,
+            tries: 0,
+            lost: 0,
+        })
+    }
+
+    /// Takes an ask back, to be handed out again at `instant`.
+    pub(crate) fn put_back(&self, ask: Ask, instant: Instant) {
+        self.queues().later.push(Reverse((instant, ask)));
+        self.changed.notify_one();
+    }
+
+    /// An ask has found its end.
+    pub(crate) fn settle(&self) {
+        if self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.permits.close();
+        }
+    }
+
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn settled(&self) -> usize {
+        self.plan.count() - self.unsettled()
+    }
+
+    /// Those who wait for a further try with an unknown outcome behind them.
+    pub(crate) fn in_doubt(&self) -> Vec<UserIndex> {
+        let queues = self.queues();
+        let later = queues.later.iter().map(|Reverse((_, ask))| ask);
+        let waiting = later.chain(&queues.again);
+        let in_doubt = waiting.filter(|ask| 0 < ask.lost);
+        in_doubt.map(|ask| ask.user).collect()
+    }
+
+    /// Releases what becomes due, for as long as it is polled.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            let (ready, next) = self.release(clock::now());
+            self.permits.add_permits(ready);
+            match next {
+                None => self.changed.notified().await,
+                Some(instant) => tokio::select! {
+                    () = clock::sleep_until(instant) => {}
+                    () = self.changed.notified() => {}
+                },
+            }
+        }
+    }
+
+    /// How many asks became due, and when the next one will.
+    fn release(&self, now: Instant) -> (usize, Option<Instant>) {
+        let mut queues = self.queues();
+        let before = queues.released + queues.again.len();
+        while self.planned(queues.released).is_some_and(|due| due <= now) {
+            queues.released += 1;
+        }
+        while let Some(ask) = queues.pop_later(now) {
+            queues.again.push_back(ask);
+        }
+        let ready = queues.released + queues.again.len() - before;
+        let later = queues.later.peek().map(|Reverse((instant, _))| *instant);
+        let planned = self.planned(queues.released);
+        (ready, later.into_iter().chain(planned).min())
+    }
+
+    fn planned(&self, index: usize) -> Option<Instant> {
+        let (_, offset) = self.plan.get(index)?;
+        Some(self.start + offset)
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queues {
+    fn pop_later(&mut self, now: Instant) -> Option<Ask> {
+        let Reverse((instant, _)) = self.later.peek()?;
+        if now < *instant {
+            return None;
+        }
+        self.later.pop().map(|Reverse((_, ask))| ask)
+    }
+}

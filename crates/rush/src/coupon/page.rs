@@ -1,0 +1,255 @@
+//! The report as one page: nothing is loaded, nothing is scripted.
+
+use super::report::{Report, Row};
+use crate::figures::Slot;
+use crate::format::{escape, micros, thousands};
+use crate::plot::{Axis, Line, Plot, Scale};
+
+const STYLE: &str = include_str!("page.css");
+
+pub(crate) fn render(report: &Report) -> String {
+    let headline = escape(&report.headline());
+    let title = format!("rush coupon: {headline}");
+    [
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+        &format!("<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"),
+        &header(report, &headline),
+        "<h2>What happened</h2>\n",
+        &results(&report.rows()),
+        &errors(report),
+        "<h2>Over time</h2>\n",
+        &counts_figure(report),
+        &latency_figure(report),
+        &distribution_figure(report),
+        &surroundings(report),
+        "</body>\n</html>\n",
+    ]
+    .concat()
+}
+
+fn header(report: &Report, headline: &str) -> String {
+    let broken = report.broken();
+    let class = match (broken.len(), report.unanswered()) {
+        (0, 0) => "good",
+        (0, _) => "open",
+        _ => "bad",
+    };
+    let sentences: String = broken
+        .iter()
+        .map(|promise| format!("<li>{}</li>\n", escape(&promise.sentence)))
+        .collect();
+    let list = match sentences.is_empty() {
+        true => String::new(),
+        false => format!("<ul class=\"broken\">\n{sentences}</ul>\n"),
+    };
+    format!(
+        "<header>\n<p>rush coupon: {} people for {} coupons, {}</p>\n<h1 class=\"{class}\">{}</h1>\n{list}</header>\n",
+        thousands(report.settings.users.into()),
+        thousands(report.settings.stock.into()),
+        escape(&report.date),
+        sentence_case(headline),
+    )
+}
+
+fn sentence_case(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(characters).collect()
+}
+
+fn results(rows: &[Row]) -> String {
+    let body: String = rows.iter().map(result).collect();
+    format!("<div class=\"card\"><table>\n{body}</table></div>\n")
+}
+
+fn result(row: &Row) -> String {
+    let class = match (row.alarming, row.label.is_empty()) {
+        (true, _) => " class=\"alarming\"",
+        (false, true) => " class=\"more\"",
+        (false, false) => "",
+    };
+    format!(
+        "<tr{class}><th>{}</th><td class=\"value\">{}</td><td class=\"note\">{}</td></tr>\n",
+        escape(row.label),
+        escape(&row.value),
+        escape(&row.note)
+    )
+}
+
+fn errors(report: &Report) -> String {
+    if report.error_samples.is_empty() {
+        return String::new();
+    }
+    let samples = escape(&report.error_samples.join("\n"));
+    format!("<h2>The first errors</h2>\n<div class=\"card\"><pre>{samples}</pre></div>\n")
+}
+
+fn counts_figure(report: &Report) -> String {
+    let answers = running_total(&report.timeline, |slot| slot.answers);
+    let claims = running_total(&report.timeline, |slot| slot.claims);
+    let highest = answers
+        .last()
+        .copied()
+        .flatten()
+        .map_or(1.0, |(_, total)| total);
+    let plot = Plot {
+        title: "Answers and claims over time",
+        x: time_axis(report),
+        y: Axis::from_zero("total", highest.max(1.0), whole),
+        lines: vec![line("two", answers, true), line("one", claims, true)],
+    };
+    figure(&plot, &[("one", "claims"), ("two", "all answers")])
+}
+
+fn latency_figure(report: &Report) -> String {
+    let median = over_time(&report.timeline, |slot| slot.p50_us);
+    let tail = over_time(&report.timeline, |slot| slot.p99_us);
+    let highest = tail
+        .iter()
+        .flatten()
+        .map(|point| point.1)
+        .fold(0.001, f64::max);
+    let plot = Plot {
+        title: "Latency over time",
+        x: time_axis(report),
+        y: Axis::from_zero("latency, ms", highest, short),
+        lines: vec![line("two", tail, false), line("one", median, false)],
+    };
+    figure(&plot, &[("one", "p50"), ("two", "p99")])
+}
+
+/// The slower the rarer: each mark to the right stands for a tenth of the
+/// requests of the one before.
+fn distribution_figure(report: &Report) -> String {
+    let curve = &report.latency_curve;
+    let point = |(index, us): (u32, u64)| Some((f64::from(index) / 10.0, millis(us.max(1))));
+    let points: Vec<_> = (0u32..)
+        .zip(curve.iter().map(|point| point.us))
+        .map(point)
+        .collect();
+    let least = curve.first().map_or(1, |point| point.us.max(1));
+    let most = curve.last().map_or(1, |point| point.us.max(1));
+    let nines = points
+        .last()
+        .copied()
+        .flatten()
+        .map_or(1.0, |point| point.0.max(1.0));
+    let plot = Plot {
+        title: "Latency distribution",
+        x: nines_axis(nines),
+        y: Axis::powers_of_ten("latency, ms", (millis(least), millis(most)), short),
+        lines: vec![line("one", points, false)],
+    };
+    figure(&plot, &[("one", "slowest answer among this share of all")])
+}
+
+fn nines_axis(high: f64) -> Axis {
+    let marks = ["0%", "90%", "99%", "99.9%", "99.99%", "99.999%", "99.9999%"];
+    let ticks = (0u32..).map(f64::from).zip(marks.map(str::to_owned));
+    let half = (2f64.log10(), "50%".to_owned());
+    Axis {
+        label: "share of all answers",
+        scale: Scale::Linear { low: 0.0, high },
+        ticks: ticks.chain([half]).filter(|tick| tick.0 <= high).collect(),
+    }
+}
+
+fn figure(plot: &Plot, keys: &[(&str, &str)]) -> String {
+    let key =
+        |(class, text): &(&str, &str)| format!("<span><i class=\"{class}\"></i>{text}</span>");
+    let keys: String = keys.iter().map(key).collect();
+    format!(
+        "<figure>\n<figcaption>{}{keys}</figcaption>\n{}</figure>\n",
+        plot.title,
+        plot.svg()
+    )
+}
+
+fn line(class: &'static str, points: Vec<Option<(f64, f64)>>, filled: bool) -> Line {
+    Line {
+        class,
+        points,
+        filled,
+    }
+}
+
+fn time_axis(report: &Report) -> Axis {
+    let end = report
+        .timeline
+        .last()
+        .map_or(1.0, |slot| seconds(slot.end_us));
+    Axis::from_zero("seconds since the start", end, short)
+}
+
+fn running_total(slots: &[Slot], count: impl Fn(&Slot) -> u64) -> Vec<Option<(f64, f64)>> {
+    let mut total = 0;
+    let later = slots.iter().map(|slot| {
+        total += count(slot);
+        Some((seconds(slot.end_us), total as f64))
+    });
+    std::iter::once(Some((0.0, 0.0))).chain(later).collect()
+}
+
+fn over_time(slots: &[Slot], value: impl Fn(&Slot) -> Option<u64>) -> Vec<Option<(f64, f64)>> {
+    let point = |slot: &Slot| Some((seconds(slot.end_us), millis(value(slot)?)));
+    slots.iter().map(point).collect()
+}
+
+/// What was run, and on what.
+fn surroundings(report: &Report) -> String {
+    let settings = &report.settings;
+    let run = [
+        ("server", settings.server.clone()),
+        ("campaign", settings.campaign.clone()),
+        ("people", thousands(settings.users.into())),
+        ("coupons", thousands(settings.stock.into())),
+        ("connections", thousands(settings.connections as u64)),
+        ("arrivals over", micros(settings.over_ms * 1_000)),
+        ("asking twice", format!("{}%", settings.repeat_percent)),
+        (
+            "request timeout",
+            micros(settings.request_timeout_ms * 1_000),
+        ),
+    ];
+    let machine = [
+        ("cores", report.machine.cores.to_string()),
+        ("processor", report.machine.cpu.clone()),
+        ("kernel", report.machine.kernel.clone()),
+    ];
+    format!(
+        "<div class=\"pair\">\n<section><h2>Settings</h2>\n{}</section>\n<section><h2>Machine</h2>\n{}</section>\n</div>\n",
+        facts(&run),
+        facts(&machine)
+    )
+}
+
+fn facts(facts: &[(&str, String)]) -> String {
+    let row = |(name, value): &(&str, String)| {
+        format!("<tr><th>{name}</th><td>{}</td></tr>\n", escape(value))
+    };
+    let rows: String = facts.iter().map(row).collect();
+    format!("<div class=\"card\"><table>\n{rows}</table></div>\n")
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+fn millis(us: u64) -> f64 {
+    us as f64 / 1e3
+}
+
+fn whole(value: f64) -> String {
+    // Marks of an axis that begins at zero.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    thousands(value.round() as u64)
+}
+
+/// No more digits than a mark needs.
+fn short(value: f64) -> String {
+    match value {
+        large if 1_000.0 <= large => whole(large),
+        other => format!("{}", (other * 1e4).round() / 1e4),
+    }
+}

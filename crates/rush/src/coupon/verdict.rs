@@ -1,0 +1,99 @@
+//! Which promises were broken, each with a stable name.
+
+use serde::Serialize;
+
+use super::report::Report;
+use crate::format::thousands;
+
+/// A promise that the server did not keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BrokenPromise {
+    /// Stable, for programs.
+    pub name: &'static str,
+    /// How often; at least 1.
+    pub count: u64,
+    /// For people.
+    pub sentence: String,
+}
+
+pub(crate) fn broken(report: &Report) -> Vec<BrokenPromise> {
+    let found = &report.findings;
+    let all = [
+        (
+            "over_issued",
+            found.over_issued,
+            "more coupons were given out than there are",
+        ),
+        (
+            "two_for_one",
+            found.two_for_one,
+            "people have more than one coupon",
+        ),
+        (
+            "one_for_two",
+            found.one_for_two,
+            "coupons were given to more than one person",
+        ),
+        (
+            "answers_not_in_record",
+            found.answers_not_in_record,
+            "coupons were promised that the record does not hold",
+        ),
+        (
+            "in_record_unanswered",
+            found.in_record_unanswered,
+            "coupons are in the record that nobody was told of",
+        ),
+        (
+            "yes_taken_back",
+            found.yes_taken_back,
+            "people had a coupon and were refused when they asked again",
+        ),
+        (
+            "misdirected",
+            found.misdirected,
+            "answers name another person or campaign than the one asked for",
+        ),
+        (
+            "undersold",
+            undersold(report),
+            "coupons were kept back though enough people asked",
+        ),
+    ];
+    let broken = all.into_iter().filter(|(_, count, _)| 0 < *count);
+    let mut broken: Vec<BrokenPromise> = broken
+        .map(|(name, count, what)| BrokenPromise {
+            name,
+            count,
+            sentence: format!("{} {what}", thousands(count)),
+        })
+        .collect();
+    broken.extend(counts(report));
+    broken
+}
+
+/// Only judged when every request was answered: otherwise nobody knows whether
+/// enough people have asked.
+fn undersold(report: &Report) -> u64 {
+    let unanswered = report.errors + report.skipped;
+    if unanswered != 0 || report.settings.users < report.settings.stock {
+        return 0;
+    }
+    let given = report.claimed.max(report.findings.record_live);
+    u64::from(report.settings.stock).saturating_sub(given)
+}
+
+fn counts(report: &Report) -> Option<BrokenPromise> {
+    let found = &report.findings;
+    found.counts_differ.then(|| BrokenPromise {
+        name: "counts",
+        count: 1,
+        sentence: format!(
+            "the campaign says {} claimed and {} remaining of {}, and the record holds {}",
+            thousands(found.campaign.claimed),
+            thousands(found.campaign.remaining),
+            thousands(found.campaign.stock),
+            thousands(found.record_live),
+        ),
+    })
+}

@@ -1,0 +1,250 @@
+//! One connection's share of the load: takes what is due, asks, judges the
+//! answer.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+use http_body_util::Full;
+use serde::Deserialize;
+
+use super::answers::{Answers, Coupon};
+use super::desk::{Ask, Desk};
+use super::subjects::{Subjects, UserIndex};
+use super::tally::Tally;
+use crate::clock;
+use crate::connection::{Answer, Connection, Failure};
+use crate::figures::Sample;
+use crate::target::{Outgoing, Target};
+
+/// How often a person comes back when asked to.
+const TRIES_MAX: u32 = 20;
+/// How often a request with an unknown outcome is sent again.
+const LOST_MAX: u32 = 1;
+const DIALS_MAX: u32 = 10;
+const DIAL_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all workers share.
+pub(crate) struct Crowd {
+    pub(crate) target: Arc<Target>,
+    pub(crate) campaign: String,
+    pub(crate) timeout: Duration,
+    pub(crate) start: Instant,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) subjects: Subjects,
+    pub(crate) desk: Desk,
+    pub(crate) answers: Mutex<Answers>,
+    /// Who has a yes. Beside `answers`, so that a refusal needs no lock.
+    pub(crate) served: Box<[AtomicBool]>,
+}
+
+impl Crowd {
+    pub(crate) fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn request(&self, user: UserIndex) -> Outgoing {
+        let mut request = Outgoing::new(Full::new(self.subjects.body(user)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+pub(crate) struct Worker {
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) connection: Option<Connection>,
+    pub(crate) tally: Tally,
+}
+
+#[derive(Deserialize)]
+struct ClaimBody<'a> {
+    #[serde(borrow)]
+    campaign: Cow<'a, str>,
+    #[serde(borrow)]
+    subject: Cow<'a, str>,
+    serial: u64,
+    code: Box<str>,
+}
+
+#[derive(Deserialize)]
+struct ProblemBody<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+    retry_after_ms: Option<u64>,
+}
+
+impl Worker {
+    /// Works until everything is settled, or the server cannot be reached any more.
+    pub(crate) async fn run(mut self) -> Tally {
+        while let Some(ask) = self.crowd.desk.take().await {
+            let Some(connection) = self.connect().await else {
+                self.fail(ask, || "cannot connect".to_owned());
+                break;
+            };
+            let request = self.crowd.request(ask.user);
+            let told_before = self.crowd.served[ask.user as usize].load(Ordering::Acquire);
+            let sent = clock::now();
+            match self.connection.insert(connection).exchange(request).await {
+                Ok(answer) => self.judge(ask, sent, told_before, &answer),
+                Err(failure) => self.lose(ask, failure),
+            }
+        }
+        self.tally
+    }
+
+    async fn connect(&mut self) -> Option<Connection> {
+        if let Some(open) = self.connection.take() {
+            return Some(open);
+        }
+        self.tally.reconnects += 1;
+        for _ in 0..DIALS_MAX {
+            let dialled = Connection::open(&self.crowd.target, self.crowd.timeout).await;
+            if let Ok(connection) = dialled {
+                return Some(connection);
+            }
+            clock::sleep(DIAL_PAUSE).await;
+        }
+        None
+    }
+
+    fn lose(&mut self, ask: Ask, failure: Failure) {
+        self.connection = None;
+        match failure {
+            Failure::Unsent(_) if ask.tries < TRIES_MAX => self.again(ask, Duration::ZERO),
+            Failure::Unsent(detail) => self.fail(ask, || format!("not sent: {detail}")),
+            Failure::Lost(detail) => self.doubt(ask, || format!("no answer: {detail}")),
+        }
+    }
+
+    /// The request may have taken effect. The subject is the natural key of a
+    /// claim, so that asking again cannot take a second coupon.
+    fn doubt(&mut self, ask: Ask, what: impl FnOnce() -> String) {
+        self.tally.unknown_outcomes += 1;
+        let lost = ask.lost + 1;
+        let ask = Ask { lost, ..ask };
+        match lost <= LOST_MAX {
+            true => self.crowd.desk.put_back(ask, clock::now()),
+            false => self.fail(ask, what),
+        }
+    }
+
+    fn again(&mut self, ask: Ask, pause: Duration) {
+        let tries = ask.tries + 1;
+        let instant = clock::now() + pause;
+        self.crowd.desk.put_back(Ask { tries, ..ask }, instant);
+    }
+
+    fn fail(&mut self, ask: Ask, what: impl FnOnce() -> String) {
+        if 0 < ask.lost {
+            self.tally.in_doubt.push(ask.user);
+        }
+        let at = self.crowd.start.elapsed();
+        self.tally.error(at, what);
+        self.crowd.desk.settle();
+    }
+
+    fn judge(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Answer) {
+        match answer.status {
+            StatusCode::CREATED | StatusCode::OK => self.judge_yes(ask, sent, answer),
+            StatusCode::CONFLICT => self.judge_no(ask, sent, told_before, answer),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                self.come_back(ask, answer);
+            }
+            status if status.is_server_error() => self.doubt(ask, || describe(answer)),
+            _ => self.fail(ask, || describe(answer)),
+        }
+    }
+
+    fn judge_yes(&mut self, ask: Ask, sent: Instant, answer: &Answer) {
+        let Ok(claim) = serde_json::from_slice::<ClaimBody<'_>>(&answer.body) else {
+            // A yes, but nobody can say to what.
+            self.tally.in_doubt.push(ask.user);
+            return self.fail(ask, || describe(answer));
+        };
+        let fresh = answer.status == StatusCode::CREATED;
+        self.note(ask.user, claim);
+        match fresh {
+            true => self.tally.fresh += 1,
+            false => self.tally.repeats += 1,
+        }
+        self.settle(ask, sent, fresh);
+    }
+
+    fn note(&mut self, user: UserIndex, claim: ClaimBody<'_>) {
+        let told_to = self.crowd.subjects.index_of(&claim.subject);
+        let mut answers = self.crowd.answers();
+        if told_to != Some(user) || claim.campaign != self.crowd.campaign {
+            answers.misdirected += 1;
+        }
+        let coupon = Coupon {
+            serial: claim.serial,
+            code: claim.code,
+        };
+        answers.note(user, coupon);
+        self.crowd.served[user as usize].store(true, Ordering::Release);
+    }
+
+    fn judge_no(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Answer) {
+        if is_sold_out(&answer.body) {
+            self.tally.sold_out += 1;
+        } else {
+            let Ok(problem) = serde_json::from_slice::<ProblemBody<'_>>(&answer.body) else {
+                return self.fail(ask, || describe(answer));
+            };
+            self.tally.refuse(&problem.code);
+        }
+        if told_before {
+            self.crowd.answers().taken_back.insert(ask.user);
+        }
+        self.settle(ask, sent, false);
+    }
+
+    fn come_back(&mut self, ask: Ask, answer: &Answer) {
+        let Some(pause) = pause(answer) else {
+            return self.doubt(ask, || describe(answer));
+        };
+        if TRIES_MAX <= ask.tries {
+            return self.fail(ask, || {
+                format!("still after {TRIES_MAX} tries: {}", describe(answer))
+            });
+        }
+        self.tally.asked_again += 1;
+        self.again(ask, pause);
+    }
+
+    fn settle(&mut self, ask: Ask, sent: Instant, gave: bool) {
+        let now = clock::now();
+        self.tally.samples.push(Sample::new(
+            now - self.crowd.start,
+            now.saturating_duration_since(ask.due),
+            now - sent,
+            gave,
+        ));
+        self.crowd.desk.settle();
+    }
+}
+
+/// Without parsing: nine of ten answers are this one. Quotes inside a JSON text
+/// are escaped, so that no prose can look like it.
+fn is_sold_out(body: &[u8]) -> bool {
+    const MARK: &[u8] = b"\"code\":\"sold_out\"";
+    body.windows(MARK.len()).any(|window| window == MARK)
+}
+
+/// Milliseconds in the body are preferred: the header only has whole seconds.
+fn pause(answer: &Answer) -> Option<Duration> {
+    let problem = serde_json::from_slice::<ProblemBody<'_>>(&answer.body).ok();
+    let precise = problem.and_then(|problem| problem.retry_after_ms);
+    precise.map(Duration::from_millis).or(answer.retry_after)
+}
+
+fn describe(answer: &Answer) -> String {
+    let text = String::from_utf8_lossy(&answer.body);
+    let start: String = text.chars().take(200).collect();
+    format!("{}: {start}", answer.status)
+}
