@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
 use crate::cli::{InspectArgs, RushArgs, VerifyArgs};
+use journal::Lsn;
+
 use crate::{clock, inspect, rush, verify};
 
 /// Says on stderr why it did not work.
@@ -46,7 +48,7 @@ pub fn verify(args: &VerifyArgs) -> ExitCode {
         Ok(verdict) => verdict,
         Err(error) => return failed(&error),
     };
-    verdict.seconds = clock::elapsed().saturating_sub(started).as_secs_f64();
+    verdict.seconds = Some(clock::elapsed().saturating_sub(started).as_secs_f64());
     if args.json {
         println!("{}", verdict.to_json());
     } else {
@@ -58,7 +60,9 @@ pub fn verify(args: &VerifyArgs) -> ExitCode {
 /// `firstcome inspect`.
 #[must_use]
 pub fn inspect(args: &InspectArgs) -> ExitCode {
-    let options = inspect::Options { records: args.records, from: args.from, limit: args.limit, json: args.json };
+    let range = inspect::RecordRange { from: Lsn(args.from), limit: args.limit };
+    let form = if args.json { inspect::Form::JsonLines } else { inspect::Form::Text };
+    let options = inspect::Options { records: args.records.then_some(range), form };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match inspect::run(&args.data, &options, &mut out).map_err(Box::<dyn std::error::Error>::from) {
         Ok(()) => match out.flush() {
