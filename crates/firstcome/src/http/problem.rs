@@ -221,7 +221,7 @@ impl Problem {
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response<Body> {
         let info = info_of(self.code);
-        let mut body = self.extra;
+        let mut body = Map::new();
         body.insert("type".to_owned(), json!(format!("/docs#{}", self.code)));
         body.insert("title".to_owned(), json!(info.title));
         body.insert("status".to_owned(), json!(info.status));
@@ -232,6 +232,7 @@ impl Problem {
         let retry_after = self.retry_after_ms.inspect(|millis| {
             body.insert("retry_after_ms".to_owned(), json!(millis));
         });
+        body.extend(self.extra);
         let mut response = Response::new(Body::from(Value::Object(body).to_string()));
         *response.status_mut() = StatusCode::from_u16(info.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
