@@ -228,7 +228,9 @@ fn the_server_of_a_rush_that_is_killed_ends_too() {
 fn what_cannot_be_rushed_is_said_in_one_line() {
     let nobody: SocketAddr = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let there = format!("http://{nobody}");
-    for (url, word) in [(there.as_str(), "cannot connect"), ("https://127.0.0.1:1", "TLS"), ("localhost:7070", "http://"), ("http://", "URL")] {
+    for (url, word) in
+        [(there.as_str(), "cannot connect"), ("https://127.0.0.1:1", "TLS"), ("localhost:7070", "http://"), ("http://", "URL")]
+    {
         let output = run(&["rush", "coupon", "--url", url, "--users", "10", "--stock", "1"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(3), "{url}: {said}");

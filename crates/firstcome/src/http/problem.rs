@@ -145,9 +145,13 @@ pub fn info_of(code: &str) -> CodeInfo {
     CODES.iter().find(|info| info.code == code).copied().unwrap_or(unknown)
 }
 
-/// A no on its way to the caller.
+/// A no on its way to the caller. Small, because every function that can refuse returns room for
+/// it.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     code: &'static str,
     detail: String,
     retry_after_ms: Option<u64>,
@@ -161,7 +165,8 @@ impl Problem {
     /// A problem of this code; nothing took effect.
     #[must_use]
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after_ms: None, is_outcome_unknown: false, extra: Map::new(), headers: Vec::new() }
+        let (retry_after_ms, is_outcome_unknown, extra, headers) = (None, false, Map::new(), Vec::new());
+        Self(Box::new(Parts { code, detail: detail.into(), retry_after_ms, is_outcome_unknown, extra, headers }))
     }
 
     /// A field of the body is wrong.
@@ -185,7 +190,7 @@ impl Problem {
     /// Adds a field.
     #[must_use]
     pub fn with(mut self, field: &str, value: Value) -> Self {
-        self.extra.insert(field.to_owned(), value);
+        self.0.extra.insert(field.to_owned(), value);
         self
     }
 
@@ -193,7 +198,7 @@ impl Problem {
     #[must_use]
     pub fn with_header(mut self, name: header::HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.push((name, value));
+            self.0.headers.push((name, value));
         }
         self
     }
@@ -201,38 +206,39 @@ impl Problem {
     /// Says when to ask again.
     #[must_use]
     pub fn retry_after_ms(mut self, millis: u64) -> Self {
-        self.retry_after_ms = Some(millis);
+        self.0.retry_after_ms = Some(millis);
         self
     }
 
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(info_of(self.code).status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(info_of(self.0.code).status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The answer.
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response<Body> {
-        let info = info_of(self.code);
+        let parts = *self.0;
+        let info = info_of(parts.code);
         let mut body = Map::new();
-        body.insert("type".to_owned(), json!(format!("/docs#{}", self.code)));
+        body.insert("type".to_owned(), json!(format!("/docs#{}", parts.code)));
         body.insert("title".to_owned(), json!(info.title));
         body.insert("status".to_owned(), json!(info.status));
-        body.insert("detail".to_owned(), json!(self.detail));
-        body.insert("code".to_owned(), json!(self.code));
-        body.insert("outcome".to_owned(), json!(if self.is_outcome_unknown { "unknown" } else { "rejected" }));
+        body.insert("detail".to_owned(), json!(parts.detail));
+        body.insert("code".to_owned(), json!(parts.code));
+        body.insert("outcome".to_owned(), json!(if parts.is_outcome_unknown { "unknown" } else { "rejected" }));
         body.insert("request_id".to_owned(), json!(request_id));
-        let retry_after = self.retry_after_ms.inspect(|millis| {
+        let retry_after = parts.retry_after_ms.inspect(|millis| {
             body.insert("retry_after_ms".to_owned(), json!(millis));
         });
-        body.extend(self.extra);
+        body.extend(parts.extra);
         let mut response = Response::new(Body::from(Value::Object(body).to_string()));
         *response.status_mut() = StatusCode::from_u16(info.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -241,7 +247,7 @@ impl Problem {
             // The header knows whole seconds only.
             headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1_000)));
         }
-        headers.extend(self.headers);
+        headers.extend(parts.headers);
         response
     }
 }
@@ -261,8 +267,9 @@ impl From<Refusal> for Problem {
             }
             Refusal::Stopping => Self::new("stopping", "the server is about to stop").retry_after_ms(1_000),
             Refusal::Unknown => {
-                let problem = Self::new("outcome_unknown", "the disk failed or did not answer in time; ask again to learn the outcome");
-                Self { is_outcome_unknown: true, ..problem.retry_after_ms(1_000) }
+                let mut problem = Self::new("outcome_unknown", "the disk failed or did not answer in time; ask again to learn the outcome");
+                problem.0.is_outcome_unknown = true;
+                problem.retry_after_ms(1_000)
             }
         }
     }
