@@ -128,7 +128,13 @@ fn a_field_that_is_unknown_repeated_missing_or_of_the_wrong_type_is_named() {
     for (body, field) in puts {
         unmoved.refuses_body("PUT", "/v1/campaigns/new", body, "invalid_field", field);
     }
-    let patches = [(r#"{"stock":null}"#, "stock"), (r#"{"stock":"7"}"#, "stock"), (r#"{"paused":0}"#, "paused"), (r#"{"name":"x"}"#, "name"), ("[11]", "body")];
+    let patches = [
+        (r#"{"stock":null}"#, "stock"),
+        (r#"{"stock":"7"}"#, "stock"),
+        (r#"{"paused":0}"#, "paused"),
+        (r#"{"name":"x"}"#, "name"),
+        ("[11]", "body"),
+    ];
     for (body, field) in patches {
         unmoved.refuses_body("PATCH", SPRING, body, "invalid_field", field);
     }
@@ -138,7 +144,9 @@ fn a_field_that_is_unknown_repeated_missing_or_of_the_wrong_type_is_named() {
 #[test]
 fn a_number_out_of_range_or_with_a_fraction_or_exponent_is_named() {
     let mut unmoved = Unmoved::new();
-    for number in ["0", "-1", "-0", "1.0", "1.5", "1e3", "10E0", "1000000001", "4294967306", "18446744073709551616", "99999999999999999999999"] {
+    for number in
+        ["0", "-1", "-0", "1.0", "1.5", "1e3", "10E0", "1000000001", "4294967306", "18446744073709551616", "99999999999999999999999"]
+    {
         unmoved.refuses_body("PUT", "/v1/campaigns/new", &format!(r#"{{"stock":{number}}}"#), "invalid_field", "stock");
         unmoved.refuses_body("PATCH", SPRING, &format!(r#"{{"stock":{number}}}"#), "invalid_field", "stock");
     }
@@ -152,7 +160,9 @@ fn a_number_out_of_range_or_with_a_fraction_or_exponent_is_named() {
 #[test]
 fn a_time_without_offset_or_out_of_order_is_named() {
     let mut unmoved = Unmoved::new();
-    for time in ["2030-01-01T00:00:00", "2030-01-01", "tomorrow", "", "2030-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "2030-01-01T00:00:00+25:00"] {
+    for time in
+        ["2030-01-01T00:00:00", "2030-01-01", "tomorrow", "", "2030-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "2030-01-01T00:00:00+25:00"]
+    {
         for field in ["opens_at", "closes_at", "redeem_until"] {
             let body = format!(r#"{{"stock":10,"{field}":"{time}"}}"#);
             unmoved.refuses_body("PUT", "/v1/campaigns/new", &body, "invalid_field", field);
@@ -160,7 +170,13 @@ fn a_time_without_offset_or_out_of_order_is_named() {
     }
     let ordered = r#"{"stock":10,"opens_at":"2030-01-02T00:00:00Z","closes_at":"2030-01-01T00:00:00Z"}"#;
     unmoved.refuses_body("PUT", "/v1/campaigns/new", ordered, "closes_before_opens", "closes_at");
-    unmoved.refuses_body("PUT", "/v1/campaigns/new", &ordered.replace("closes_at", "redeem_until"), "redeem_until_before_opens", "redeem_until");
+    unmoved.refuses_body(
+        "PUT",
+        "/v1/campaigns/new",
+        &ordered.replace("closes_at", "redeem_until"),
+        "redeem_until_before_opens",
+        "redeem_until",
+    );
     unmoved.still_serves();
 }
 
@@ -199,10 +215,14 @@ fn a_name_outside_the_form_is_refused_in_path_and_body() {
 fn a_body_above_64_kib_is_refused_however_it_comes() {
     let mut unmoved = Unmoved::new();
     let huge = format!(r#"{{"subject":"{}"}}"#, "x".repeat(10_000_000));
-    let with_length = format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{huge}", huge.len());
+    let with_length =
+        format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{huge}", huge.len());
     unmoved.refuses_bytes(with_length.as_bytes(), "body_too_large", "");
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
-    let chunked = format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(150));
+    let chunked = format!(
+        "POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        chunk.repeat(150)
+    );
     unmoved.refuses_bytes(chunked.as_bytes(), "body_too_large", "");
     let fits = format!(r#"{{"subject":"{}"}}"#, "x".repeat(65_536 - 14));
     assert_eq!(fits.len(), 65_536);
@@ -229,11 +249,22 @@ fn a_wrong_method_says_which_are_allowed_and_an_unknown_path_that_there_is_nothi
     ];
     for (method, target, allowed) in wrong {
         let answer = unmoved.refuses(method, target, &[], "", "method_not_allowed", "");
-        let mut allow: Vec<&str> = answer.header("allow").unwrap_or_else(|| panic!("no Allow: {target}")).split(',').map(str::trim).collect();
+        let mut allow: Vec<&str> =
+            answer.header("allow").unwrap_or_else(|| panic!("no Allow: {target}")).split(',').map(str::trim).collect();
         allow.sort_unstable();
         assert_eq!(allow.join(","), allowed, "{method} {target}");
     }
-    for target in ["/v1", "/v1/campaigns/", "/v2/campaigns", "/v1/campaigns/spring/", "/v1/campaigns/spring/claims/ann/redeem/x", "//", "/%ff", "/favicon.ico", "/v1//campaigns"] {
+    for target in [
+        "/v1",
+        "/v1/campaigns/",
+        "/v2/campaigns",
+        "/v1/campaigns/spring/",
+        "/v1/campaigns/spring/claims/ann/redeem/x",
+        "//",
+        "/%ff",
+        "/favicon.ico",
+        "/v1//campaigns",
+    ] {
         unmoved.refuses("GET", target, &[], "", "not_found", "");
     }
     for target in [SPRING, "/healthz"] {
@@ -285,7 +316,10 @@ fn a_header_that_is_double_malformed_or_of_another_media_type_is_refused() {
         unmoved.refuses("POST", CLAIMS, &[(key, value)], claim, "invalid_header", key);
     }
     unmoved.refuses("POST", CLAIMS, &[(key, "k1"), (key, "k1")], claim, "invalid_header", key);
-    let latin1 = format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n{key}: k\u{e9}\r\ncontent-length: {}\r\n\r\n{claim}", claim.len());
+    let latin1 = format!(
+        "POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n{key}: k\u{e9}\r\ncontent-length: {}\r\n\r\n{claim}",
+        claim.len()
+    );
     unmoved.refuses_bytes(latin1.as_bytes(), "invalid_header", key);
     for value in ["1", "\"1", "1\"", "W/\"1\"", "\"1\",\"2\"", "\"1\"x", "", "**"] {
         unmoved.refuses("PUT", SPRING, &[("if-match", value)], r#"{"stock":11}"#, "invalid_header", "if-match");
@@ -326,7 +360,10 @@ fn http_1_0_and_expect_continue_are_served() {
 
     let body = r#"{"subject":"ann"}"#;
     let mut stream = BufReader::new(connect(unmoved.server.address).unwrap());
-    let head = format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     stream.get_mut().write_all(head.as_bytes()).unwrap();
     let mut line = [0; 25];
     stream.read_exact(&mut line).unwrap();
@@ -371,7 +408,8 @@ fn what_is_no_http_at_all_is_refused_or_cut_off_and_harms_nobody() {
     }
     // A body that breaks off in the middle changes nothing.
     let mut stream = connect(unmoved.server.address).unwrap();
-    let half = format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{{\"subject\":\"e");
+    let half =
+        format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{{\"subject\":\"e");
     stream.write_all(half.as_bytes()).unwrap();
     drop(stream);
     unmoved.still_serves();

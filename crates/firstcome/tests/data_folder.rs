@@ -129,7 +129,8 @@ fn code_keys_that_are_missing_damaged_or_too_few_are_refused() {
     let whole = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
     refuses_to_start(folder.path(), &[named, "is missing", "backup"]);
-    for damaged in [String::new(), whole.replace(' ', ""), whole[..20].to_owned(), format!("{whole}nonsense\n"), format!("{whole}{whole}")] {
+    for damaged in [String::new(), whole.replace(' ', ""), whole[..20].to_owned(), format!("{whole}nonsense\n"), format!("{whole}{whole}")]
+    {
         fs::write(&path, &damaged).unwrap();
         refuses_to_start(folder.path(), &[named, "is damaged at line"]);
     }
@@ -194,7 +195,13 @@ fn wrong_settings_name_the_key_and_end_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("firstcome.toml");
     let config = file.to_str().unwrap();
-    for (text, says) in [("lissen = \"127.0.0.1:0\"", "lissen"), ("segment-mib = \"four\"", "segment-mib"), ("listen = \"here\"", "listen"), ("data = ", "data"), ("segment-mib = 3", "segment-mib")] {
+    for (text, says) in [
+        ("lissen = \"127.0.0.1:0\"", "lissen"),
+        ("segment-mib = \"four\"", "segment-mib"),
+        ("listen = \"here\"", "listen"),
+        ("data = ", "data"),
+        ("segment-mib = 3", "segment-mib"),
+    ] {
         fs::write(&file, text).unwrap();
         let (code, _, stderr) = run(program(&["serve", "--config", config]));
         assert_eq!(code, Some(2), "{stderr}");
@@ -202,7 +209,14 @@ fn wrong_settings_name_the_key_and_end_with_2() {
     }
     let (code, _, stderr) = run(program(&["serve", "--config", "/nowhere/firstcome.toml"]));
     assert!(code == Some(2) && stderr.contains("/nowhere/firstcome.toml"), "{stderr}");
-    for args in [&["serve", "--claims-max", "0"][..], &["serve", "--listen", "7070"], &["serve", "--more"], &["dance"], &[], &["serve", "--log", "firstcome=loud"]] {
+    for args in [
+        &["serve", "--claims-max", "0"][..],
+        &["serve", "--listen", "7070"],
+        &["serve", "--more"],
+        &["dance"],
+        &[],
+        &["serve", "--log", "firstcome=loud"],
+    ] {
         let (code, stdout, stderr) = run(program(args));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
         assert!(!stderr.is_empty());
@@ -212,7 +226,10 @@ fn wrong_settings_name_the_key_and_end_with_2() {
 #[test]
 fn help_shows_every_default() {
     let commands = [
-        (&["serve"][..], &["[default: 127.0.0.1:7070]", "[default: firstcome-data]", "[default: 64]", "[default: 1000000]", "FIRSTCOME_LISTEN"][..]),
+        (
+            &["serve"][..],
+            &["[default: 127.0.0.1:7070]", "[default: firstcome-data]", "[default: 64]", "[default: 1000000]", "FIRSTCOME_LISTEN"][..],
+        ),
         (&["rush", "coupon"], &["[default: 100000]", "[default: 10000]", "[default: 512]", "[default: 0s]", "[default: 5]"]),
         (&["verify"], &["[default: firstcome-data]", "FIRSTCOME_DATA"]),
         (&["inspect"], &["[default: firstcome-data]", "[default: 1]"]),

@@ -44,7 +44,8 @@ fn a_campaign_has_an_etag_that_if_match_asks_for() {
     assert_eq!((lost.status, lost.header("etag"), lost.json()["version"].as_u64()), (412, Some("\"2\""), Some(2)));
     let read = client.get(SPRING);
     assert_eq!((read.header("etag"), read.json()["stock"].as_u64()), (Some("\"2\""), Some(11)));
-    let merged = client.send("PATCH", SPRING, &[("if-match", "\"2\""), ("content-type", "application/merge-patch+json")], r#"{"stock":12}"#);
+    let merged =
+        client.send("PATCH", SPRING, &[("if-match", "\"2\""), ("content-type", "application/merge-patch+json")], r#"{"stock":12}"#);
     assert_eq!((merged.status, merged.header("etag")), (200, Some("\"3\"")));
 }
 
@@ -174,7 +175,10 @@ fn all_pages(client: &mut Client, target: &str, field: &str, limit: usize) -> Ve
         let Some(next) = page["next"].as_str() else { return entries };
         assert_eq!(found.len(), limit);
         // As clients do that encode whatever is not a letter or a digit.
-        let encoded: String = next.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
+        let encoded: String = next
+            .bytes()
+            .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect();
         after = format!("&after={encoded}");
     }
 }
@@ -257,7 +261,9 @@ fn a_list_comes_in_the_form_that_is_asked_for() {
     let at = "1970-01-01T00:16:40.000Z";
     let expected = format!(
         "campaign,serial,subject,code,claimed_at,status,redeemed_at,cancelled_at\r\nspring,1,ann,{},{at},redeemed,{at},\r\nspring,2,bob,{},{at},cancelled,,{at}\r\nspring,3,'-1,{},{at},live,,\r\n",
-        code(0), code(1), code(2)
+        code(0),
+        code(1),
+        code(2)
     );
     assert_eq!(csv.text(), expected);
     for (status, serial) in [("redeemed", 1), ("cancelled", 2), ("live", 3)] {
