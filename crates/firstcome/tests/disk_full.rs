@@ -142,7 +142,9 @@ fn strace_works() -> bool {
 fn fails_safely(injected: &str) {
     let folder = tempfile::tempdir().unwrap();
     let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,pwrite64", "-e", injected];
-    let mut server = Process::start(program_under(&runner, &serve_args(folder.path())));
+    // So that it does not outlive a test that fails.
+    let args = [&serve_args(folder.path())[..], &["--end-with-parent"]].concat();
+    let mut server = Process::start(program_under(&runner, &args));
     let mut yes = BTreeMap::new();
     let mut client = Client::new(server.address);
     let mut unclear = 0;
