@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use engine::clock::Clock;
 use engine::engine::Settings as EngineSettings;
 use engine::limits::{CLOCK_BEHIND_MS_MAX, Limits};
 use engine::restart::Restarted;
-use journal::writer::Options;
+use journal::writer::{OpenError, Options};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -230,15 +230,50 @@ fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeErr
     // cannot be answered for.
     let has_decisions = data.path().join("journal").is_dir();
     let codes = CodeKeys::open(data.path(), has_decisions, random()?)?;
-    let (engine, restarted) =
-        Engine::open(&engine_settings).map_err(|source| ServeError::Journal { folder: settings.data.clone(), source })?;
+    let (engine, restarted) = Engine::open_if(&engine_settings, |state, restarted| {
+        check_clock(settings, restarted)?;
+        let mut campaigns = state.campaigns().iter();
+        Ok(campaigns.try_for_each(|campaign| codes.require(data.path(), campaign.code_key, &campaign.name))?)
+    })
+    .map_err(|refused: Refused| refused.told_of(&settings.data))?;
     let engine = Arc::new(engine);
     report(&restarted);
-    check_clock(settings, &restarted)?;
-    engine.for_each_campaign(|name, code_key| codes.require(data.path(), code_key, name))?;
     let history = History::start(data.path(), &engine)?;
     let app = App::new(engine, codes, history, settings.http, u64::from_le_bytes(random()?));
     Ok((Arc::new(app), data))
+}
+
+/// Why the engine is not opened.
+enum Refused {
+    Journal(OpenError),
+    Other(Box<ServeError>),
+}
+
+impl Refused {
+    fn told_of(self, folder: &Path) -> ServeError {
+        match self {
+            Self::Journal(source) => ServeError::Journal { folder: folder.to_owned(), source },
+            Self::Other(error) => *error,
+        }
+    }
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<ServeError> for Refused {
+    fn from(error: ServeError) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+impl From<KeysError> for Refused {
+    fn from(error: KeysError) -> Self {
+        Self::Other(Box::new(error.into()))
+    }
 }
 
 fn check_clock(settings: &ServeSettings, restarted: &Restarted) -> Result<(), ServeError> {

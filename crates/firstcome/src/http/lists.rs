@@ -321,7 +321,9 @@ fn weight(accepted: &str, media_type: &str) -> u32 {
             _ if name.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind)) => 1,
             _ => return None,
         };
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |quality| quality.parse::<f64>().ok())?;
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+            .map_or(Some(1.0), |quality| quality.parse::<f64>().ok())?;
         Some((specificity, thousandths(quality)))
     });
     ranges.max_by_key(|(specificity, _)| *specificity).map_or(0, |(_, quality)| quality)

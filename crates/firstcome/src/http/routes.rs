@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -14,6 +15,9 @@ use super::problem::Problem;
 use super::{campaigns, claims, codes, lists, meta};
 use crate::app::App;
 use crate::clock;
+
+/// The path's parameters, or what about them is no text.
+type Params = Result<RawPathParams, RawPathParamsRejection>;
 
 /// A path, a method, and who serves it.
 #[derive(Debug)]
@@ -70,7 +74,7 @@ where
 {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
     let labels = (path, method.clone());
-    let serve = on(filter, move |State(app): State<Arc<App>>, params: RawPathParams, request: Request| {
+    let serve = on(filter, move |State(app): State<Arc<App>>, params: Params, request: Request| {
         let (handler, labels) = (handler.clone(), labels.clone());
         async move { serve_one(app, params, request, &handler, &labels).await }
     });
@@ -78,13 +82,7 @@ where
 }
 
 /// One request, from its header to its answer.
-async fn serve_one<H, F>(
-    app: Arc<App>,
-    params: RawPathParams,
-    request: Request,
-    handler: &H,
-    labels: &(&'static str, Method),
-) -> Response<Body>
+async fn serve_one<H, F>(app: Arc<App>, params: Params, request: Request, handler: &H, labels: &(&'static str, Method)) -> Response<Body>
 where
     H: Fn(Context) -> F,
     F: Future<Output = Result<Response<Body>, Problem>>,
