@@ -1,2 +1,80 @@
-//! firstcome
-fn main() {}
+//! Developer commands. `cargo xtask` alone lists them.
+#![expect(clippy::print_stdout, reason = "what these commands print is their result")]
+
+mod deny;
+mod install;
+mod parts;
+mod schemathesis;
+mod tidy;
+
+use std::process::{Command, ExitCode};
+
+use parts::{Outcome, Parts, cargo, run};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test                all tests; installs what they need, asking first on a terminal
+  tidy                what no compiler checks: sizes, headers, words, who knows what
+  deny                licences, bans, sources and advisories of dependencies (cargo-deny)
+  schemathesis        the API against its own description
+  sim --seeds N       the simulation with N seeds [--from SEED]
+  kill --rounds N     kill -9 of the real program under load, N times
+  bench [OPTIONS]     the benchmarks; cargo xtask bench --help
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = arguments.split_first().map_or(("", &[][..]), |(command, rest)| (command.as_str(), rest));
+    let outcome = match command {
+        "test" => test(),
+        "tidy" => tidy::check(),
+        "deny" => deny::check(),
+        "schemathesis" => install::python().and_then(|()| schemathesis::check()),
+        "sim" => run(cargo(&["run", "--release", "--package", "sim", "--"]).args(rest)),
+        "kill" => kill(rest),
+        "bench" => bench(rest),
+        "" | "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("there is no command {other:?}\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every test, part by part, each with its time.
+fn test() -> Outcome {
+    install::for_tests()?;
+    let mut parts = Parts::default();
+    parts.run("tidy", tidy::check)?;
+    parts.run("build", || run(&mut cargo(&["test", "--release", "--workspace", "--no-run", "--quiet"])))?;
+    for package in ["domain", "conformance", "journal", "engine", "projection", "rush", "sim", "firstcome", "bench", "xtask"] {
+        parts.run(package, || run(&mut cargo(&["test", "--release", "--quiet", "--package", package])))?;
+    }
+    parts.run("schemathesis", schemathesis::check)?;
+    parts.print();
+    Ok(())
+}
+
+fn kill(arguments: &[String]) -> Outcome {
+    let rounds = match arguments {
+        [flag, rounds] if flag == "--rounds" => rounds.as_str(),
+        [] => "200",
+        _ => return Err("usage: cargo xtask kill [--rounds N]".to_owned()),
+    };
+    let mut test = cargo(&["test", "--release", "--package", "firstcome", "--test", "kill", "--", "--nocapture"]);
+    run(test.env("FIRSTCOME_KILL_ROUNDS", rounds))
+}
+
+fn bench(arguments: &[String]) -> Outcome {
+    install::for_bench()?;
+    let mut bench = Command::new("cargo");
+    run(bench.args(["run", "--release", "--quiet", "--package", "bench", "--", "all"]).args(arguments))
+}

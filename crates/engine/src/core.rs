@@ -37,6 +37,9 @@ pub struct Core {
     staged_lsn: Lsn,
     /// The last record of each campaign: what an answer about it rests on.
     campaign_lsns: Vec<Lsn>,
+    /// The record that the state's time comes from: what an answer rests on if the clock is
+    /// behind that time.
+    time_lsn: Lsn,
     /// Bytes that were taken by the committer and are not durable yet.
     in_flight_bytes: u64,
     /// Bytes that the journal can take for sure.
@@ -57,7 +60,17 @@ impl Core {
     pub fn resume(state: State, lsn: Lsn, limits: Limits) -> Self {
         assert!(limits.claims_max < u64::from(u32::MAX), "a serial has 32 bits");
         let campaign_lsns = vec![Lsn::ZERO; state.campaigns().len()];
-        Self { state, staged: Batch::new(), staged_lsn: lsn, campaign_lsns, in_flight_bytes: 0, room_bytes: 0, limits, is_stopping: false }
+        Self {
+            state,
+            staged: Batch::new(),
+            staged_lsn: lsn,
+            campaign_lsns,
+            time_lsn: Lsn::ZERO,
+            in_flight_bytes: 0,
+            room_bytes: 0,
+            limits,
+            is_stopping: false,
+        }
     }
 
     /// The state, durable or not.
@@ -153,7 +166,7 @@ impl Core {
     pub fn campaign(&self, name: CampaignName<'_>, wall: Timestamp) -> RestsOn<Option<NamedCampaign>> {
         let now = self.state.time.max(wall);
         let campaign = self.state.campaign(name);
-        let lsn = campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign));
+        let lsn = campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign).max(self.lsn_of_time(wall)));
         RestsOn { value: campaign.map(|campaign| named(campaign, now)), lsn }
     }
 
@@ -161,7 +174,7 @@ impl Core {
     pub fn campaigns(&self, after: Option<&str>, limit: usize, wall: Timestamp) -> RestsOn<Vec<NamedCampaign>> {
         let now = self.state.time.max(wall);
         let campaigns: Vec<&Campaign> = self.state.campaigns_after(after).take(limit).collect();
-        let lsn = campaigns.iter().map(|campaign| self.lsn_of(campaign)).max().unwrap_or_default();
+        let lsn = campaigns.iter().map(|campaign| self.lsn_of(campaign)).fold(self.lsn_of_time(wall), Lsn::max);
         RestsOn { value: campaigns.into_iter().map(|campaign| named(campaign, now)).collect(), lsn }
     }
 
@@ -179,12 +192,12 @@ impl Core {
         let now = self.state.time.max(wall);
         let decision = match decide(&self.state, command, now) {
             Ok(decision) => decision,
-            Err(rejection) => return self.rests(command, Err(Refusal::Rejected(rejection))),
+            Err(rejection) => return self.rests(command, wall, Err(Refusal::Rejected(rejection))),
         };
         match decision {
             Decision::Answer(answer) => {
                 let effect = effect_of(&self.state, &answer.outcome);
-                self.rests(command, Ok(Done { effect, novelty: answer.novelty }))
+                self.rests(command, wall, Ok(Done { effect, novelty: answer.novelty }))
             }
             Decision::Nothing => RestsOn { value: Ok(Done { effect: Effect::Nothing, novelty: Novelty::Fresh }), lsn: Lsn::ZERO },
             Decision::Event(event) => self.record(command, request_id, event, now),
@@ -210,6 +223,9 @@ impl Core {
     }
 
     fn evolve(&mut self, lsn: Lsn, record: &Record<'_>) -> Effect {
+        if self.state.time < record.at {
+            self.time_lsn = lsn;
+        }
         let outcome = self.state.evolve(record);
         self.staged_lsn = lsn;
         if let Event::Coupon(event) = &record.event {
@@ -248,13 +264,18 @@ impl Core {
         Ok(())
     }
 
-    /// A repeat or a refusal rests on its campaign's last record.
-    fn rests<T>(&self, command: &Command<'_>, value: T) -> RestsOn<T> {
+    /// A repeat or a refusal rests on its campaign's last record, and on what its time comes from.
+    fn rests<T>(&self, command: &Command<'_>, wall: Timestamp, value: T) -> RestsOn<T> {
         let campaign = match &command.kind {
             CommandKind::Coupon(coupon) => self.state.campaign(coupon.campaign()),
             CommandKind::ForgetRequests => None,
         };
-        RestsOn { value, lsn: campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign)) }
+        RestsOn { value, lsn: campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign).max(self.lsn_of_time(wall))) }
+    }
+
+    /// Where the clock is behind, the time is that of a record, which may be lost yet.
+    fn lsn_of_time(&self, wall: Timestamp) -> Lsn {
+        if wall < self.state.time { self.time_lsn } else { Lsn::ZERO }
     }
 
     fn lsn_of(&self, campaign: &Campaign) -> Lsn {

@@ -7,11 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use domain::Command;
 use domain::coupon::{self, TargetBy};
 use domain::hash::HashSeed;
 use domain::types::{CampaignName, RequestId};
 use domain::wire::Position;
+use domain::{Command, State};
 use journal::Lsn;
 use journal::format::JournalId;
 use journal::segments::Spares;
@@ -91,6 +91,15 @@ struct Shared {
     snapshot_every: u64,
 }
 
+/// What is on disk, before anything goes on from it.
+struct Rebuilt {
+    journal_storage: Arc<FileStorage>,
+    snapshot_storage: FileStorage,
+    core: Core,
+    committer: Committer<FileStorage>,
+    restarted: Restarted,
+}
+
 /// What the keeper thread is to do next.
 #[derive(Debug, Default)]
 struct Keeper {
@@ -109,9 +118,32 @@ impl Engine {
     /// # Errors
     /// [`OpenError`].
     pub fn open(settings: &Settings) -> Result<(Self, Restarted), OpenError> {
+        Self::open_if(settings, |_, _| Ok(()))
+    }
+
+    /// As [`Engine::open`], but looks at what was rebuilt before anything goes on from it: if
+    /// `accept` refuses, nothing is written.
+    ///
+    /// # Errors
+    /// [`OpenError`], or what `accept` says.
+    pub fn open_if<E: From<OpenError>>(
+        settings: &Settings,
+        accept: impl FnOnce(&State, &Restarted) -> Result<(), E>,
+    ) -> Result<(Self, Restarted), E> {
+        let opened = Self::rebuild(settings)?;
+        accept(opened.core.state(), &opened.restarted)?;
+        Ok(Self::go_on(settings, opened)?)
+    }
+
+    fn rebuild(settings: &Settings) -> Result<Rebuilt, OpenError> {
         let journal_storage = Arc::new(FileStorage::open_folder(&settings.folder.join("journal"))?);
         let snapshot_storage = FileStorage::open_folder(&settings.folder.join("snapshots"))?;
         let (core, committer, restarted) = restart(&journal_storage, &snapshot_storage, &settings.journal, settings.seed, settings.limits)?;
+        Ok(Rebuilt { journal_storage, snapshot_storage, core, committer, restarted })
+    }
+
+    fn go_on(settings: &Settings, rebuilt: Rebuilt) -> Result<(Self, Restarted), OpenError> {
+        let Rebuilt { journal_storage, snapshot_storage, core, committer, restarted } = rebuilt;
         let journal_id = committer.journal().id();
         let shared = Arc::new(Shared {
             durable: Durable::at(core.staged_lsn()),
@@ -223,15 +255,6 @@ impl Engine {
         }
     }
 
-    /// Gives every campaign's name and code key to `work`, until it fails.
-    ///
-    /// # Errors
-    /// What `work` says.
-    pub fn for_each_campaign<E>(&self, mut work: impl FnMut(&str, u32) -> Result<(), E>) -> Result<(), E> {
-        let core = lock(&self.shared.core);
-        core.state().campaigns().iter().try_for_each(|campaign| work(&campaign.name, campaign.code_key))
-    }
-
     /// The digest of the state's canonical bytes, as staged (J1).
     #[must_use]
     pub fn state_digest(&self) -> [u8; 32] {
@@ -310,6 +333,9 @@ fn start_threads(shared: &Arc<Shared>, committer: Committer<FileStorage>, journa
 /// Commits whatever has gathered, without waiting for more.
 fn run_committer(shared: &Shared, mut committer: Committer<FileStorage>) {
     while wait_for_staged(shared) {
+        // Whoever is about to run may have more to stage: with a free processor this takes no
+        // time, without one it makes the batch larger, and one sync serves more.
+        thread::yield_now();
         match committer.commit(&shared.core) {
             Ok(lsn) => {
                 shared.commits_count.fetch_add(1, Ordering::Relaxed);

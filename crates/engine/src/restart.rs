@@ -8,7 +8,7 @@ use domain::hash::HashSeed;
 use domain::types::Timestamp;
 use domain::wire;
 use domain::wire::state::{FrozenState, StateBuilder};
-use journal::format::{JournalId, RecordBytes};
+use journal::format::{JournalId, RecordBytes, SEGMENT_HEADER_BYTES};
 use journal::snapshot::{self, SnapshotError, SnapshotHeader};
 use journal::storage::Storage;
 use journal::writer::{Journal, OpenError, Opened, Options};
@@ -49,6 +49,7 @@ pub fn restart<S: Storage>(
     seed: HashSeed,
     limits: Limits,
 ) -> Result<(Core, Committer<S>, Restarted), OpenError> {
+    assert!(SEGMENT_HEADER_BYTES + limits.staged_bytes_max <= options.segment_bytes, "a segment must hold the largest batch");
     let mut snapshots_refused = Vec::new();
     let snapshot = newest_snapshot(snapshot_storage, seed, &mut snapshots_refused)?;
     let snapshot_header = snapshot.as_ref().map(|(header, _)| *header);

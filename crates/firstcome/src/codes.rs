@@ -49,7 +49,7 @@ pub enum KeysError {
         source: io::Error,
     },
     /// The file is there, but not as it was written.
-    #[error("{path} is damaged at line {line}: it must be a number and 32 hexadecimal digits")]
+    #[error("{path} is damaged at line {line}: it must be a number that no other line has, and 32 hexadecimal digits")]
     Malformed {
         /// Which file.
         path: PathBuf,
@@ -154,7 +154,10 @@ impl CodeKeys {
         let mut keys = BTreeMap::new();
         for (place, line) in text.lines().enumerate() {
             let (number, key) = parse_line(line).ok_or_else(|| malformed(place + 1))?;
-            keys.insert(number, key);
+            // Which of two keys codes were given out with, nobody could tell.
+            if keys.insert(number, key).is_some() {
+                return Err(malformed(place + 1));
+            }
         }
         if keys.is_empty() { Err(malformed(1)) } else { Ok(Self { keys }) }
     }

@@ -23,6 +23,11 @@ pub fn rush(args: &RushArgs) -> ExitCode {
     };
     let report = match runtime.block_on(rush::run(args, stderr().is_terminal())) {
         Ok(report) => report,
+        // As a shell shows a process that a signal has ended.
+        Err(error @ rush::RushError::Interrupted(number)) => {
+            complain(&error);
+            return ExitCode::from(128 + number);
+        }
         Err(error) => return failed(&error),
     };
     if args.json {

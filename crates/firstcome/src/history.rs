@@ -1,9 +1,10 @@
 //! The history's keeper: one thread that brings the tables after the journal, and readers for
 //! lists.
 //!
-//! Claims come first: while nobody waits for a list, the thread rests after each batch for several
-//! times as long as the batch took, so that it takes a small share of the processor during a rush
-//! and catches up after it. Whoever asks for a list makes it run at full speed.
+//! Claims come first: while they come in fast and nobody waits for a list, the thread rests after
+//! each batch for many times as long as the batch took, so that it takes a small share of the
+//! processor during a rush and catches up after it. Whoever asks for a list makes it run at full
+//! speed.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,10 +23,12 @@ use crate::clock;
 
 /// Records that go into one transaction at most.
 const BATCH_RECORDS_MAX: usize = 10_000;
-/// Rest after a batch, in multiples of the time that it took, while nobody waits.
-const REST_FACTOR: u32 = 9;
-/// The longest rest: a list that nobody waits for yet is not much older than this.
-const REST_MAX: Duration = Duration::from_millis(250);
+/// Records a second from which on claims come in fast.
+const RUSH_PER_SECOND: u64 = 5_000;
+/// Rest after a batch during a rush, in multiples of the time that the batch took.
+const REST_FACTOR: u32 = 30;
+/// The longest rest.
+const REST_MAX: Duration = Duration::from_secs(1);
 /// How often the thread looks whether there is something new.
 const POLL: Duration = Duration::from_millis(50);
 /// Between tries on a disk that refused.
@@ -64,6 +67,9 @@ pub enum ListError {
     /// As many lists are being read as may be.
     #[error("as many lists are being read as may be")]
     Busy,
+    /// Whoever asked does not read: others want the reader.
+    #[error("the list broke off: it was not read in time")]
+    Unread,
     /// Reading failed.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -222,6 +228,7 @@ impl History {
     fn follow(&self, engine: &Engine, tables: &mut projection::History) -> Result<(), FollowError> {
         let Some(mut feed) = engine.feed(tables.position())? else { return Ok(()) };
         let mut records = FedRecords::default();
+        let mut rush = Rush::default();
         while !self.is_closed.load(Ordering::Relaxed) {
             let started = clock::elapsed();
             feed.fill(&mut records, engine.durable_lsn(), BATCH_RECORDS_MAX)?;
@@ -232,7 +239,7 @@ impl History {
             let as_of = tables.apply(records.iter())?;
             self.position.store(as_of.position.0, Ordering::Release);
             self.applied.notify_waiters();
-            if self.waiting_count.load(Ordering::Relaxed) == 0 {
+            if self.waiting_count.load(Ordering::Relaxed) == 0 && rush.goes_on(engine.durable_lsn()) {
                 self.rest((clock::elapsed().saturating_sub(started) * REST_FACTOR).min(REST_MAX));
             }
         }
@@ -249,6 +256,23 @@ impl History {
             // Somebody waits for records that this thread has not seen yet: they come at any moment.
             drop(self.wake.wait_timeout(guard, Duration::from_millis(1)));
         }
+    }
+}
+
+/// How fast records come in.
+#[derive(Default)]
+struct Rush {
+    at: Duration,
+    lsn: Lsn,
+}
+
+impl Rush {
+    /// Whether they have come in fast since the last call.
+    fn goes_on(&mut self, durable: Lsn) -> bool {
+        let now = clock::elapsed();
+        let (came, millis) = (durable.0.saturating_sub(self.lsn.0), now.saturating_sub(self.at).as_millis());
+        (self.at, self.lsn) = (now, durable);
+        u128::from(RUSH_PER_SECOND) * millis < u128::from(came) * 1_000
     }
 }
 

@@ -11,8 +11,8 @@ use crate::cli::SettingsError;
 /// # Errors
 /// [`SettingsError::Value`] if the filter is malformed.
 pub fn start(filter: Option<&str>) -> Result<(), SettingsError> {
-    let filter = EnvFilter::try_new(filter.unwrap_or("info"))
-        .map_err(|error| SettingsError::Value(format!("--log is no filter: {error}")))?;
+    let filter =
+        EnvFilter::try_new(filter.unwrap_or("info")).map_err(|error| SettingsError::Value(format!("--log is no filter: {error}")))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     if stderr().is_terminal() {
         subscriber.init();

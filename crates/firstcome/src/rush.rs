@@ -8,6 +8,7 @@ use std::time::Duration;
 use rush::coupon::{Options, Report};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::RushArgs;
 
@@ -30,6 +31,9 @@ pub enum RushError {
     /// The stampede itself.
     #[error(transparent)]
     Rush(#[from] rush::coupon::Error),
+    /// Somebody asked for its end, by a signal of this number.
+    #[error("interrupted; nothing was judged")]
+    Interrupted(u8),
 }
 
 /// Rushes a server, or one that is started for the purpose in a temporary folder and stopped
@@ -38,17 +42,51 @@ pub enum RushError {
 /// # Errors
 /// [`RushError`].
 pub async fn run(args: &RushArgs, progress: bool) -> Result<Report, RushError> {
-    let Some(url) = &args.url else { return run_own(args, progress).await };
-    Ok(rush::coupon::run(&options(args, url.clone(), None, progress)?).await?)
+    let ends = Ends::new().map_err(RushError::Start)?;
+    let Some(url) = &args.url else { return run_own(args, progress, ends).await };
+    let options = options(args, url.clone(), None, progress)?;
+    tokio::select! {
+        report = rush::coupon::run(&options) => Ok(report?),
+        number = ends.first() => Err(RushError::Interrupted(number)),
+    }
 }
 
-async fn run_own(args: &RushArgs, progress: bool) -> Result<Report, RushError> {
+/// However the stampede ends, its server is gone before its folder is removed.
+async fn run_own(args: &RushArgs, progress: bool, ends: Ends) -> Result<Report, RushError> {
     let folder = tempfile::Builder::new().prefix("firstcome-rush-").tempdir().map_err(RushError::Start)?;
-    let (mut server, url) = start(folder.path()).await?;
-    let options = options(args, url, server.id(), progress)?;
-    let report = rush::coupon::run(&options).await;
+    let mut server = spawn(folder.path())?;
+    let report = tokio::select! {
+        report = rush_own(args, &mut server, progress) => report,
+        number = ends.first() => Err(RushError::Interrupted(number)),
+    };
     stop(&mut server).await;
-    Ok(report?)
+    report
+}
+
+async fn rush_own(args: &RushArgs, server: &mut Child, progress: bool) -> Result<Report, RushError> {
+    let url = url_of(server).await?;
+    let options = options(args, url, server.id(), progress)?;
+    Ok(rush::coupon::run(&options).await?)
+}
+
+/// The signals that ask for an end. Who takes them has to end by itself.
+struct Ends([(u8, Signal); 3]);
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        let (hang_up, interrupt, terminate) = (SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self([(1, signal(hang_up)?), (2, signal(interrupt)?), (15, signal(terminate)?)]))
+    }
+
+    /// The number of the first one that comes.
+    async fn first(self) -> u8 {
+        let [(hang_up, mut hung_up), (interrupt, mut interrupted), (terminate, mut terminated)] = self.0;
+        tokio::select! {
+            _ = hung_up.recv() => hang_up,
+            _ = interrupted.recv() => interrupt,
+            _ = terminated.recv() => terminate,
+        }
+    }
 }
 
 fn options(args: &RushArgs, url: String, server_pid: Option<u32>, progress: bool) -> Result<Options, RushError> {
@@ -77,9 +115,9 @@ fn random() -> io::Result<u64> {
 }
 
 /// This program again, as a server on a free port, that ends when this process does.
-async fn start(folder: &Path) -> Result<(Child, String), RushError> {
+fn spawn(folder: &Path) -> Result<Child, RushError> {
     let program = std::env::current_exe().map_err(RushError::Start)?;
-    let mut server = Command::new(program)
+    Command::new(program)
         .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--end-with-parent", "--data"])
         .arg(folder.join("data"))
         .stdin(Stdio::null())
@@ -87,7 +125,11 @@ async fn start(folder: &Path) -> Result<(Child, String), RushError> {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(RushError::Start)?;
+        .map_err(RushError::Start)
+}
+
+/// Where the server serves, as soon as it does.
+async fn url_of(server: &mut Child) -> Result<String, RushError> {
     let Some(stderr) = server.stderr.take() else { return Err(RushError::Start(io::ErrorKind::BrokenPipe.into())) };
     let mut lines = BufReader::new(stderr).lines();
     let url = tokio::time::timeout(START_TIME, find_url(&mut lines)).await;
@@ -100,7 +142,7 @@ async fn start(folder: &Path) -> Result<(Child, String), RushError> {
             }
         }
     });
-    Ok((server, url))
+    Ok(url)
 }
 
 async fn find_url(lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStderr>>) -> Result<String, RushError> {

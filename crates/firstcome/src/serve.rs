@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use engine::clock::Clock;
 use engine::engine::Settings as EngineSettings;
 use engine::limits::{CLOCK_BEHIND_MS_MAX, Limits};
 use engine::restart::Restarted;
-use journal::writer::Options;
+use journal::writer::{OpenError, Options};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,7 +21,7 @@ use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
 use crate::history::History;
-use crate::http::routes::router;
+use crate::http::routes::{self, Route};
 use crate::http::{serve as http_serve, times};
 
 /// Why the server did not start, or ended badly.
@@ -66,7 +66,9 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// Nobody may be let in from elsewhere without keys.
-    #[error("{0} is not a loopback address, and without keys anybody there could issue coupons; keys are not available yet, so listen on 127.0.0.1 behind a proxy that checks who calls")]
+    #[error(
+        "{0} is not a loopback address, and without keys anybody there could issue coupons; keys are not available yet, so listen on 127.0.0.1 behind a proxy that checks who calls"
+    )]
     NotLoopback(SocketAddr),
     /// The system.
     #[error("cannot start: {0}")]
@@ -157,8 +159,7 @@ impl Server {
     /// [`ServeError`]; nothing was overwritten.
     pub async fn open(settings: &ServeSettings) -> Result<Self, ServeError> {
         // The address first: it is what fails most often, and nothing is touched by then.
-        let listener =
-            http_serve::listen(settings.listen).map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+        let listener = http_serve::listen(settings.listen).map_err(|source| ServeError::Listen { address: settings.listen, source })?;
         let settings = settings.clone();
         let opened = tokio::task::spawn_blocking(move || open_app(&settings)).await;
         let (app, data) = opened.map_err(std::io::Error::from)??;
@@ -184,6 +185,14 @@ impl Server {
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        self.run_with(routes::table(), stop).await
+    }
+
+    /// The same with a table of routes that may hold more.
+    ///
+    /// # Errors
+    /// [`ServeError::Failed`] if the disk failed.
+    pub async fn run_with(self, table: Vec<Route>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
         let ends = async {
             tokio::select! {
@@ -192,7 +201,7 @@ impl Server {
             }
             app.stop();
         };
-        let cut_off = http_serve::serve(self.listener, Arc::clone(&self.app), router(Arc::clone(&self.app)), ends).await;
+        let cut_off = http_serve::serve(self.listener, Arc::clone(&self.app), routes::router(Arc::clone(&self.app), table), ends).await;
         if cut_off != 0 {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
@@ -221,15 +230,50 @@ fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeErr
     // cannot be answered for.
     let has_decisions = data.path().join("journal").is_dir();
     let codes = CodeKeys::open(data.path(), has_decisions, random()?)?;
-    let (engine, restarted) =
-        Engine::open(&engine_settings).map_err(|source| ServeError::Journal { folder: settings.data.clone(), source })?;
+    let (engine, restarted) = Engine::open_if(&engine_settings, |state, restarted| {
+        check_clock(settings, restarted)?;
+        let mut campaigns = state.campaigns().iter();
+        Ok(campaigns.try_for_each(|campaign| codes.require(data.path(), campaign.code_key, &campaign.name))?)
+    })
+    .map_err(|refused: Refused| refused.told_of(&settings.data))?;
     let engine = Arc::new(engine);
     report(&restarted);
-    check_clock(settings, &restarted)?;
-    engine.for_each_campaign(|name, code_key| codes.require(data.path(), code_key, name))?;
     let history = History::start(data.path(), &engine)?;
     let app = App::new(engine, codes, history, settings.http, u64::from_le_bytes(random()?));
     Ok((Arc::new(app), data))
+}
+
+/// Why the engine is not opened.
+enum Refused {
+    Journal(OpenError),
+    Other(Box<ServeError>),
+}
+
+impl Refused {
+    fn told_of(self, folder: &Path) -> ServeError {
+        match self {
+            Self::Journal(source) => ServeError::Journal { folder: folder.to_owned(), source },
+            Self::Other(error) => *error,
+        }
+    }
+}
+
+impl From<OpenError> for Refused {
+    fn from(error: OpenError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<ServeError> for Refused {
+    fn from(error: ServeError) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+impl From<KeysError> for Refused {
+    fn from(error: KeysError) -> Self {
+        Self::Other(Box::new(error.into()))
+    }
 }
 
 fn check_clock(settings: &ServeSettings, restarted: &Restarted) -> Result<(), ServeError> {
@@ -315,6 +359,9 @@ fn greeting(address: SocketAddr) -> String {
     let _ = writeln!(text, "  OpenAPI               {base}/openapi.json");
     let _ = writeln!(text, "  No keys: only this machine may call.\n\n  Try it:");
     let _ = writeln!(text, "    curl -X PUT  {base}/v1/campaigns/spring -H 'content-type: application/json' -d '{{\"stock\":10}}'");
-    let _ = writeln!(text, "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'\n");
+    let _ = writeln!(
+        text,
+        "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'\n"
+    );
     text
 }

@@ -47,7 +47,7 @@ struct Disk {
 #[derive(Clone, Debug)]
 enum FolderChange {
     Create(String, u64),
-    Rename(String, String),
+    Rename(String, String, u64),
     Remove(String),
 }
 
@@ -64,6 +64,21 @@ impl MemoryStorage {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Another disk with the same contents, unsynced ones included; nothing goes wrong on it.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let disk = self.disk();
+        let copy = Disk {
+            names: disk.names.clone(),
+            durable_names: disk.durable_names.clone(),
+            folder_changes: disk.folder_changes.clone(),
+            files: disk.files.clone(),
+            next_file: disk.next_file,
+            ..Disk::default()
+        };
+        Self { disk: Arc::new(Mutex::new(copy)) }
     }
 
     /// How many calls have been made, each of which could have failed.
@@ -151,7 +166,10 @@ impl Disk {
     }
 
     fn used_bytes(&self) -> u64 {
-        self.files.values().map(|contents| contents.current.len() as u64).sum()
+        // A file without a name takes no room.
+        let named: HashSet<u64> = self.names.values().copied().collect();
+        let files = self.files.iter().filter(|(file, _)| named.contains(file));
+        files.map(|(_, contents)| contents.current.len() as u64).sum()
     }
 
     fn lose_folder_changes(&mut self, choose: &mut dyn FnMut(u64) -> u64) {
@@ -173,16 +191,18 @@ impl Disk {
     }
 }
 
-/// A change whose file is not there (because an earlier change was lost) has no effect.
+/// A rename gives its new name to the very file that was renamed, even if the change that gave it
+/// its old name was lost: changes are lost, but never mixed up.
 fn apply(change: &FolderChange, names: &mut BTreeMap<String, u64>) {
     match change {
         FolderChange::Create(name, file) => {
             names.insert(name.clone(), *file);
         }
-        FolderChange::Rename(from, to) => {
-            if let Some(file) = names.remove(from) {
-                names.insert(to.clone(), file);
+        FolderChange::Rename(from, to, file) => {
+            if names.get(from) == Some(file) {
+                names.remove(from);
             }
+            names.insert(to.clone(), *file);
         }
         FolderChange::Remove(name) => {
             names.remove(name);
@@ -263,10 +283,8 @@ impl Storage for MemoryStorage {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.disk();
         disk.call()?;
-        if !disk.names.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        disk.change_folder(FolderChange::Rename(from.to_owned(), to.to_owned()));
+        let file = *disk.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        disk.change_folder(FolderChange::Rename(from.to_owned(), to.to_owned(), file));
         Ok(())
     }
 

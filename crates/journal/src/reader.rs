@@ -74,6 +74,8 @@ pub struct Reader<S: Storage> {
     pub(crate) next_lsn: Lsn,
     /// `None` before the first batch that is read, unless that is the journal's first.
     pub(crate) chain: Option<Chain>,
+    /// Where the last batch that was passed is: its segment, and from where to where.
+    pub(crate) last_batch: Option<(u64, u64, u64)>,
     buffer: Vec<u8>,
     buffer_start: u64,
     /// Why the last [`Reader::next_batch`] found no more.
@@ -103,6 +105,7 @@ impl<S: Storage> Reader<S> {
             offset: SEGMENT_HEADER_BYTES,
             next_lsn: Lsn(1),
             chain: Some([0; 32]),
+            last_batch: None,
             buffer: Vec::new(),
             buffer_start: 0,
             stop: "the journal ends",
@@ -139,9 +142,7 @@ impl<S: Storage> Reader<S> {
             return Ok(None);
         };
         let offset = self.offset;
-        self.offset += header.total_bytes();
-        self.next_lsn = header.last_lsn().next();
-        self.chain = Some(header.chain);
+        self.pass(&header);
         let body = self.buffered(offset + BATCH_HEADER_BYTES as u64, header.body_bytes as usize).unwrap_or_default();
         Ok(Some(ReadBatch { header, body, offset }))
     }
@@ -259,7 +260,8 @@ impl<S: Storage> Reader<S> {
         for segment in (2..=self.segments_last).rev() {
             let (file, _) = open_segment(&*self.storage, segment)?;
             let Some(first) = first_batch(&file, segment)? else { continue };
-            if first.first_lsn <= after.next() {
+            // Not where the next record starts a segment: the chain comes from the batch before.
+            if first.first_lsn <= after {
                 self.file_bytes = size_of(&file, segment)?;
                 (self.file, self.segment, self.next_lsn) = (file, segment, first.first_lsn);
                 self.chain = None;
@@ -272,11 +274,17 @@ impl<S: Storage> Reader<S> {
             if after < header.last_lsn() {
                 break;
             }
-            self.offset += header.total_bytes();
-            self.next_lsn = header.last_lsn().next();
-            self.chain = Some(header.chain);
+            self.pass(&header);
         }
         Ok(())
+    }
+
+    fn pass(&mut self, header: &BatchHeader) {
+        let end = self.offset + header.total_bytes();
+        self.last_batch = Some((self.segment, self.offset, end));
+        self.offset = end;
+        self.next_lsn = header.last_lsn().next();
+        self.chain = Some(header.chain);
     }
 
     /// Makes sure that these bytes of the segment are in the buffer; the caller has checked that

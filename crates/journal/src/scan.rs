@@ -33,7 +33,8 @@ pub(crate) fn judge_end<S: Storage>(reader: &Reader<S>, stop: &'static str) -> R
         let behind = bytes.get(usize::try_from(start).unwrap_or(usize::MAX)..).unwrap_or_default();
         let Some((first, last)) = first_and_last_used(behind) else { continue };
         if find_synced(behind, reader).is_some() {
-            return Err(damaged(reader.segment, reader.offset, reader.next_lsn, stop));
+            let (segment, offset) = place_of_damage(reader, &remains, segment, behind);
+            return Err(damaged(segment, offset, reader.next_lsn, stop));
         }
         remains.push((segment, start + first as u64, start + last as u64 + 1));
     }
@@ -45,6 +46,14 @@ pub(crate) fn judge_end<S: Storage>(reader: &Reader<S>, stop: &'static str) -> R
     });
     let last_lsn = Lsn(reader.next_lsn.0.saturating_sub(1));
     Ok(End { last_lsn, segment: reader.segment, offset: reader.offset, torn, remains })
+}
+
+/// Where the record that is missing was: behind the last batch, or at the start of the next
+/// segment if nothing says otherwise.
+fn place_of_damage<S: Storage>(reader: &Reader<S>, remains: &[(u64, u64, u64)], segment: u64, behind: &[u8]) -> (u64, u64) {
+    let first = behind.first_chunk().and_then(BatchHeader::decode);
+    let is_in_next = remains.is_empty() && segment == reader.segment + 1 && first.is_none();
+    if is_in_next { (segment, SEGMENT_HEADER_BYTES) } else { (reader.segment, reader.offset) }
 }
 
 /// The first and the last byte that is not zero.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use crate::format::{JournalId, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::storage::{Storage, StorageFile};
 
-/// The least size of a segment: room for the header's page and the largest batch.
+/// The least size of a segment that a program should use. Whoever bounds batches makes sure that a
+/// segment holds its header's page and the largest batch.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 /// Zeros are written in pieces of this size, so that a poor disk is not stalled.
 const ZEROS_BYTES: usize = 1 << 20;

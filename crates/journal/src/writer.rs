@@ -7,14 +7,15 @@ use crate::batch::{Batch, Place, Salts};
 use crate::format::{BATCH_HEADER_BYTES, Chain, JournalId, RecordBytes, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::reader::{ReadError, Reader};
 use crate::scan::End;
-use crate::segments::{self, SEGMENT_BYTES_MIN, Spares};
+use crate::segments::{self, Spares};
 use crate::storage::{Storage, StorageFile};
 use crate::{Damage, Lsn};
 
 /// How a journal is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The size of segments made from now on, at least [`SEGMENT_BYTES_MIN`].
+    /// The size of segments made from now on: [`segments::SEGMENT_BYTES_MIN`] at least, or what
+    /// holds the header's page and the largest batch where the caller bounds batches lower.
     pub segment_bytes: u64,
     /// The id that a new journal gets; random.
     pub new_id: JournalId,
@@ -111,7 +112,7 @@ impl<S: Storage> Journal<S> {
         after: Lsn,
         mut replay: impl FnMut(Lsn, &RecordBytes<'_>) -> Result<(), String>,
     ) -> Result<(Self, Opened), OpenError> {
-        assert!(SEGMENT_BYTES_MIN <= options.segment_bytes, "a segment must hold the largest batch");
+        assert!(SEGMENT_HEADER_BYTES + BATCH_HEADER < options.segment_bytes, "a segment must hold a batch");
         segments::remove_unfinished(&**storage)?;
         let Some(mut reader) = Reader::open(Arc::clone(storage), after)? else {
             if after != Lsn::ZERO {
@@ -239,6 +240,7 @@ impl<S: Storage> Journal<S> {
         clear(&**storage, end)?;
         // After a kill, what was read may be in the system's memory only; and so may be a
         // segment's name.
+        rewrite_last(reader, &file)?;
         file.sync()?;
         storage.sync_folder()?;
         let spares = Spares::new(reader.journal, options.segment_bytes, end.segment + 1);
@@ -260,6 +262,15 @@ impl<S: Storage> Journal<S> {
     }
 }
 
+/// Writes the last batch as it was read. If its sync had failed, the system shows it and believes
+/// that it is on the disk, where it is not; then only what is written again is synced again.
+fn rewrite_last<S: Storage>(reader: &Reader<S>, file: &S::File) -> io::Result<()> {
+    let Some((_, start, end)) = reader.last_batch.filter(|(segment, _, _)| *segment == reader.segment) else { return Ok(()) };
+    let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(0)];
+    file.read_at(&mut bytes, start)?;
+    file.write_at(&bytes, start)
+}
+
 /// Writes zeros over what was never synced, and syncs that.
 fn clear<S: Storage>(storage: &S, end: &End) -> io::Result<()> {
     for (segment, from, to) in &end.remains {
@@ -271,4 +282,4 @@ fn clear<S: Storage>(storage: &S, end: &End) -> io::Result<()> {
     Ok(())
 }
 
-const _: () = assert!(SEGMENT_HEADER_BYTES + (BATCH_HEADER_BYTES as u64) < SEGMENT_BYTES_MIN);
+const BATCH_HEADER: u64 = BATCH_HEADER_BYTES as u64;

@@ -229,3 +229,51 @@ fn a_reader_of_the_durable_part_follows_while_more_is_appended() {
         assert_eq!(read, number);
     }
 }
+
+#[test]
+fn a_batch_whose_sync_failed_is_written_again_before_anybody_relies_on_it() {
+    let disk = MemoryStorage::new();
+    let mut first = open(&disk);
+    append(&mut first, &["a"]);
+    // The pages of a failed sync are gone, and yet the page cache shows them to the next process.
+    disk.set_fault(disk.calls_count() + 2, Fault::Error(ErrorKind::Other));
+    assert!(first.journal.append(&mut batch(&["b"])).is_err());
+    assert_eq!(open(&disk).bodies, ["a", "b"]);
+    disk.power_cycle(&mut lose_everything);
+    assert_eq!(open(&disk).bodies, ["a", "b"]);
+}
+
+#[test]
+fn the_chain_goes_on_where_a_torn_segment_follows_right_behind_a_snapshot() {
+    let disk = MemoryStorage::new();
+    let mut first = open(&disk);
+    let long = "x".repeat(1 << 20);
+    for _ in 0..3 {
+        append(&mut first, &[&long]);
+    }
+    first.journal.spares().prepare(&disk.clone()).unwrap();
+    append(&mut first, &[&long]);
+    assert_eq!(first.journal.segment(), 2);
+    // Its header arrived, its records did not.
+    disk.corrupt("0000000002.segment", FIRST + 512, |bytes| bytes.fill(0));
+    let (mut journal, opened) = Journal::open(&Arc::new(disk.clone()), &OPTIONS, Lsn(3), |_, _| Ok(())).unwrap();
+    assert_eq!((opened.last_lsn, opened.torn.is_some()), (Lsn(3), true));
+    assert_eq!(journal.append(&mut batch(&[&long])).unwrap(), Lsn(4));
+    let again = open(&disk);
+    assert_eq!((again.bodies.len(), again.opened.torn), (4, None));
+}
+
+#[test]
+fn damage_at_the_start_of_a_segment_is_told_to_be_there() {
+    let disk = MemoryStorage::new();
+    let mut first = open(&disk);
+    let long = "x".repeat(1 << 20);
+    for _ in 0..5 {
+        first.journal.spares().prepare(&disk.clone()).unwrap();
+        append(&mut first, &[&long]);
+    }
+    disk.corrupt("0000000002.segment", FIRST + 3, |bytes| bytes[0] ^= 1);
+    let error = try_open(&disk).err().unwrap();
+    let OpenError::Read(ReadError::Damaged(damage)) = error else { panic!("{error}") };
+    assert_eq!((damage.file.as_str(), damage.offset, damage.lsn), ("0000000002.segment", FIRST, Lsn(4)));
+}

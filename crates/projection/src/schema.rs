@@ -101,8 +101,9 @@ pub(crate) fn create(db: &mut Connection, journal_id: [u8; 16]) -> rusqlite::Res
 
 /// Removes the file and what the database keeps beside it.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    // The log first: left alone with a new file it would be taken for that file's log.
-    for path in [beside(path, "-wal"), beside(path, "-shm"), path.to_owned()] {
+    // The file first: without its log it might be taken for whole after a crash in between, while
+    // the database drops a log that is left without its file.
+    for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -42,21 +42,14 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 }
 
 fn start_server() -> Result<(Child, String), Box<dyn Error>> {
-    let mut child = Command::new(env::current_exe()?)
-        .arg("serve")
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = Command::new(env::current_exe()?).arg("serve").stdout(Stdio::piped()).spawn()?;
     let mut url = String::new();
     let stdout = child.stdout.take().ok_or("the server has no output")?;
     BufReader::new(stdout).read_line(&mut url)?;
     Ok((child, url.trim().to_owned()))
 }
 
-async fn measure(
-    url: &str,
-    server_pid: u32,
-    connections: usize,
-) -> Result<coupon::Report, rush::Error> {
+async fn measure(url: &str, server_pid: u32, connections: usize) -> Result<coupon::Report, rush::Error> {
     coupon::run(&Options {
         url: url.to_owned(),
         campaign: "rush-cost".to_owned(),

@@ -52,15 +52,8 @@ pub(crate) enum Failure {
 impl Connection {
     pub(crate) async fn open(target: &Target, timeout: Duration) -> io::Result<Connection> {
         let stream = tokio::time::timeout(timeout, target.dial()).await??;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
-        Ok(Connection {
-            sender,
-            driver: Box::pin(driver),
-            timer: Box::pin(tokio::time::sleep(timeout)),
-            timeout,
-        })
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        Ok(Connection { sender, driver: Box::pin(driver), timer: Box::pin(tokio::time::sleep(timeout)), timeout })
     }
 
     /// Sends one request and reads its answer to the end.
@@ -113,11 +106,7 @@ where
 
 /// The timer is armed again only when it fires, not for every request: the
 /// timeout is the same for all, so that it never fires too late.
-fn overdue(
-    mut timer: Pin<&mut Sleep>,
-    deadline: Instant,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Answer, Failure>> {
+fn overdue(mut timer: Pin<&mut Sleep>, deadline: Instant, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
     while timer.as_mut().poll(cx).is_ready() {
         if deadline <= timer.deadline().into_std() {
             return Poll::Ready(Err(Failure::Lost("no answer in time".to_owned())));
@@ -140,11 +129,7 @@ where
         }
     })?;
     let (head, body) = response.into_parts();
-    Ok(Answer {
-        status: head.status,
-        retry_after: retry_after(&head.headers),
-        body: read_body(body).await?,
-    })
+    Ok(Answer { status: head.status, retry_after: retry_after(&head.headers), body: read_body(body).await? })
 }
 
 /// Almost every body comes in one piece, which is then not copied.

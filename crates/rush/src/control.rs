@@ -31,12 +31,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn get(path: String) -> Call {
-        Call {
-            method: Method::GET,
-            path,
-            accept: "application/json",
-            body: None,
-        }
+        Call { method: Method::GET, path, accept: "application/json", body: None }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -68,18 +63,11 @@ impl Call {
     }
 
     pub(crate) fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
-        Error::Answer {
-            call: self.name(),
-            status: status.as_u16(),
-            body: String::from_utf8_lossy(body).chars().take(300).collect(),
-        }
+        Error::Answer { call: self.name(), status: status.as_u16(), body: String::from_utf8_lossy(body).chars().take(300).collect() }
     }
 
     pub(crate) fn broke_off(&self, detail: impl ToString) -> Error {
-        Error::Call {
-            call: self.name(),
-            detail: detail.to_string(),
-        }
+        Error::Call { call: self.name(), detail: detail.to_string() }
     }
 
     async fn whole(&self, body: Incoming) -> Result<Bytes, Error> {
@@ -93,13 +81,8 @@ impl Call {
 
     async fn send(&self, target: &Target) -> Result<Response<Incoming>, Error> {
         let request = self.request(target)?;
-        let stream = target.dial().await.map_err(|source| Error::Connect {
-            server: target.server.clone(),
-            source,
-        })?;
-        let (mut sender, driver) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| self.broke_off(error))?;
+        let stream = target.dial().await.map_err(|source| Error::Connect { server: target.server.clone(), source })?;
+        let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broke_off(error))?;
         // It ends by itself when the answer has been read; how is said by the answer's body.
         tokio::spawn(async move { driver.await.ok() });
         match tokio::time::timeout(SILENCE_MAX, sender.send_request(request)).await {

@@ -9,10 +9,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Error {
     /// A setting that cannot work.
-    Setting {
-        name: &'static str,
-        detail: &'static str,
-    },
+    Setting { name: &'static str, detail: &'static str },
     /// The base URL is not one that can be used.
     Url { url: String, detail: String },
     /// No connection to the server.
@@ -20,11 +17,7 @@ pub enum Error {
     /// A call before or after the load broke off.
     Call { call: String, detail: String },
     /// A call before or after the load got an answer that does not help.
-    Answer {
-        call: String,
-        status: u16,
-        body: String,
-    },
+    Answer { call: String, status: u16, body: String },
     /// The server asked for patience for longer than there is.
     Busy { call: String, waited: Duration },
     /// The campaign was there before, and people have claimed in it.
@@ -45,15 +38,10 @@ impl fmt::Display for Error {
             Error::Answer { call, status, body } => {
                 write!(f, "{call} was answered {status}: {body}")
             }
-            Error::Busy { call, waited } => write!(
-                f,
-                "{call}: the server still asks to come back later after {} s",
-                waited.as_secs()
-            ),
-            Error::CampaignInUse { campaign, claimed } => write!(
-                f,
-                "campaign {campaign:?} was there before and {claimed} of it are claimed; take another name"
-            ),
+            Error::Busy { call, waited } => write!(f, "{call}: the server still asks to come back later after {} s", waited.as_secs()),
+            Error::CampaignInUse { campaign, claimed } => {
+                write!(f, "campaign {campaign:?} was there before and {claimed} of it are claimed; take another name")
+            }
             Error::RecordLine { line, detail } => {
                 write!(f, "line {line} of the record is not a claim: {detail}")
             }

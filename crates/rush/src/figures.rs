@@ -29,12 +29,7 @@ pub(crate) struct Sample {
 impl Sample {
     pub(crate) fn new(done: Duration, latency: Duration, service: Duration, gave: bool) -> Sample {
         let narrow = |span: Duration| u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
-        Sample {
-            done_us: as_micros(done),
-            latency_us: narrow(latency),
-            service_us: narrow(service),
-            gave,
-        }
+        Sample { done_us: as_micros(done), latency_us: narrow(latency), service_us: narrow(service), gave }
     }
 }
 
@@ -86,16 +81,10 @@ pub(crate) fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
 /// Ten points for each nine (90, 99, 99.9, ...) that the number of samples can
 /// tell apart, and the slowest one at the end.
 pub(crate) fn curve(histogram: &Histogram<u64>) -> Vec<CurvePoint> {
-    let point = |quantile: f64| CurvePoint {
-        percentile: 100.0 * quantile,
-        us: histogram.value_at_quantile(quantile),
-    };
+    let point = |quantile: f64| CurvePoint { percentile: 100.0 * quantile, us: histogram.value_at_quantile(quantile) };
     let tells_apart = |quantile: &f64| 1.0 <= (1.0 - quantile) * histogram.len() as f64;
-    let mut points: Vec<CurvePoint> = (0..90)
-        .map(|step| 1.0 - 10f64.powf(-f64::from(step) / 10.0))
-        .take_while(tells_apart)
-        .map(point)
-        .collect();
+    let mut points: Vec<CurvePoint> =
+        (0..90).map(|step| 1.0 - 10f64.powf(-f64::from(step) / 10.0)).take_while(tells_apart).map(point).collect();
     if !histogram.is_empty() {
         points.push(point(1.0));
     }
@@ -149,19 +138,12 @@ mod tests {
     use super::*;
 
     fn sample(done_us: u64, latency_us: u32, gave: bool) -> Sample {
-        Sample {
-            done_us,
-            latency_us,
-            service_us: 1,
-            gave,
-        }
+        Sample { done_us, latency_us, service_us: 1, gave }
     }
 
     #[test]
     fn slots_cover_the_whole_load_and_hold_every_answer_once() {
-        let mut samples: Vec<Sample> = (0..1_000)
-            .map(|index| sample(index * 2_000, 500, index % 10 == 0))
-            .collect();
+        let mut samples: Vec<Sample> = (0..1_000).map(|index| sample(index * 2_000, 500, index % 10 == 0)).collect();
         let slots = timeline(&mut samples, Duration::from_micros(1_998_001));
         assert!(slots.len() <= 120, "{}", slots.len());
         assert_eq!(slots.iter().map(|slot| slot.answers).sum::<u64>(), 1_000);
@@ -171,15 +153,7 @@ mod tests {
 
     #[test]
     fn slot_lengths_are_round_and_few_enough() {
-        for duration_us in [
-            1,
-            999,
-            120_000,
-            120_001,
-            1_700_000,
-            61_000_000,
-            7_200_000_000,
-        ] {
+        for duration_us in [1, 999, 120_000, 120_001, 1_700_000, 61_000_000, 7_200_000_000] {
             let length_us = slot_length(duration_us);
             assert!(duration_us / length_us <= SLOTS_MAX, "{duration_us}");
             let digits = length_us.to_string();

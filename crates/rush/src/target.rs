@@ -25,10 +25,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) async fn resolve(url: &str, token: Option<&str>) -> Result<Target, Error> {
-        let refuse = |detail: &str| Error::Url {
-            url: url.to_owned(),
-            detail: detail.to_owned(),
-        };
+        let refuse = |detail: &str| Error::Url { url: url.to_owned(), detail: detail.to_owned() };
         let uri: Uri = url.parse().map_err(|_| refuse("it cannot be read"))?;
         check_scheme(&uri).map_err(refuse)?;
         let host = uri.host().ok_or_else(|| refuse("it has no host"))?;
@@ -36,12 +33,7 @@ impl Target {
         let headers = headers(&server, token).map_err(refuse)?;
         let prefix = uri.path().trim_end_matches('/').to_owned();
         let addresses = lookup(&server).await?;
-        Ok(Target {
-            server,
-            addresses,
-            prefix,
-            headers,
-        })
+        Ok(Target { server, addresses, prefix, headers })
     }
 
     pub(crate) async fn dial(&self) -> io::Result<TcpStream> {
@@ -52,19 +44,14 @@ impl Target {
 
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, Error> {
         let full = format!("{}{path}", self.prefix);
-        full.parse().map_err(|_| Error::Url {
-            url: full,
-            detail: "the path cannot be read".to_owned(),
-        })
+        full.parse().map_err(|_| Error::Url { url: full, detail: "the path cannot be read".to_owned() })
     }
 }
 
 fn check_scheme(uri: &Uri) -> Result<(), &'static str> {
     match uri.scheme_str() {
         Some("http") => Ok(()),
-        Some("https") => Err(
-            "TLS is not spoken here; give the http address of the server behind the TLS endpoint",
-        ),
+        Some("https") => Err("TLS is not spoken here; give the http address of the server behind the TLS endpoint"),
         Some(_) | None => Err("it must begin with http://"),
     }
 }
@@ -74,8 +61,7 @@ fn headers(server: &str, token: Option<&str>) -> Result<HeaderMap, &'static str>
     let host = HeaderValue::from_str(server).map_err(|_| "the host cannot be sent as a header")?;
     headers.insert(HOST, host);
     if let Some(token) = token {
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| "the token cannot be sent as a header")?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| "the token cannot be sent as a header")?;
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
     }
@@ -84,12 +70,7 @@ fn headers(server: &str, token: Option<&str>) -> Result<HeaderMap, &'static str>
 
 async fn lookup(server: &str) -> Result<Vec<SocketAddr>, Error> {
     let found = tokio::net::lookup_host(server).await;
-    found
-        .map(Iterator::collect)
-        .map_err(|source| Error::Connect {
-            server: server.to_owned(),
-            source,
-        })
+    found.map(Iterator::collect).map_err(|source| Error::Connect { server: server.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -105,21 +86,9 @@ mod tests {
 
     #[tokio::test]
     async fn https_and_other_schemes_are_refused_with_a_reason() {
-        assert!(
-            refusal("https://127.0.0.1:1")
-                .await
-                .contains("TLS is not spoken")
-        );
-        assert!(
-            refusal("ftp://127.0.0.1:1")
-                .await
-                .contains("must begin with http://")
-        );
-        assert!(
-            refusal("127.0.0.1:7070")
-                .await
-                .contains("must begin with http://")
-        );
+        assert!(refusal("https://127.0.0.1:1").await.contains("TLS is not spoken"));
+        assert!(refusal("ftp://127.0.0.1:1").await.contains("must begin with http://"));
+        assert!(refusal("127.0.0.1:7070").await.contains("must begin with http://"));
     }
 
     #[tokio::test]
@@ -127,10 +96,7 @@ mod tests {
         let target = Target::resolve("http://127.0.0.1:7070/behind/", Some("t")).await;
         let target = target.unwrap();
         assert_eq!(target.server, "127.0.0.1:7070");
-        assert_eq!(
-            target.uri("/v1/campaigns").unwrap().path(),
-            "/behind/v1/campaigns"
-        );
+        assert_eq!(target.uri("/v1/campaigns").unwrap().path(), "/behind/v1/campaigns");
         assert_eq!(target.headers[AUTHORIZATION], "Bearer t");
     }
 }

@@ -10,11 +10,7 @@ use support::{Behaviour, Drops, Server, options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_connections_leave_outcomes_open_that_asking_again_settles() {
-    let server = Server::start(Behaviour {
-        drops: Drops::Every(20),
-        ..Behaviour::default()
-    })
-    .await;
+    let server = Server::start(Behaviour { drops: Drops::Every(20), ..Behaviour::default() }).await;
     let report = coupon::run(&options(&server)).await.unwrap();
     assert_eq!(report.broken(), []);
     assert_eq!((report.errors, report.claimed), (0, 100));
@@ -28,11 +24,7 @@ async fn dropped_connections_leave_outcomes_open_that_asking_again_settles() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_of_people_who_never_got_an_answer_are_allowed_in_the_record() {
-    let server = Server::start(Behaviour {
-        drops: Drops::Always,
-        ..Behaviour::default()
-    })
-    .await;
+    let server = Server::start(Behaviour { drops: Drops::Always, ..Behaviour::default() }).await;
     let report = coupon::run(&options(&server)).await.unwrap();
     assert_eq!(report.broken(), []);
     assert_eq!((report.errors, report.claimed), (600, 0));
@@ -44,30 +36,18 @@ async fn claims_of_people_who_never_got_an_answer_are_allowed_in_the_record() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_busy_is_asked_again_after_the_given_time() {
-    let server = Server::start(Behaviour {
-        busy: Some((40, "1")),
-        ..Behaviour::default()
-    })
-    .await;
+    let server = Server::start(Behaviour { busy: Some((40, "1")), ..Behaviour::default() }).await;
     let report = coupon::run(&options(&server)).await.unwrap();
     assert_eq!(report.broken(), []);
     assert_eq!((report.asked_again, report.errors), (40, 0));
-    assert!(
-        Duration::from_secs(1) <= report.duration,
-        "{:?}",
-        report.duration
-    );
+    assert!(Duration::from_secs(1) <= report.duration, "{:?}", report.duration);
     assert!(1_000_000 <= report.latency.max_us);
     assert_eq!(report.fresh + report.repeats + report.sold_out, 600);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stays_busy_ends_in_errors() {
-    let server = Server::start(Behaviour {
-        busy: Some((u64::MAX, "0")),
-        ..Behaviour::default()
-    })
-    .await;
+    let server = Server::start(Behaviour { busy: Some((u64::MAX, "0")), ..Behaviour::default() }).await;
     let report = coupon::run(&options(&server)).await.unwrap();
     assert_eq!((report.errors, report.asked_again), (600, 12_000));
     assert_eq!(server.asked(), 12_600);
@@ -77,11 +57,7 @@ async fn a_server_that_stays_busy_ends_in_errors() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_internal_error_is_an_unknown_outcome() {
-    let server = Server::start(Behaviour {
-        failing: 10,
-        ..Behaviour::default()
-    })
-    .await;
+    let server = Server::start(Behaviour { failing: 10, ..Behaviour::default() }).await;
     let report = coupon::run(&options(&server)).await.unwrap();
     assert_eq!(report.unknown_outcomes, 10);
     assert_eq!(report.broken(), []);
@@ -89,29 +65,17 @@ async fn an_internal_error_is_an_unknown_outcome() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_in_time_is_an_unknown_outcome() {
-    let server = Server::start(Behaviour {
-        stall: Some((100, Duration::from_millis(300))),
-        ..Behaviour::default()
-    })
-    .await;
+    let server = Server::start(Behaviour { stall: Some((100, Duration::from_millis(300))), ..Behaviour::default() }).await;
     let mut options = options(&server);
     options.request_timeout = Duration::from_millis(200);
     let report = coupon::run(&options).await.unwrap();
-    assert!(
-        (1..=16).contains(&report.unknown_outcomes),
-        "{}",
-        report.unknown_outcomes
-    );
+    assert!((1..=16).contains(&report.unknown_outcomes), "{}", report.unknown_outcomes);
     assert_eq!(report.broken(), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_the_server_closes_are_opened_again() {
-    let server = Server::start(Behaviour {
-        closes_after_answer: true,
-        ..Behaviour::default()
-    })
-    .await;
+    let server = Server::start(Behaviour { closes_after_answer: true, ..Behaviour::default() }).await;
     let report = coupon::run(&options(&server)).await.unwrap();
     assert_eq!(report.broken(), []);
     assert_eq!((report.errors, report.unknown_outcomes), (0, 0));
@@ -122,29 +86,18 @@ async fn connections_that_the_server_closes_are_opened_again() {
 /// four of a thousand here, far beyond the 90th percentile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_shows_in_the_latency_of_everybody_who_was_due_in_it() {
-    let server = Server::start(Behaviour {
-        stall: Some((300, Duration::from_millis(300))),
-        ..Behaviour::default()
-    })
-    .await;
+    let server = Server::start(Behaviour { stall: Some((300, Duration::from_millis(300))), ..Behaviour::default() }).await;
     let mut options = options(&server);
     options.users = 1_000;
     options.repeat_percent = 0;
     options.connections = 4;
     options.over = Duration::from_secs(1);
     let report = coupon::run(&options).await.unwrap();
-    let ninetieth = report
-        .latency_curve
-        .iter()
-        .find(|point| 89.9 < point.percentile);
+    let ninetieth = report.latency_curve.iter().find(|point| 89.9 < point.percentile);
     let ninetieth = ninetieth.unwrap().us;
     assert!((150_000..300_000).contains(&ninetieth), "{ninetieth}");
     assert!(report.latency.p50_us < 100_000, "{:?}", report.latency);
     // Only the requests under way saw it on the wire.
-    assert!(
-        report.service_time.p99_us < 100_000,
-        "{:?}",
-        report.service_time
-    );
+    assert!(report.service_time.p99_us < 100_000, "{:?}", report.service_time);
     assert!(290_000 <= report.service_time.max_us);
 }

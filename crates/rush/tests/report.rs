@@ -29,23 +29,12 @@ async fn the_json_has_the_figures_under_stable_names() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_table_says_what_counts() {
     let table = good().await.table();
-    assert!(
-        table.contains("exactly 100 of 100; nothing broken"),
-        "{table}"
-    );
+    assert!(table.contains("exactly 100 of 100; nothing broken"), "{table}");
     assert!(table.contains("counts from the instant at which everybody asked at once"));
-    for label in [
-        "asked",
-        "over-issued",
-        "two for one person",
-        "answers the record doesn't hold",
-    ] {
+    for label in ["asked", "over-issued", "two for one person", "answers the record doesn't hold"] {
         assert!(table.lines().any(|line| line.starts_with(label)), "{label}");
     }
-    assert!(
-        table.lines().all(|line| line.chars().count() <= 110),
-        "{table}"
-    );
+    assert!(table.lines().all(|line| line.chars().count() <= 110), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,9 +50,7 @@ async fn what_is_broken_stands_in_table_json_and_page() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_loads_nothing_and_runs_nothing() {
     let html = good().await.html();
-    for reference in [
-        "http://", "https://", "src=", "href=", "url(", "@import", "<script", "<link",
-    ] {
+    for reference in ["http://", "https://", "src=", "href=", "url(", "@import", "<script", "<link"] {
         assert!(!html.contains(reference), "{reference}");
     }
     assert_eq!(html.matches("<svg").count(), 3);

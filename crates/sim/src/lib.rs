@@ -1,1 +1,37 @@
-//! sim
+//! THE WORLD, SEEDED. Engine and journal on a disk and a clock that fail as real ones do; one
+//! thread drives it all, everything random comes from a seed, and the same seed gives the same
+//! bytes.
+//!
+//! Layout, in reading order:
+//! - [`rng`]: the only source of chance;
+//! - [`disk`]: two folders on one disk, every call counted, faults planned for the Nth;
+//! - [`ask`]: what clients ask and are told;
+//! - [`world`]: one process, driven step by step; [`snapshots`] and [`recovery`] belong to it;
+//! - [`model`]: the rules a second time, naively;
+//! - [`history`]: what stands in the journal;
+//! - [`checker`]: whether what was told is what is durable;
+//! - [`run`]: one seed; [`clients`] make up its requests;
+//! - [`systematic`]: a short script with a fault at every call;
+//! - [`plant`]: faults that are planted to show that they are noticed; `tamper` plays the disk's;
+//! - [`counts`]: rare things, which must happen;
+//! - [`report`]: many seeds.
+
+pub mod ask;
+pub mod checker;
+mod clients;
+pub mod counts;
+pub mod disk;
+pub mod history;
+pub mod model;
+pub mod plant;
+pub mod recovery;
+pub mod report;
+pub mod rng;
+pub mod run;
+mod snapshots;
+pub mod systematic;
+mod tamper;
+pub mod world;
+
+pub use report::{Report, main_with, run_all};
+pub use run::{Options, Outcome, run};

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use domain::Novelty;
 use domain::coupon::{Command, Precondition, Put};
+use domain::types::CampaignName;
 use engine::views::{Done, Effect};
 use serde_json::json;
 
@@ -52,6 +53,7 @@ pub async fn read(context: Context) -> Answer {
 pub async fn list(context: Context) -> Answer {
     let [after, limit] = context.query(["after", "limit"])?;
     let limit = page_limit(limit)?;
+    after.map(CampaignName::new).transpose().map_err(|error| Problem::parameter("after", error.to_string()))?;
     let campaigns = context.app.engine.campaigns(after, limit + 1).await?;
     let page = campaigns.get(..limit.min(campaigns.len())).unwrap_or_default();
     let next = if limit < campaigns.len() { page.last().map(|campaign| campaign.name.as_str()) } else { None };
@@ -70,7 +72,9 @@ pub fn page_limit(limit: Option<&str>) -> Result<usize, Problem> {
 }
 
 fn written(done: Done) -> Answer {
-    let Effect::Campaign { created, campaign } = &done.effect else { return Err(Problem::new("internal", "the answer is of another kind")) };
+    let Effect::Campaign { created, campaign } = &done.effect else {
+        return Err(Problem::new("internal", "the answer is of another kind"));
+    };
     let status = if *created { StatusCode::CREATED } else { StatusCode::OK };
     let response = with_header(answer::json(status, &CampaignJson::new(campaign)), header::ETAG, &etag(campaign));
     let response = if *created { with_header(response, header::LOCATION, &format!("/v1/campaigns/{}", campaign.name)) } else { response };

@@ -104,7 +104,10 @@ impl Connections {
 
 impl Watched {
     /// A request's header is complete.
-    pub fn request_opened(&self) {
+    pub fn request_opened(&self, is_http2: bool) {
+        if is_http2 {
+            self.is_http2.store(true, Ordering::Relaxed);
+        }
         self.requests_open.fetch_add(1, Ordering::Relaxed);
         self.phase.store(IDLE, Ordering::Relaxed);
     }
@@ -112,6 +115,11 @@ impl Watched {
     /// A request is answered, as far as the handler goes.
     pub fn request_closed(&self, now_ms: u64) {
         self.requests_open.fetch_sub(1, Ordering::Relaxed);
+        self.since_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// More of an answer of HTTP/2 was taken.
+    pub fn body_progressed(&self, now_ms: u64) {
         self.since_ms.store(now_ms, Ordering::Relaxed);
     }
 
@@ -147,7 +155,10 @@ impl Watched {
     fn has_written(&self, has_progressed: bool, now_ms: u64) {
         if has_progressed {
             self.stuck_since_ms.store(0, Ordering::Relaxed);
-            self.since_ms.store(now_ms, Ordering::Relaxed);
+            // Pings keep a connection of HTTP/2 alive, and are no use of it.
+            if !self.is_http2.load(Ordering::Relaxed) {
+                self.since_ms.store(now_ms, Ordering::Relaxed);
+            }
         } else if self.stuck_since_ms.load(Ordering::Relaxed) == 0 {
             self.stuck_since_ms.store(now_ms.max(1), Ordering::Relaxed);
         }

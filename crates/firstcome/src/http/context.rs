@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, Method, header};
 use bytes::Bytes;
@@ -36,6 +37,7 @@ pub struct Context {
     pub headers: HeaderMap,
     method: Method,
     target: String,
+    query: Vec<(String, String)>,
     params: Vec<(String, String)>,
     body: Bytes,
 }
@@ -44,8 +46,14 @@ impl Context {
     /// Reads a request whole.
     ///
     /// # Errors
-    /// A [`Problem`] if its body is too large, too slow or breaks off.
-    pub async fn read(app: Arc<App>, request_id: String, params: RawPathParams, request: Request) -> Result<Self, Problem> {
+    /// A [`Problem`] if its body is too large, too slow or breaks off, or its path is no text.
+    pub async fn read(
+        app: Arc<App>,
+        request_id: String,
+        params: Result<RawPathParams, RawPathParamsRejection>,
+        request: Request,
+    ) -> Result<Self, Problem> {
+        let params = params.map_err(|error| not_text(&error))?;
         let (parts, body) = request.into_parts();
         let body = read_body(body, app.limits.body_time).await?;
         Ok(Self {
@@ -54,6 +62,7 @@ impl Context {
             headers: parts.headers,
             method: parts.method,
             target: parts.uri.path_and_query().map_or_else(String::new, |target| target.as_str().to_owned()),
+            query: decoded_pairs(parts.uri.query().unwrap_or_default()),
             params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             body,
         })
@@ -87,12 +96,11 @@ impl Context {
     /// A [`Problem`] that names the parameter.
     pub fn query<'a, const N: usize>(&'a self, known: [&str; N]) -> Result<[Option<&'a str>; N], Problem> {
         let mut values = [None; N];
-        let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let place = known.iter().position(|known| *known == name);
-            let slot = place.and_then(|place| values.get_mut(place)).ok_or_else(|| Problem::parameter(&printable(name), "is not known here"))?;
-            if slot.replace(value).is_some() {
+        for (name, value) in &self.query {
+            let place = known.iter().position(|known| known == name);
+            let slot =
+                place.and_then(|place| values.get_mut(place)).ok_or_else(|| Problem::parameter(&printable(name), "is not known here"))?;
+            if slot.replace(value.as_str()).is_some() {
                 return Err(Problem::parameter(name, "is given twice"));
             }
         }
@@ -188,6 +196,32 @@ pub fn request_id_of(app: &App, headers: &HeaderMap) -> String {
     usable.map_or_else(|| app.next_request_id(), str::to_owned)
 }
 
+/// The query's pairs. Clients may encode what they need not, such as the colon of a name.
+fn decoded_pairs(query: &str) -> Vec<(String, String)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.map(|(name, value)| (percent_decoded(name), percent_decoded(value))).collect()
+}
+
+/// What is no encoding stays as it is, and what decodes to no text becomes a character that no
+/// value may hold.
+fn percent_decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let encoded = part.get(..2).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match encoded.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => bytes.extend([byte].iter().chain(part.as_bytes().iter().skip(2))),
+            None => bytes.extend(b"%".iter().chain(part.as_bytes())),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn not_text(error: &RawPathParamsRejection) -> Problem {
+    let text = error.body_text();
+    Problem::parameter(text.split('`').nth(1).unwrap_or("path"), "must be text in UTF-8")
+}
+
 fn printable(text: &str) -> String {
     text.chars().filter(|character| character.is_ascii_graphic()).take(64).collect()
 }
@@ -199,14 +233,22 @@ async fn read_body(body: Body, at_most: Duration) -> Result<Bytes, Problem> {
         Some(collected) => collected,
         None => match tokio::time::timeout(at_most, collecting).await {
             Ok(collected) => collected,
-            Err(_) => return Err(Problem::new("body_timeout", format!("the body did not arrive within {} s", at_most.as_secs()))),
+            Err(_) => {
+                return Err(left_unread(Problem::new("body_timeout", format!("the body did not arrive within {} s", at_most.as_secs()))));
+            }
         },
     };
     match collected {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::new("body_too_large", "the body is larger than 64 KiB")),
+        Err(error) if error.is::<LengthLimitError>() => Err(left_unread(Problem::new("body_too_large", "the body is larger than 64 KiB"))),
         Err(_) => Err(Problem::new("malformed_json", "the body broke off")),
     }
+}
+
+/// What is left of the body stands in the way of the next request: the connection ends, and a
+/// client that would use it again must know.
+fn left_unread(problem: Problem) -> Problem {
+    problem.with_header(header::CONNECTION, "close")
 }
 
 async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {

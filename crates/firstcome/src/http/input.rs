@@ -2,6 +2,7 @@
 
 use domain::coupon::{PER_SUBJECT_MAX, Patch, Precondition, Settings};
 use domain::types::{CampaignName, Quantity, SubjectId, Timestamp};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
@@ -88,9 +89,7 @@ impl PatchBody {
     /// # Errors
     /// A [`Problem`] that names the field.
     pub fn patch<'a>(&self, campaign: CampaignName<'a>, precondition: Precondition) -> Result<Patch<'a>, Problem> {
-        let patched_time = |field, value: &Option<Option<String>>| {
-            value.as_ref().map(|value| time(field, value.as_deref())).transpose()
-        };
+        let patched_time = |field, value: &Option<Option<String>>| value.as_ref().map(|value| time(field, value.as_deref())).transpose();
         Ok(Patch {
             campaign,
             precondition,
@@ -123,6 +122,11 @@ fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
 /// # Errors
 /// A [`Problem`]: not JSON at all, or the field that is wrong.
 pub fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
+    // An array would do for a struct otherwise, with its fields in our order.
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        return Err(Problem::field("body", "must be a JSON object"));
+    }
     // The second, slower reading is for the field's name only.
     serde_json::from_slice(body).map_err(|_| explain::<T>(body))
 }
@@ -140,7 +144,8 @@ fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
     }
     let quoted = || text.split('`').nth(1).unwrap_or("body").to_owned();
     let field = if path == "." || path == "?" { quoted() } else { path };
-    let field = if text.contains("unknown field") || text.contains("missing field") || text.contains("duplicate field") { quoted() } else { field };
+    let names_a_field = ["unknown field", "missing field", "duplicate field"].iter().any(|what| text.starts_with(what));
+    let field = if names_a_field { quoted() } else { field };
     Problem::new("invalid_field", text).with("field", serde_json::json!(field))
 }
 

@@ -2,7 +2,10 @@
 //! and wait for it to hold what was durable when the request came.
 
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -12,8 +15,9 @@ use domain::types::{CampaignName, Serial, SubjectId};
 use engine::views::ClaimView;
 use projection::{AsOf, ClaimFilter, ClaimRow, ReadError};
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::Stream;
 
 use super::answer::{self, ClaimJson, status_parts, with_header};
 use super::campaigns::page_limit;
@@ -37,7 +41,7 @@ impl From<ListError> for Problem {
     fn from(error: ListError) -> Self {
         match error {
             ListError::Behind { .. } => Self::new("history_behind", error.to_string()).retry_after_ms(1_000),
-            ListError::Busy => Self::new("busy", error.to_string()).retry_after_ms(500),
+            ListError::Busy | ListError::Unread => Self::new("busy", error.to_string()).retry_after_ms(500),
             ListError::Read(ReadError::TooSlow(_)) => Self::new("busy", error.to_string()).retry_after_ms(2_000),
             ListError::Read(_) => {
                 tracing::error!(%error, "a list cannot be read");
@@ -119,33 +123,70 @@ fn text_page(app: &App, rows: &[ClaimRow], format: Format, as_of: AsOf) -> Respo
 async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, filter: ClaimFilter, format: Format) -> Answer {
     let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_MAX);
     let (app, campaign) = (Arc::clone(app), name.as_str().to_owned());
+    let passing = Passing { sender, runtime: Handle::current(), time_max: app.limits.write_time };
     tokio::task::spawn_blocking(move || {
-        let outcome = app.history.permit().and_then(|_permit| write_export(&app, &campaign, after, filter, format, &sender));
+        let outcome = app.history.permit().and_then(|_permit| write_export(&app, &campaign, after, filter, format, &passing));
         if let Err(error) = outcome {
-            // Whoever reads sees the connection break off instead of a list that looks whole.
-            let _ = sender.blocking_send(Chunk::Failed(error));
+            // Where there is no room for it, the client has gone or does not read.
+            let _ = passing.sender.try_send(Chunk::Failed(error));
         }
     });
     // What comes first says whether there is a list at all.
     match receiver.recv().await {
-        Some(Chunk::Begins(as_of)) => Ok(text_response(Body::from_stream(rest_of(receiver)), format, as_of)),
+        Some(Chunk::Begins(as_of)) => Ok(text_response(Body::from_stream(Rest { receiver, has_ended: false }), format, as_of)),
         Some(Chunk::Failed(error)) => Err(error.into()),
-        Some(Chunk::Bytes(_)) | None => Err(Problem::new("internal", "the export ended before it began")),
+        Some(Chunk::Bytes(_) | Chunk::Ends) | None => Err(Problem::new("internal", "the export ended before it began")),
     }
 }
 
 enum Chunk {
     Begins(AsOf),
     Bytes(Bytes),
+    Ends,
     Failed(ListError),
 }
 
-fn rest_of(receiver: mpsc::Receiver<Chunk>) -> impl Stream<Item = Result<Bytes, ListError>> {
-    tokio_stream::wrappers::ReceiverStream::new(receiver).filter_map(|chunk| match chunk {
-        Chunk::Begins(_) => None,
-        Chunk::Bytes(bytes) => Some(Ok(bytes)),
-        Chunk::Failed(error) => Some(Err(error)),
-    })
+/// The way of an export from the reading thread to its client. HTTP/2 lets a client stop the flow
+/// of one answer while its connection is busy with others, so that the connection's own limit does
+/// not notice.
+struct Passing {
+    sender: mpsc::Sender<Chunk>,
+    runtime: Handle,
+    time_max: Duration,
+}
+
+impl Passing {
+    fn pass(&self, chunk: Chunk) -> Result<(), ListError> {
+        let passed = self.runtime.block_on(async { tokio::time::timeout(self.time_max, self.sender.send(chunk)).await });
+        passed.map_err(|_| ListError::Unread)?.map_err(|_| ListError::Unread)
+    }
+}
+
+/// What follows the beginning. Whoever reads sees the connection break off instead of a list that
+/// looks whole: only [`Chunk::Ends`] is the end.
+struct Rest {
+    receiver: mpsc::Receiver<Chunk>,
+    has_ended: bool,
+}
+
+impl Stream for Rest {
+    type Item = Result<Bytes, ListError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let chunk = std::task::ready!(self.receiver.poll_recv(context));
+        if let Some(Chunk::Bytes(bytes)) = chunk {
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        self.has_ended = true;
+        match chunk {
+            Some(Chunk::Ends) => Poll::Ready(None),
+            Some(Chunk::Failed(error)) => Poll::Ready(Some(Err(error))),
+            Some(Chunk::Begins(_) | Chunk::Bytes(_)) | None => Poll::Ready(Some(Err(ListError::Unread))),
+        }
+    }
 }
 
 fn write_export(
@@ -154,12 +195,14 @@ fn write_export(
     after: Option<Serial>,
     filter: ClaimFilter,
     format: Format,
-    sender: &mpsc::Sender<Chunk>,
+    passing: &Passing,
 ) -> Result<(), ListError> {
     let mut text = head_of(format).as_bytes().to_vec();
+    let mut passed = Ok(());
     app.history.with_reader(|reader| {
         let view = reader.view()?;
-        if sender.blocking_send(Chunk::Begins(view.as_of())).is_err() {
+        passed = passing.pass(Chunk::Begins(view.as_of()));
+        if passed.is_err() {
             return Ok(());
         }
         let name = CampaignName::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
@@ -167,20 +210,19 @@ fn write_export(
             if after < Some(row.serial) && is_wanted(&row, filter) {
                 write_row(app, &row, format, &mut text);
             }
-            if CHUNK_BYTES <= text.len() { pass_on(sender, &mut text) } else { ControlFlow::Continue(()) }
+            if CHUNK_BYTES <= text.len() {
+                passed = passing.pass(Chunk::Bytes(taken(&mut text)));
+            }
+            if passed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })
     })?;
-    // A client that has gone needs no rest.
-    let _ = pass_on(sender, &mut text);
-    Ok(())
+    passed?;
+    passing.pass(Chunk::Bytes(taken(&mut text)))?;
+    passing.pass(Chunk::Ends)
 }
 
-fn pass_on(sender: &mpsc::Sender<Chunk>, text: &mut Vec<u8>) -> ControlFlow<()> {
-    let bytes = Bytes::from(std::mem::replace(text, Vec::with_capacity(CHUNK_BYTES + 1_024)));
-    match sender.blocking_send(Chunk::Bytes(bytes)) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
-    }
+fn taken(text: &mut Vec<u8>) -> Bytes {
+    Bytes::from(std::mem::replace(text, Vec::with_capacity(CHUNK_BYTES + 1_024)))
 }
 
 fn is_wanted(row: &ClaimRow, filter: ClaimFilter) -> bool {
@@ -279,7 +321,9 @@ fn weight(accepted: &str, media_type: &str) -> u32 {
             _ if name.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind)) => 1,
             _ => return None,
         };
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |quality| quality.parse::<f64>().ok())?;
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+            .map_or(Some(1.0), |quality| quality.parse::<f64>().ok())?;
         Some((specificity, thousandths(quality)))
     });
     ranges.max_by_key(|(specificity, _)| *specificity).map_or(0, |(_, quality)| quality)
@@ -306,6 +350,7 @@ fn serial_cursor(after: &str) -> Result<Serial, Problem> {
 }
 
 fn subject_cursor(after: &str) -> Result<(CampaignNumber, Serial), Problem> {
-    let cursor = after.split_once('-').and_then(|(campaign, serial)| Some((CampaignNumber(number(campaign)?), Serial::new(number(serial)?)?)));
+    let cursor =
+        after.split_once('-').and_then(|(campaign, serial)| Some((CampaignNumber(number(campaign)?), Serial::new(number(serial)?)?)));
     cursor.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
 }

@@ -46,7 +46,11 @@ pub async fn openapi(_context: Context) -> Answer {
 /// `GET /docs`: the API for people; needs no network.
 pub async fn docs(_context: Context) -> Answer {
     let response = typed(docs_page::html(), "text/html; charset=utf-8");
-    Ok(with_header(response, header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"))
+    Ok(with_header(
+        response,
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    ))
 }
 
 /// `GET /`: until there is a console, the way to the documentation.

@@ -28,15 +28,40 @@ const fn info(code: &'static str, status: u16, title: &'static str, meaning: &'s
 
 /// Every code of the API, the rules' first.
 pub const CODES: &[CodeInfo] = &[
-    info("request_key_reused", 422, "Request key reused", "The `Idempotency-Key` took effect for another request within the last 24 hours. Use a new key for a new request."),
-    info("request_key_required", 400, "Request key required", "The campaign allows several claims per subject, so a repeat can only be told from a new wish by an `Idempotency-Key`."),
+    info(
+        "request_key_reused",
+        422,
+        "Request key reused",
+        "The `Idempotency-Key` took effect for another request within the last 24 hours. Use a new key for a new request.",
+    ),
+    info(
+        "request_key_required",
+        400,
+        "Request key required",
+        "The campaign allows several claims per subject, so a repeat can only be told from a new wish by an `Idempotency-Key`.",
+    ),
     info("campaign_not_found", 404, "Campaign not found", "There is no campaign of this name."),
     info("campaign_exists", 412, "Campaign exists", "`If-None-Match: *` was given and the campaign exists."),
-    info("version_mismatch", 412, "Settings have changed", "`If-Match` names another version of the settings than the current one, which is in `version` and `ETag`. Read, then try again."),
+    info(
+        "version_mismatch",
+        412,
+        "Settings have changed",
+        "`If-Match` names another version of the settings than the current one, which is in `version` and `ETag`. Read, then try again.",
+    ),
     info("closes_before_opens", 422, "Closes before it opens", "`closes_at` must be after `opens_at`."),
     info("redeem_until_before_opens", 422, "Redemption ends before it opens", "`redeem_until` must be after `opens_at`."),
-    info("stock_below_claimed", 409, "Stock below what is claimed", "The stock may not fall below the claims that are held, whose number is in `claimed`."),
-    info("per_subject_max_lowered", 409, "Limit per subject lowered", "Once there are claims, the limit per subject may only grow. It stands at `per_subject_max`."),
+    info(
+        "stock_below_claimed",
+        409,
+        "Stock below what is claimed",
+        "The stock may not fall below the claims that are held, whose number is in `claimed`.",
+    ),
+    info(
+        "per_subject_max_lowered",
+        409,
+        "Limit per subject lowered",
+        "Once there are claims, the limit per subject may only grow. It stands at `per_subject_max`.",
+    ),
     info("not_open", 409, "Not open yet", "Claims are granted from `opens_at` on."),
     info("closed", 409, "Closed", "Claims are refused since `closed_at`. A claim from before is still answered."),
     info("paused", 409, "Paused", "The campaign's runner has paused it."),
@@ -44,13 +69,28 @@ pub const CODES: &[CodeInfo] = &[
     info("sold_out", 409, "Sold out", "Nothing is left. A cancellation may bring a unit back."),
     info("claim_not_found", 404, "Claim not found", "The subject holds no claim in this campaign, or not the one that `serial` names."),
     info("claim_ambiguous", 409, "Several claims", "The subject holds several claims; pick one of `serials` with `?serial=`."),
-    info("code_not_found", 404, "Code not found", "No claim of this campaign has this code; `detail` says if the check character is wrong, which means a typing error."),
+    info(
+        "code_not_found",
+        404,
+        "Code not found",
+        "No claim of this campaign has this code; `detail` says if the check character is wrong, which means a typing error.",
+    ),
     info("already_redeemed", 409, "Already redeemed", "The claim was used at `redeemed_at`. It cannot be used again or cancelled."),
     info("cancelled", 409, "Cancelled", "The claim was given back at `cancelled_at`."),
     info("expired", 409, "Expired", "Claims of this campaign could be redeemed until just before `redeem_until`."),
     info("malformed_json", 400, "Malformed JSON", "The body is not JSON; `detail` says where it breaks."),
-    info("invalid_field", 400, "Invalid field", "A field of the body is missing, unknown, repeated, of the wrong type or out of range; `field` names it."),
-    info("invalid_parameter", 400, "Invalid parameter", "A part of the path or the query is malformed, out of range or unknown; `parameter` names it."),
+    info(
+        "invalid_field",
+        400,
+        "Invalid field",
+        "A field of the body is missing, unknown, repeated, of the wrong type or out of range; `field` names it.",
+    ),
+    info(
+        "invalid_parameter",
+        400,
+        "Invalid parameter",
+        "A part of the path or the query is malformed, out of range or unknown; `parameter` names it.",
+    ),
     info("invalid_header", 400, "Invalid header", "A header is malformed or given twice; `header` names it."),
     info("unexpected_body", 400, "Unexpected body", "This call takes no body."),
     info("not_found", 404, "Not found", "There is nothing at this path. `/docs` lists what there is."),
@@ -58,13 +98,43 @@ pub const CODES: &[CodeInfo] = &[
     info("not_acceptable", 406, "Not acceptable", "The list comes as `application/json`, `application/x-ndjson` or `text/csv`."),
     info("body_timeout", 408, "Body too slow", "The body did not arrive in time."),
     info("body_too_large", 413, "Body too large", "The body is larger than 64 KiB."),
-    info("unsupported_media_type", 415, "Unsupported media type", "The body must be `application/json` (`application/merge-patch+json` with PATCH)."),
+    info(
+        "unsupported_media_type",
+        415,
+        "Unsupported media type",
+        "The body must be `application/json` (`application/merge-patch+json` with PATCH).",
+    ),
     info("busy", 503, "Busy", "As much as fits is on its way to the disk. Ask again after `retry_after_ms`; nothing took effect."),
-    info("history_behind", 503, "History behind", "The tables that lists read have not caught up with what was decided. Ask again after `retry_after_ms`."),
-    info("storage_full", 507, "Disk full", "The disk of the server is full: nothing can be decided until there is room. Reads and repeats are still answered."),
-    info("memory_limit", 507, "Memory limit reached", "As many claims, request keys or campaigns (`limit`) are in memory as the server may hold."),
-    info("stopping", 503, "Stopping", "The server is about to stop and takes nothing more. Ask again after `retry_after_ms`; nothing took effect."),
-    info("outcome_unknown", 503, "Outcome unknown", "The command was taken, but whether it became durable is not known. Asking again is safe and tells."),
+    info(
+        "history_behind",
+        503,
+        "History behind",
+        "The tables that lists read have not caught up with what was decided. Ask again after `retry_after_ms`.",
+    ),
+    info(
+        "storage_full",
+        507,
+        "Disk full",
+        "The disk of the server is full: nothing can be decided until there is room. Reads and repeats are still answered.",
+    ),
+    info(
+        "memory_limit",
+        507,
+        "Memory limit reached",
+        "As many claims, request keys or campaigns (`limit`) are in memory as the server may hold.",
+    ),
+    info(
+        "stopping",
+        503,
+        "Stopping",
+        "The server is about to stop and takes nothing more. Ask again after `retry_after_ms`; nothing took effect.",
+    ),
+    info(
+        "outcome_unknown",
+        503,
+        "Outcome unknown",
+        "The command was taken, but whether it became durable is not known. Asking again is safe and tells.",
+    ),
     info("internal", 500, "Internal error", "A fault of the server; the log names the request by its id."),
 ];
 
@@ -75,9 +145,13 @@ pub fn info_of(code: &str) -> CodeInfo {
     CODES.iter().find(|info| info.code == code).copied().unwrap_or(unknown)
 }
 
-/// A no on its way to the caller.
+/// A no on its way to the caller. Small, because every function that can refuse returns room for
+/// it.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     code: &'static str,
     detail: String,
     retry_after_ms: Option<u64>,
@@ -91,7 +165,8 @@ impl Problem {
     /// A problem of this code; nothing took effect.
     #[must_use]
     pub fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after_ms: None, is_outcome_unknown: false, extra: Map::new(), headers: Vec::new() }
+        let (retry_after_ms, is_outcome_unknown, extra, headers) = (None, false, Map::new(), Vec::new());
+        Self(Box::new(Parts { code, detail: detail.into(), retry_after_ms, is_outcome_unknown, extra, headers }))
     }
 
     /// A field of the body is wrong.
@@ -115,7 +190,7 @@ impl Problem {
     /// Adds a field.
     #[must_use]
     pub fn with(mut self, field: &str, value: Value) -> Self {
-        self.extra.insert(field.to_owned(), value);
+        self.0.extra.insert(field.to_owned(), value);
         self
     }
 
@@ -123,7 +198,7 @@ impl Problem {
     #[must_use]
     pub fn with_header(mut self, name: header::HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.push((name, value));
+            self.0.headers.push((name, value));
         }
         self
     }
@@ -131,38 +206,39 @@ impl Problem {
     /// Says when to ask again.
     #[must_use]
     pub fn retry_after_ms(mut self, millis: u64) -> Self {
-        self.retry_after_ms = Some(millis);
+        self.0.retry_after_ms = Some(millis);
         self
     }
 
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(info_of(self.code).status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(info_of(self.0.code).status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// The answer.
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response<Body> {
-        let info = info_of(self.code);
+        let parts = *self.0;
+        let info = info_of(parts.code);
         let mut body = Map::new();
-        body.insert("type".to_owned(), json!(format!("/docs#{}", self.code)));
+        body.insert("type".to_owned(), json!(format!("/docs#{}", parts.code)));
         body.insert("title".to_owned(), json!(info.title));
         body.insert("status".to_owned(), json!(info.status));
-        body.insert("detail".to_owned(), json!(self.detail));
-        body.insert("code".to_owned(), json!(self.code));
-        body.insert("outcome".to_owned(), json!(if self.is_outcome_unknown { "unknown" } else { "rejected" }));
+        body.insert("detail".to_owned(), json!(parts.detail));
+        body.insert("code".to_owned(), json!(parts.code));
+        body.insert("outcome".to_owned(), json!(if parts.is_outcome_unknown { "unknown" } else { "rejected" }));
         body.insert("request_id".to_owned(), json!(request_id));
-        let retry_after = self.retry_after_ms.inspect(|millis| {
+        let retry_after = parts.retry_after_ms.inspect(|millis| {
             body.insert("retry_after_ms".to_owned(), json!(millis));
         });
-        body.extend(self.extra);
+        body.extend(parts.extra);
         let mut response = Response::new(Body::from(Value::Object(body).to_string()));
         *response.status_mut() = StatusCode::from_u16(info.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -171,7 +247,7 @@ impl Problem {
             // The header knows whole seconds only.
             headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1_000)));
         }
-        headers.extend(self.headers);
+        headers.extend(parts.headers);
         response
     }
 }
@@ -191,8 +267,9 @@ impl From<Refusal> for Problem {
             }
             Refusal::Stopping => Self::new("stopping", "the server is about to stop").retry_after_ms(1_000),
             Refusal::Unknown => {
-                let problem = Self::new("outcome_unknown", "the disk failed or did not answer in time; ask again to learn the outcome");
-                Self { is_outcome_unknown: true, ..problem.retry_after_ms(1_000) }
+                let mut problem = Self::new("outcome_unknown", "the disk failed or did not answer in time; ask again to learn the outcome");
+                problem.0.is_outcome_unknown = true;
+                problem.retry_after_ms(1_000)
             }
         }
     }
@@ -224,9 +301,7 @@ impl From<Rejection> for Problem {
             Rejection::NotOpen { opens_at } => {
                 Self::new(code, "the campaign is not open yet").with("opens_at", json!(times::format(opens_at)))
             }
-            Rejection::Closed { closed_at } => {
-                Self::new(code, "the campaign is closed").with("closed_at", json!(times::format(closed_at)))
-            }
+            Rejection::Closed { closed_at } => Self::new(code, "the campaign is closed").with("closed_at", json!(times::format(closed_at))),
             Rejection::Paused => Self::new(code, "the campaign is paused"),
             Rejection::SubjectLimitReached { per_subject_max } => {
                 let detail = format!("the subject holds {per_subject_max}, as many as it may");

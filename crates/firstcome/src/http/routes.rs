@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -14,6 +15,9 @@ use super::problem::Problem;
 use super::{campaigns, claims, codes, lists, meta};
 use crate::app::App;
 use crate::clock;
+
+/// The path's parameters, or what about them is no text.
+type Params = Result<RawPathParams, RawPathParamsRejection>;
 
 /// A path, a method, and who serves it.
 #[derive(Debug)]
@@ -50,9 +54,9 @@ pub fn table() -> Vec<Route> {
     ]
 }
 
-/// The router over the whole table.
-pub fn router(app: Arc<App>) -> Router {
-    let router = table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
+/// The router over a table: [`table`], or that and more.
+pub fn router(app: Arc<App>, table: Vec<Route>) -> Router {
+    let router = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
     let missing = |State(app): State<Arc<App>>, request: Request| async move {
         refuse(&app, &request, Problem::new("not_found", "there is nothing at this path; /docs lists what there is"))
     };
@@ -62,14 +66,15 @@ pub fn router(app: Arc<App>) -> Router {
     router.fallback(missing).method_not_allowed_fallback(wrong_method).with_state(app)
 }
 
-fn route<H, F>(path: &'static str, method: Method, handler: H) -> Route
+/// A line of the table.
+pub fn route<H, F>(path: &'static str, method: Method, handler: H) -> Route
 where
     H: Fn(Context) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<Body>, Problem>> + Send,
 {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
     let labels = (path, method.clone());
-    let serve = on(filter, move |State(app): State<Arc<App>>, params: RawPathParams, request: Request| {
+    let serve = on(filter, move |State(app): State<Arc<App>>, params: Params, request: Request| {
         let (handler, labels) = (handler.clone(), labels.clone());
         async move { serve_one(app, params, request, &handler, &labels).await }
     });
@@ -77,7 +82,7 @@ where
 }
 
 /// One request, from its header to its answer.
-async fn serve_one<H, F>(app: Arc<App>, params: RawPathParams, request: Request, handler: &H, labels: &(&'static str, Method)) -> Response<Body>
+async fn serve_one<H, F>(app: Arc<App>, params: Params, request: Request, handler: &H, labels: &(&'static str, Method)) -> Response<Body>
 where
     H: Fn(Context) -> F,
     F: Future<Output = Result<Response<Body>, Problem>>,

@@ -2,13 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{Response, Version};
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -67,7 +71,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router, stop: i
 
 fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 * 1_024).pipeline_flush(true);
+    // Not with `pipeline_flush`: it gathers the answers to pipelined requests without a limit, also
+    // for a client that never reads them.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 * 1_024);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -138,11 +144,34 @@ async fn one(
     watched: Arc<Watched>,
     connections: Arc<Connections>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
-    watched.request_opened();
-    let closed = Closed { watched, connections };
+    let is_http2 = request.version() == Version::HTTP_2;
+    watched.request_opened(is_http2);
+    let closed = Closed { watched: Arc::clone(&watched), connections: Arc::clone(&connections) };
     let response = router.oneshot(request).await;
     drop(closed);
-    response
+    // A list that goes out for longer than a connection may be idle shows its progress itself.
+    Ok(response?
+        .map(|body| if is_http2 && body.size_hint().exact().is_none() { Body::new(Streamed { body, watched, connections }) } else { body }))
+}
+
+/// A body of HTTP/2 that notes when more of it is taken.
+struct Streamed {
+    body: Body,
+    watched: Arc<Watched>,
+    connections: Arc<Connections>,
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            self.watched.body_progressed(self.connections.now_ms());
+        }
+        frame
+    }
 }
 
 /// Notes the end of a request, also where its connection is cut off in the middle.

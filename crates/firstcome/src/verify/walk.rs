@@ -113,24 +113,29 @@ impl Walk {
     pub(super) fn finish(&mut self, findings: &mut Findings) -> Result<(), VerifyError> {
         for _ in 0..ROUNDS_MAX {
             self.read_until(Lsn(u64::MAX), findings)?;
-            if self.is_damaged {
-                return Ok(());
-            }
-            let end = match self.reader.judge_end() {
-                Ok(end) => return self.check_end(&end, findings),
-                Err(ReadError::Damaged(damage)) => damage,
-                Err(error) => return Err(error.into()),
-            };
-            // What looks like a hole may have been written since: then it can be read now.
-            let before = self.checked;
-            self.read_until(Lsn(u64::MAX), findings)?;
-            if before == self.checked {
-                self.damaged(self.kind_of_damage()?, &end, findings);
+            if self.is_damaged || self.judge_end(findings)? {
                 return Ok(());
             }
         }
         findings.note(format!("the journal grows meanwhile; this verdict is about the records up to {}", self.checked));
         Ok(())
+    }
+
+    /// Whether the end could be judged; `false` if it was none, because more has come.
+    fn judge_end(&mut self, findings: &mut Findings) -> Result<bool, VerifyError> {
+        let damage = match self.reader.judge_end() {
+            Ok(end) => return self.check_end(&end, findings).map(|()| true),
+            Err(ReadError::Damaged(damage)) => damage,
+            Err(error) => return Err(error.into()),
+        };
+        // What looks like a hole may have been written since: then it can be read now.
+        let before = self.checked;
+        self.read_until(Lsn(u64::MAX), findings)?;
+        if before < self.checked || self.is_damaged {
+            return Ok(self.is_damaged);
+        }
+        self.damaged(self.kind_of_damage()?, &damage, findings);
+        Ok(true)
     }
 
     fn check_end(&mut self, end: &End, findings: &mut Findings) -> Result<(), VerifyError> {
@@ -203,4 +208,37 @@ fn read_header(storage: &FileStorage, segment: u64, offset: u64) -> Result<Optio
     let mut bytes = [0; BATCH_HEADER_BYTES];
     opened.read_at(&mut bytes, offset).map_err(failed)?;
     Ok(BatchHeader::decode(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::batch::Batch;
+    use journal::segments::SEGMENT_BYTES_MIN;
+    use journal::writer::{Journal, Options};
+
+    use super::*;
+
+    fn append(journal: &mut Journal<FileStorage>) {
+        let mut batch = Batch::new();
+        batch.push(|body, _| body.push(0));
+        journal.append(&mut batch).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_between_reading_and_judging_is_no_hole() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Arc::new(FileStorage::open_folder(folder.path()).unwrap());
+        let options = Options { segment_bytes: SEGMENT_BYTES_MIN, new_id: [9; 16], salt_seed: [3; 32] };
+        let (mut journal, _) = Journal::open(&storage, &options, Lsn::ZERO, |_, _| Ok(())).unwrap();
+        append(&mut journal);
+        let reader = Reader::open(Arc::clone(&storage), Lsn::ZERO).unwrap().unwrap();
+        let (mut walk, mut findings) = (Walk::new(storage, reader), Findings::default());
+        walk.read_until(Lsn(u64::MAX), &mut findings).unwrap();
+        append(&mut journal);
+        append(&mut journal);
+        assert!(!walk.judge_end(&mut findings).unwrap());
+        assert_eq!((walk.is_damaged(), walk.checked()), (false, Lsn(3)));
+        assert!(walk.judge_end(&mut findings).unwrap());
+        assert!(!walk.is_damaged());
+    }
 }

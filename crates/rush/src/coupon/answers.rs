@@ -85,10 +85,7 @@ mod tests {
     use super::*;
 
     fn coupon(serial: u64, code: &str) -> Coupon {
-        Coupon {
-            serial,
-            code: code.into(),
-        }
+        Coupon { serial, code: code.into() }
     }
 
     #[test]

@@ -21,10 +21,7 @@ pub(crate) async fn create(target: &Target, options: &Options) -> Result<(), Err
     refuse_if_used(target, &options.campaign).await?;
     let call = Call {
         method: Method::PUT,
-        body: Some(format!(
-            "{{\"stock\":{},\"per_subject_max\":1}}",
-            options.stock
-        )),
+        body: Some(format!("{{\"stock\":{},\"per_subject_max\":1}}", options.stock)),
         ..Call::get(path(&options.campaign))
     };
     let (status, body) = call.fetch(target).await?;
@@ -36,10 +33,9 @@ pub(crate) async fn create(target: &Target, options: &Options) -> Result<(), Err
 
 async fn refuse_if_used(target: &Target, campaign: &str) -> Result<(), Error> {
     match find(target, campaign).await? {
-        Some(Counts { claimed: 1.., .. }) => Err(Error::CampaignInUse {
-            campaign: campaign.to_owned(),
-            claimed: find(target, campaign).await?.map_or(0, |now| now.claimed),
-        }),
+        Some(Counts { claimed: 1.., .. }) => {
+            Err(Error::CampaignInUse { campaign: campaign.to_owned(), claimed: find(target, campaign).await?.map_or(0, |now| now.claimed) })
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -54,9 +50,7 @@ async fn find(target: &Target, campaign: &str) -> Result<Option<Counts>, Error> 
     let (status, body) = call.fetch(target).await?;
     match status {
         StatusCode::NOT_FOUND => Ok(None),
-        StatusCode::OK => serde_json::from_slice(&body)
-            .map(Some)
-            .map_err(|_| call.refused(status, &body)),
+        StatusCode::OK => serde_json::from_slice(&body).map(Some).map_err(|_| call.refused(status, &body)),
         _ => Err(call.refused(status, &body)),
     }
 }

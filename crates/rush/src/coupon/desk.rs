@@ -69,12 +69,7 @@ impl Desk {
         }
         let (user, offset) = self.plan.get(queues.taken)?;
         queues.taken += 1;
-        Some(Ask {
-            user,
-            due: self.start + offset,
-            tries: 0,
-            lost: 0,
-        })
+        Some(Ask { user, due: self.start + offset, tries: 0, lost: 0 })
     }
 
     /// Takes an ask back, to be handed out again at `instant`.

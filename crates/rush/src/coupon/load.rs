@@ -51,18 +51,13 @@ pub(crate) async fn run(options: &Options, target: &Arc<Target>) -> Result<Load,
     let duration = start.elapsed();
     tally.in_doubt.extend(crowd.desk.in_doubt());
     let skipped = crowd.desk.unsettled() as u64;
-    let crowd = Arc::into_inner(crowd).ok_or_else(|| Error::Worker {
-        detail: "a worker has not ended".to_owned(),
-    })?;
+    let crowd = Arc::into_inner(crowd).ok_or_else(|| Error::Worker { detail: "a worker has not ended".to_owned() })?;
     Ok(Load {
         date,
         asked,
         skipped,
         tally,
-        answers: crowd
-            .answers
-            .into_inner()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        answers: crowd.answers.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()),
         subjects: crowd.subjects,
         duration,
         server_cpu_percent: server.and_then(|mark| mark.percent_since(duration)),
@@ -80,21 +75,12 @@ async fn open_all(options: &Options, target: &Arc<Target>) -> Result<Vec<Connect
     let mut open = Vec::with_capacity(options.connections);
     while let Some(dialled) = dialling.join_next().await {
         let connection = dialled.map_err(|error| worker_error(&error))?;
-        open.push(connection.map_err(|source| Error::Connect {
-            server: target.server.clone(),
-            source,
-        })?);
+        open.push(connection.map_err(|source| Error::Connect { server: target.server.clone(), source })?);
     }
     Ok(open)
 }
 
-fn crowd(
-    options: &Options,
-    target: &Arc<Target>,
-    plan: Plan,
-    subjects: Subjects,
-    start: Instant,
-) -> Result<Crowd, Error> {
+fn crowd(options: &Options, target: &Arc<Target>, plan: Plan, subjects: Subjects, start: Instant) -> Result<Crowd, Error> {
     let mut headers = target.headers.clone();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(Crowd {
@@ -111,18 +97,10 @@ fn crowd(
     })
 }
 
-async fn stampede(
-    options: &Options,
-    crowd: &Arc<Crowd>,
-    connections: Vec<Connection>,
-) -> Result<Tally, Error> {
+async fn stampede(options: &Options, crowd: &Arc<Crowd>, connections: Vec<Connection>) -> Result<Tally, Error> {
     let mut workers = JoinSet::new();
     for connection in connections {
-        let worker = Worker {
-            crowd: Arc::clone(crowd),
-            connection: Some(connection),
-            tally: Tally::default(),
-        };
+        let worker = Worker { crowd: Arc::clone(crowd), connection: Some(connection), tally: Tally::default() };
         workers.spawn(worker.run());
     }
     let asks = crowd.desk.unsettled() as u64;
@@ -143,7 +121,5 @@ async fn gather(mut workers: JoinSet<Tally>) -> Result<Tally, Error> {
 }
 
 fn worker_error(error: &tokio::task::JoinError) -> Error {
-    Error::Worker {
-        detail: error.to_string(),
-    }
+    Error::Worker { detail: error.to_string() }
 }

@@ -35,10 +35,7 @@ fn header(report: &Report, headline: &str) -> String {
         (0, _) => "open",
         _ => "bad",
     };
-    let sentences: String = broken
-        .iter()
-        .map(|promise| format!("<li>{}</li>\n", escape(&promise.sentence)))
-        .collect();
+    let sentences: String = broken.iter().map(|promise| format!("<li>{}</li>\n", escape(&promise.sentence))).collect();
     let list = match sentences.is_empty() {
         true => String::new(),
         false => format!("<ul class=\"broken\">\n{sentences}</ul>\n"),
@@ -88,11 +85,7 @@ fn errors(report: &Report) -> String {
 fn counts_figure(report: &Report) -> String {
     let answers = running_total(&report.timeline, |slot| slot.answers);
     let claims = running_total(&report.timeline, |slot| slot.claims);
-    let highest = answers
-        .last()
-        .copied()
-        .flatten()
-        .map_or(1.0, |(_, total)| total);
+    let highest = answers.last().copied().flatten().map_or(1.0, |(_, total)| total);
     let plot = Plot {
         title: "Answers and claims over time",
         x: time_axis(report),
@@ -105,11 +98,7 @@ fn counts_figure(report: &Report) -> String {
 fn latency_figure(report: &Report) -> String {
     let median = over_time(&report.timeline, |slot| slot.p50_us);
     let tail = over_time(&report.timeline, |slot| slot.p99_us);
-    let highest = tail
-        .iter()
-        .flatten()
-        .map(|point| point.1)
-        .fold(0.001, f64::max);
+    let highest = tail.iter().flatten().map(|point| point.1).fold(0.001, f64::max);
     let plot = Plot {
         title: "Latency over time",
         x: time_axis(report),
@@ -124,17 +113,10 @@ fn latency_figure(report: &Report) -> String {
 fn distribution_figure(report: &Report) -> String {
     let curve = &report.latency_curve;
     let point = |(index, us): (u32, u64)| Some((f64::from(index) / 10.0, millis(us.max(1))));
-    let points: Vec<_> = (0u32..)
-        .zip(curve.iter().map(|point| point.us))
-        .map(point)
-        .collect();
+    let points: Vec<_> = (0u32..).zip(curve.iter().map(|point| point.us)).map(point).collect();
     let least = curve.first().map_or(1, |point| point.us.max(1));
     let most = curve.last().map_or(1, |point| point.us.max(1));
-    let nines = points
-        .last()
-        .copied()
-        .flatten()
-        .map_or(1.0, |point| point.0.max(1.0));
+    let nines = points.last().copied().flatten().map_or(1.0, |point| point.0.max(1.0));
     let plot = Plot {
         title: "Latency distribution",
         x: nines_axis(nines),
@@ -156,29 +138,17 @@ fn nines_axis(high: f64) -> Axis {
 }
 
 fn figure(plot: &Plot, keys: &[(&str, &str)]) -> String {
-    let key =
-        |(class, text): &(&str, &str)| format!("<span><i class=\"{class}\"></i>{text}</span>");
+    let key = |(class, text): &(&str, &str)| format!("<span><i class=\"{class}\"></i>{text}</span>");
     let keys: String = keys.iter().map(key).collect();
-    format!(
-        "<figure>\n<figcaption>{}{keys}</figcaption>\n{}</figure>\n",
-        plot.title,
-        plot.svg()
-    )
+    format!("<figure>\n<figcaption>{}{keys}</figcaption>\n{}</figure>\n", plot.title, plot.svg())
 }
 
 fn line(class: &'static str, points: Vec<Option<(f64, f64)>>, filled: bool) -> Line {
-    Line {
-        class,
-        points,
-        filled,
-    }
+    Line { class, points, filled }
 }
 
 fn time_axis(report: &Report) -> Axis {
-    let end = report
-        .timeline
-        .last()
-        .map_or(1.0, |slot| seconds(slot.end_us));
+    let end = report.timeline.last().map_or(1.0, |slot| seconds(slot.end_us));
     Axis::from_zero("seconds since the start", end, short)
 }
 
@@ -207,16 +177,10 @@ fn surroundings(report: &Report) -> String {
         ("connections", thousands(settings.connections as u64)),
         ("arrivals over", micros(settings.over_ms * 1_000)),
         ("asking twice", format!("{}%", settings.repeat_percent)),
-        (
-            "request timeout",
-            micros(settings.request_timeout_ms * 1_000),
-        ),
+        ("request timeout", micros(settings.request_timeout_ms * 1_000)),
     ];
-    let machine = [
-        ("cores", report.machine.cores.to_string()),
-        ("processor", report.machine.cpu.clone()),
-        ("kernel", report.machine.kernel.clone()),
-    ];
+    let machine =
+        [("cores", report.machine.cores.to_string()), ("processor", report.machine.cpu.clone()), ("kernel", report.machine.kernel.clone())];
     format!(
         "<div class=\"pair\">\n<section><h2>Settings</h2>\n{}</section>\n<section><h2>Machine</h2>\n{}</section>\n</div>\n",
         facts(&run),
@@ -225,9 +189,7 @@ fn surroundings(report: &Report) -> String {
 }
 
 fn facts(facts: &[(&str, String)]) -> String {
-    let row = |(name, value): &(&str, String)| {
-        format!("<tr><th>{name}</th><td>{}</td></tr>\n", escape(value))
-    };
+    let row = |(name, value): &(&str, String)| format!("<tr><th>{name}</th><td>{}</td></tr>\n", escape(value));
     let rows: String = facts.iter().map(row).collect();
     format!("<div class=\"card\"><table>\n{rows}</table></div>\n")
 }

@@ -88,9 +88,7 @@ mod tests {
     use super::*;
 
     fn asks_of(plan: &Plan) -> Vec<(UserIndex, Duration)> {
-        (0..plan.count())
-            .filter_map(|index| plan.get(index))
-            .collect()
+        (0..plan.count()).filter_map(|index| plan.get(index)).collect()
     }
 
     #[test]

@@ -44,11 +44,7 @@ impl Line<'_> {
     }
 }
 
-pub(crate) async fn compare(
-    target: &Target,
-    options: &Options,
-    load: &Load,
-) -> Result<Findings, Error> {
+pub(crate) async fn compare(target: &Target, options: &Options, load: &Load) -> Result<Findings, Error> {
     let before = campaign::counts(target, &options.campaign).await?;
     let mut comparison = Comparison::new(&load.subjects, &load.answers);
     let progress = Progress::new(options.progress, "reading back", before.claimed);
@@ -61,15 +57,8 @@ pub(crate) async fn compare(
     Ok(comparison.findings(options, load, [before, after]))
 }
 
-async fn read(
-    target: &Target,
-    options: &Options,
-    mut each: impl FnMut(&Line<'_>),
-) -> Result<(), Error> {
-    let call = Call {
-        accept: NDJSON,
-        ..Call::get(claims_path(&options.campaign))
-    };
+async fn read(target: &Target, options: &Options, mut each: impl FnMut(&Line<'_>)) -> Result<(), Error> {
+    let call = Call { accept: NDJSON, ..Call::get(claims_path(&options.campaign)) };
     let response = call.open(target).await?;
     let status = response.status();
     let kind = response.headers().get(CONTENT_TYPE);
@@ -130,10 +119,7 @@ impl Lines {
     }
 
     fn unreadable(&self, detail: impl ToString) -> Error {
-        Error::RecordLine {
-            line: self.count,
-            detail: detail.to_string(),
-        }
+        Error::RecordLine { line: self.count, detail: detail.to_string() }
     }
 }
 
@@ -190,9 +176,7 @@ impl<'a> Comparison<'a> {
     /// Whether this very claim was answered, and met here for the first time.
     fn find(&mut self, user: UserIndex, line: &Line<'_>) -> bool {
         let wanted = key(user, line.serial, &line.code);
-        let place = self.told.binary_search_by(|(user, coupon)| {
-            key(*user, coupon.serial, &coupon.code).cmp(&wanted)
-        });
+        let place = self.told.binary_search_by(|(user, coupon)| key(*user, coupon.serial, &coupon.code).cmp(&wanted));
         place.is_ok_and(|place| !std::mem::replace(&mut self.found[place], true))
     }
 
@@ -203,10 +187,7 @@ impl<'a> Comparison<'a> {
         let stock = u64::from(options.stock);
         let shared: HashSet<_> = load.answers.shared.union(&self.twice).collect();
         Findings {
-            over_issued: self
-                .live
-                .max(load.answers.distinct_serials())
-                .saturating_sub(stock),
+            over_issued: self.live.max(load.answers.distinct_serials()).saturating_sub(stock),
             two_for_one: self.with_several(&load.answers),
             one_for_two: shared.len() as u64,
             answers_not_in_record: self.found.iter().filter(|found| !**found).count() as u64,
@@ -230,9 +211,7 @@ impl<'a> Comparison<'a> {
     /// A request with an unknown outcome may still take effect while the record
     /// is read, so that the record lies between the counts before and after.
     fn counts_differ(&self, stock: u64, [before, after]: [Counts; 2]) -> bool {
-        let adds_up = |counts: Counts| {
-            counts.stock == stock && counts.claimed.checked_add(counts.remaining) == Some(stock)
-        };
+        let adds_up = |counts: Counts| counts.stock == stock && counts.claimed.checked_add(counts.remaining) == Some(stock);
         let between = before.claimed <= self.live && self.live <= after.claimed;
         !between || !adds_up(before) || !adds_up(after)
     }

@@ -120,11 +120,7 @@ pub struct Campaign {
 
 impl From<Counts> for Campaign {
     fn from(counts: Counts) -> Campaign {
-        Campaign {
-            stock: counts.stock,
-            claimed: counts.claimed,
-            remaining: counts.remaining,
-        }
+        Campaign { stock: counts.stock, claimed: counts.claimed, remaining: counts.remaining }
     }
 }
 
@@ -245,17 +241,10 @@ impl Report {
     /// The verdict in one line.
     pub(crate) fn headline(&self) -> String {
         let given = self.claimed.max(self.findings.record_live);
-        let of_stock = format!(
-            "{} of {}",
-            thousands(given),
-            thousands(self.settings.stock.into())
-        );
+        let of_stock = format!("{} of {}", thousands(given), thousands(self.settings.stock.into()));
         match (self.broken().len(), self.unanswered()) {
             (0, 0) => format!("exactly {of_stock}; nothing broken"),
-            (0, open) => format!(
-                "{of_stock}; nothing broken, {} not answered",
-                thousands(open)
-            ),
+            (0, open) => format!("{of_stock}; nothing broken, {} not answered", thousands(open)),
             (1, _) => format!("{of_stock}; 1 promise broken"),
             (several, _) => format!("{of_stock}; {several} promises broken"),
         }
@@ -283,12 +272,8 @@ impl Report {
             false => format!("spread over {}", micros(self.settings.over_ms * 1_000)),
         };
         let mut rows = vec![
-            Row::count("asked", self.asked).with(format!(
-                "{} of them for the second time, {when}",
-                thousands(twice)
-            )),
-            Row::count("claimed", self.claimed)
-                .with(format!("of {}", thousands(self.settings.stock.into()))),
+            Row::count("asked", self.asked).with(format!("{} of them for the second time, {when}", thousands(twice))),
+            Row::count("claimed", self.claimed).with(format!("of {}", thousands(self.settings.stock.into()))),
             Row::count("sold out", self.sold_out),
             Row::count("repeats", self.repeats).with("the same answer again".to_owned()),
         ];
@@ -298,18 +283,12 @@ impl Report {
         rows.push(Row::zero("errors", self.errors));
         let rare = [
             ("skipped", self.skipped, "never sent, the server was gone"),
-            (
-                "asked again",
-                self.asked_again,
-                "when told to come back later",
-            ),
+            ("asked again", self.asked_again, "when told to come back later"),
             ("unknown outcomes", self.unknown_outcomes, "asked once more"),
             ("reconnects", self.reconnects, ""),
         ];
         let rare = rare.into_iter().filter(|(_, count, _)| 0 < *count);
-        rows.extend(
-            rare.map(|(label, count, note)| Row::count(label, count).with(note.to_owned())),
-        );
+        rows.extend(rare.map(|(label, count, note)| Row::count(label, count).with(note.to_owned())));
         rows
     }
 
@@ -319,33 +298,22 @@ impl Report {
         vec![
             must_be_zero("over-issued", found.over_issued),
             must_be_zero("two for one person", found.two_for_one),
-            must_be_zero(
-                "answers the record doesn't hold",
-                found.answers_not_in_record,
-            ),
+            must_be_zero("answers the record doesn't hold", found.answers_not_in_record),
         ]
     }
 
     fn speed_rows(&self) -> Vec<Row> {
-        let sold = format!(
-            "{} claims/s until the last claim, after {}",
-            whole(self.claims_per_second),
-            duration(self.claims_duration)
-        );
+        let sold = format!("{} claims/s until the last claim, after {}", whole(self.claims_per_second), duration(self.claims_duration));
         let from = match self.at_once() {
             true => "counts from the instant at which everybody asked at once",
             false => "counts from the instant at which a request was due",
         };
-        let cpu = format!(
-            "client {}, of one core each",
-            percent(self.client_cpu_percent)
-        );
+        let cpu = format!("client {}, of one core each", percent(self.client_cpu_percent));
         vec![
             Row::text("answers per second", whole(self.answers_per_second)).with(sold),
             Row::text("latency p50", micros(self.latency.p50_us)).with(tail(&self.latency)),
             Row::text("", String::new()).with(from.to_owned()),
-            Row::text("service time p50", micros(self.service_time.p50_us))
-                .with(tail(&self.service_time)),
+            Row::text("service time p50", micros(self.service_time.p50_us)).with(tail(&self.service_time)),
             Row::text("server CPU", percent(self.server_cpu_percent)).with(cpu),
             Row::text("duration", duration(self.duration)),
         ]
@@ -378,12 +346,7 @@ pub(crate) struct Row {
 
 impl Row {
     fn text(label: &'static str, value: String) -> Row {
-        Row {
-            label,
-            value,
-            note: String::new(),
-            alarming: false,
-        }
+        Row { label, value, note: String::new(), alarming: false }
     }
 
     fn count(label: &'static str, count: u64) -> Row {
@@ -391,10 +354,7 @@ impl Row {
     }
 
     fn zero(label: &'static str, count: u64) -> Row {
-        Row {
-            alarming: count != 0,
-            ..Row::count(label, count)
-        }
+        Row { alarming: count != 0, ..Row::count(label, count) }
     }
 
     fn with(self, note: String) -> Row {
@@ -408,12 +368,7 @@ fn texts(samples: Vec<(Duration, String)>) -> Vec<String> {
 }
 
 fn tail(percentiles: &Percentiles) -> String {
-    format!(
-        "p99 {}, p99.9 {}, max {}",
-        micros(percentiles.p99_us),
-        micros(percentiles.p999_us),
-        micros(percentiles.max_us)
-    )
+    format!("p99 {}, p99.9 {}, max {}", micros(percentiles.p99_us), micros(percentiles.p999_us), micros(percentiles.max_us))
 }
 
 fn whole(rate: f64) -> String {

@@ -21,12 +21,7 @@ impl Subjects {
         let digits = users.to_string().len().max(DIGITS_MIN);
         let body = |number: u32| format!("{{\"subject\":\"u{number:0digits$}\"}}");
         let bodies: String = (1..=users).map(body).collect();
-        Subjects {
-            users,
-            digits,
-            body_bytes: body(0).len(),
-            bodies: Bytes::from(bodies),
-        }
+        Subjects { users, digits, body_bytes: body(0).len(), bodies: Bytes::from(bodies) }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -67,9 +62,7 @@ mod tests {
         for user in [0, 1, 41, 999_998, 999_999] {
             assert_eq!(subjects.index_of(&subjects.name(user)), Some(user));
         }
-        for stranger in [
-            "u0000000", "u1000001", "u000001", "v0000001", "u+000001", "u",
-        ] {
+        for stranger in ["u0000000", "u1000001", "u000001", "v0000001", "u+000001", "u"] {
             assert_eq!(subjects.index_of(stranger), None, "{stranger}");
         }
     }

@@ -181,10 +181,7 @@ impl Worker {
         if told_to != Some(user) || claim.campaign != self.crowd.campaign {
             answers.misdirected += 1;
         }
-        let coupon = Coupon {
-            serial: claim.serial,
-            code: claim.code,
-        };
+        let coupon = Coupon { serial: claim.serial, code: claim.code };
         answers.note(user, coupon);
         self.crowd.served[user as usize].store(true, Ordering::Release);
     }
@@ -209,9 +206,7 @@ impl Worker {
             return self.doubt(ask, || describe(answer));
         };
         if TRIES_MAX <= ask.tries {
-            return self.fail(ask, || {
-                format!("still after {TRIES_MAX} tries: {}", describe(answer))
-            });
+            return self.fail(ask, || format!("still after {TRIES_MAX} tries: {}", describe(answer)));
         }
         self.tally.asked_again += 1;
         self.again(ask, pause);
@@ -219,12 +214,7 @@ impl Worker {
 
     fn settle(&mut self, ask: Ask, sent: Instant, gave: bool) {
         let now = clock::now();
-        self.tally.samples.push(Sample::new(
-            now - self.crowd.start,
-            now.saturating_duration_since(ask.due),
-            now - sent,
-            gave,
-        ));
+        self.tally.samples.push(Sample::new(now - self.crowd.start, now.saturating_duration_since(ask.due), now - sent, gave));
         self.crowd.desk.settle();
     }
 }

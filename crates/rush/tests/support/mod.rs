@@ -1,6 +1,7 @@
 //! A small coupon server over real HTTP, honest unless told otherwise. It keeps
 //! everything in memory and is good for nothing but these tests.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a test server may end in a panic")]
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -106,10 +107,7 @@ impl Server {
             gate: tokio::sync::Mutex::new(()),
         });
         tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Server {
-            url: url(address),
-            shared,
-        }
+        Server { url: url(address), shared }
     }
 
     /// Claim requests that have reached the server.
@@ -154,11 +152,7 @@ pub(crate) async fn run_against(behaviour: Behaviour) -> Report {
 }
 
 pub(crate) async fn run_against_cheat(cheat: Cheat) -> Report {
-    run_against(Behaviour {
-        cheat: Some(cheat),
-        ..Behaviour::default()
-    })
-    .await
+    run_against(Behaviour { cheat: Some(cheat), ..Behaviour::default() }).await
 }
 
 pub(crate) fn broken_names(report: &Report) -> Vec<&'static str> {
@@ -202,10 +196,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Reply {
         (&Method::GET, false) => Ok(shared.campaign()),
         (&Method::GET, true) => Ok(shared.record()),
         (&Method::POST, true) => shared.claim(request).await,
-        _ => Ok(problem(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-        )),
+        _ => Ok(problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")),
     }
 }
 
@@ -359,14 +350,8 @@ impl Shared {
 impl State {
     fn give(&mut self, subject: &str) {
         let serial = self.claims.len() as u64 + 1;
-        self.by_subject
-            .entry(subject.to_owned())
-            .or_insert(self.claims.len());
-        self.claims.push(Claim {
-            serial,
-            subject: subject.to_owned(),
-            code: format!("C{:06X}", serial * 7_919),
-        });
+        self.by_subject.entry(subject.to_owned()).or_insert(self.claims.len());
+        self.claims.push(Claim { serial, subject: subject.to_owned(), code: format!("C{:06X}", serial * 7_919) });
     }
 }
 
@@ -377,18 +362,8 @@ fn record_line(claim: &Claim) -> Value {
     })
 }
 
-fn claim_answer(
-    state: &State,
-    subject: &str,
-    serial: u64,
-    code: &str,
-    again: bool,
-) -> Response<Full<Bytes>> {
-    let status = if again {
-        StatusCode::OK
-    } else {
-        StatusCode::CREATED
-    };
+fn claim_answer(state: &State, subject: &str, serial: u64, code: &str, again: bool) -> Response<Full<Bytes>> {
+    let status = if again { StatusCode::OK } else { StatusCode::CREATED };
     let body = json!({
         "campaign": state.campaign, "subject": subject, "serial": serial, "code": code,
         "claimed_at": "2026-01-01T00:00:00Z",

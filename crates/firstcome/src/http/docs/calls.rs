@@ -42,7 +42,13 @@ fn example(document: &Document<'_>, call: &Call<'_>) -> String {
     let first = answers.iter().filter(|(status, _)| is_granted(status)).max_by_key(|(status, _)| *status);
     if let Some((status, answer)) = first {
         for (media_type, content) in members(&answer["content"]).filter(|(_, content)| content.get("example").is_some()) {
-            let _ = write!(html, "<p class=\"answer\">{} <span>{}</span></p>\n{}", escaped(status), escaped(media_type), block(&shown(&content["example"])));
+            let _ = write!(
+                html,
+                "<p class=\"answer\">{} <span>{}</span></p>\n{}",
+                escaped(status),
+                escaped(media_type),
+                block(&shown(&content["example"]))
+            );
         }
     }
     html.push_str("</div>\n");
@@ -61,7 +67,7 @@ fn asked(document: &Document<'_>, call: &Call<'_>) -> String {
     let mut bodies = members(&call.value["requestBody"]["content"]);
     if let Some((media_type, body)) = bodies.next() {
         let others: String = bodies.map(|(media_type, _)| format!(" or <code>{}</code>", escaped(media_type))).collect();
-        let _ = write!(html, "<h4>Body <span><code>{}</code>{others}</span></h4>\n", escaped(media_type));
+        let _ = writeln!(html, "<h4>Body <span><code>{}</code>{others}</span></h4>", escaped(media_type));
         html.push_str(&fields::object(document.resolved(&body["schema"])));
     }
     html
@@ -117,7 +123,11 @@ fn refusals(document: &Document<'_>, call: &Call<'_>) -> String {
 
 fn refusal(status: &str, answer: &Value) -> String {
     let rows = codes_of(answer).map(|code| {
-        format!("<tr><td>{}</td><td><a href=\"#{code}\"><code>{code}</code></a></td><td>{}</td></tr>\n", escaped(status), inline(info_of(code).meaning))
+        format!(
+            "<tr><td>{}</td><td><a href=\"#{code}\"><code>{code}</code></a></td><td>{}</td></tr>\n",
+            escaped(status),
+            inline(info_of(code).meaning)
+        )
     });
     rows.collect()
 }

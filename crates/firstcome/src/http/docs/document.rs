@@ -38,9 +38,8 @@ impl<'a> Document<'a> {
     /// Every call.
     pub(super) fn calls(&self) -> Vec<Call<'a>> {
         let paths = members(&self.root["paths"]);
-        let calls = paths.flat_map(|(path, calls)| {
-            members(calls).map(move |(method, value)| Call { path, method: method.to_uppercase(), value })
-        });
+        let calls =
+            paths.flat_map(|(path, calls)| members(calls).map(move |(method, value)| Call { path, method: method.to_uppercase(), value }));
         calls.collect()
     }
 

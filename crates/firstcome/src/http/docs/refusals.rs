@@ -1,7 +1,7 @@
 //! Every code in one place, under the name to which problems point.
 
-use super::text::{escaped, inline};
 use super::rejections::later_of;
+use super::text::{escaped, inline};
 use crate::http::problem::{CODES, CodeInfo};
 
 /// The section.

@@ -133,6 +133,9 @@ mod tests {
             std::fs::write(&path, markdown()).unwrap();
         }
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == markdown(), "docs/rejections.md is out of date; write it anew with: UPDATE_DOCS=1 cargo test --release -p firstcome rejections");
+        assert!(
+            written == markdown(),
+            "docs/rejections.md is out of date; write it anew with: UPDATE_DOCS=1 cargo test --release -p firstcome rejections"
+        );
     }
 }

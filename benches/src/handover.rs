@@ -1,0 +1,113 @@
+//! The other design of the hand-over between HTTP and the writer: one thread that owns core and
+//! journal, a bounded channel to it, and a channel back for each request. The product decides in
+//! the task that asks and wakes a batch at once instead, because that measures better; this is
+//! here so that anybody can measure it again.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use domain::Command;
+use domain::coupon::{ClaimOne, Command as Coupon, Precondition, Put, Settings};
+use domain::hash::HashSeed;
+use domain::state::CommandKind;
+use domain::types::{ActorId, CampaignName, Quantity, RequestId, SubjectId};
+use engine::clock::Clock;
+use engine::commit::{Committer, lock};
+use engine::core::Core;
+use engine::limits::Limits;
+use engine::restart::restart;
+use engine::views::{ClaimView, Done, Effect, Refusal};
+use journal::storage::FileStorage;
+use journal::writer::Options;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Outcome;
+use crate::server::CAMPAIGN;
+
+/// Requests that may wait for the thread.
+const QUEUE_MAX: usize = 8_192;
+/// Requests that go into one batch at most.
+const BATCH_MAX: usize = 4_096;
+
+struct Ask {
+    subject: String,
+    request_id: String,
+    answer: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+/// The way to the thread.
+pub(crate) struct WriterThread {
+    asks: mpsc::Sender<Ask>,
+}
+
+impl WriterThread {
+    pub(crate) fn start(folder: &Path) -> Outcome<Self> {
+        let storage = Arc::new(FileStorage::open_folder(&folder.join("journal"))?);
+        let snapshots = FileStorage::open_folder(&folder.join("snapshots"))?;
+        let options = Options { segment_bytes: 64 << 20, new_id: [1; 16], salt_seed: [2; 32] };
+        let (core, committer, _) = restart(&storage, &snapshots, &options, HashSeed(1, 2), Limits::STANDARD)?;
+        let spares = Arc::clone(committer.journal().spares());
+        std::thread::spawn(move || {
+            while spares.wait_until_wanted(std::time::Duration::from_secs(60)) {
+                // The benchmark's disk has room; if it has not, the writer will say so.
+                let _ = spares.prepare(&storage);
+            }
+        });
+        let (asks, waiting) = mpsc::channel(QUEUE_MAX);
+        std::thread::spawn(move || run(core, committer, waiting));
+        Ok(Self { asks })
+    }
+
+    pub(crate) async fn claim(&self, subject: String, request_id: String) -> Result<ClaimView, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.try_send(Ask { subject, request_id, answer }).map_err(|_| Refusal::Busy)?;
+        match answered.await.map_err(|_| Refusal::Unknown)??.effect {
+            Effect::Claimed(claim) => Ok(claim),
+            _ => Err(Refusal::Unknown),
+        }
+    }
+}
+
+/// Takes what is waiting, decides all of it, commits once, answers everybody.
+fn run(core: Core, mut committer: Committer<FileStorage>, mut waiting: mpsc::Receiver<Ask>) {
+    let core = Mutex::new(core);
+    lock(&core).settle(u64::MAX / 2);
+    create(&core);
+    let mut asks = Vec::with_capacity(BATCH_MAX);
+    let mut answers = Vec::with_capacity(BATCH_MAX);
+    while waiting.blocking_recv_many(&mut asks, BATCH_MAX) != 0 {
+        for ask in asks.drain(..) {
+            answers.push((decide(&core, &ask), ask.answer));
+        }
+        if committer.commit(&core).is_err() {
+            return;
+        }
+        for (answer, to) in answers.drain(..) {
+            // A client that has gone needs no answer.
+            let _ = to.send(answer);
+        }
+    }
+}
+
+fn decide(core: &Mutex<Core>, ask: &Ask) -> Result<Done, Refusal> {
+    let (Ok(campaign), Ok(subject)) = (CampaignName::new(CAMPAIGN), SubjectId::new(&ask.subject)) else { return Err(Refusal::Unknown) };
+    let request_id = RequestId::new(&ask.request_id).unwrap_or(RequestId::ENGINE);
+    let claim = Coupon::Claim(ClaimOne { campaign, subject });
+    let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(claim) };
+    lock(core).submit(&command, request_id, Clock::System.now()).value
+}
+
+fn create(core: &Mutex<Core>) {
+    if let Some(command) = put_command() {
+        let _ = lock(core).submit(&command, RequestId::ENGINE, Clock::System.now());
+    }
+}
+
+/// The command that makes the campaign of the benchmarks.
+pub(crate) fn put_command() -> Option<Command<'static>> {
+    let settings =
+        Settings { stock: Quantity::MAX, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false };
+    let campaign = CampaignName::new(CAMPAIGN).ok()?;
+    let put = Put { campaign, settings, precondition: Precondition::Always, code_key: 1 };
+    Some(Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(Coupon::Put(put)) })
+}

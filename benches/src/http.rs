@@ -1,0 +1,129 @@
+//! Claims over HTTP beside an empty POST on the same server, and beside the other hand-over.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::Outcome;
+use crate::load::{Found, Load, run};
+use crate::report::median;
+use crate::server::{CAMPAIGN, EMPTY, THREAD};
+
+/// A server process that ends with this value.
+pub(crate) struct ServerProcess {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl ServerProcess {
+    pub(crate) fn start(data: &Path) -> Outcome<Self> {
+        let mut child = Command::new(std::env::current_exe()?).arg("server").arg("--data").arg(data).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or("the server has no output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let server = Self { child, address: line.trim().parse()? };
+        server.put_campaign()?;
+        Ok(server)
+    }
+
+    fn put_campaign(&self) -> Outcome<()> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(self.address)?;
+        let body = "{\"stock\":1000000000}";
+        let head = format!("PUT /v1/campaigns/{CAMPAIGN} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\ncontent-type: application/json");
+        write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if answer.starts_with("HTTP/1.1 20") { Ok(()) } else { Err(answer.into()) }
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Every route in turn, `rounds` times.
+pub(crate) fn compare(connections: usize, seconds: u64, rounds: usize) -> Outcome<Value> {
+    let folder = tempfile::tempdir()?;
+    let server = ServerProcess::start(folder.path())?;
+    let claims = format!("/v1/campaigns/{CAMPAIGN}/claims");
+    let routes = [("empty_post", EMPTY), ("coupon_one_hot_key_synced", claims.as_str()), ("writer_thread_synced", THREAD)];
+    let mut runs: Vec<Vec<Found>> = routes.iter().map(|_| Vec::new()).collect();
+    for round in 0..=rounds {
+        for (place, (_, path)) in routes.iter().enumerate() {
+            let first_subject = ((round * routes.len() + place) as u64) * 100_000_000;
+            let time = Duration::from_secs(if round == 0 { 1 } else { seconds });
+            let found = run(&Load { address: server.address, path: (*path).to_owned(), connections, time, first_subject })?;
+            if found.unexpected != 0 {
+                return Err(format!("{path}: {} answers were no 201", found.unexpected).into());
+            }
+            // The first round only warms up.
+            if let (1.., Some(runs)) = (round, runs.get_mut(place)) {
+                runs.push(found);
+            }
+        }
+    }
+    Ok(summary(connections, &routes, &runs))
+}
+
+fn summary(connections: usize, routes: &[(&str, &str)], runs: &[Vec<Found>]) -> Value {
+    let per_second =
+        |place: usize| runs.get(place).map(|runs| runs.iter().map(|found| found.per_second).collect::<Vec<f64>>()).unwrap_or_default();
+    let base = per_second(0);
+    let rows = routes.iter().enumerate().map(|(place, (name, _))| {
+        let rates = per_second(place);
+        let ratios: Vec<f64> = rates.iter().zip(&base).map(|(rate, base)| rate / base).collect();
+        let latency =
+            |of: fn(&Found) -> f64| median(&runs.get(place).map(|runs| runs.iter().map(of).collect::<Vec<f64>>()).unwrap_or_default());
+        json!({
+            "name": name,
+            "per_second": median(&rates),
+            "ratio_to_empty_post": median(&ratios),
+            "p50_ms": latency(|found| found.p50_ms),
+            "p99_ms": latency(|found| found.p99_ms),
+            "max_ms": latency(|found| found.max_ms),
+            "runs_per_second": rates,
+            "runs_ratio": ratios,
+        })
+    });
+    json!({ "connections": connections, "routes": rows.collect::<Vec<Value>>() })
+}
+
+/// Claims over HTTP on a small and on a large state, in turn.
+pub(crate) fn compare_sizes(small: &Path, large: &Path, large_claims: u32, seconds: u64, rounds: usize) -> Outcome<Value> {
+    let (small, large) = (ServerProcess::start(small)?, ServerProcess::start(large)?);
+    let path = format!("/v1/campaigns/{CAMPAIGN}/claims");
+    let (mut small_rates, mut large_rates, mut stalls) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let load = |address| Load {
+            address,
+            path: path.clone(),
+            connections: 512,
+            time: Duration::from_secs(if round == 0 { 1 } else { seconds }),
+            first_subject: 100_000_000_000 + round as u64 * 100_000_000,
+        };
+        let (on_small, on_large) = (run(&load(small.address))?, run(&load(large.address))?);
+        if round != 0 {
+            small_rates.push(on_small.per_second);
+            large_rates.push(on_large.per_second);
+            stalls.push(on_large.max_ms);
+        }
+    }
+    let ratios: Vec<f64> = small_rates.iter().zip(&large_rates).map(|(small, large)| small / large).collect();
+    Ok(json!({
+        "large_claims": large_claims,
+        "small_per_second": median(&small_rates),
+        "large_per_second": median(&large_rates),
+        "cost_ratio": median(&ratios),
+        "longest_wait_ms_on_large": stalls.iter().copied().fold(0.0, f64::max),
+        "runs_small": small_rates,
+        "runs_large": large_rates,
+    }))
+}

@@ -1,0 +1,122 @@
+//! Load for comparing routes of one server: each connection asks again as soon as it is answered,
+//! so that the server is never idle. (How long people wait is measured by `firstcome rush`, whose
+//! arrivals do not depend on answers.) The client is as lean as it can be, because it shares the
+//! processors with the server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::{Outcome, clock};
+
+/// What a load found.
+pub(crate) struct Found {
+    pub(crate) per_second: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
+    pub(crate) unexpected: u64,
+}
+
+/// What is asked, and how often at once.
+#[derive(Clone)]
+pub(crate) struct Load {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    pub(crate) connections: usize,
+    pub(crate) time: Duration,
+    /// The first subject's number; every request names another one.
+    pub(crate) first_subject: u64,
+}
+
+pub(crate) fn run(load: &Load) -> Outcome<Found> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run_all(load))
+}
+
+async fn run_all(load: &Load) -> Outcome<Found> {
+    let (stop, subjects) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(load.first_subject)));
+    let mut streams = Vec::with_capacity(load.connections);
+    for _ in 0..load.connections {
+        let stream = TcpStream::connect(load.address).await?;
+        stream.set_nodelay(true)?;
+        streams.push(stream);
+    }
+    let started = clock::now();
+    let connect = |stream| tokio::spawn(connection(stream, load.path.clone(), Arc::clone(&stop), Arc::clone(&subjects)));
+    let tasks: Vec<_> = streams.into_iter().map(connect).collect();
+    tokio::time::sleep(load.time).await;
+    stop.store(true, Ordering::Relaxed);
+    let (mut all, mut unexpected) = (Histogram::<u64>::new(3)?, 0);
+    for task in tasks {
+        let (histogram, wrong) = task.await??;
+        all.add(&histogram)?;
+        unexpected += wrong;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let ms = |micros: u64| micros as f64 / 1_000.0;
+    Ok(Found {
+        per_second: all.len() as f64 / seconds,
+        p50_ms: ms(all.value_at_quantile(0.5)),
+        p99_ms: ms(all.value_at_quantile(0.99)),
+        max_ms: ms(all.max()),
+        unexpected,
+    })
+}
+
+async fn connection(
+    mut stream: TcpStream,
+    path: String,
+    stop: Arc<AtomicBool>,
+    subjects: Arc<AtomicU64>,
+) -> Outcome<(Histogram<u64>, u64)> {
+    let mut histogram = Histogram::new(3)?;
+    let mut unexpected = 0;
+    let mut buffer = vec![0; 4_096];
+    let mut request = Vec::with_capacity(256);
+    while !stop.load(Ordering::Relaxed) {
+        let body = format!("{{\"subject\":\"u{:012}\"}}", subjects.fetch_add(1, Ordering::Relaxed));
+        request.clear();
+        request.extend_from_slice(b"POST ");
+        request.extend_from_slice(path.as_bytes());
+        request.extend_from_slice(b" HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ");
+        request.extend_from_slice(body.len().to_string().as_bytes());
+        request.extend_from_slice(b"\r\n\r\n");
+        request.extend_from_slice(body.as_bytes());
+        let sent = clock::now();
+        stream.write_all(&request).await?;
+        let is_created = read_answer(&mut stream, &mut buffer).await?;
+        unexpected += u64::from(!is_created);
+        histogram.record(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX))?;
+    }
+    Ok((histogram, unexpected))
+}
+
+/// Reads one answer; says whether it is a 201.
+async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<bool> {
+    let mut filled = 0;
+    loop {
+        let count = stream.read(buffer.get_mut(filled..).unwrap_or_default()).await?;
+        if count == 0 {
+            return Err("the server closed a connection".into());
+        }
+        filled += count;
+        let answer = buffer.get(..filled).unwrap_or_default();
+        if total_bytes(answer).is_some_and(|total| total <= filled) {
+            return Ok(answer.starts_with(b"HTTP/1.1 201"));
+        }
+    }
+}
+
+/// Bytes of an answer's head and body, once the head is there.
+fn total_bytes(answer: &[u8]) -> Option<usize> {
+    let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(answer.get(..head_end)?).ok()?;
+    let length = head.split("content-length: ").nth(1)?.split('\r').next()?.parse::<usize>().ok()?;
+    Some(head_end + length)
+}

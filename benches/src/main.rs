@@ -1,0 +1,93 @@
+//! The benchmarks. `bench all` runs everything, prints tables and writes the raw results; the
+//! other commands are its parts, each in a process of its own.
+//!
+//! Names tell topology and guarantee: `coupon_one_hot_key_synced` is many connections, one
+//! campaign, every yes on disk.
+#![expect(clippy::print_stdout, reason = "what is measured is the result of this program")]
+
+mod clock;
+mod handover;
+mod http;
+mod inprocess;
+mod load;
+mod redis;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What goes wrong in a benchmark ends it; there is nobody to recover for.
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Everything, in one run
+    All {
+        /// Folder for the raw results
+        #[arg(long, default_value = "benches/runs")]
+        runs: PathBuf,
+        /// Seconds that each measurement of HTTP takes
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+        /// Measurements of each kind, taken in turn; the median counts
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Claims of the large states
+        #[arg(long, default_value_t = 10_000_000)]
+        large: u32,
+        /// Only these parts: http, redis, inprocess, recovery, memory, size
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+    },
+    /// A server for the benchmarks of HTTP
+    Server {
+        /// Data folder
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Claims decided in memory, nothing else
+    Memory {
+        /// How many
+        claims: u32,
+    },
+    /// Claims decided through the engine, durable
+    Durable {
+        /// How many
+        claims: u32,
+        /// Data folder, kept
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Time to open a data folder
+    Open {
+        /// Data folder
+        #[arg(long)]
+        data: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().part {
+        Part::All { runs, seconds, rounds, large, only } => report::all(&report::Plan { runs, seconds, rounds, large, only }),
+        Part::Server { data } => server::run(&data),
+        Part::Memory { claims } => inprocess::memory(claims).map(|value| println!("{value}")),
+        Part::Durable { claims, data } => inprocess::durable(claims, &data).map(|value| println!("{value}")),
+        Part::Open { data } => inprocess::open(&data).map(|value| println!("{value}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

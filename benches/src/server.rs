@@ -1,0 +1,58 @@
+//! The server of the benchmarks: the product's own, and two routes beside it: one that does
+//! nothing but read and write JSON, and one that hands claims over in another way.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Method, Response, StatusCode};
+use firstcome::cli::ServeArgs;
+use firstcome::http::answer;
+use firstcome::http::context::Context;
+use firstcome::http::input::{ClaimBody, parse};
+use firstcome::http::problem::Problem;
+use firstcome::http::routes;
+use firstcome::serve::{ServeSettings, Server};
+use serde_json::json;
+
+use crate::Outcome;
+use crate::handover::WriterThread;
+
+/// The campaign that is claimed from.
+pub(crate) const CAMPAIGN: &str = "bench";
+/// The route that does nothing.
+pub(crate) const EMPTY: &str = "/bench/empty";
+/// The route that hands over to a writer thread.
+pub(crate) const THREAD: &str = "/bench/thread";
+
+pub(crate) fn run(data: &Path) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(data))
+}
+
+async fn serve(data: &Path) -> Outcome<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    let args = ServeArgs { listen: Some(([127, 0, 0, 1], 0).into()), data: Some(data.join("lock")), ..ServeArgs::default() };
+    let server = Server::open(&ServeSettings::new(&args)?).await?;
+    let writer = Arc::new(WriterThread::start(&data.join("thread"))?);
+    let mut table = routes::table();
+    table.push(routes::route(EMPTY, Method::POST, empty));
+    table.push(routes::route(THREAD, Method::POST, move |context| claim_by_thread(context, Arc::clone(&writer))));
+    println!("{}", server.address()?);
+    server.run_with(table, std::future::pending()).await?;
+    Ok(())
+}
+
+/// Reads what a claim reads and answers as much, and does nothing.
+async fn empty(context: Context) -> Result<Response<Body>, Problem> {
+    let body: ClaimBody = parse(context.json_body("application/json")?)?;
+    body.subject()?;
+    Ok(answer::json(StatusCode::CREATED, &json!({})))
+}
+
+async fn claim_by_thread(context: Context, writer: Arc<WriterThread>) -> Result<Response<Body>, Problem> {
+    let body: ClaimBody = parse(context.json_body("application/json")?)?;
+    body.subject()?;
+    let claim = writer.claim(body.subject, context.request_id.clone()).await?;
+    Ok(answer::json(StatusCode::CREATED, &answer::ClaimedJson::new(&context.app.codes, &claim)))
+}

@@ -1,0 +1,55 @@
+//! The critical section by itself: what an answer rests on.
+#![allow(clippy::unwrap_used)]
+
+use domain::Command;
+use domain::coupon::{self, ClaimOne, Precondition, Put, Settings};
+use domain::hash::HashSeed;
+use domain::state::CommandKind;
+use domain::types::{ActorId, CampaignName, Quantity, RequestId, SubjectId, Timestamp};
+use engine::core::Core;
+use engine::limits::Limits;
+use engine::views::Refusal;
+use journal::Lsn;
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap()
+}
+
+fn put(campaign: &str, closes_at: Option<u64>) -> Command<'_> {
+    let settings = Settings {
+        stock: Quantity::new(5).unwrap(),
+        per_subject_max: 1,
+        opens_at: None,
+        closes_at: closes_at.map(at),
+        redeem_until: None,
+        paused: false,
+    };
+    let put = Put { campaign: CampaignName::new(campaign).unwrap(), settings, precondition: Precondition::Always, code_key: 1 };
+    Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Put(put)) }
+}
+
+fn claim(campaign: &str) -> Command<'_> {
+    let claim = ClaimOne { campaign: CampaignName::new(campaign).unwrap(), subject: SubjectId::new("ann").unwrap() };
+    Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Claim(claim)) }
+}
+
+/// Where the clock has gone back, the time of an answer is that of a record that may be lost.
+#[test]
+fn an_answer_rests_on_the_record_that_its_time_comes_from() {
+    let mut core = Core::new(HashSeed(1, 2), Limits::STANDARD);
+    core.settle(1 << 20);
+    let submit = |core: &mut Core, command: &Command<'_>, wall| core.submit(command, RequestId::ENGINE, at(wall));
+    assert!(submit(&mut core, &put("spring", Some(80)), 10).value.is_ok());
+    assert!(submit(&mut core, &put("autumn", None), 100).value.is_ok());
+    assert!(submit(&mut core, &claim("autumn"), 100).value.is_ok());
+    let closed = coupon::Rejection::Closed { closed_at: at(80) };
+    let refused = Err(Refusal::Rejected(closed.into()));
+    let early = submit(&mut core, &claim("spring"), 50);
+    assert_eq!((early.value, early.lsn), (refused.clone(), Lsn(2)), "the time is that of record 2");
+    let late = submit(&mut core, &claim("spring"), 100);
+    assert_eq!((late.value, late.lsn), (refused, Lsn(1)), "the clock itself says so");
+    let name = CampaignName::new("spring").unwrap();
+    assert_eq!((core.campaign(name, at(50)).lsn, core.campaign(name, at(100)).lsn), (Lsn(2), Lsn(1)));
+    assert_eq!(core.campaigns(None, 1, at(50)).lsn, Lsn(3));
+    assert_eq!(core.campaigns(Some("autumn"), 1, at(50)).lsn, Lsn(2));
+}

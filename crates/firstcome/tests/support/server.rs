@@ -1,0 +1,84 @@
+//! The program's server in this process: on a free port, in a folder of the test, with a clock
+//! that is moved by hand.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use domain::types::Timestamp;
+use engine::clock::{Clock, ManualClock};
+use firstcome::app::App;
+use firstcome::cli::ServeArgs;
+use firstcome::serve::{ServeSettings, Server};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::http::Client;
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+
+/// A server that serves until it is stopped or dropped.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub clock: Arc<ManualClock>,
+    pub app: Arc<App>,
+    stop: Option<oneshot::Sender<()>>,
+    done: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// Starts in `folder` at this many seconds after 1970.
+    pub fn start(folder: &Path, seconds: u64) -> Self {
+        let clock = ManualClock::at(at_seconds(seconds));
+        let args = ServeArgs {
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            data: Some(folder.to_owned()),
+            segment_mib: Some(4),
+            ..ServeArgs::default()
+        };
+        let mut settings = ServeSettings::new(&args).unwrap();
+        settings.clock = Clock::Manual(Arc::clone(&clock));
+        let server = RUNTIME.block_on(Server::open(&settings)).unwrap();
+        let (address, app) = (server.address().unwrap(), Arc::clone(server.app()));
+        let (stop, stopped) = oneshot::channel();
+        let done = RUNTIME.spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            server.run(stopped).await.unwrap();
+        });
+        Self { address, clock, app, stop: Some(stop), done: Some(done) }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// Stops it as a signal would, and waits until it has closed its folder.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(done) = self.done.take() {
+            RUNTIME.block_on(done).unwrap();
+        }
+    }
+
+    /// All that requests can change.
+    pub fn fixed_point(&self) -> (u64, [u8; 32]) {
+        (self.app.engine.durable_lsn().0, self.app.engine.state_digest())
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+pub fn at_seconds(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1_000).unwrap()
+}

@@ -1,0 +1,249 @@
+//! What clients ask and what they are told, in the simulation's own words.
+
+use domain::claims::ClaimStatus;
+use domain::coupon::{ClaimOne, Command as Coupon, Patch, Precondition, Put, Settings, Target, TargetBy};
+use domain::request::{Fingerprint, Keyed};
+use domain::state::CommandKind;
+use domain::types::{ActorId, CampaignName, Quantity, RequestKey, Serial, SubjectId};
+use domain::{Command, Novelty, Rejection};
+use engine::views::{ClaimView, Done, Effect, NamedCampaign, Refusal};
+use sha2::{Digest, Sha256};
+
+/// What is asked of a campaign.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// Create it or write its settings.
+    Put(Settings, Precondition),
+    /// Change its stock, pause it or let it go on.
+    Patch(Option<Quantity>, Option<bool>),
+    /// Take a unit for this subject.
+    Claim(String),
+    /// Use a claim.
+    Redeem(By),
+    /// Give a claim back.
+    Cancel(By),
+}
+
+/// How a claim is named.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum By {
+    /// By its subject.
+    Subject(String),
+    /// By its code.
+    Code(Serial),
+}
+
+/// One request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ask {
+    /// Its own id, never used twice.
+    pub id: String,
+    /// The campaign.
+    pub campaign: &'static str,
+    /// The request key.
+    pub key: Option<String>,
+    /// What.
+    pub what: What,
+}
+
+/// A request or a read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// A request.
+    Ask(Ask),
+    /// How a campaign stands.
+    Campaign(&'static str),
+    /// Which claim a subject holds.
+    Claim(&'static str, String),
+}
+
+/// What was done to a claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// Claimed.
+    Claimed,
+    /// Redeemed.
+    Redeemed,
+    /// Cancelled.
+    Cancelled,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// A campaign, its settings written or read.
+    Campaign {
+        /// Whether it is new.
+        created: bool,
+        /// The version of its settings.
+        version: u64,
+        /// Its settings.
+        settings: Settings,
+        /// Units that somebody holds.
+        claimed: u32,
+        /// Units that were used.
+        redeemed: u32,
+    },
+    /// A claim.
+    Claim {
+        /// What became of it, or was done.
+        verb: Verb,
+        /// Whose it is.
+        subject: String,
+        /// Its serial.
+        serial: u32,
+        /// When it was decided.
+        claimed_at: u64,
+    },
+    /// The rules say no.
+    No(&'static str),
+    /// There is no such campaign.
+    NoCampaign,
+    /// A no for reasons of the machine's, which says nothing of the state.
+    NotTaken(&'static str),
+}
+
+/// An answer, whether it says again what had taken effect before, and whether something takes
+/// effect by it now; where settings are as they were, neither is so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Said {
+    /// What.
+    pub answer: Answer,
+    /// Whether it is told as a repeat.
+    pub is_repeat: bool,
+    /// Whether a record was made of it.
+    pub has_effect: bool,
+}
+
+impl Ask {
+    /// The request as the product takes it; `None` if a name in it is malformed.
+    #[must_use]
+    pub fn command(&self) -> Option<Command<'_>> {
+        let request = match &self.key {
+            Some(key) => Some(Keyed { key: RequestKey::new(key).ok()?, fingerprint: self.fingerprint() }),
+            None => None,
+        };
+        Some(Command { actor: ActorId::LOCAL, request, kind: CommandKind::Coupon(self.coupon()?) })
+    }
+
+    /// A digest of what is asked.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let digest: [u8; 32] = Sha256::digest(format!("{} {:?}", self.campaign, self.what)).into();
+        Fingerprint(*digest.first_chunk().unwrap_or(&[0; 16]))
+    }
+
+    fn coupon(&self) -> Option<Coupon<'_>> {
+        let campaign = CampaignName::new(self.campaign).ok()?;
+        Some(match &self.what {
+            What::Put(settings, precondition) => {
+                Coupon::Put(Put { campaign, settings: *settings, precondition: *precondition, code_key: 1 })
+            }
+            What::Patch(stock, paused) => Coupon::Patch(patch(campaign, *stock, *paused)),
+            What::Claim(subject) => Coupon::Claim(ClaimOne { campaign, subject: SubjectId::new(subject).ok()? }),
+            What::Redeem(by) => Coupon::Redeem(Target { campaign, by: by.target()? }),
+            What::Cancel(by) => Coupon::Cancel(Target { campaign, by: by.target()? }),
+        })
+    }
+}
+
+fn patch(campaign: CampaignName<'_>, stock: Option<Quantity>, paused: Option<bool>) -> Patch<'_> {
+    Patch {
+        campaign,
+        precondition: Precondition::Always,
+        stock,
+        per_subject_max: None,
+        opens_at: None,
+        closes_at: None,
+        redeem_until: None,
+        paused,
+    }
+}
+
+impl By {
+    fn target(&self) -> Option<TargetBy<'_>> {
+        match self {
+            Self::Subject(subject) => SubjectId::new(subject).ok().map(TargetBy::Subject),
+            Self::Code(serial) => Some(TargetBy::Code(*serial)),
+        }
+    }
+}
+
+impl Said {
+    /// What the product said, in the simulation's words.
+    #[must_use]
+    pub fn of(said: &Result<Done, Refusal>, has_effect: bool) -> Self {
+        match said {
+            Ok(done) => Self { answer: of_effect(&done.effect), is_repeat: done.novelty != Novelty::Fresh, has_effect },
+            Err(refusal) => Self { answer: of_refusal(refusal), is_repeat: false, has_effect },
+        }
+    }
+
+    /// An answer that changes nothing.
+    #[must_use]
+    pub fn only(answer: Answer) -> Self {
+        Self { answer, is_repeat: false, has_effect: false }
+    }
+
+    /// An answer to what takes effect now.
+    #[must_use]
+    pub fn fresh(answer: Answer) -> Self {
+        Self { answer, is_repeat: false, has_effect: true }
+    }
+
+    /// What took effect before is said again.
+    #[must_use]
+    pub fn again(answer: Answer) -> Self {
+        Self { answer, is_repeat: true, has_effect: false }
+    }
+}
+
+fn of_effect(effect: &Effect) -> Answer {
+    match effect {
+        Effect::Campaign { created, campaign } => of_campaign(*created, campaign),
+        Effect::Claimed(view) => of_claim(Verb::Claimed, view),
+        Effect::Redeemed(view) => of_claim(Verb::Redeemed, view),
+        Effect::Cancelled(view) => of_claim(Verb::Cancelled, view),
+        Effect::Nothing => Answer::No("nothing"),
+    }
+}
+
+/// A campaign as it was shown.
+#[must_use]
+pub fn of_campaign(created: bool, campaign: &NamedCampaign) -> Answer {
+    let view = &campaign.view;
+    Answer::Campaign {
+        created,
+        version: view.version,
+        settings: view.settings,
+        claimed: view.settings.stock.get() - view.remaining.get(),
+        redeemed: view.redeemed.get(),
+    }
+}
+
+fn of_claim(verb: Verb, view: &ClaimView) -> Answer {
+    Answer::Claim { verb, subject: view.subject.clone(), serial: view.serial.get(), claimed_at: view.claimed_at.millis() }
+}
+
+/// A claim as it was shown.
+#[must_use]
+pub fn of_claim_read(view: &ClaimView) -> Answer {
+    let verb = match view.status {
+        ClaimStatus::Live => Verb::Claimed,
+        ClaimStatus::Redeemed { .. } => Verb::Redeemed,
+        ClaimStatus::Cancelled { .. } => Verb::Cancelled,
+    };
+    of_claim(verb, view)
+}
+
+fn of_refusal(refusal: &Refusal) -> Answer {
+    match refusal {
+        Refusal::Rejected(Rejection::Coupon(rejection)) => Answer::No(rejection.code()),
+        Refusal::Rejected(Rejection::RequestKeyReused) => Answer::No("request_key_reused"),
+        Refusal::Busy => Answer::NotTaken("busy"),
+        Refusal::StorageFull => Answer::NotTaken("storage_full"),
+        Refusal::MemoryLimit(limit) => Answer::NotTaken(limit),
+        Refusal::Stopping => Answer::NotTaken("stopping"),
+        Refusal::Unknown => Answer::NotTaken("unknown"),
+    }
+}

@@ -1,0 +1,419 @@
+//! One simulated disk with the two folders of a data folder on it. Every call is counted across
+//! both, so that a fault can be planned for the Nth; every byte written goes into a digest.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use journal::memory::{self, MemoryFile, MemoryStorage};
+use journal::storage::{Storage, StorageFile};
+use sha2::{Digest, Sha256};
+
+use crate::plant::Plant;
+use crate::rng::Rng;
+use crate::tamper::Tamper;
+
+/// What shall go wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Power goes before the call does anything.
+    PowerLoss,
+    /// The call fails; a sync that fails loses its pages.
+    Error(io::ErrorKind),
+    /// The next write from there on writes half of its bytes and fails.
+    ShortWrite,
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        match self {
+            Self::PowerLoss => io::Error::other("power is off"),
+            Self::Error(kind) => kind.into(),
+            Self::ShortWrite => io::ErrorKind::WriteZero.into(),
+        }
+    }
+}
+
+/// A call of the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Call {
+    /// `Storage::list`
+    List,
+    /// `Storage::create`
+    Create,
+    /// `Storage::open`
+    Open,
+    /// `Storage::rename`
+    Rename,
+    /// `Storage::remove`
+    Remove,
+    /// `Storage::sync_folder`
+    SyncFolder,
+    /// `StorageFile::size`
+    Size,
+    /// `StorageFile::read_at`
+    Read,
+    /// `StorageFile::write_at`
+    Write,
+    /// `StorageFile::sync`
+    Sync,
+}
+
+/// Which folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Folder {
+    /// The journal's.
+    Journal,
+    /// The snapshots'.
+    Snapshots,
+}
+
+/// A fault that has happened.
+#[derive(Clone, Debug)]
+pub struct Fired {
+    /// What went wrong.
+    pub fault: Fault,
+    /// In which call.
+    pub call: Call,
+    /// On which file.
+    pub name: String,
+}
+
+/// What of the unsynced sectors and names is there after a power loss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Survival {
+    /// None.
+    Nothing,
+    /// All.
+    Everything,
+    /// A mix from this seed, some sectors torn.
+    Mixed(u64),
+}
+
+/// The disk. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// The journal's folder.
+    pub journal: Arc<SimStorage>,
+    /// The snapshots' folder.
+    pub snapshots: SimStorage,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    calls: u64,
+    planned: Option<(u64, Fault)>,
+    fired: Vec<Fired>,
+    is_off: bool,
+    is_full: bool,
+    tape: Sha256,
+    tamper: Tamper,
+}
+
+impl Disk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new(plant: Option<Plant>, seed: u64) -> Self {
+        Self::on(MemoryStorage::new(), MemoryStorage::new(), Tamper::new(plant, seed))
+    }
+
+    fn on(journal: MemoryStorage, snapshots: MemoryStorage, tamper: Tamper) -> Self {
+        let shared = Shared { calls: 0, planned: None, fired: Vec::new(), is_off: false, is_full: false, tape: Sha256::new(), tamper };
+        let shared = Arc::new(Mutex::new(shared));
+        let storage = |inner, folder| SimStorage { inner, folder, shared: Arc::clone(&shared) };
+        let journal = Arc::new(storage(journal, Folder::Journal));
+        Self { journal, snapshots: storage(snapshots, Folder::Snapshots), shared }
+    }
+
+    /// Another disk with the same contents, page cache included, that does nothing wrong.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self::on(self.journal.inner.copy(), self.snapshots.inner.copy(), Tamper::new(None, 0))
+    }
+
+    /// Another disk with what is durable on this one, and nothing else.
+    #[must_use]
+    pub fn durable_copy(&self) -> Self {
+        let copy = self.copy();
+        copy.power_cycle(Survival::Nothing);
+        copy
+    }
+
+    /// Another disk with this one's journal and without its snapshots.
+    #[must_use]
+    pub fn journal_copy(&self) -> Self {
+        Self::on(self.journal.inner.copy(), MemoryStorage::new(), Tamper::new(None, 0))
+    }
+
+    /// Plans a fault for the call that comes `after` other calls; there is at most one.
+    pub fn plan(&self, after: u64, fault: Fault) {
+        let mut shared = lock(&self.shared);
+        shared.planned = Some((shared.calls + after + 1, fault));
+    }
+
+    /// Plans no fault.
+    pub fn clear_plan(&self) {
+        lock(&self.shared).planned = None;
+    }
+
+    /// How many calls there were.
+    #[must_use]
+    pub fn calls_count(&self) -> u64 {
+        lock(&self.shared).calls
+    }
+
+    /// What has gone wrong since the last time this was asked.
+    #[must_use]
+    pub fn take_fired(&self) -> Vec<Fired> {
+        std::mem::take(&mut lock(&self.shared).fired)
+    }
+
+    /// Whether power is off.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        lock(&self.shared).is_off
+    }
+
+    /// Power goes, if it has not yet, and comes back.
+    pub fn power_cycle(&self, survival: Survival) {
+        let mut chance = if let Survival::Mixed(seed) = survival { Rng::new(seed, 7) } else { Rng::new(0, 7) };
+        let mut choose = |choices: u64| match survival {
+            Survival::Nothing => 0,
+            // The first question is how many of four to keep, the others are which.
+            Survival::Everything if choices == 4 => 0,
+            Survival::Everything => choices - 1,
+            Survival::Mixed(_) => chance.below(choices),
+        };
+        self.journal.inner.power_cycle(&mut choose);
+        self.snapshots.inner.power_cycle(&mut choose);
+        let mut shared = lock(&self.shared);
+        shared.is_off = false;
+        shared.planned = None;
+        shared.tamper.restart();
+    }
+
+    /// From now on no file can grow, or all can.
+    pub fn set_full(&self, is_full: bool) {
+        lock(&self.shared).is_full = is_full;
+        let capacity = is_full.then_some(0);
+        self.journal.inner.set_capacity(capacity);
+        self.snapshots.inner.set_capacity(capacity);
+    }
+
+    /// Whether no file can grow.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        lock(&self.shared).is_full
+    }
+
+    /// Recovery begins or ends; some planted faults are only in it.
+    pub fn set_recovering(&self, is_recovering: bool) {
+        lock(&self.shared).tamper.set_recovering(is_recovering);
+    }
+
+    /// Takes something that was said into the digest.
+    pub fn note(&self, text: &str) {
+        lock(&self.shared).tape.update(text.as_bytes());
+    }
+
+    /// The digest of every byte written and everything noted.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        lock(&self.shared).tape.clone().finalize().into()
+    }
+
+    /// The bytes of a file of the journal, as programs see them.
+    #[must_use]
+    pub fn segment_bytes(&self, name: &str) -> Vec<u8> {
+        self.journal.inner.contents(name).unwrap_or_default()
+    }
+
+    /// Changes bytes of a file behind everybody's back.
+    pub fn corrupt(&self, folder: Folder, name: &str, offset: u64, change: impl FnOnce(&mut [u8])) {
+        match folder {
+            Folder::Journal => self.journal.inner.corrupt(name, offset, change),
+            Folder::Snapshots => self.snapshots.inner.corrupt(name, offset, change),
+        }
+    }
+
+    /// The size of a snapshot's file.
+    #[must_use]
+    pub fn snapshot_size(&self, name: &str) -> u64 {
+        self.snapshots.inner.contents(name).map_or(0, |bytes| bytes.len() as u64)
+    }
+}
+
+impl Shared {
+    /// Counts a call, and says what goes wrong with it.
+    fn begin(&mut self, call: Call, name: &str) -> Result<(), Fault> {
+        self.calls += 1;
+        self.tape.update([call as u8]);
+        self.tape.update(name.as_bytes());
+        if self.is_off {
+            return Err(Fault::PowerLoss);
+        }
+        let Some((_, fault)) = self.planned.filter(|(at, _)| *at <= self.calls) else { return Ok(()) };
+        if fault == Fault::ShortWrite && call != Call::Write {
+            return Ok(());
+        }
+        self.planned = None;
+        self.is_off = fault == Fault::PowerLoss;
+        self.fired.push(Fired { fault, call, name: name.to_owned() });
+        Err(fault)
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder on the disk.
+#[derive(Clone, Debug)]
+pub struct SimStorage {
+    inner: MemoryStorage,
+    folder: Folder,
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl SimStorage {
+    fn begin(&self, call: Call, name: &str) -> io::Result<()> {
+        lock(&self.shared).begin(call, name).map_err(Fault::error)
+    }
+
+    fn file(&self, inner: MemoryFile, name: &str) -> SimFile {
+        SimFile { inner, storage: self.clone(), name: name.to_owned(), was_synced: AtomicBool::new(false) }
+    }
+}
+
+impl Storage for SimStorage {
+    type File = SimFile;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.begin(Call::List, "")?;
+        self.inner.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<SimFile> {
+        self.begin(Call::Create, name)?;
+        self.inner.create(name).map(|inner| self.file(inner, name))
+    }
+
+    fn open(&self, name: &str) -> io::Result<SimFile> {
+        self.begin(Call::Open, name)?;
+        self.inner.open(name).map(|inner| self.file(inner, name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.begin(Call::Rename, to)?;
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.begin(Call::Remove, name)?;
+        self.inner.remove(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.begin(Call::SyncFolder, "")?;
+        if lock(&self.shared).tamper.skips_folder_sync(self.folder) {
+            return Ok(());
+        }
+        self.inner.sync_folder()
+    }
+}
+
+/// An open file on the disk.
+#[derive(Debug)]
+pub struct SimFile {
+    inner: MemoryFile,
+    storage: SimStorage,
+    /// The name under which it was opened.
+    name: String,
+    was_synced: AtomicBool,
+}
+
+impl SimFile {
+    fn begin(&self, call: Call) -> Result<(), Fault> {
+        lock(&self.storage.shared).begin(call, &self.name)
+    }
+
+    fn tamper<T>(&self, ask: impl FnOnce(&mut Tamper) -> T) -> T {
+        ask(&mut lock(&self.storage.shared).tamper)
+    }
+
+    fn write_some(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut shared = lock(&self.storage.shared);
+        shared.tape.update(offset.to_le_bytes());
+        shared.tape.update(bytes);
+        drop(shared);
+        self.inner.write_at(bytes, offset)
+    }
+
+    /// The memory disk loses the pages of a sync that fails.
+    fn fail_sync(&self, fault: Fault) -> io::Result<()> {
+        if let Fault::Error(kind) = fault {
+            let inner = &self.storage.inner;
+            inner.set_fault(inner.calls_count() + 1, memory::Fault::Error(kind));
+            let failed = self.inner.sync();
+            return if self.tamper(|tamper| tamper.is(Plant::FailedSyncBelieved)) { self.inner.sync() } else { failed };
+        }
+        Err(fault.error())
+    }
+}
+
+impl StorageFile for SimFile {
+    fn size(&self) -> io::Result<u64> {
+        self.begin(Call::Size).map_err(Fault::error)?;
+        self.inner.size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let begun = self.begin(Call::Read);
+        if let Err(fault) = begun
+            && !self.tamper(|tamper| tamper.blinds(fault, &self.name, offset))
+        {
+            return Err(fault.error());
+        }
+        self.inner.read_at(buffer, offset)?;
+        self.tamper(|tamper| tamper.hide(&self.name, offset, buffer));
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match self.begin(Call::Write) {
+            Ok(()) => {}
+            Err(fault) => {
+                if fault == Fault::ShortWrite {
+                    self.write_some(&bytes[..bytes.len() / 2], offset)?;
+                }
+                let is_ignored = fault != Fault::PowerLoss && self.tamper(|tamper| tamper.is(Plant::FailedWriteIgnored));
+                return if is_ignored { Ok(()) } else { Err(fault.error()) };
+            }
+        }
+        if self.tamper(|tamper| tamper.skips_write(self.storage.folder, &self.name, bytes)) {
+            return Ok(());
+        }
+        if self.tamper(|tamper| tamper.delays_write(self.storage.folder, &self.name, bytes, offset)) {
+            return Ok(());
+        }
+        let old = self.storage.inner.contents("0000000001.segment");
+        let recycled = self.tamper(|tamper| tamper.recycles(&self.name, bytes, old));
+        self.write_some(recycled.as_deref().unwrap_or(bytes), offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if let Err(fault) = self.begin(Call::Sync) {
+            return self.fail_sync(fault);
+        }
+        let was_synced = self.was_synced.swap(true, Ordering::Relaxed);
+        if self.tamper(|tamper| tamper.skips_sync(self.storage.folder, &self.name, was_synced)) {
+            return Ok(());
+        }
+        self.inner.sync()?;
+        match self.tamper(|tamper| tamper.take_delayed(&self.name)) {
+            Some((bytes, offset)) => self.write_some(&bytes, offset),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `cargo run --release -p sim -- --seeds 1000 --from 0 [--jobs 2]`: runs seeds, and ends with 1
+//! and the story of each seed in which a promise was broken.
+#![allow(clippy::print_stdout)]
+
+use std::process::ExitCode;
+
+use sim::report::run_all;
+use sim::run::Options;
+
+const USAGE: &str = "usage: sim [--seeds N] [--from N] [--jobs N]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((seeds, from, jobs)) = parse(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let progress = |done: u64| {
+        if done.is_multiple_of(100) {
+            eprintln!("{done} of {seeds} seeds");
+        }
+    };
+    let report = run_all(from..from.saturating_add(seeds), jobs, &Options::default(), &progress);
+    println!("{report}");
+    if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse(arguments: &[String]) -> Option<(u64, u64, usize)> {
+    let (mut seeds, mut from, mut jobs) = (300, 0, 2);
+    for pair in arguments.chunks(2) {
+        let [name, value] = pair else { return None };
+        match name.as_str() {
+            "--seeds" => seeds = value.parse().ok()?,
+            "--from" => from = value.parse().ok()?,
+            "--jobs" => jobs = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some((seeds, from, jobs))
+}

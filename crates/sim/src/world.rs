@@ -1,0 +1,397 @@
+//! One process on one disk, driven by one thread: what the engine's threads do, in any order that
+//! the driver likes, and what clients see of it.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard};
+
+use domain::coupon::TargetBy;
+use domain::types::{CampaignName, RequestId, SubjectId, Timestamp};
+use domain::wire::Position;
+use domain::wire::state::FrozenState;
+use engine::commit::{Committer, lock};
+use engine::core::Core;
+use engine::feed::{FedRecords, Feed, FeedError};
+use engine::limits::Limits;
+use journal::Lsn;
+use journal::format::SEGMENT_HEADER_BYTES;
+use journal::writer::Options;
+
+use crate::ask::{self, Answer, Ask, Question, Said};
+use crate::checker::{Checker, Told};
+use crate::counts::{Counts, Rare};
+use crate::disk::{Call, Disk, Fault, Fired, SimStorage};
+use crate::plant::Plant;
+use crate::snapshots;
+
+/// Small, so that limits are met.
+pub const LIMITS: Limits = Limits { claims_max: 100_000, requests_max: 100_000, campaigns_max: 16, staged_bytes_max: 6 << 10 };
+/// The size of segments: small, so that there are many.
+pub const SEGMENT_BYTES: u64 = SEGMENT_HEADER_BYTES + (8 << 10);
+
+/// How the journal is kept; salts differ from start to start.
+#[must_use]
+pub fn journal_options(salt: u8) -> Options {
+    Options { segment_bytes: SEGMENT_BYTES, new_id: [42; 16], salt_seed: [salt; 32] }
+}
+
+/// Why a step is the last of its process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The process died, as it should.
+    Died,
+    /// A promise is broken.
+    Broken(String),
+}
+
+impl From<String> for End {
+    fn from(story: String) -> Self {
+        Self::Broken(story)
+    }
+}
+
+/// The disk, the clock, the process and those who watch it.
+#[derive(Debug)]
+pub struct World {
+    /// The disk.
+    pub disk: Disk,
+    /// What the wall clock shows.
+    pub wall: u64,
+    /// What is done wrong on purpose.
+    pub plant: Option<Plant>,
+    /// Remembers what clients were told.
+    pub checker: Checker,
+    /// What happened.
+    pub counts: Counts,
+    pub(crate) process: Option<Process>,
+    /// Snapshots that were damaged on purpose.
+    pub(crate) rotted: BTreeSet<Lsn>,
+    /// Whether a batch may have been left half written.
+    pub(crate) may_be_torn: bool,
+    /// Whether the page cache shows what the disk does not have.
+    pub(crate) pages_lost: bool,
+    /// Whether power was lost since a process ran.
+    pub(crate) was_cycled: bool,
+    pub(crate) starts_count: u8,
+    was_refused: bool,
+    asked_count: u64,
+}
+
+/// What lives until the process dies.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) core: Mutex<Core>,
+    pub(crate) committer: Committer<SimStorage>,
+    pub(crate) durable: Lsn,
+    held: Vec<(Lsn, Told)>,
+    pub(crate) frozen: Option<(Lsn, FrozenState)>,
+}
+
+impl Process {
+    pub(crate) fn new(core: Core, committer: Committer<SimStorage>) -> Self {
+        let durable = core.staged_lsn();
+        Self { core: Mutex::new(core), committer, durable, held: Vec::new(), frozen: None }
+    }
+
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        lock(&self.core)
+    }
+}
+
+impl World {
+    /// A world with an empty disk and no process.
+    #[must_use]
+    pub fn new(plant: Option<Plant>, seed: u64) -> Self {
+        Self {
+            disk: Disk::new(plant, seed),
+            wall: 1_000_000,
+            plant,
+            checker: Checker::default(),
+            counts: Counts::default(),
+            process: None,
+            rotted: BTreeSet::new(),
+            may_be_torn: false,
+            pages_lost: false,
+            was_cycled: true,
+            starts_count: 0,
+            was_refused: false,
+            asked_count: 0,
+        }
+    }
+
+    pub(crate) fn is(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
+    }
+
+    pub(crate) fn process(&mut self) -> Result<&mut Process, End> {
+        self.process.as_mut().ok_or(End::Died)
+    }
+
+    /// The time that a command would get.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn now(&mut self) -> Result<u64, End> {
+        let wall = self.wall;
+        Ok(self.process()?.core().state().time.millis().max(wall))
+    }
+
+    /// An id for a request.
+    pub fn next_id(&mut self) -> String {
+        self.asked_count += 1;
+        format!("r{}", self.asked_count)
+    }
+
+    /// A client makes a request.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn submit(&mut self, ask: Ask) -> Result<Said, End> {
+        let wall = self.wall;
+        self.checker.ask(&ask, wall);
+        let (command, request_id) = (ask.command(), RequestId::new(&ask.id));
+        let (Some(command), Ok(request_id)) = (command, request_id) else {
+            return Err(End::Broken(format!("{ask:?} has a malformed name")));
+        };
+        let (answer, before, staged) = {
+            let mut core = self.process()?.core();
+            let before = core.staged_lsn();
+            (core.submit(&command, request_id, time(wall)), before, core.staged_lsn())
+        };
+        let said = Said::of(&answer.value, before < staged);
+        let told = Told { question: Question::Ask(ask), wall, staged, said: said.clone() };
+        self.answer(answer.lsn, told)?;
+        Ok(said)
+    }
+
+    /// A client reads.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn read(&mut self, question: Question) -> Result<(), End> {
+        let wall = self.wall;
+        let (answer, lsn, staged) = {
+            let core = self.process()?.core();
+            let (answer, lsn) = read_from(&core, &question, wall).ok_or_else(|| "a malformed name".to_owned())?;
+            (answer, lsn, core.staged_lsn())
+        };
+        self.answer(lsn, Told { question, wall, staged, said: Said::only(answer) })
+    }
+
+    /// Gives the answer, or holds it back until what it rests on is durable.
+    fn answer(&mut self, lsn: Lsn, told: Told) -> Result<(), End> {
+        let is_fresh = told.said.has_effect;
+        let is_early = match self.plant {
+            Some(Plant::AnswerBeforeSync) => true,
+            Some(Plant::ReadBeforeDurable) => !is_fresh,
+            Some(Plant::TimeNotWaitedFor) => matches!(told.said.answer, Answer::No("not_open" | "closed" | "expired")),
+            _ => false,
+        };
+        if is_early || lsn <= self.process()?.durable {
+            self.tell(told);
+            return Ok(());
+        }
+        self.counts.saw(if is_fresh { Rare::AnswerHeld } else { Rare::ReadHeld });
+        self.process()?.held.push((lsn, told));
+        Ok(())
+    }
+
+    fn tell(&mut self, told: Told) {
+        self.disk.note(&format!("{:?}", told.said));
+        let rare = match &told.said.answer {
+            Answer::No("sold_out") => Some(Rare::SoldOut),
+            Answer::No("request_key_reused") => Some(Rare::KeyReused),
+            Answer::NotTaken("storage_full") => Some(Rare::StorageFull),
+            Answer::NotTaken("busy") => Some(Rare::Busy),
+            Answer::Claim { .. } if told.said.is_repeat => {
+                let is_keyed = matches!(&told.question, Question::Ask(Ask { key: Some(_), .. }));
+                Some(if is_keyed { Rare::KeyReplayed } else { Rare::SubjectRepeated })
+            }
+            _ => None,
+        };
+        rare.into_iter().for_each(|rare| self.counts.saw(rare));
+        self.checker.tell(told);
+    }
+
+    /// The committer writes and syncs what is staged, and answers are given.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn commit(&mut self) -> Result<(), End> {
+        let _ = self.disk.take_fired();
+        let process = self.process()?;
+        let segment = process.committer.journal().segment();
+        match process.committer.commit(&process.core) {
+            Ok(lsn) => {
+                process.durable = lsn;
+                let is_rotated = segment < process.committer.journal().segment();
+                if is_rotated {
+                    self.counts.saw(Rare::SegmentRotated);
+                }
+                self.checker.call_durable(lsn);
+                self.release()
+            }
+            Err(error) => Err(self.fail_commit(&error.to_string())),
+        }
+    }
+
+    fn release(&mut self) -> Result<(), End> {
+        let process = self.process()?;
+        let durable = process.durable;
+        let (free, held): (Vec<_>, Vec<_>) = std::mem::take(&mut process.held).into_iter().partition(|(lsn, _)| *lsn <= durable);
+        process.held = held;
+        free.into_iter().for_each(|(_, told)| self.tell(told));
+        Ok(())
+    }
+
+    /// The journal has failed: the process ends, and whoever waits is told that nobody knows.
+    fn fail_commit(&mut self, error: &str) -> End {
+        let fired = self.disk.take_fired();
+        let Some(last) = fired.last() else { return End::Broken(format!("a batch was refused: {error}")) };
+        self.count_fault(last, Rare::PowerLostInCommit);
+        self.may_be_torn = true;
+        self.pages_lost |= last.call == Call::Sync && matches!(last.fault, Fault::Error(_));
+        if self.is(Plant::UnknownToldAsYes) {
+            let held = self.process.as_mut().map(|process| std::mem::take(&mut process.held));
+            held.into_iter().flatten().for_each(|(_, told)| self.tell(told));
+        }
+        self.die()
+    }
+
+    pub(crate) fn count_fault(&mut self, fired: &Fired, when_power: Rare) {
+        let rare = match (fired.fault, fired.call) {
+            (Fault::PowerLoss, _) => when_power,
+            (Fault::ShortWrite, _) => Rare::WriteCutShort,
+            (Fault::Error(_), Call::Sync) => Rare::SyncFailed,
+            (Fault::Error(_), Call::Write) => Rare::WriteFailed,
+            (Fault::Error(_), _) => return,
+        };
+        self.counts.saw(rare);
+    }
+
+    /// The process is gone, with everything that was not on the disk.
+    pub fn die(&mut self) -> End {
+        if let Some(process) = self.process.take() {
+            for (_, told) in &process.held {
+                self.checker.tell_unknown(&told.question);
+            }
+        }
+        End::Died
+    }
+
+    /// A spare segment is made, if none is ready.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn prepare(&mut self) -> Result<(), End> {
+        let _ = self.disk.take_fired();
+        let storage = self.disk.journal.clone();
+        let spares = self.process()?.committer.journal().spares().clone();
+        match spares.prepare(&storage) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.process()?.core().add_room(spares.capacity_bytes());
+                if std::mem::take(&mut self.was_refused) {
+                    self.counts.saw(Rare::RoomAgain);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.was_refused |= self.disk.is_full();
+                self.after_failure("a segment was not made", &error.to_string(), Rare::PowerLostInSpare)
+            }
+        }
+    }
+
+    /// After a failure that the process survives, unless power is off.
+    pub(crate) fn after_failure(&mut self, what: &str, error: &str, when_power: Rare) -> Result<(), End> {
+        let fired = self.disk.take_fired();
+        match fired.last() {
+            Some(last) => self.count_fault(last, when_power),
+            None if self.disk.is_full() => {}
+            None => return Err(End::Broken(format!("{what}: {error}"))),
+        }
+        if self.disk.is_off() { Err(self.die()) } else { Ok(()) }
+    }
+
+    /// The state is frozen for a snapshot.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn freeze(&mut self) -> Result<(), End> {
+        let process = self.process()?;
+        let frozen = {
+            let core = process.core();
+            (core.staged_lsn(), core.state().freeze())
+        };
+        process.frozen = Some(frozen);
+        if self.is(Plant::SnapshotOfStaged) { snapshots::write(self) } else { Ok(()) }
+    }
+
+    /// The frozen state is written, once it is durable.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn write_snapshot(&mut self) -> Result<(), End> {
+        let process = self.process()?;
+        if process.frozen.as_ref().is_some_and(|(lsn, _)| *lsn <= process.durable) { snapshots::write(self) } else { Ok(()) }
+    }
+
+    /// What has fallen due is done.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn tick(&mut self) -> Result<(), End> {
+        let wall = time(self.wall);
+        if self.process()?.core().tick(wall) {
+            self.counts.saw(Rare::KeysForgotten);
+        }
+        Ok(())
+    }
+
+    /// Somebody follows the feed of durable records.
+    ///
+    /// # Errors
+    /// [`End`].
+    pub fn follow(&mut self) -> Result<(), End> {
+        let _ = self.disk.take_fired();
+        let durable = self.process()?.durable;
+        match self.follow_to(durable) {
+            Ok(()) => Ok(()),
+            Err(error) => self.after_failure("the feed failed", &error.to_string(), Rare::PowerLostInCommit),
+        }
+    }
+
+    fn follow_to(&mut self, durable: Lsn) -> Result<(), FeedError> {
+        let after = Position(self.checker.published_count());
+        let Some(mut feed) = Feed::open(self.disk.journal.clone(), after)? else { return Ok(()) };
+        let mut records = FedRecords::default();
+        feed.fill(&mut records, durable, usize::MAX)?;
+        records.iter().for_each(|(_, record)| self.checker.publish(record.request_id.as_str()));
+        if after.0 < self.checker.published_count() {
+            self.counts.saw(Rare::FeedFollowed);
+        }
+        Ok(())
+    }
+}
+
+/// An instant.
+#[must_use]
+pub fn time(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX)
+}
+
+fn read_from(core: &Core, question: &Question, wall: u64) -> Option<(Answer, Lsn)> {
+    match question {
+        Question::Campaign(name) => {
+            let read = core.campaign(CampaignName::new(name).ok()?, time(wall));
+            Some((read.value.map_or(Answer::NoCampaign, |campaign| ask::of_campaign(false, &campaign)), read.lsn))
+        }
+        Question::Claim(name, subject) => {
+            let by = TargetBy::Subject(SubjectId::new(subject).ok()?);
+            let read = core.claim(CampaignName::new(name).ok()?, by);
+            let answer = read.value.map_or_else(|rejection| Answer::No(rejection.code()), |view| ask::of_claim_read(&view));
+            Some((answer, read.lsn))
+        }
+        Question::Ask(_) => None,
+    }
+}

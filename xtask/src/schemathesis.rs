@@ -1,0 +1,72 @@
+//! The running program against its own OpenAPI document, with every check of schemathesis.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::parts::{Outcome, cargo, run};
+
+const REQUIREMENTS: &str = "tests/schemathesis/requirements.txt";
+const VENV: &str = "target/schemathesis";
+
+pub(crate) fn check() -> Outcome {
+    install()?;
+    run(&mut cargo(&["build", "--release", "--quiet", "--package", "firstcome"]))?;
+    let data = std::env::temp_dir().join(format!("firstcome-schemathesis-{}", std::process::id()));
+    let mut server = Server::start(&data)?;
+    let outcome = run(Command::new(format!("{VENV}/bin/schemathesis"))
+        .args(["--config-file", "tests/schemathesis/schemathesis.toml", "run", &format!("{}/openapi.json", server.url)])
+        .args(["--seed", "1"]));
+    let ended = server.stop();
+    let _ = std::fs::remove_dir_all(&data);
+    outcome.and(ended)
+}
+
+/// A virtual environment with exactly these versions; made again when they change.
+fn install() -> Outcome {
+    let wanted = std::fs::read_to_string(REQUIREMENTS).map_err(|error| format!("cannot read {REQUIREMENTS}: {error}"))?;
+    let stamp = Path::new(VENV).join("requirements.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear", VENV]))?;
+    run(Command::new(format!("{VENV}/bin/pip")).args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+        REQUIREMENTS,
+    ]))?;
+    std::fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))
+}
+
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(data: &Path) -> Result<Self, String> {
+        let mut child = Command::new("target/release/firstcome")
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data"])
+            .arg(data)
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start the server: {error}"))?;
+        let mut lines = BufReader::new(child.stderr.take().ok_or("the server has no stderr")?).lines();
+        let url = lines.by_ref().map_while(Result::ok).find_map(|line| Some(line.split_once("serves at")?.1.trim().to_owned()));
+        // What it says from here on is shown, and its pipe never fills.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("server: {line}")));
+        Ok(Self { child, url: url.ok_or("the server did not start")? })
+    }
+
+    /// It must still be there, and leave cleanly.
+    fn stop(&mut self) -> Outcome {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Err(format!("the server ended by itself with {status}"));
+        }
+        run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))?;
+        let status = self.child.wait().map_err(|error| error.to_string())?;
+        if status.success() { Ok(()) } else { Err(format!("the server left with {status}")) }
+    }
+}
