@@ -182,10 +182,11 @@ impl Context {
     }
 }
 
-/// A number without a sign or leading zeros to spare.
+/// A number in its one form: digits only, without a leading zero.
 #[must_use]
 pub fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    is_plain.then(|| text.parse().ok()).flatten()
 }
 
 /// The id of a request: the caller's if it gave a usable one, else a new one.
@@ -257,4 +258,22 @@ async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
         std::task::Poll::Pending => std::task::Poll::Ready(None),
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_form() {
+        assert_eq!(["0", "7", "4294967295"].map(number::<u32>), [Some(0), Some(7), Some(u32::MAX)]);
+        assert_eq!(["", "00", "07", "+7", "-7", "7.0", "4294967296"].map(number::<u32>), [None; 7]);
+    }
+
+    #[test]
+    fn a_query_is_decoded_pair_by_pair() {
+        let pairs = decoded_pairs("after=a%3Ab&limit=%&&status");
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("after", "a:b"), ("limit", "%"), ("status", "")]);
+    }
 }

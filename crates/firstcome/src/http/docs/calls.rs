@@ -9,6 +9,8 @@ use super::text::{block, escaped, inline, paragraphs};
 use super::{curl, fields};
 use crate::http::problem::info_of;
 
+const REQUEST_ID: &str = "X-Request-Id";
+
 /// The section of a call.
 pub(super) fn section(document: &Document<'_>, call: &Call<'_>) -> String {
     let mut html = format!(
@@ -61,7 +63,9 @@ fn shown(example: &Value) -> String {
 
 /// Path, query, headers and body.
 fn asked(document: &Document<'_>, call: &Call<'_>) -> String {
-    let parameters = document.parameters(call);
+    let mut parameters = document.parameters(call);
+    // Every call has it; the introduction tells what it is.
+    parameters.retain(|parameter| text(parameter, "name") != REQUEST_ID);
     let places = [("Path", "path"), ("Query", "query"), ("Headers", "header")];
     let mut html: String = places.map(|(title, place)| titled(title, &fields::parameters(&parameters, place))).concat();
     let mut bodies = members(&call.value["requestBody"]["content"]);
@@ -108,9 +112,9 @@ fn described(schema: &Value) -> String {
 /// The headers that say something of this call; the request's id is in every answer.
 fn headers(document: &Document<'_>, answer: &Value) -> String {
     let rows: String = members(&answer["headers"])
-        .filter(|(name, _)| *name != "X-Request-Id")
+        .filter(|(name, _)| *name != REQUEST_ID)
         .map(|(name, _)| (name, document.resolved(&answer["headers"][name])))
-        .map(|(name, header)| format!("<li><code>{}</code> {}</li>\n", escaped(name), inline(text(header, "description"))))
+        .map(|(name, header)| format!("<li><code>{}</code>: {}</li>\n", escaped(name), inline(text(header, "description"))))
         .collect();
     if rows.is_empty() { rows } else { format!("<ul>\n{rows}</ul>\n") }
 }
@@ -118,7 +122,8 @@ fn headers(document: &Document<'_>, answer: &Value) -> String {
 fn refusals(document: &Document<'_>, call: &Call<'_>) -> String {
     let answers = document.answers(call);
     let rows: String = answers.iter().map(|(status, answer)| refusal(status, answer)).collect();
-    format!("<details class=\"refusals\">\n<summary>Refusals</summary>\n<table>\n{rows}</table>\n</details>\n")
+    let count = answers.iter().map(|(_, answer)| codes_of(answer).count()).sum::<usize>();
+    format!("<details class=\"refusals\">\n<summary>Refusals ({count})</summary>\n<table>\n{rows}</table>\n</details>\n")
 }
 
 fn refusal(status: &str, answer: &Value) -> String {
