@@ -5,7 +5,7 @@ mod deny;
 mod install;
 mod parts;
 mod schemathesis;
-mod tests;
+mod test_programs;
 mod tidy;
 
 use std::process::{Command, ExitCode};
@@ -55,7 +55,7 @@ fn test() -> Outcome {
     install::for_tests()?;
     let mut parts = Parts::default();
     parts.run("tidy", tidy::check)?;
-    tests::run_all(&mut parts)?;
+    test_programs::run_all(&mut parts)?;
     parts.run("schemathesis", schemathesis::check)?;
     parts.print();
     Ok(())
