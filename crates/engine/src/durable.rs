@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use journal::Lsn;
 
-/// The engine has failed: what was not durable by then is unknown.
+/// The engine has failed, or the disk does not answer: what was not durable by then is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failed;
 
@@ -18,6 +18,8 @@ pub struct Failed;
 pub struct Durable {
     lsn: AtomicU64,
     has_failed: AtomicBool,
+    /// How often those who waited were told that the disk does not answer.
+    stalls_count: AtomicU64,
     /// Those who wait, by the record that they wait for. Numbers are given and waits begin in
     /// nearly the same order, so that those to wake are at the front.
     waiters: Mutex<VecDeque<(Lsn, Waker)>>,
@@ -55,12 +57,18 @@ impl Durable {
         self.take_waiters(|_| true).into_iter().for_each(Waker::wake);
     }
 
+    /// The disk does not answer: tells everybody who waits, and nobody who comes later.
+    pub fn give_up(&self) {
+        self.stalls_count.fetch_add(1, Ordering::AcqRel);
+        self.take_waiters(|_| true).into_iter().for_each(Waker::wake);
+    }
+
     /// Waits until `lsn` is durable.
     ///
     /// # Errors
     /// [`Failed`] if it may never be.
     pub fn wait(&self, lsn: Lsn) -> impl Future<Output = Result<(), Failed>> + '_ {
-        Wait { durable: self, lsn }
+        Wait { durable: self, lsn, stalls_count: self.stalls_count.load(Ordering::Acquire) }
     }
 
     fn take_waiters(&self, is_served: impl Fn(Lsn) -> bool) -> Vec<Waker> {
@@ -82,6 +90,7 @@ impl Durable {
 struct Wait<'a> {
     durable: &'a Durable,
     lsn: Lsn,
+    stalls_count: u64,
 }
 
 impl Wait<'_> {
@@ -89,7 +98,8 @@ impl Wait<'_> {
         if self.lsn <= self.durable.lsn() {
             return Poll::Ready(Ok(()));
         }
-        if self.durable.has_failed() {
+        let has_stalled = self.stalls_count != self.durable.stalls_count.load(Ordering::Acquire);
+        if has_stalled || self.durable.has_failed() {
             return Poll::Ready(Err(Failed));
         }
         Poll::Pending
@@ -140,5 +150,22 @@ mod tests {
         durable.fail();
         assert_eq!(durable.wait(Lsn(3)).await, Ok(()));
         assert_eq!(durable.wait(Lsn(4)).await, Err(Failed));
+    }
+
+    #[tokio::test]
+    async fn a_stall_ends_the_waits_that_there_are_and_none_that_come_later() {
+        let durable = Arc::new(Durable::at(Lsn(3)));
+        let wait = |lsn| {
+            let durable = Arc::clone(&durable);
+            tokio::spawn(async move { durable.wait(Lsn(lsn)).await })
+        };
+        let before = wait(4);
+        tokio::task::yield_now().await;
+        durable.give_up();
+        assert_eq!(before.await.unwrap(), Err(Failed));
+        let after = wait(4);
+        tokio::task::yield_now().await;
+        durable.advance(Lsn(4));
+        assert_eq!(after.await.unwrap(), Ok(()));
     }
 }

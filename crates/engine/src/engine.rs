@@ -109,6 +109,9 @@ struct Keeper {
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(500);
+/// After so many ticks without an answer of the disk, those who wait for it are told that the outcome
+/// is unknown: 15 seconds.
+const STALL_TICKS_MAX: u32 = 30;
 /// How long to wait before the next try to make a segment on a disk that refused.
 const SPARE_RETRY: Duration = Duration::from_millis(500);
 
@@ -401,8 +404,13 @@ impl Keeper {
 }
 
 fn run_keeper(shared: &Shared, journal: JournalId) {
+    let mut stall = Stall::default();
     loop {
         let is_closed = shared.keeper.wait();
+        if stall.has_lasted(shared) {
+            tracing::error!("the disk has not answered for {STALL_TICKS_MAX} ticks of {TICK:?}; those who wait are told so");
+            shared.durable.give_up();
+        }
         let wall = shared.clock.now();
         while !is_closed && lock(&shared.core).tick(wall) {
             shared.staged.notify_one();
@@ -415,6 +423,24 @@ fn run_keeper(shared: &Shared, journal: JournalId) {
         if is_closed {
             return;
         }
+    }
+}
+
+/// Whether the disk answers.
+#[derive(Default)]
+struct Stall {
+    lsn: Lsn,
+    ticks: u32,
+}
+
+impl Stall {
+    /// Counts ticks without progress while something waits to become durable.
+    fn has_lasted(&mut self, shared: &Shared) -> bool {
+        let durable = shared.durable.lsn();
+        let is_stuck = durable == self.lsn && durable < lock(&shared.core).staged_lsn();
+        self.lsn = durable;
+        self.ticks = if is_stuck { self.ticks + 1 } else { 0 };
+        self.ticks != 0 && self.ticks.is_multiple_of(STALL_TICKS_MAX)
     }
 }
 

@@ -122,6 +122,20 @@ impl ServeSettings {
     }
 }
 
+impl ServeSettings {
+    /// Leaves files for the journal, the history and for saying no: a connection that cannot be
+    /// accepted hears nothing.
+    fn keep_within(&mut self, files_max: Option<u64>) {
+        let for_connections = files_max.map(|files| usize::try_from(files.saturating_sub(FILES_KEPT)).unwrap_or(usize::MAX));
+        if let Some(most) = for_connections.filter(|most| *most < self.http.connections_max) {
+            self.http.connections_max = most;
+        }
+    }
+}
+
+/// Files that are not connections.
+const FILES_KEPT: u64 = 128;
+
 fn http_limits(args: &ServeArgs) -> HttpLimits {
     let standard = HttpLimits::STANDARD;
     let time = |given: Option<u64>, standard: Duration| given.map_or(standard, Duration::from_millis);
@@ -317,16 +331,17 @@ async fn failed(engine: &Engine) {
 /// # Errors
 /// [`ServeError`].
 pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
-    let settings = ServeSettings::new(args)?;
+    let mut settings = ServeSettings::new(args)?;
     if args.end_with_parent {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).map_err(std::io::Error::from)?;
     }
     let files_max = raise_files_max();
+    settings.keep_within(files_max);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let server = Server::open(&settings).await?;
     let address = server.address()?;
-    tracing::info!(%address, data = %settings.data.display(), files_max, "serving");
+    tracing::info!(%address, data = %settings.data.display(), files_max, connections_max = settings.http.connections_max, "serving");
     eprint!("{}", greeting(address));
     server
         .run(async {
