@@ -5,6 +5,7 @@ mod deny;
 mod install;
 mod parts;
 mod schemathesis;
+mod test_programs;
 mod tidy;
 
 use std::process::{Command, ExitCode};
@@ -54,10 +55,7 @@ fn test() -> Outcome {
     install::for_tests()?;
     let mut parts = Parts::default();
     parts.run("tidy", tidy::check)?;
-    parts.run("build", || run(&mut cargo(&["test", "--release", "--workspace", "--no-run", "--quiet"])))?;
-    for package in ["domain", "conformance", "journal", "engine", "projection", "rush", "sim", "firstcome", "bench", "xtask"] {
-        parts.run(package, || run(&mut cargo(&["test", "--release", "--quiet", "--package", package])))?;
-    }
+    test_programs::run_all(&mut parts)?;
     parts.run("schemathesis", schemathesis::check)?;
     parts.print();
     Ok(())

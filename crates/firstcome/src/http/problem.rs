@@ -104,7 +104,12 @@ pub const CODES: &[CodeInfo] = &[
         "Unsupported media type",
         "The body must be `application/json` (`application/merge-patch+json` with PATCH).",
     ),
-    info("busy", 503, "Busy", "As many writes, lists or connections are under way as may be. Ask again after `retry_after_ms`; nothing took effect."),
+    info(
+        "busy",
+        503,
+        "Busy",
+        "As many writes, lists or connections are under way as may be. Ask again after `retry_after_ms`; nothing took effect.",
+    ),
     info(
         "history_behind",
         503,

@@ -1,0 +1,72 @@
+//! All tests of the workspace, package by package. They are built once, together: `cargo test` for
+//! one package alone would build its dependencies anew with other features.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::parts::{Outcome, Parts, cargo, output, run};
+
+/// A test program, and the package that it belongs to.
+struct TestProgram {
+    package: String,
+    folder: PathBuf,
+    program: PathBuf,
+}
+
+pub(crate) fn run_all(parts: &mut Parts) -> Outcome {
+    let mut programs = Vec::new();
+    parts.run("build", || {
+        run(&mut cargo(&["build", "--release", "--workspace", "--quiet"]))?;
+        programs = build()?;
+        Ok(())
+    })?;
+    let mut packages: Vec<String> = programs.iter().map(|program| program.package.clone()).collect();
+    packages.dedup();
+    for package in packages {
+        parts.run(&package, || programs.iter().filter(|program| program.package == package).try_for_each(run_one))?;
+    }
+    parts.run("examples in docs", || run(&mut cargo(&["test", "--release", "--workspace", "--doc", "--quiet"])))
+}
+
+fn run_one(test: &TestProgram) -> Outcome {
+    eprintln!("-- {}", test.program.file_name().and_then(|name| name.to_str()).unwrap_or_default());
+    run(Command::new(&test.program).arg("--quiet").current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder))
+}
+
+/// Builds every test program; cargo says in JSON, a line each, where they are.
+fn build() -> Result<Vec<TestProgram>, String> {
+    let mut build = cargo(&["test", "--release", "--workspace", "--no-run", "--message-format=json"]);
+    let mut programs: Vec<TestProgram> = output(&mut build)?.lines().filter_map(program_of).collect();
+    programs.sort_by(|one, other| (&one.package, &one.program).cmp(&(&other.package, &other.program)));
+    if programs.is_empty() { Err("cargo built no test program".to_owned()) } else { Ok(programs) }
+}
+
+fn program_of(line: &str) -> Option<TestProgram> {
+    if !line.contains("\"reason\":\"compiler-artifact\"") || !line.contains("\"test\":true") {
+        return None;
+    }
+    let program = PathBuf::from(text_of(line, "executable")?);
+    let manifest = PathBuf::from(text_of(line, "manifest_path")?);
+    let folder = manifest.parent().unwrap_or(Path::new(".")).to_owned();
+    let package = folder.file_name()?.to_str()?.to_owned();
+    Some(TestProgram { package, folder, program })
+}
+
+/// The text behind a key. Paths with quotes or backslashes in them are not looked for.
+fn text_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let start = line.find(&format!("\"{key}\":\""))? + key.len() + 4;
+    line.get(start..)?.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_program_is_found_in_what_cargo_says() {
+        let line = r#"{"reason":"compiler-artifact","manifest_path":"/a/crates/engine/Cargo.toml","profile":{"test":true},"executable":"/a/target/release/deps/engine-1"}"#;
+        let program = program_of(line).unwrap();
+        assert_eq!((program.package.as_str(), program.program.to_str()), ("engine", Some("/a/target/release/deps/engine-1")));
+        assert!(program_of(&line.replace("\"test\":true", "\"test\":false")).is_none());
+    }
+}
