@@ -1,8 +1,10 @@
 //! What a body may hold, and which field of it is wrong when it holds something else.
 
+use std::fmt;
+
 use domain::coupon::{PER_SUBJECT_MAX, Patch, Precondition, Settings};
 use domain::types::{CampaignName, Quantity, SubjectId, Timestamp};
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
@@ -30,9 +32,9 @@ impl ClaimBody {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CampaignBody {
-    stock: u64,
+    stock: Whole,
     #[serde(default)]
-    per_subject_max: Option<u64>,
+    per_subject_max: Option<Whole>,
     #[serde(default)]
     opens_at: Option<String>,
     #[serde(default)]
@@ -66,9 +68,9 @@ impl CampaignBody {
 #[serde(deny_unknown_fields)]
 pub struct PatchBody {
     #[serde(default, deserialize_with = "given")]
-    stock: Option<Option<u64>>,
+    stock: Option<Option<Whole>>,
     #[serde(default, deserialize_with = "given")]
-    per_subject_max: Option<Option<u64>>,
+    per_subject_max: Option<Option<Whole>>,
     #[serde(default, deserialize_with = "given")]
     opens_at: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
@@ -77,6 +79,37 @@ pub struct PatchBody {
     redeem_until: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     paused: Option<Option<bool>>,
+}
+
+/// A whole number. JSON does not tell 5 from 5.0, and some clients write every number with a
+/// fraction.
+#[derive(Clone, Copy, Debug)]
+struct Whole(u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_u64(WholeVisitor)
+    }
+}
+
+struct WholeVisitor;
+
+impl Visitor<'_> for WholeVisitor {
+    type Value = Whole;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Whole, E> {
+        Ok(Whole(number))
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is whole and in range")]
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Whole, E> {
+        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+        if is_whole { Ok(Whole(number as u64)) } else { Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)) }
+    }
 }
 
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -103,12 +136,12 @@ impl PatchBody {
     }
 }
 
-fn stock(units: u64) -> Result<Quantity, Problem> {
+fn stock(Whole(units): Whole) -> Result<Quantity, Problem> {
     let stock = u32::try_from(units).ok().and_then(Quantity::new).filter(|stock| *stock != Quantity::ZERO);
     stock.ok_or_else(|| Problem::field("stock", "must be from 1 to 1000000000"))
 }
 
-fn per_subject_max(units: u64) -> Result<u32, Problem> {
+fn per_subject_max(Whole(units): Whole) -> Result<u32, Problem> {
     let units = u32::try_from(units).ok().filter(|units| (1..=PER_SUBJECT_MAX).contains(units));
     units.ok_or_else(|| Problem::field("per_subject_max", format!("must be from 1 to {PER_SUBJECT_MAX}")))
 }
@@ -176,6 +209,16 @@ mod tests {
         assert_eq!(field_of::<CampaignBody>(r#"{"stock":1,"paused":"yes"}"#), invalid("paused"));
         assert_eq!(field_of::<CampaignBody>(r#"{"stock":1,"opens_at":5}"#), invalid("opens_at"));
         assert_eq!(field_of::<PatchBody>(r#"{"stock":"1"}"#), invalid("stock"));
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_fraction() {
+        let settings = |body: &str| parse::<CampaignBody>(body.as_bytes()).and_then(|body| body.settings());
+        assert_eq!(settings(r#"{"stock":5.0}"#).unwrap(), settings(r#"{"stock":5}"#).unwrap());
+        assert_eq!(settings(r#"{"stock":1e3}"#).unwrap(), settings(r#"{"stock":1000}"#).unwrap());
+        for stock in ["0.0", "-5.0", "5.5", "1e10", "1e300"] {
+            assert_eq!(settings(&format!(r#"{{"stock":{stock}}}"#)).unwrap_err().code(), "invalid_field", "{stock}");
+        }
     }
 
     #[test]

@@ -53,6 +53,10 @@ pub(super) fn type_of(schema: &Value) -> String {
     if let Some(constant) = schema.get("const") {
         return literal(constant);
     }
+    if let Some(choices) = schema.get("anyOf") {
+        let choices: Vec<String> = items(choices).map(type_of).collect();
+        return choices.join(" or ");
+    }
     let words: Vec<&str> = match &schema["type"] {
         Value::String(word) => vec![word.as_str()],
         other => items(other).filter_map(Value::as_str).collect(),
