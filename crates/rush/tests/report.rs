@@ -40,7 +40,7 @@ async fn the_table_says_what_counts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_broken_stands_in_table_json_and_page() {
     let report = run_against_cheat(Cheat::KeepsOneBack).await;
-    let sentence = "1 coupons were kept back though enough people asked";
+    let sentence = "1 coupon kept back though enough people asked";
     assert!(report.table().contains(sentence));
     assert!(report.html().contains(sentence));
     assert_eq!(report.to_json()["broken"][0]["name"], "undersold");

@@ -1,7 +1,7 @@
 //! The report as one page: nothing is loaded, nothing is scripted.
 
 use super::report::{Report, Row};
-use crate::figures::Slot;
+use crate::figures::{CurvePoint, Slot};
 use crate::format::{escape, micros, thousands};
 use crate::plot::{Axis, Line, Plot, Scale};
 
@@ -111,19 +111,26 @@ fn latency_figure(report: &Report) -> String {
 /// The slower the rarer: each mark to the right stands for a tenth of the
 /// requests of the one before.
 fn distribution_figure(report: &Report) -> String {
-    let curve = &report.latency_curve;
-    let point = |(index, us): (u32, u64)| Some((f64::from(index) / 10.0, millis(us.max(1))));
-    let points: Vec<_> = (0u32..).zip(curve.iter().map(|point| point.us)).map(point).collect();
-    let least = curve.first().map_or(1, |point| point.us.max(1));
-    let most = curve.last().map_or(1, |point| point.us.max(1));
-    let nines = points.last().copied().flatten().map_or(1.0, |point| point.0.max(1.0));
+    let latency = by_nines(&report.latency_curve);
+    let service = by_nines(&report.service_curve);
+    let all = || latency.iter().chain(&service).flatten();
+    let nines = all().map(|point| point.0).fold(1.0, f64::max);
+    let least = all().map(|point| point.1).fold(1e3, f64::min);
+    let most = all().map(|point| point.1).fold(least, f64::max);
     let plot = Plot {
         title: "Latency distribution",
         x: nines_axis(nines),
-        y: Axis::powers_of_ten("latency, ms", (millis(least), millis(most)), short),
-        lines: vec![line("one", points, false)],
+        y: Axis::powers_of_ten("ms", (least, most), short),
+        lines: vec![line("two", service, false), line("one", latency, false)],
     };
-    figure(&plot, &[("one", "slowest answer among this share of all")])
+    figure(&plot, &[("one", "latency, since due"), ("two", "service time, since sent")])
+}
+
+/// The curves have ten points for each nine.
+fn by_nines(curve: &[CurvePoint]) -> Vec<Option<(f64, f64)>> {
+    let points = (0u32..).zip(curve);
+    let place = |(index, point): (u32, &CurvePoint)| Some((f64::from(index) / 10.0, millis(point.us.max(1))));
+    points.map(place).collect()
 }
 
 fn nines_axis(high: f64) -> Axis {
@@ -175,7 +182,7 @@ fn surroundings(report: &Report) -> String {
         ("people", thousands(settings.users.into())),
         ("coupons", thousands(settings.stock.into())),
         ("connections", thousands(settings.connections as u64)),
-        ("arrivals over", micros(settings.over_ms * 1_000)),
+        ("arrivals", report.arrivals()),
         ("asking twice", format!("{}%", settings.repeat_percent)),
         ("request timeout", micros(settings.request_timeout_ms * 1_000)),
     ];

@@ -66,6 +66,7 @@ pub struct Report {
     pub findings: Findings,
     pub timeline: Vec<Slot>,
     pub latency_curve: Vec<CurvePoint>,
+    pub service_curve: Vec<CurvePoint>,
 }
 
 /// What was run.
@@ -159,6 +160,7 @@ impl Report {
             findings,
             timeline: figures::timeline(&mut samples, load.duration),
             latency_curve: figures::curve(&latencies),
+            service_curve: figures::curve(&services),
         }
     }
 
@@ -201,6 +203,7 @@ impl Report {
             "client_cpu_percent": self.client_cpu_percent,
             "timeline": self.timeline,
             "latency_curve": self.latency_curve,
+            "service_curve": self.service_curve,
         })
     }
 
@@ -254,8 +257,15 @@ impl Report {
         self.errors + self.skipped
     }
 
-    pub(crate) fn at_once(&self) -> bool {
+    fn at_once(&self) -> bool {
         self.settings.over_ms == 0
+    }
+
+    pub(crate) fn arrivals(&self) -> String {
+        match self.at_once() {
+            true => "all at once".to_owned(),
+            false => format!("spread over {}", micros(self.settings.over_ms * 1_000)),
+        }
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {
@@ -267,10 +277,7 @@ impl Report {
 
     fn outcome_rows(&self) -> Vec<Row> {
         let twice = self.asked - u64::from(self.settings.users);
-        let when = match self.at_once() {
-            true => "all at once".to_owned(),
-            false => format!("spread over {}", micros(self.settings.over_ms * 1_000)),
-        };
+        let when = self.arrivals();
         let mut rows = vec![
             Row::count("asked", self.asked).with(format!("{} of them for the second time, {when}", thousands(twice))),
             Row::count("claimed", self.claimed).with(format!("of {}", thousands(self.settings.stock.into()))),

@@ -16,21 +16,33 @@ pub struct BrokenPromise {
     pub sentence: String,
 }
 
+/// A noun for one and for several.
+type Noun = [&'static str; 2];
+
+const COUPON: Noun = ["coupon", "coupons"];
+const PERSON: Noun = ["person", "people"];
+const ANSWER: Noun = ["answer", "answers"];
+
 pub(crate) fn broken(report: &Report) -> Vec<BrokenPromise> {
     let found = &report.findings;
     let all = [
-        ("over_issued", found.over_issued, "more coupons were given out than there are"),
-        ("two_for_one", found.two_for_one, "people have more than one coupon"),
-        ("one_for_two", found.one_for_two, "coupons were given to more than one person"),
-        ("answers_not_in_record", found.answers_not_in_record, "coupons were promised that the record does not hold"),
-        ("in_record_unanswered", found.in_record_unanswered, "coupons are in the record that nobody was told of"),
-        ("yes_taken_back", found.yes_taken_back, "people had a coupon and were refused when they asked again"),
-        ("misdirected", found.misdirected, "answers name another person or campaign than the one asked for"),
-        ("undersold", undersold(report), "coupons were kept back though enough people asked"),
+        ("over_issued", found.over_issued, COUPON, "given out beyond the stock"),
+        ("two_for_one", found.two_for_one, PERSON, "got more than one coupon"),
+        ("one_for_two", found.one_for_two, COUPON, "went to more than one person"),
+        ("answers_not_in_record", found.answers_not_in_record, COUPON, "promised that the record does not hold"),
+        ("in_record_unanswered", found.in_record_unanswered, COUPON, "in the record that nobody was told of"),
+        ("yes_taken_back", found.yes_taken_back, PERSON, "had a coupon and got a refusal when asking again"),
+        ("misdirected", found.misdirected, ANSWER, "named another person or campaign than the one that asked"),
+        ("undersold", undersold(report), COUPON, "kept back though enough people asked"),
     ];
-    let broken = all.into_iter().filter(|(_, count, _)| 0 < *count);
-    let mut broken: Vec<BrokenPromise> =
-        broken.map(|(name, count, what)| BrokenPromise { name, count, sentence: format!("{} {what}", thousands(count)) }).collect();
+    let broken = all.into_iter().filter(|(_, count, ..)| 0 < *count);
+    let mut broken: Vec<BrokenPromise> = broken
+        .map(|(name, count, noun, what)| BrokenPromise {
+            name,
+            count,
+            sentence: format!("{} {} {what}", thousands(count), form(noun, count)),
+        })
+        .collect();
     broken.extend(counts(report));
     broken
 }
@@ -59,4 +71,8 @@ fn counts(report: &Report) -> Option<BrokenPromise> {
             thousands(found.record_live),
         ),
     })
+}
+
+fn form([one, several]: Noun, count: u64) -> &'static str {
+    if count == 1 { one } else { several }
 }
