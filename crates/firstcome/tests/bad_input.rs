@@ -142,11 +142,22 @@ fn a_field_that_is_unknown_repeated_missing_or_of_the_wrong_type_is_named() {
 }
 
 #[test]
-fn a_number_out_of_range_or_with_a_fraction_or_exponent_is_named() {
+fn a_number_out_of_range_or_with_a_fraction_is_named() {
     let mut unmoved = Unmoved::new();
-    for number in
-        ["0", "-1", "-0", "1.0", "1.5", "1e3", "10E0", "1000000001", "4294967306", "18446744073709551616", "99999999999999999999999"]
-    {
+    for number in [
+        "0",
+        "-1",
+        "-0",
+        "0.0",
+        "1.5",
+        "15e-1",
+        "-1e3",
+        "1e10",
+        "1000000001",
+        "4294967306",
+        "18446744073709551616",
+        "99999999999999999999999",
+    ] {
         unmoved.refuses_body("PUT", "/v1/campaigns/new", &format!(r#"{{"stock":{number}}}"#), "invalid_field", "stock");
         unmoved.refuses_body("PATCH", SPRING, &format!(r#"{{"stock":{number}}}"#), "invalid_field", "stock");
     }

@@ -1,7 +1,6 @@
 //! A small coupon server over real HTTP, honest unless told otherwise. It keeps
 //! everything in memory and is good for nothing but these tests.
 #![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a test server may end in a panic")]
 #![allow(clippy::unwrap_used, reason = "it may stop at the first surprise")]
 
 use std::collections::{HashMap, HashSet};
