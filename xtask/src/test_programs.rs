@@ -42,7 +42,9 @@ fn build() -> Result<Vec<TestProgram>, String> {
 }
 
 fn program_of(line: &str) -> Option<TestProgram> {
-    if !line.contains("\"reason\":\"compiler-artifact\"") || !line.contains("\"test\":true") {
+    // Programs that tests start are named too; what is a test says its profile.
+    let profile = line.split("\"profile\":{").nth(1)?.split('}').next()?;
+    if !line.contains("\"reason\":\"compiler-artifact\"") || !profile.contains("\"test\":true") {
         return None;
     }
     let program = PathBuf::from(text_of(line, "executable")?);
@@ -67,6 +69,7 @@ mod tests {
         let line = r#"{"reason":"compiler-artifact","manifest_path":"/a/crates/engine/Cargo.toml","profile":{"test":true},"executable":"/a/target/release/deps/engine-1"}"#;
         let program = program_of(line).unwrap();
         assert_eq!((program.package.as_str(), program.program.to_str()), ("engine", Some("/a/target/release/deps/engine-1")));
-        assert!(program_of(&line.replace("\"test\":true", "\"test\":false")).is_none());
+        let started_by_tests = line.replace("{\"test\":true}", "{\"test\":false},\"target\":{\"test\":true}");
+        assert!(program_of(&started_by_tests).is_none());
     }
 }

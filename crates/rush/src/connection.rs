@@ -59,7 +59,6 @@ impl Connection {
 
     /// Sends one request and reads its answer to the end.
     pub(crate) async fn exchange(&mut self, request: Outgoing) -> Result<Answer, Failure> {
-        self.be_ready().await?;
         let deadline = clock::now() + self.timeout;
         let mut reply = pin!(read_answer(self.sender.try_send_request(request)));
         poll_fn(|cx| {
@@ -80,15 +79,13 @@ impl Connection {
         .await
     }
 
-    /// Notices that the server has closed the connection while it was idle, so
-    /// that the next request does not end in an unknown outcome.
-    async fn be_ready(&mut self) -> Result<(), Failure> {
-        poll_fn(|cx| {
-            if self.driver.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Failure::Unsent("connection closed".to_owned())));
-            }
-            let ready = self.sender.poll_ready(cx);
-            ready.map_err(|error| Failure::Unsent(error.to_string()))
+    /// Whether a request can be sent. Notices that the server has closed the
+    /// connection while it was idle, so that the next request does not end in
+    /// an unknown outcome.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        poll_fn(|cx| match self.driver.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(false),
+            Poll::Pending => self.sender.poll_ready(cx).map(|ready| ready.is_ok()),
         })
         .await
     }

@@ -97,8 +97,12 @@ impl Worker {
         self.tally
     }
 
+    /// A closed connection is replaced here and not by another worker, whose own
+    /// may be closed as well: an ask would use up its tries without being sent.
     async fn connect(&mut self) -> Option<Connection> {
-        if let Some(open) = self.connection.take() {
+        if let Some(mut open) = self.connection.take()
+            && open.is_ready().await
+        {
             return Some(open);
         }
         self.tally.reconnects += 1;
