@@ -14,6 +14,8 @@ const BUCKET_FILL_MAX: u16 = 410;
 /// The directory stops doubling here (2^22 buckets hold about 1,700,000,000 numbers).
 const DEPTH_MAX: u8 = 22;
 const EMPTY: u32 = 0;
+/// The tag of an empty slot.
+const NO_TAG: u8 = 0;
 
 /// Finds numbers (1 to `u32::MAX`) by the hash of what they stand for.
 #[derive(Debug)]
@@ -66,8 +68,10 @@ impl Index {
         bucket.into_iter().flat_map(move |bucket| bucket.candidates(hash))
     }
 
-    /// Adds a number; `hash_of` gives the hash of any number that is already in.
-    pub fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
+    /// Adds a number; `hash_of` gives the hash of any number that is already in. `warm` is told
+    /// ahead which numbers will be asked for in a row, so that it can fetch what they stand for
+    /// into the processor's caches all at once instead of one by one.
+    pub fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64, warm: impl Fn(&[u32])) {
         debug_assert_ne!(number, EMPTY);
         if self.buckets.is_empty() {
             self.buckets.push(Bucket::new(0));
@@ -79,7 +83,7 @@ impl Index {
                 bucket.insert(hash, number);
                 break;
             }
-            self.split(place, hash, &hash_of);
+            self.split(place, hash, &hash_of, &warm);
         }
         self.len = self.len.saturating_add(1);
     }
@@ -104,10 +108,11 @@ impl Index {
     }
 
     /// Moves about half of a bucket's numbers into a new one, doubling the directory if need be.
-    fn split(&mut self, place: usize, hash: u64, hash_of: &impl Fn(u32) -> u64) {
+    fn split(&mut self, place: usize, hash: u64, hash_of: &impl Fn(u32) -> u64, warm: &impl Fn(&[u32])) {
         let Some(old) = self.buckets.get_mut(place) else { return };
         let depth = old.depth.saturating_add(1);
         let numbers = old.take();
+        warm(&numbers);
         let (mut zero, mut one) = (Bucket::new(depth), Bucket::new(depth));
         for number in numbers {
             let hash = hash_of(number);
@@ -137,7 +142,7 @@ impl Index {
 
 impl Bucket {
     fn new(depth: u8) -> Self {
-        Self { depth, used: 0, tags: vec![0; BUCKET_SLOTS].into_boxed_slice(), numbers: vec![EMPTY; BUCKET_SLOTS].into_boxed_slice() }
+        Self { depth, used: 0, tags: vec![NO_TAG; BUCKET_SLOTS].into_boxed_slice(), numbers: vec![EMPTY; BUCKET_SLOTS].into_boxed_slice() }
     }
 
     /// At the directory's limit a bucket takes all it has slots for, save the one empty slot that
@@ -151,24 +156,24 @@ impl Bucket {
     }
 
     fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
-        let tag = tag(hash);
-        self.probe(hash)
-            .take_while(|(_, _, number)| *number != EMPTY)
-            .filter(move |(_, found, _)| *found == tag)
-            .map(|(_, _, number)| number)
+        self.run(hash).filter_map(|slot| self.numbers.get(slot).copied())
     }
 
-    /// Slots from the home slot on, around the end, each with its tag and number.
-    fn probe(&self, hash: u64) -> impl Iterator<Item = (usize, u8, u32)> + '_ {
-        let (tags, numbers) = (&self.tags, &self.numbers);
-        (home(hash)..home(hash).saturating_add(BUCKET_SLOTS)).filter_map(move |slot| {
-            let slot = slot % BUCKET_SLOTS;
-            Some((slot, *tags.get(slot)?, *numbers.get(slot)?))
-        })
+    /// The slots with this hash's tag, from its home slot on and around the end, up to the first
+    /// empty one. Only the tags are looked at: one line of the processor's cache, mostly.
+    fn run(&self, hash: u64) -> impl Iterator<Item = usize> + '_ {
+        let tag = tag(hash);
+        self.probe(hash).take_while(|(_, found)| *found != NO_TAG).filter(move |(_, found)| *found == tag).map(|(slot, _)| slot)
+    }
+
+    /// Slots from the home slot on, around the end, each with its tag.
+    fn probe(&self, hash: u64) -> impl Iterator<Item = (usize, u8)> + '_ {
+        let (before, from_home) = self.tags.split_at_checked(home(hash)).unwrap_or_default();
+        (home(hash)..).zip(from_home.iter().copied()).chain((0..).zip(before.iter().copied()))
     }
 
     fn insert(&mut self, hash: u64, number: u32) {
-        let Some((slot, _, _)) = self.probe(hash).find(|(_, _, number)| *number == EMPTY) else { return };
+        let Some((slot, _)) = self.probe(hash).find(|(_, found)| *found == NO_TAG) else { return };
         self.set(slot, tag(hash), number);
         self.used = self.used.saturating_add(1);
     }
@@ -183,8 +188,8 @@ impl Bucket {
     /// Removal closes the gap by moving later numbers of the same run back (Knuth, volume 3, 6.4 R),
     /// so that no marks of removed numbers pile up.
     fn remove(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) -> bool {
-        let run = self.probe(hash).take_while(|(_, _, number)| *number != EMPTY);
-        let Some((mut gap, _, _)) = run.into_iter().find(|(_, _, found)| *found == number) else { return false };
+        let holds = |slot: &usize| self.numbers.get(*slot) == Some(&number);
+        let Some(mut gap) = self.run(hash).find(holds) else { return false };
         self.used = self.used.saturating_sub(1);
         let mut slot = gap;
         loop {
@@ -199,7 +204,7 @@ impl Bucket {
             self.set(gap, tag, next);
             gap = slot;
         }
-        self.set(gap, 0, EMPTY);
+        self.set(gap, NO_TAG, EMPTY);
         true
     }
 }
@@ -214,9 +219,11 @@ fn home(hash: u64) -> usize {
     hash as usize % BUCKET_SLOTS
 }
 
+/// Eight bits of a hash, of which neither the directory nor the home slot makes use; never
+/// [`NO_TAG`].
 #[expect(clippy::cast_possible_truncation, reason = "eight bits are what is wanted")]
 fn tag(hash: u64) -> u8 {
-    (hash >> 32) as u8
+    ((hash >> 32) as u8).max(1)
 }
 
 /// How many slots from `from` forward to `to`, around the end.
@@ -244,7 +251,7 @@ mod tests {
         let mut index = Index::new();
         for number in 1..=50_000 {
             assert!(!holds(&index, number));
-            index.insert(hash_of(number), number, hash_of);
+            index.insert(hash_of(number), number, hash_of, |_| ());
         }
         assert!((1..=50_000).all(|number| holds(&index, number)));
         assert_eq!(index.len(), 50_000);
@@ -253,7 +260,7 @@ mod tests {
     #[test]
     fn removed_numbers_are_gone_and_the_others_stay() {
         let mut index = Index::new();
-        (1..=20_000).for_each(|number| index.insert(hash_of(number), number, hash_of));
+        (1..=20_000).for_each(|number| index.insert(hash_of(number), number, hash_of, |_| ()));
         for number in (1..=20_000).step_by(2) {
             assert!(index.remove(hash_of(number), number, hash_of));
             assert!(!index.remove(hash_of(number), number, hash_of));
@@ -266,7 +273,7 @@ mod tests {
     fn numbers_of_one_hash_live_side_by_side() {
         let mut index = Index::new();
         let same = |_: u32| hash_of(1);
-        (1..=300).for_each(|number| index.insert(hash_of(1), number, same));
+        (1..=300).for_each(|number| index.insert(hash_of(1), number, same, |_| ()));
         let mut found: Vec<u32> = index.candidates(hash_of(1)).collect();
         found.sort_unstable();
         assert_eq!(found, (1..=300).collect::<Vec<u32>>());
@@ -278,7 +285,7 @@ mod tests {
     fn a_number_costs_less_than_thirteen_bytes() {
         let mut index = Index::new();
         for number in 1..=200_000 {
-            index.insert(hash_of(number), number, hash_of);
+            index.insert(hash_of(number), number, hash_of, |_| ());
             let costs = index.memory_bytes() / index.len();
             assert!(number < 50_000 || costs < 13, "{costs} bytes each at {number}");
         }

@@ -161,7 +161,8 @@ impl Requests {
         }
         self.len = self.len.saturating_add(1);
         let (seed, first_ticket, blocks) = (self.seed, self.first_ticket, &self.blocks);
-        self.by_key.insert(hash, number_of(ticket), |number| get(blocks, first_ticket, number).map_or(0, |known| known.hash(seed)));
+        let hash_of = |number| get(blocks, first_ticket, number).map_or(0, |known: &Remembered| known.hash(seed));
+        self.by_key.insert(hash, number_of(ticket), hash_of, |_| ());
     }
 
     /// How many may be forgotten at `now`, at most [`FORGET_MAX`].
