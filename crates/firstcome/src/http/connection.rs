@@ -124,19 +124,21 @@ impl Watched {
     }
 
     fn overdue(&self, now_ms: u64, limits: &HttpLimits) -> Option<Overdue> {
+        // The clock was up to a sweep behind when the wait was noted: nobody is ended too early.
+        let has_lasted = |since_ms: u64, limit: Duration| limit + SWEEP < Duration::from_millis(now_ms.saturating_sub(since_ms));
         let stuck_since = self.stuck_since_ms.load(Ordering::Relaxed);
-        if stuck_since != 0 && limits.write_time < Duration::from_millis(now_ms.saturating_sub(stuck_since)) {
+        if stuck_since != 0 && has_lasted(stuck_since, limits.write_time) {
             return Some(Overdue::Write);
         }
         if self.requests_open.load(Ordering::Relaxed) != 0 {
             return None;
         }
-        let waited = Duration::from_millis(now_ms.saturating_sub(self.since_ms.load(Ordering::Relaxed)));
+        let since = self.since_ms.load(Ordering::Relaxed);
         let is_header = self.phase.load(Ordering::Relaxed) == HEADER && !self.is_http2.load(Ordering::Relaxed);
-        if is_header && limits.header_time < waited {
+        if is_header && has_lasted(since, limits.header_time) {
             return Some(Overdue::Header);
         }
-        (limits.idle_time < waited).then_some(Overdue::Idle)
+        has_lasted(since, limits.idle_time).then_some(Overdue::Idle)
     }
 
     /// Bytes came while no request was open: a header begins.
