@@ -213,7 +213,7 @@ impl fmt::Display for Reply {
 impl fmt::Display for CampaignReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = &self.settings;
-        write!(f, "{} stock {}", state_word(self.state), settings.stock.get())?;
+        write!(f, "{} stock {}", self.state.word(), settings.stock.get())?;
         field(f, "per-subject", Some(settings.per_subject_max).filter(|max| *max != 1))?;
         field(f, "opens", settings.opens_at.map(Seconds))?;
         field(f, "closes", settings.closes_at.map(Seconds))?;
@@ -260,16 +260,5 @@ fn novelty_word(novelty: Novelty) -> &'static str {
         Novelty::Fresh => "",
         Novelty::Replayed => " replayed",
         Novelty::Repeated => " repeat",
-    }
-}
-
-/// The same words as in the JSON of a campaign.
-fn state_word(state: CampaignState) -> &'static str {
-    match state {
-        CampaignState::Scheduled => "scheduled",
-        CampaignState::Open => "open",
-        CampaignState::SoldOut => "sold_out",
-        CampaignState::Paused => "paused",
-        CampaignState::Closed => "closed",
     }
 }

@@ -366,6 +366,20 @@ pub enum CampaignState {
     Closed,
 }
 
+impl CampaignState {
+    /// The stable word that clients match.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Open => "open",
+            Self::SoldOut => "sold_out",
+            Self::Paused => "paused",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl Campaign {
     /// A campaign without claims.
     pub(crate) fn new(number: CampaignNumber, name: CampaignName<'_>, settings: Settings, seed: HashSeed) -> Self {

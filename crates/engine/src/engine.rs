@@ -222,11 +222,6 @@ impl Engine {
         self.shared.durable.lsn()
     }
 
-    /// Waits until a record is durable; `false` if the engine has failed.
-    pub async fn wait_durable(&self, lsn: Lsn) -> bool {
-        self.shared.durable.wait(lsn).await.is_ok()
-    }
-
     /// Whether the disk has failed: nothing more can be decided, and the process should end.
     #[must_use]
     pub fn has_failed(&self) -> bool {

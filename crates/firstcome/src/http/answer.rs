@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use domain::claims::ClaimStatus;
-use domain::coupon::{CampaignState, campaign_state};
+use domain::coupon::campaign_state;
 use domain::types::Timestamp;
 use engine::views::{ClaimView, NamedCampaign};
 use serde::Serialize;
@@ -40,7 +40,7 @@ impl<'a> CampaignJson<'a> {
         let settings = &view.settings;
         Self {
             campaign: &campaign.name,
-            state: state_word(campaign_state(settings, view.remaining, view.at)),
+            state: campaign_state(settings, view.remaining, view.at).word(),
             stock: settings.stock.get(),
             claimed: settings.stock.saturating_sub(view.remaining).get(),
             remaining: view.remaining.get(),
@@ -60,16 +60,6 @@ impl<'a> CampaignJson<'a> {
 #[must_use]
 pub fn etag(campaign: &NamedCampaign) -> String {
     format!("\"{}\"", campaign.view.version)
-}
-
-fn state_word(state: CampaignState) -> &'static str {
-    match state {
-        CampaignState::Scheduled => "scheduled",
-        CampaignState::Open => "open",
-        CampaignState::SoldOut => "sold_out",
-        CampaignState::Paused => "paused",
-        CampaignState::Closed => "closed",
-    }
 }
 
 /// A claim as the answer to claiming shows it: only what never changes, so that it can be said
