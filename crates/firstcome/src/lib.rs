@@ -4,6 +4,7 @@
 //! - [`cli`], [`logging`]: what is typed, what is logged;
 //! - [`serve`]: from settings to a server and back out;
 //! - [`data`], [`codes`]: the data folder and the keys in it;
+//! - [`tokens`]: who an end user is, by the token of an identity provider;
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
 //! - [`history`]: the tables that lists read; [`metrics`]: counts;
 //! - [`commands`]: `rush`, `verify` and `inspect`, with [`rush`], [`verify`], [`inspect`].
@@ -26,4 +27,5 @@ pub mod logging;
 pub mod metrics;
 pub mod rush;
 pub mod serve;
+pub mod tokens;
 pub mod verify;
