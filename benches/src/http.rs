@@ -34,7 +34,8 @@ impl ServerProcess {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(self.address)?;
         let body = "{\"stock\":1000000000}";
-        let head = format!("PUT /v1/campaigns/{CAMPAIGN} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\ncontent-type: application/json");
+        let head =
+            format!("PUT /v1/campaigns/{CAMPAIGN} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json");
         write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

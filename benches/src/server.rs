@@ -7,6 +7,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use firstcome::cli::ServeArgs;
+use firstcome::doors::Access;
+use firstcome::doors::caller::Scope;
 use firstcome::http::answer;
 use firstcome::http::context::Context;
 use firstcome::http::input::{ClaimBody, parse};
@@ -36,8 +38,10 @@ async fn serve(data: &Path) -> Outcome<()> {
     let server = Server::open(&ServeSettings::new(&args)?).await?;
     let writer = Arc::new(WriterThread::start(&data.join("thread"))?);
     let mut table = routes::table();
-    table.push(routes::route(EMPTY, Method::POST, empty));
-    table.push(routes::route(THREAD, Method::POST, move |context| claim_by_thread(context, Arc::clone(&writer))));
+    table.push(routes::route(EMPTY, Method::POST, Access::Scope(Scope::Issue), empty));
+    table.push(routes::route(THREAD, Method::POST, Access::Scope(Scope::Issue), move |context| {
+        claim_by_thread(context, Arc::clone(&writer))
+    }));
     println!("{}", server.address()?);
     server.run_with(table, std::future::pending()).await?;
     Ok(())

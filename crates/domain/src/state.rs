@@ -167,11 +167,13 @@ impl State {
         &self.campaigns
     }
 
-    /// Campaigns in the order of their names, from the first after `after`.
-    pub fn campaigns_after<'a>(&'a self, after: Option<&str>) -> impl Iterator<Item = &'a Campaign> + 'a {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        self.by_name.range::<str, _>((from, Unbounded)).filter_map(|(_, number)| self.campaign_at(*number))
+    /// Campaigns whose names begin with `prefix`, in the order of their names, from the first after
+    /// `after`.
+    pub fn campaigns_after<'a>(&'a self, after: Option<&str>, prefix: &'a str) -> impl Iterator<Item = &'a Campaign> + 'a {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let from = after.filter(|after| prefix <= *after).map_or(Included(prefix), Excluded);
+        let named = self.by_name.range::<str, _>((from, Unbounded)).take_while(move |(name, _)| name.starts_with(prefix));
+        named.filter_map(|(_, number)| self.campaign_at(*number))
     }
 
     /// How many claims are in memory, cancelled ones included: what memory grows with.

@@ -170,10 +170,11 @@ impl Core {
         RestsOn { value: campaign.map(|campaign| named(campaign, now)), lsn }
     }
 
-    /// Up to `limit` campaigns after a name, in the order of names.
-    pub fn campaigns(&self, after: Option<&str>, limit: usize, wall: Timestamp) -> RestsOn<Vec<NamedCampaign>> {
+    /// Up to `limit` campaigns after a name, of those whose names begin with `prefix`, in the order
+    /// of names.
+    pub fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize, wall: Timestamp) -> RestsOn<Vec<NamedCampaign>> {
         let now = self.state.time.max(wall);
-        let campaigns: Vec<&Campaign> = self.state.campaigns_after(after).take(limit).collect();
+        let campaigns: Vec<&Campaign> = self.state.campaigns_after(after, prefix).take(limit).collect();
         let lsn = campaigns.iter().map(|campaign| self.lsn_of(campaign)).fold(self.lsn_of_time(wall), Lsn::max);
         RestsOn { value: campaigns.into_iter().map(|campaign| named(campaign, now)).collect(), lsn }
     }

@@ -201,9 +201,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Refusal::Unknown`] if the engine has failed.
-    pub async fn campaigns(&self, after: Option<&str>, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
+    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
         let wall = self.shared.clock.now();
-        let answer = lock(&self.shared.core).campaigns(after, limit, wall);
+        let answer = lock(&self.shared.core).campaigns(after, prefix, limit, wall);
         self.release(answer).await
     }
 

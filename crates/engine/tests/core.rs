@@ -50,6 +50,6 @@ fn an_answer_rests_on_the_record_that_its_time_comes_from() {
     assert_eq!((late.value, late.lsn), (refused, Lsn(1)), "the clock itself says so");
     let name = CampaignName::new("spring").unwrap();
     assert_eq!((core.campaign(name, at(50)).lsn, core.campaign(name, at(100)).lsn), (Lsn(2), Lsn(1)));
-    assert_eq!(core.campaigns(None, 1, at(50)).lsn, Lsn(3));
-    assert_eq!(core.campaigns(Some("autumn"), 1, at(50)).lsn, Lsn(2));
+    assert_eq!(core.campaigns(None, "", 1, at(50)).lsn, Lsn(3));
+    assert_eq!(core.campaigns(Some("autumn"), "", 1, at(50)).lsn, Lsn(2));
 }

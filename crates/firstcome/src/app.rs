@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine::Engine;
+use engine::clock::Clock;
 
 use crate::codes::CodeKeys;
+use crate::doors::Doors;
 use crate::history::History;
 use crate::http::serve::RequestIds;
 use crate::metrics::Metrics;
@@ -16,6 +18,8 @@ use crate::metrics::Metrics;
 pub struct HttpLimits {
     /// Connections at once.
     pub connections_max: usize,
+    /// Requests in flight at once, operators' aside.
+    pub requests_max: u32,
     /// Streams at once on a connection of HTTP/2.
     pub http2_streams_max: u32,
     /// From the first byte of a header to its end.
@@ -36,6 +40,7 @@ impl HttpLimits {
     /// What is used where the settings do not say.
     pub const STANDARD: Self = Self {
         connections_max: 20_000,
+        requests_max: 4_096,
         http2_streams_max: 128,
         header_time: Duration::from_secs(5),
         body_time: Duration::from_secs(10),
@@ -55,6 +60,10 @@ pub struct App {
     pub codes: CodeKeys,
     /// The tables that lists read.
     pub history: Arc<History>,
+    /// Who may call, and how many at once.
+    pub doors: Doors,
+    /// The wall clock.
+    pub clock: Clock,
     /// Counts.
     pub metrics: Metrics,
     /// What HTTP takes on at most.
@@ -63,12 +72,28 @@ pub struct App {
     is_stopping: AtomicBool,
 }
 
+/// What an [`App`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The one writer.
+    pub engine: Arc<Engine>,
+    /// From serials to codes and back.
+    pub codes: CodeKeys,
+    /// The tables that lists read.
+    pub history: Arc<History>,
+    /// Who may call.
+    pub doors: Doors,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
 impl App {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, codes: CodeKeys, history: Arc<History>, limits: HttpLimits, random: u64) -> Self {
-        let metrics = Metrics::new();
-        Self { engine, codes, history, metrics, limits, request_ids: RequestIds::new(random), is_stopping: AtomicBool::new(false) }
+    pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
+        let Parts { engine, codes, history, doors, clock } = parts;
+        let (metrics, request_ids) = (Metrics::new(), RequestIds::new(random));
+        Self { engine, codes, history, doors, clock, metrics, limits, request_ids, is_stopping: AtomicBool::new(false) }
     }
 
     /// An id for a request that came without one.

@@ -8,6 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
+use crate::doors::caller::Scope;
+use crate::doors::keys::OVERLAP_MAX;
+
 /// First come, first served, exactly: limited coupons for far more people than there are.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = "Start with: firstcome serve\nSee it hold: firstcome rush coupon")]
@@ -21,7 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Send a stampede of people and check every answer
     #[command(subcommand)]
     Rush(RushCommand),
@@ -29,6 +32,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Show what the journal holds
     Inspect(InspectArgs),
+    /// Make, list, rotate and revoke keys; a running server takes them over at once
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// Options of `serve`. Each is also an environment variable and a line of the settings file; a
@@ -40,12 +46,39 @@ pub struct ServeArgs {
     #[arg(long, env = "FIRSTCOME_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Address to listen on; without keys only loopback is allowed [default: 127.0.0.1:7070]
+    /// Address to listen on; without a key only loopback is allowed [default: 127.0.0.1:7070]
     #[arg(long, env = "FIRSTCOME_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
     /// Data folder, made if it is not there [default: firstcome-data]
     #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Origins whose web pages may ask, such as https://shop.example (CORS) [default: none]
+    #[arg(long, env = "FIRSTCOME_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Option<Vec<String>>,
+    /// JWKS file with the public keys of end users' tokens [default: none]
+    #[arg(long, env = "FIRSTCOME_JWT_JWKS", value_name = "FILE")]
+    pub jwt_jwks: Option<PathBuf>,
+    /// File with the secret of end users' tokens (HS256), at least 32 bytes [default: none]
+    #[arg(long, env = "FIRSTCOME_JWT_SECRET", value_name = "FILE")]
+    pub jwt_secret: Option<PathBuf>,
+    /// Whose tokens are accepted, their iss; needed with token keys [default: none]
+    #[arg(long, env = "FIRSTCOME_JWT_ISSUER", value_name = "TEXT")]
+    pub jwt_issuer: Option<String>,
+    /// For whom tokens must be made, their aud; needed with token keys [default: none]
+    #[arg(long, env = "FIRSTCOME_JWT_AUDIENCE", value_name = "TEXT")]
+    pub jwt_audience: Option<String>,
+    /// Leeway for exp and nbf, 300 at most [default: 10]
+    #[arg(long, env = "FIRSTCOME_JWT_LEEWAY_S", value_name = "SECONDS")]
+    pub jwt_leeway_s: Option<u64>,
+    /// What end users may do for their own subject: issue, redeem, read [default: issue,read]
+    #[arg(long, env = "FIRSTCOME_JWT_SCOPES", value_name = "SCOPES", value_delimiter = ',')]
+    pub jwt_scopes: Option<Vec<String>>,
+    /// What the names of end users' campaigns begin with [default: all campaigns]
+    #[arg(long, env = "FIRSTCOME_JWT_CAMPAIGNS", value_name = "PREFIX")]
+    pub jwt_campaigns: Option<String>,
+    /// Requests in flight at once; a caller gets its share of them [default: 4096]
+    #[arg(long, env = "FIRSTCOME_REQUESTS_MAX", value_name = "N")]
+    pub requests_max: Option<u64>,
     /// Connections at once [default: 20000]
     #[arg(long, env = "FIRSTCOME_CONNECTIONS_MAX", value_name = "N")]
     pub connections_max: Option<usize>,
@@ -110,6 +143,15 @@ pub struct RushArgs {
     /// Keep-alive connections that they share
     #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub connections: u32,
+    /// File with the key that claims and reads; it needs the scopes issue and read
+    #[arg(long, env = "FIRSTCOME_KEY_FILE", value_name = "FILE", requires = "url")]
+    pub key_file: Option<PathBuf>,
+    /// File with the key that makes the campaign, with the scope admin [default: the same]
+    #[arg(long, env = "FIRSTCOME_ADMIN_KEY_FILE", value_name = "FILE")]
+    pub admin_key_file: Option<PathBuf>,
+    /// Server's admin address, where it has one [default: the same as --url]
+    #[arg(long, value_name = "URL", requires = "url")]
+    pub admin_url: Option<String>,
     /// Time over which they come, such as 10s or 500ms; 0s: all at once
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration)]
     pub over: Duration,
@@ -158,6 +200,72 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key and print it, this once
+    Create(CreateKeyArgs),
+    /// List keys, without their secrets
+    List(KeyDataArgs),
+    /// Give a key another secret and print it, this once
+    Rotate(RotateKeyArgs),
+    /// End a key, for good
+    Revoke(RevokeKeyArgs),
+}
+
+/// Where keys are, and how they are shown.
+#[derive(Debug, Args)]
+pub struct KeyDataArgs {
+    /// Data folder; a server may be using it
+    #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR", default_value = "firstcome-data")]
+    pub data: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `key create`.
+#[derive(Debug, Args)]
+pub struct CreateKeyArgs {
+    /// Name of the key, which the record shows as the actor
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What it allows: admin (which includes the others), issue, redeem, read
+    #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true)]
+    pub scopes: Vec<Scope>,
+    /// What the names of its campaigns begin with [default: all campaigns]
+    #[arg(long, value_name = "PREFIX")]
+    pub campaigns: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub at: KeyDataArgs,
+}
+
+/// Options of `key rotate`.
+#[derive(Debug, Args)]
+pub struct RotateKeyArgs {
+    /// Name of the key
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// How long the old secret goes on, such as 24h or 10m
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = overlap)]
+    pub overlap: Duration,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub at: KeyDataArgs,
+}
+
+/// Options of `key revoke`.
+#[derive(Debug, Args)]
+pub struct RevokeKeyArgs {
+    /// Name of the key
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub at: KeyDataArgs,
+}
+
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -194,6 +302,15 @@ impl ServeArgs {
             config: self.config,
             listen: self.listen.or(file.listen),
             data: self.data.or(file.data),
+            cors_origin: self.cors_origin.or(file.cors_origin),
+            jwt_jwks: self.jwt_jwks.or(file.jwt_jwks),
+            jwt_secret: self.jwt_secret.or(file.jwt_secret),
+            jwt_issuer: self.jwt_issuer.or(file.jwt_issuer),
+            jwt_audience: self.jwt_audience.or(file.jwt_audience),
+            jwt_leeway_s: self.jwt_leeway_s.or(file.jwt_leeway_s),
+            jwt_scopes: self.jwt_scopes.or(file.jwt_scopes),
+            jwt_campaigns: self.jwt_campaigns.or(file.jwt_campaigns),
+            requests_max: self.requests_max.or(file.requests_max),
             connections_max: self.connections_max.or(file.connections_max),
             header_time_ms: self.header_time_ms.or(file.header_time_ms),
             body_time_ms: self.body_time_ms.or(file.body_time_ms),
@@ -216,13 +333,23 @@ fn read_file(path: &Path) -> Result<ServeArgs, SettingsError> {
     toml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
-/// Reads `10s`, `500ms`, `2m` or `0`.
+/// Reads the time over which people come.
 fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    time_up_to(text, Duration::from_secs(3_600), "an hour")
+}
+
+/// Reads the time for which an old secret goes on.
+fn overlap(text: &str) -> Result<Duration, String> {
+    time_up_to(text, OVERLAP_MAX, "30 days")
+}
+
+/// Reads `10s`, `500ms`, `2m`, `24h`, `7d` or `0`.
+fn time_up_to(text: &str, most: Duration, most_words: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     let (number, unit_ms) = units.iter().find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, *millis))).unwrap_or((text, 1_000));
-    let number: u64 = number.trim().parse().map_err(|_| "must be a time such as 10s, 500ms or 2m".to_owned())?;
-    let millis = number.checked_mul(unit_ms).filter(|millis| *millis <= 3_600_000);
-    millis.map(Duration::from_millis).ok_or_else(|| "must be an hour at most".to_owned())
+    let number: u64 = number.trim().parse().map_err(|_| "must be a time such as 10s, 500ms, 2m or 24h".to_owned())?;
+    let time = number.checked_mul(unit_ms).map(Duration::from_millis).filter(|time| *time <= most);
+    time.ok_or_else(|| format!("must be {most_words} at most"))
 }
 
 #[cfg(test)]

@@ -7,14 +7,15 @@
 //! its own. Written in the alphabet of Crockford's base 32, which lacks I, L, O and U.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::hash::Hasher;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use domain::types::Serial;
 use siphasher::sip::SipHasher24;
+
+use crate::data::write_durably;
 
 /// Characters of a code: twelve and the check character.
 pub const CODE_CHARACTERS: usize = 13;
@@ -25,6 +26,7 @@ const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
 /// margin for halves that are as small as 30 bits.
 const ROUNDS: u64 = 10;
 const KEY_BYTES: usize = 16;
+const FILE_NAME: &str = "code-keys";
 
 /// Why a text is no code of a campaign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,7 +94,7 @@ impl CodeKeys {
             Ok(text) => Self::parse(&text, &path),
             Err(error) if error.kind() == io::ErrorKind::NotFound && has_decisions => Err(KeysError::Gone { path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_durably(folder, &path, &line_of(1, &random)).map_err(|source| KeysError::Io { path, source })?;
+                write_durably(folder, FILE_NAME, line_of(1, &random).as_bytes()).map_err(|source| KeysError::Io { path, source })?;
                 Ok(Self { keys: BTreeMap::from([(1, random)]) })
             }
             Err(source) => Err(KeysError::Io { path, source }),
@@ -164,7 +166,7 @@ impl CodeKeys {
 }
 
 fn path_in(folder: &Path) -> PathBuf {
-    folder.join("code-keys")
+    folder.join(FILE_NAME)
 }
 
 fn line_of(number: u32, key: &[u8; KEY_BYTES]) -> String {
@@ -182,18 +184,6 @@ fn parse_line(line: &str) -> Option<(u32, [u8; KEY_BYTES])> {
         *byte = u8::from_str_radix(hex.get(2 * place..2 * place + 2)?, 16).ok()?;
     }
     Some((number.parse().ok()?, key))
-}
-
-/// Written aside, synced, renamed, and the folder synced: a code is never given out from a key
-/// that a power loss could take away.
-fn write_durably(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    let _ = fs::remove_file(&unfinished);
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    journal::storage::sync_folder(folder)
 }
 
 struct Permutation<'a> {

@@ -4,10 +4,14 @@
 use std::io::{self, IsTerminal, Write, stderr};
 use std::process::ExitCode;
 
-use crate::cli::{InspectArgs, RushArgs, VerifyArgs};
+use domain::types::Timestamp;
 use journal::Lsn;
 
-use crate::{clock, inspect, rush, verify};
+use crate::cli::{InspectArgs, KeyCommand, RushArgs, VerifyArgs};
+use crate::doors::keys::KeyRing;
+use crate::http::keys::KeyJson;
+use crate::http::times;
+use crate::{clock, inspect, key, rush, verify};
 
 /// Says on stderr why it did not work.
 pub fn complain(error: &dyn std::error::Error) {
@@ -77,6 +81,63 @@ pub fn inspect(args: &InspectArgs) -> ExitCode {
         },
         Err(error) => failed(&*error),
     }
+}
+
+/// `firstcome key …`.
+#[must_use]
+pub fn key(command: &KeyCommand) -> ExitCode {
+    let (outcome, now) = match key::run(command) {
+        Ok(done) => done,
+        Err(error @ key::KeyCommandError::Key(_)) => {
+            complain(&error);
+            return ExitCode::from(2);
+        }
+        Err(error) => return failed(&error),
+    };
+    let at = match command {
+        KeyCommand::Create(args) => &args.at,
+        KeyCommand::List(args) => args,
+        KeyCommand::Rotate(args) => &args.at,
+        KeyCommand::Revoke(args) => &args.at,
+    };
+    match outcome {
+        key::Outcome::Shown(shown) if at.json => println!("{}", one_line(&KeyJson::shown(&shown, now))),
+        key::Outcome::Shown(shown) => {
+            eprintln!("The key {} is in {}; it is shown this once:", shown.key.name(), at.data.display());
+            println!("{}", shown.secret);
+        }
+        key::Outcome::Listed(ring) => print!("{}", key_list(&ring, now, at.json)),
+        key::Outcome::Revoked(key) if at.json => println!("{}", one_line(&KeyJson::new(&key, now))),
+        key::Outcome::Revoked(key) => eprintln!("The key {} is revoked.", key.name()),
+    }
+    ExitCode::SUCCESS
+}
+
+fn key_list(ring: &KeyRing, now: Timestamp, is_json: bool) -> String {
+    let keys: Vec<KeyJson<'_>> = ring.iter().map(|key| KeyJson::new(key, now)).collect();
+    if is_json {
+        return one_line(&serde_json::json!({ "keys": keys })) + "\n";
+    }
+    if keys.is_empty() {
+        return "no keys; make one with: firstcome key create admin --scopes admin\n".to_owned();
+    }
+    let line = |cells: [&str; 5]| format!("{:<24} {:<26} {:<20} {:<25} {}\n", cells[0], cells[1], cells[2], cells[3], cells[4]);
+    let head = line(["key", "scopes", "campaigns", "made", "state"]);
+    let lines = ring.iter().map(|key| {
+        let campaigns = if key.campaigns.is_empty() { "all".to_owned() } else { format!("{}…", key.campaigns) };
+        let state = match (key.revoked_at, key.overlap_until(now)) {
+            (Some(at), _) => format!("revoked {}", times::format(at)),
+            (None, Some(until)) => format!("in use, the old secret until {}", times::format(until)),
+            (None, None) => "in use".to_owned(),
+        };
+        line([key.name(), &key.scopes.to_string(), &campaigns, &times::format(key.created_at), &state])
+    });
+    head + &lines.collect::<String>()
+}
+
+fn one_line<T: serde::Serialize>(value: &T) -> String {
+    // Our own types have string keys only, so that this cannot fail.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The version of the folder's layout that this program makes and reads.
@@ -81,18 +82,24 @@ fn check_layout(folder: &Path) -> Result<(), DataError> {
         Ok(found) if found.trim() == LAYOUT.to_string() => Ok(()),
         Ok(found) => Err(DataError::Newer { folder: folder.to_owned(), found: found.trim().chars().take(20).collect() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_layout(folder, &path).map_err(|source| io_error("write", &path, source))
+            write_durably(folder, "layout", format!("{LAYOUT}\n").as_bytes()).map_err(|source| io_error("write", &path, source))
         }
         Err(source) => Err(io_error("read", &path, source)),
     }
 }
 
-fn write_layout(folder: &Path, path: &Path) -> io::Result<()> {
-    let unfinished = folder.join("layout.new");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(format!("{LAYOUT}\n").as_bytes())?;
+/// Writes a file aside, for its owner only, syncs it, gives it its name, and syncs the folder:
+/// what is there afterwards is all of the old or all of the new, through a power loss too.
+///
+/// # Errors
+/// What the system says.
+pub fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = folder.join(format!("{name}.new"));
+    let _ = fs::remove_file(&unfinished);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&unfinished, path)?;
+    fs::rename(&unfinished, folder.join(name))?;
     journal::storage::sync_folder(folder)
 }
 

@@ -4,10 +4,10 @@
 //! - [`cli`], [`logging`]: what is typed, what is logged;
 //! - [`serve`]: from settings to a server and back out;
 //! - [`data`], [`codes`]: the data folder and the keys in it;
-//! - [`tokens`]: who an end user is, by the token of an identity provider;
+//! - [`doors`], [`tokens`]: who may call, and how many at once;
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
 //! - [`history`]: the tables that lists read; [`metrics`]: counts;
-//! - [`commands`]: `rush`, `verify` and `inspect`, with [`rush`], [`verify`], [`inspect`].
+//! - [`commands`]: the commands beside `serve`, with [`rush`], [`verify`], [`inspect`], [`key`].
 
 /// Many small allocations, freed by another thread than the one that made them, are what this
 /// program does all day; the system's allocator spends a tenth of the server's time on that.
@@ -20,9 +20,11 @@ pub mod clock;
 pub mod codes;
 pub mod commands;
 pub mod data;
+pub mod doors;
 pub mod history;
 pub mod http;
 pub mod inspect;
+pub mod key;
 pub mod logging;
 pub mod metrics;
 pub mod rush;

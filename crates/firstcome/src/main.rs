@@ -13,10 +13,11 @@ use firstcome::{commands, logging, serve};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Serve(args) => run_serve(args),
+        Command::Serve(args) => run_serve(*args),
         Command::Rush(RushCommand::Coupon(args)) => commands::rush(&args),
         Command::Verify(args) => commands::verify(&args),
         Command::Inspect(args) => commands::inspect(&args),
+        Command::Key(command) => commands::key(&command),
     }
 }
 
@@ -29,7 +30,7 @@ fn run_serve(args: firstcome::cli::ServeArgs) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     commands::complain(&error);
     match error {
-        ServeError::Settings(_) | ServeError::NotLoopback(_) => ExitCode::from(2),
+        ServeError::Settings(_) | ServeError::NotLoopback { .. } => ExitCode::from(2),
         ServeError::Failed => ExitCode::from(1),
         _ => ExitCode::from(3),
     }

@@ -31,11 +31,11 @@ pub struct Metrics {
     connections_open: Gauge,
     connections_refused: Counter,
     connections_overdue: Family<[(&'static str, &'static str); 1], Counter>,
-    engine: EngineGauges,
+    gauges: Gauges,
 }
 
 #[derive(Default)]
-struct EngineGauges {
+struct Gauges {
     position: Gauge<u64, AtomicU64>,
     snapshot_position: Gauge<u64, AtomicU64>,
     history_position: Gauge<u64, AtomicU64>,
@@ -46,6 +46,7 @@ struct EngineGauges {
     read_only: Gauge,
     history_broken: Gauge,
     ahead_of_clock_ms: Gauge<u64, AtomicU64>,
+    requests_in_flight: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -72,7 +73,7 @@ impl Metrics {
             connections_open: Gauge::default(),
             connections_refused: Counter::default(),
             connections_overdue: Family::default(),
-            engine: EngineGauges::default(),
+            gauges: Gauges::default(),
         };
         metrics.registered()
     }
@@ -84,28 +85,29 @@ impl Metrics {
         registry.register("connections", "Open connections", self.connections_open.clone());
         registry.register("connections_refused", "Connections above the limit", self.connections_refused.clone());
         registry.register("connections_overdue", "Connections ended because a limit of time had passed", self.connections_overdue.clone());
-        let engine = &self.engine;
-        registry.register("position", "The last durable record", engine.position.clone());
-        registry.register("snapshot_position", "The record of the last snapshot", engine.snapshot_position.clone());
-        registry.register("history_position", "The last record in the tables that lists read", engine.history_position.clone());
-        registry.register("commits", "Writes and syncs of the journal since the start", engine.commits.clone());
-        registry.register("claims", "Claims in memory, cancelled ones included", engine.claims.clone());
-        registry.register("request_keys", "Request keys in memory", engine.request_keys.clone());
-        registry.register("campaigns", "Campaigns", engine.campaigns.clone());
-        registry.register("read_only", "1 if the journal has no room left", engine.read_only.clone());
-        registry.register("history_broken", "1 if the tables cannot follow the journal", engine.history_broken.clone());
+        let gauges = &self.gauges;
+        registry.register("requests_in_flight", "Requests in flight, operators' aside", gauges.requests_in_flight.clone());
+        registry.register("position", "The last durable record", gauges.position.clone());
+        registry.register("snapshot_position", "The record of the last snapshot", gauges.snapshot_position.clone());
+        registry.register("history_position", "The last record in the tables that lists read", gauges.history_position.clone());
+        registry.register("commits", "Writes and syncs of the journal since the start", gauges.commits.clone());
+        registry.register("claims", "Claims in memory, cancelled ones included", gauges.claims.clone());
+        registry.register("request_keys", "Request keys in memory", gauges.request_keys.clone());
+        registry.register("campaigns", "Campaigns", gauges.campaigns.clone());
+        registry.register("read_only", "1 if the journal has no room left", gauges.read_only.clone());
+        registry.register("history_broken", "1 if the tables cannot follow the journal", gauges.history_broken.clone());
         registry.register(
             "record_ahead_of_clock_ms",
             "How far the last record's time is ahead of the clock; above 60000 the clock was set back or was wrong before",
-            engine.ahead_of_clock_ms.clone(),
+            gauges.ahead_of_clock_ms.clone(),
         );
         self
     }
 
     /// An answer was given.
-    pub fn answered(&self, (path, method): &(&'static str, Method), status: StatusCode, code: &'static str, seconds: f64) {
+    pub fn answered(&self, path: &'static str, method: &Method, status: StatusCode, code: &'static str, seconds: f64) {
         self.latency.observe(seconds);
-        let key = ((*path, status.as_u16(), code), method.clone());
+        let key = ((path, status.as_u16(), code), method.clone());
         if let Some(counter) = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
             counter.inc();
             return;
@@ -146,7 +148,8 @@ impl Metrics {
     /// # Errors
     /// None that can happen: writing to memory.
     pub fn text(&self, app: &App) -> Result<String, fmt::Error> {
-        let (status, gauges) = (app.engine.status(), &self.engine);
+        let (status, gauges) = (app.engine.status(), &self.gauges);
+        gauges.requests_in_flight.set(i64::from(app.doors.in_flight()));
         gauges.position.set(status.durable_lsn.0);
         gauges.snapshot_position.set(status.snapshot_lsn.0);
         gauges.history_position.set(app.history.position());

@@ -1,7 +1,7 @@
 //! `firstcome rush coupon`: a server of its own where none is named, and the stampede.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -28,6 +28,14 @@ pub enum RushError {
     /// The server said why it does not start.
     #[error("the server did not start: {0}")]
     Refused(String),
+    /// A key cannot be read.
+    #[error("cannot read the key in {path}: {source}")]
+    KeyFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The stampede itself.
     #[error(transparent)]
     Rush(#[from] rush::coupon::Error),
@@ -103,9 +111,17 @@ fn options(args: &RushArgs, url: String, server_pid: Option<u32>, progress: bool
         repeat_percent: args.repeat_percent,
         request_timeout: REQUEST_TIME,
         server_pid,
-        token: None,
+        token: args.key_file.as_deref().map(key_in).transpose()?,
+        admin_url: args.admin_url.clone(),
+        admin_token: args.admin_key_file.as_deref().map(key_in).transpose()?,
         progress,
     })
+}
+
+/// A key is read from a file: what is typed is seen by everybody on the machine.
+fn key_in(path: &Path) -> Result<String, RushError> {
+    let text = std::fs::read_to_string(path).map_err(|source| RushError::KeyFile { path: path.to_owned(), source })?;
+    Ok(text.trim().to_owned())
 }
 
 fn random() -> io::Result<u64> {

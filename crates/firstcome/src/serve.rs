@@ -16,10 +16,13 @@ use journal::writer::{OpenError, Options};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, HttpLimits};
+use crate::app::{App, HttpLimits, Parts};
 use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
+use crate::doors::key_file::KeyFile;
+use crate::doors::settings::DoorSettings;
+use crate::doors::{Doors, DoorsError};
 use crate::history::History;
 use crate::http::routes::{self, Route};
 use crate::http::{serve as http_serve, times};
@@ -65,11 +68,19 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+    /// Who may call.
+    #[error(transparent)]
+    Doors(#[from] DoorsError),
     /// Nobody may be let in from elsewhere without keys.
     #[error(
-        "{0} is not a loopback address, and without keys anybody there could issue coupons; keys are not available yet, so listen on 127.0.0.1 behind a proxy that checks who calls"
+        "{address} is not a loopback address, and there is no key: anybody there could issue coupons. Make a key first:\n\n  firstcome key create admin --scopes admin --data {data}\n"
     )]
-    NotLoopback(SocketAddr),
+    NotLoopback {
+        /// Where it would listen.
+        address: SocketAddr,
+        /// Where keys are kept.
+        data: PathBuf,
+    },
     /// The system.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -86,6 +97,7 @@ pub enum ServeError {
 pub struct ServeSettings {
     listen: SocketAddr,
     data: PathBuf,
+    doors: DoorSettings,
     http: HttpLimits,
     limits: Limits,
     segment_bytes: u64,
@@ -101,14 +113,14 @@ impl ServeSettings {
     /// # Errors
     /// [`ServeError`] that names the option.
     pub fn new(args: &ServeArgs) -> Result<Self, ServeError> {
-        let listen = args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070)));
-        if !listen.ip().is_loopback() {
-            return Err(ServeError::NotLoopback(listen));
-        }
         Ok(Self {
-            listen,
+            listen: args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070))),
+            doors: DoorSettings::new(args)?,
             data: args.data.clone().unwrap_or_else(|| PathBuf::from("firstcome-data")),
-            http: http_limits(args),
+            http: HttpLimits {
+                requests_max: u32::try_from(in_range("requests-max", args.requests_max, 4_096, 16, 1_000_000)?).unwrap_or(u32::MAX),
+                ..http_limits(args)
+            },
             limits: Limits {
                 claims_max: in_range("claims-max", args.claims_max, Limits::STANDARD.claims_max, 1, 4_000_000_000)?,
                 requests_max: args.request_keys_max.unwrap_or(Limits::STANDARD.requests_max),
@@ -133,6 +145,8 @@ impl ServeSettings {
     }
 }
 
+/// How often the file of keys is looked at. `firstcome key` waits until it was.
+const KEYS_LOOK: Duration = Duration::from_millis(50);
 /// Files that are not connections.
 const FILES_KEPT: u64 = 128;
 
@@ -172,6 +186,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`]; nothing was overwritten.
     pub async fn open(settings: &ServeSettings) -> Result<Self, ServeError> {
+        refuse_strangers(settings)?;
         // The address first: it is what fails most often, and nothing is touched by then.
         let listener = http_serve::listen(settings.listen).map_err(|source| ServeError::Listen { address: settings.listen, source })?;
         let settings = settings.clone();
@@ -208,6 +223,7 @@ impl Server {
     /// [`ServeError::Failed`] if the disk failed.
     pub async fn run_with(self, table: Vec<Route>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
+        let following = tokio::spawn(follow_keys(Arc::clone(&app)));
         let ends = async {
             tokio::select! {
                 () = stop => tracing::info!("stopping: no new connections; requests in flight are finished"),
@@ -219,6 +235,7 @@ impl Server {
         if cut_off != 0 {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
+        following.abort();
         let closing = Arc::clone(&app);
         let closed = tokio::task::spawn_blocking(move || {
             closing.history.close();
@@ -227,6 +244,31 @@ impl Server {
         closed.await.map_err(std::io::Error::from)?;
         drop(self.data);
         if app.engine.has_failed() { Err(ServeError::Failed) } else { Ok(()) }
+    }
+}
+
+/// Closed by default: nobody from elsewhere is let in before there is a key.
+fn refuse_strangers(settings: &ServeSettings) -> Result<(), ServeError> {
+    if settings.listen.ip().is_loopback() {
+        return Ok(());
+    }
+    let keys = KeyFile::in_folder(&settings.data).read().map_err(DoorsError::from)?;
+    if keys.has_live() {
+        return Ok(());
+    }
+    Err(ServeError::NotLoopback { address: settings.listen, data: settings.data.clone() })
+}
+
+/// Takes over keys that were made or ended beside the server.
+async fn follow_keys(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(KEYS_LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let app = Arc::clone(&app);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || app.doors.refresh()).await {
+            tracing::error!(%error, "the keys cannot be read again; those from before stay in use");
+        }
     }
 }
 
@@ -253,7 +295,9 @@ fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeErr
     let engine = Arc::new(engine);
     report(&restarted);
     let history = History::start(data.path(), &engine)?;
-    let app = App::new(engine, codes, history, settings.http, u64::from_le_bytes(random()?));
+    let doors = Doors::open(data.path(), settings.doors.clone(), settings.http.requests_max)?;
+    let parts = Parts { engine, codes, history, doors, clock: settings.clock.clone() };
+    let app = App::new(parts, settings.http, u64::from_le_bytes(random()?));
     Ok((Arc::new(app), data))
 }
 
@@ -342,7 +386,7 @@ pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
     let server = Server::open(&settings).await?;
     let address = server.address()?;
     tracing::info!(%address, data = %settings.data.display(), files_max, connections_max = settings.http.connections_max, "serving");
-    eprint!("{}", greeting(address));
+    eprint!("{}", greeting(address, &server.app.doors));
     server
         .run(async {
             tokio::select! {
@@ -365,13 +409,18 @@ fn raise_files_max() -> Option<u64> {
 }
 
 /// Where everything is, for a person at a terminal.
-fn greeting(address: SocketAddr) -> String {
+fn greeting(address: SocketAddr, doors: &Doors) -> String {
     let mut text = String::new();
     let base = format!("http://{address}");
     // Writing to a string cannot fail.
     let _ = writeln!(text, "\n  Firstcome serves at   {base}");
     let _ = writeln!(text, "  Documentation         {base}/docs");
     let _ = writeln!(text, "  OpenAPI               {base}/openapi.json");
+    if !doors.are_open() {
+        let live = doors.ring().iter().filter(|key| key.revoked_at.is_none()).count();
+        let _ = writeln!(text, "  Callers must show a key ({live} in use) as Authorization: Bearer …\n");
+        return text;
+    }
     let _ = writeln!(text, "  No keys: only this machine may call.\n\n  Try it:");
     let _ = writeln!(text, "    curl -X PUT  {base}/v1/campaigns/spring -H 'content-type: application/json' -d '{{\"stock\":10}}'");
     let _ = writeln!(

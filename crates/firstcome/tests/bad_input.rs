@@ -226,12 +226,14 @@ fn a_name_outside_the_form_is_refused_in_path_and_body() {
 fn a_body_above_64_kib_is_refused_however_it_comes() {
     let mut unmoved = Unmoved::new();
     let huge = format!(r#"{{"subject":"{}"}}"#, "x".repeat(10_000_000));
-    let with_length =
-        format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{huge}", huge.len());
+    let with_length = format!(
+        "POST {CLAIMS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{huge}",
+        huge.len()
+    );
     unmoved.refuses_bytes(with_length.as_bytes(), "body_too_large", "");
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let chunked = format!(
-        "POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
+        "POST {CLAIMS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
         chunk.repeat(150)
     );
     unmoved.refuses_bytes(chunked.as_bytes(), "body_too_large", "");
@@ -279,7 +281,7 @@ fn a_wrong_method_says_which_are_allowed_and_an_unknown_path_that_there_is_nothi
         unmoved.refuses("GET", target, &[], "", "not_found", "");
     }
     for target in [SPRING, "/healthz"] {
-        let bytes = format!("HEAD {target} HTTP/1.1\r\nhost: t\r\n\r\n");
+        let bytes = format!("HEAD {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let answer = unmoved.client.exchange(bytes.as_bytes(), true).unwrap();
         assert_eq!((answer.status, answer.body.len()), (200, 0));
     }
@@ -328,7 +330,7 @@ fn a_header_that_is_double_malformed_or_of_another_media_type_is_refused() {
     }
     unmoved.refuses("POST", CLAIMS, &[(key, "k1"), (key, "k1")], claim, "invalid_header", key);
     let latin1 = format!(
-        "POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n{key}: k\u{e9}\r\ncontent-length: {}\r\n\r\n{claim}",
+        "POST {CLAIMS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{key}: k\u{e9}\r\ncontent-length: {}\r\n\r\n{claim}",
         claim.len()
     );
     unmoved.refuses_bytes(latin1.as_bytes(), "invalid_header", key);
@@ -341,7 +343,7 @@ fn a_header_that_is_double_malformed_or_of_another_media_type_is_refused() {
     for media_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "", "json", "application/merge-patch+json"] {
         unmoved.refuses("POST", CLAIMS, &[("content-type", media_type)], claim, "unsupported_media_type", "");
     }
-    let untyped = format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\r\n{claim}", claim.len());
+    let untyped = format!("POST {CLAIMS} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{claim}", claim.len());
     unmoved.refuses_bytes(untyped.as_bytes(), "unsupported_media_type", "");
     for media_type in ["application/json; charset=utf-8", "Application/JSON"] {
         assert_eq!(unmoved.client.send("POST", CLAIMS, &[("content-type", media_type)], r#"{"subject":"ann"}"#).status, 200);
@@ -354,7 +356,10 @@ fn bytes_that_are_no_text_are_refused() {
     let mut unmoved = Unmoved::new();
     for subject in [&b"\xff\xfe"[..], b"\xc3", b"\xed\xa0\x80", b"\x00", b"a\x80"] {
         let body = [&b"{\"subject\":\""[..], subject, b"\"}"].concat();
-        let head = format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST {CLAIMS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         unmoved.refuses_bytes(&[head.as_bytes(), &body].concat(), "malformed_json", "");
     }
     unmoved.still_serves();
@@ -372,7 +377,7 @@ fn http_1_0_and_expect_continue_are_served() {
     let body = r#"{"subject":"ann"}"#;
     let mut stream = BufReader::new(connect(unmoved.server.address).unwrap());
     let head = format!(
-        "POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        "POST {CLAIMS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.get_mut().write_all(head.as_bytes()).unwrap();
@@ -389,9 +394,9 @@ fn http_1_0_and_expect_continue_are_served() {
 #[test]
 fn what_is_no_http_at_all_is_refused_or_cut_off_and_harms_nobody() {
     let unmoved = Unmoved::new();
-    let many = format!("GET / HTTP/1.1\r\nhost: t\r\n{}\r\n", "x-more: 1\r\n".repeat(5_000));
-    let huge = format!("GET / HTTP/1.1\r\nhost: t\r\nx-huge: {}\r\n\r\n", "x".repeat(1_000_000));
-    let long = format!("GET /{} HTTP/1.1\r\nhost: t\r\n\r\n", "x".repeat(200_000));
+    let many = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x-more: 1\r\n".repeat(5_000));
+    let huge = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-huge: {}\r\n\r\n", "x".repeat(1_000_000));
+    let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(200_000));
     let garbage: [&[u8]; 12] = [
         b"hello\r\n\r\n",
         b"\r\n\r\n\r\n\r\n",
@@ -399,9 +404,9 @@ fn what_is_no_http_at_all_is_refused_or_cut_off_and_harms_nobody() {
         b"GET\r\n\r\n",
         b"GET / HTTP/3.7\r\n\r\n",
         b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
-        b"GET /a b HTTP/1.1\r\nhost: t\r\n\r\n",
-        b"POST /v1/campaigns/spring/claims HTTP/1.1\r\nhost: t\r\ncontent-length: -1\r\n\r\n",
-        b"POST /v1/campaigns/spring/claims HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!",
+        b"GET /a b HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"POST /v1/campaigns/spring/claims HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+        b"POST /v1/campaigns/spring/claims HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello!",
         many.as_bytes(),
         huge.as_bytes(),
         long.as_bytes(),
@@ -419,8 +424,9 @@ fn what_is_no_http_at_all_is_refused_or_cut_off_and_harms_nobody() {
     }
     // A body that breaks off in the middle changes nothing.
     let mut stream = connect(unmoved.server.address).unwrap();
-    let half =
-        format!("POST {CLAIMS} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{{\"subject\":\"e");
+    let half = format!(
+        "POST {CLAIMS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{{\"subject\":\"e"
+    );
     stream.write_all(half.as_bytes()).unwrap();
     drop(stream);
     unmoved.still_serves();

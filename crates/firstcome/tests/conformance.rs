@@ -6,6 +6,7 @@ mod http;
 #[path = "support/server.rs"]
 mod server;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -13,7 +14,8 @@ use conformance::{Ask, Backend, CampaignReply, ClaimReply, Refusal, Reply, Reque
 use domain::Novelty;
 use domain::claims::ClaimStatus;
 use domain::coupon::{CampaignState, Command, Patch, Precondition, Put, Settings, Target, TargetBy};
-use domain::types::{Quantity, Serial, Timestamp};
+use domain::types::{ActorId, Quantity, Serial, Timestamp};
+use firstcome::doors::caller::Scope;
 use firstcome::http::times;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -21,14 +23,23 @@ use tempfile::TempDir;
 use http::{Answer, Client};
 use server::TestServer;
 
-/// Cases that ask as another caller than `local`: until there are keys, HTTP has only that one.
+/// Cases that ask as another caller than `local`, which is the only one where there are no keys.
 const NEEDS_CALLERS: &[&str] = &["a key belongs to its caller"];
+/// The key that stands for `local` where there are keys.
+const LOCAL_KEY: &str = "admin";
 
 #[test]
 fn http_answers_as_the_tables_say() {
     let tables = tables_without(NEEDS_CALLERS);
     let summary = run_folder(tables.path(), HttpBackend::new).unwrap();
     assert!(80 < summary.cases_count, "{summary:?}");
+}
+
+#[test]
+fn http_answers_holders_of_keys_as_the_tables_say() {
+    let tables = tables_without(&[]);
+    let summary = run_folder(tables.path(), HttpBackend::with_keys).unwrap();
+    assert!(81 < summary.cases_count, "{summary:?}");
 }
 
 #[test]
@@ -71,6 +82,8 @@ fn tables_without(left_out: &[&str]) -> TempDir {
 struct HttpBackend {
     server: TestServer,
     client: Client,
+    /// What each actor sends, where there are keys.
+    keys: HashMap<String, String>,
     _folder: TempDir,
 }
 
@@ -78,7 +91,28 @@ impl HttpBackend {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = TestServer::start(folder.path(), 0);
-        Self { client: server.client(), server, _folder: folder }
+        Self { client: server.client(), server, keys: HashMap::new(), _folder: folder }
+    }
+
+    fn with_keys() -> Self {
+        let mut backend = Self::new();
+        for name in [LOCAL_KEY, "shop", "kiosk"] {
+            let key = backend.server.make_key(name, &[Scope::Admin], "");
+            backend.keys.insert(name.to_owned(), key);
+        }
+        backend
+    }
+
+    /// What this actor sends to be let in.
+    fn credential(&self, actor: ActorId<'_>) -> Option<(&'static str, String)> {
+        let name = if actor == ActorId::LOCAL { LOCAL_KEY } else { actor.as_str() };
+        if self.keys.is_empty() { None } else { Some(("authorization", format!("Bearer {}", self.keys[name]))) }
+    }
+
+    fn get(&mut self, target: &str) -> Answer {
+        let credential = self.credential(ActorId::LOCAL);
+        let headers: Vec<(&str, &str)> = credential.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.client.send("GET", target, &headers, "")
     }
 
     fn command(&mut self, request: &Request<'_>, command: &Command<'_>) -> Reply {
@@ -100,7 +134,9 @@ impl HttpBackend {
         };
         let condition = condition_header(condition);
         let key = request.key.map(|key| ("idempotency-key", key.as_str()));
-        let headers: Vec<(&str, &str)> = condition.iter().map(|(name, value)| (*name, value.as_str())).chain(key).collect();
+        let credential = self.credential(request.actor);
+        let given = condition.iter().chain(&credential).map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<(&str, &str)> = given.chain(key).collect();
         let answer = self.client.send(method, &target, &headers, &body);
         reply_to_command(command, &answer)
     }
@@ -127,12 +163,12 @@ impl Backend for HttpBackend {
         match &request.ask {
             Ask::Command(command) => self.command(request, command),
             Ask::ReadCampaign(name) => {
-                let answer = self.client.get(&campaign_path(name.as_str()));
+                let answer = self.get(&campaign_path(name.as_str()));
                 reply_or_refusal(&answer, || campaign_reply(&answer.json()))
             }
             Ask::ReadClaim(target) => {
                 let (path, query) = self.target(target);
-                let answer = self.client.get(&(path + &query));
+                let answer = self.get(&(path + &query));
                 reply_or_refusal(&answer, || claim_reply(&answer.json()))
             }
         }
@@ -140,9 +176,9 @@ impl Backend for HttpBackend {
 
     /// The list of each campaign's claims, which comes from other tables, agrees with its counts.
     fn finish(&mut self) -> Result<(), String> {
-        for campaign in self.client.get("/v1/campaigns").json()["campaigns"].as_array().unwrap() {
+        for campaign in self.get("/v1/campaigns").json()["campaigns"].as_array().unwrap() {
             let name = campaign["campaign"].as_str().unwrap();
-            let claims = self.client.get(&format!("/v1/campaigns/{name}/claims")).json();
+            let claims = self.get(&format!("/v1/campaigns/{name}/claims")).json();
             let of = |status: &str| claims["claims"].as_array().unwrap().iter().filter(|claim| claim["status"] == status).count();
             let counted = (of("live") + of("redeemed"), of("redeemed"));
             if (json!(counted.0), json!(counted.1)) != (campaign["claimed"].clone(), campaign["redeemed"].clone()) {

@@ -123,10 +123,11 @@ impl HistoryReader {
     pub fn claims_of_subject(
         &mut self,
         subject: SubjectId<'_>,
+        prefix: &str,
         after: Option<(CampaignNumber, Serial)>,
         limit: u32,
     ) -> Result<SubjectPage, ReadError> {
-        self.view()?.claims_of_subject(subject, after, limit)
+        self.view()?.claims_of_subject(subject, prefix, after, limit)
     }
 
     /// Gives every claim of a campaign to `take`, by rising serial, until it breaks off; returns
@@ -209,6 +210,7 @@ impl HistoryView<'_> {
     pub fn claims_of_subject(
         &self,
         subject: SubjectId<'_>,
+        prefix: &str,
         after: Option<(CampaignNumber, Serial)>,
         limit: u32,
     ) -> Result<SubjectPage, ReadError> {
@@ -219,11 +221,11 @@ impl HistoryView<'_> {
              SELECT {CLAIM_COLUMNS}
              FROM runs CROSS JOIN claims INDEXED BY claims_by_subject ON claims.run = runs.run
                        CROSS JOIN campaigns ON number = claims.campaign
-             WHERE subject = ?1 AND (?2, ?3) < (claims.campaign, serial)
+             WHERE subject = ?1 AND (?2, ?3) < (claims.campaign, serial) AND substr(name, 1, length(?5)) = ?5
              ORDER BY claims.campaign, serial LIMIT ?4"
         );
         let (number, serial) = after.map_or((0, 0), |(number, serial)| (number.0, serial.get()));
-        let (rows, is_last) = self.page(&sql, (subject.as_str(), number, serial, one_more(limit)), limit)?;
+        let (rows, is_last) = self.page(&sql, (subject.as_str(), number, serial, one_more(limit), prefix), limit)?;
         let next = rows.last().filter(|_| !is_last).map(|row| (row.number, row.serial));
         Ok(SubjectPage { rows, next, as_of: self.as_of })
     }

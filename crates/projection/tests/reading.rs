@@ -81,7 +81,7 @@ fn a_subjects_claims_are_paged_over_campaigns_and_carry_what_a_code_needs() {
     let mut reader = HistoryReader::open(&place.path()).unwrap();
     let (mut after, mut seen) = (None, Vec::new());
     loop {
-        let page = reader.claims_of_subject(subject("ann"), after, 2).unwrap();
+        let page = reader.claims_of_subject(subject("ann"), "", after, 2).unwrap();
         assert_eq!((page.as_of.position, page.as_of.time), (run.last(), at(5)));
         seen.extend(page.rows.iter().map(|row| (row.campaign.to_string(), row.number, row.code_key, row.serial.get())));
         let Some(next) = page.next else { break };
@@ -103,7 +103,7 @@ fn a_subjects_claims_are_found_however_many_records_lie_between() {
     run.ask(claim("summer", "ann"), 3);
     let (place, _history) = Place::with(&run);
     let mut reader = HistoryReader::open(&place.path()).unwrap();
-    let page = reader.claims_of_subject(subject("ann"), None, 10).unwrap();
+    let page = reader.claims_of_subject(subject("ann"), "", None, 10).unwrap();
     let found: Vec<_> = page.rows.iter().map(|row| (&*row.campaign, row.serial.get())).collect();
     assert_eq!(found, [("summer", claims_count), ("autumn", 1)]);
 }

@@ -61,6 +61,8 @@ async fn measure(url: &str, server_pid: u32, connections: usize) -> Result<coupo
         request_timeout: Duration::from_secs(10),
         server_pid: Some(server_pid),
         token: None,
+        admin_url: None,
+        admin_token: None,
         progress: true,
     })
     .await

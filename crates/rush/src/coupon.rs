@@ -47,8 +47,12 @@ pub struct Options {
     pub request_timeout: Duration,
     /// The server's process, to tell its share of the processor.
     pub server_pid: Option<u32>,
-    /// Sent as `Authorization: Bearer ...`.
+    /// Sent as `Authorization: Bearer ...` with everything but the making of the campaign.
     pub token: Option<String>,
+    /// Where the campaign is made; `None`: at `url`.
+    pub admin_url: Option<String>,
+    /// Sent where the campaign is made; `None`: `token`.
+    pub admin_token: Option<String>,
     /// A progress bar on stderr.
     pub progress: bool,
 }
@@ -64,7 +68,10 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     options.check()?;
     let target = Target::resolve(&options.url, options.token.as_deref()).await?;
     let target = Arc::new(target);
-    campaign::create(&target, options).await?;
+    let admin_url = options.admin_url.as_ref().unwrap_or(&options.url);
+    let admin_token = options.admin_token.as_ref().or(options.token.as_ref());
+    let admin = Target::resolve(admin_url, admin_token.map(String::as_str)).await?;
+    campaign::create(&admin, options).await?;
     let load = load::run(options, &target).await?;
     let findings = record::compare(&target, options, &load).await?;
     Ok(Report::new(options, &target.server, load, findings))

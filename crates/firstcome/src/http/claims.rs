@@ -18,7 +18,7 @@ pub async fn claim(context: Context) -> Answer {
     let campaign = context.campaign()?;
     context.query([])?;
     let body: ClaimBody = parse(context.json_body("application/json")?)?;
-    let claim = ClaimOne { campaign, subject: body.subject()? };
+    let claim = ClaimOne { campaign, subject: context.acting_for(body.subject()?)? };
     let done = context.submit(Command::Claim(claim)).await?;
     let view = claim_of(&done)?;
     // The subject's earlier claim is 200; this request's own is 201, however often it is asked.

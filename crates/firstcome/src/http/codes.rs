@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use domain::coupon::{Command, Rejection, Target, TargetBy};
+use domain::types::SubjectId;
 
 use super::answer::{self, ClaimJson};
 use super::claims::changed;
@@ -37,9 +38,17 @@ async fn target_of(context: &Context) -> Result<TargetBy<'static>, Problem> {
     let campaign = context.app.engine.campaign(name).await?.ok_or(Rejection::CampaignNotFound)?;
     let code = context.param("code");
     let serial = context.app.codes.serial(campaign.view.code_key, name.as_str(), code);
-    serial.map(TargetBy::Code).map_err(|error| match error {
+    let by = serial.map(TargetBy::Code).map_err(|error| match error {
         CodeError::CheckCharacter => Problem::new("code_not_found", "the check character is wrong: most likely a typing error"),
         CodeError::Malformed => Problem::new("code_not_found", "a code has 13 letters and digits"),
         CodeError::Unknown => Rejection::CodeNotFound.into(),
-    })
+    })?;
+    // For an end user another's code is as good as none. A serial's subject never changes, so
+    // that it may be looked up before the command is given.
+    if context.caller.only_subject().is_some() {
+        let claim = context.app.engine.claim(name, by).await??;
+        let subject = SubjectId::new(&claim.subject).map_err(|_| Rejection::CodeNotFound)?;
+        context.acting_for(subject).map_err(|_| Rejection::CodeNotFound)?;
+    }
+    Ok(by)
 }

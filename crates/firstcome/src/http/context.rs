@@ -1,30 +1,35 @@
 //! One request: who asks, under which id, with which names, key and body. Everything is checked
 //! here, so that handlers see valid values only.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 use bytes::Bytes;
 use domain::Command;
 use domain::coupon;
 use domain::request::{Fingerprint, Keyed};
 use domain::state::CommandKind;
-use domain::types::{ActorId, CampaignName, RequestId, RequestKey, Serial, SubjectId};
+use domain::types::{CampaignName, RequestId, RequestKey, Serial, SubjectId};
 use engine::views::Done;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
 use crate::app::App;
+use crate::doors::Refusal;
+use crate::doors::caller::Caller;
 
 /// The largest body of a request, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
-const REQUEST_ID: &str = "x-request-id";
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The request's id, in requests and answers.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The caller's name for a request.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One request.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Context {
     pub app: Arc<App>,
     /// The request's id, the caller's own if it gave a usable one.
     pub request_id: String,
+    /// Who asks.
+    pub caller: Caller,
     /// Its headers.
     pub headers: HeaderMap,
     method: Method,
@@ -50,6 +57,7 @@ impl Context {
     pub async fn read(
         app: Arc<App>,
         request_id: String,
+        caller: Caller,
         params: Result<RawPathParams, RawPathParamsRejection>,
         request: Request,
     ) -> Result<Self, Problem> {
@@ -59,6 +67,7 @@ impl Context {
         Ok(Self {
             app,
             request_id,
+            caller,
             headers: parts.headers,
             method: parts.method,
             target: parts.uri.path_and_query().map_or_else(String::new, |target| target.as_str().to_owned()),
@@ -68,20 +77,34 @@ impl Context {
         })
     }
 
-    /// The campaign that the path names.
+    /// The campaign that the path names, if the caller may act on it.
     ///
     /// # Errors
-    /// A [`Problem`] if it is no name.
+    /// A [`Problem`] if it is no name, or for other callers.
     pub fn campaign(&self) -> Result<CampaignName<'_>, Problem> {
-        CampaignName::new(self.param("campaign")).map_err(|error| Problem::parameter("campaign", error.to_string()))
+        let campaign = CampaignName::new(self.param("campaign")).map_err(|error| Problem::parameter("campaign", error.to_string()))?;
+        if self.caller.may_use(campaign) {
+            return Ok(campaign);
+        }
+        Err(Refusal::CampaignForbidden { campaigns: self.caller.campaigns().to_owned() }.into())
     }
 
-    /// The subject that the path names.
+    /// The subject that the path names, if the caller may act for it.
     ///
     /// # Errors
-    /// A [`Problem`] if it is no name.
+    /// A [`Problem`] if it is no name, or not the caller's.
     pub fn subject(&self) -> Result<SubjectId<'_>, Problem> {
-        SubjectId::new(self.param("subject")).map_err(|error| Problem::parameter("subject", error.to_string()))
+        let subject = SubjectId::new(self.param("subject")).map_err(|error| Problem::parameter("subject", error.to_string()))?;
+        self.acting_for(subject)
+    }
+
+    /// A subject that the caller may act for.
+    ///
+    /// # Errors
+    /// A [`Problem`] if it may not.
+    pub fn acting_for<'a>(&self, subject: SubjectId<'a>) -> Result<SubjectId<'a>, Problem> {
+        let is_own = self.caller.only_subject().is_none_or(|own| own == subject.as_str());
+        if is_own { Ok(subject) } else { Err(Refusal::SubjectForbidden.into()) }
     }
 
     /// A part of the path.
@@ -133,6 +156,12 @@ impl Context {
         Ok(&self.body)
     }
 
+    /// Whether there is a body.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
     /// Makes sure that there is no body.
     ///
     /// # Errors
@@ -159,27 +188,47 @@ impl Context {
     /// # Errors
     /// A [`Problem`] with the refusal.
     pub async fn submit(&self, command: coupon::Command<'_>) -> Result<Done, Problem> {
-        let command = Command { actor: ActorId::LOCAL, request: self.keyed()?, kind: CommandKind::Coupon(command) };
+        let own_key = self.request_key()?;
+        let request = own_key.as_deref().map(|key| self.keyed(key)).transpose()?;
+        let command = Command { actor: self.caller.actor(), request, kind: CommandKind::Coupon(command) };
         let request_id = RequestId::new(&self.request_id).unwrap_or(RequestId::ENGINE);
         self.app.engine.submit(&command, request_id).await.map_err(Problem::from)
     }
 
-    fn keyed(&self) -> Result<Option<Keyed<'_>>, Problem> {
-        let Some(key) = self.header(IDEMPOTENCY_KEY)? else { return Ok(None) };
-        let key = RequestKey::new(key).map_err(|_| Problem::header(IDEMPOTENCY_KEY, "must be 1 to 255 visible ASCII characters"))?;
-        Ok(Some(Keyed { key, fingerprint: self.fingerprint() }))
+    /// The request's key in the scope of its caller. End users share an actor, so that each one's
+    /// keys are told apart by a digest over subject and key: a key of one is never the other's.
+    fn request_key(&self) -> Result<Option<Cow<'_, str>>, Problem> {
+        let Some(key) = self.header(IDEMPOTENCY_KEY.as_str())? else { return Ok(None) };
+        RequestKey::new(key).map_err(|_| Problem::header(IDEMPOTENCY_KEY.as_str(), "must be 1 to 255 visible ASCII characters"))?;
+        Ok(Some(match self.caller.only_subject() {
+            None => Cow::Borrowed(key),
+            Some(subject) => {
+                let digest = digest_of([subject.as_bytes(), key.as_bytes()]);
+                Cow::Owned(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+            }
+        }))
+    }
+
+    fn keyed<'a>(&self, key: &'a str) -> Result<Keyed<'a>, Problem> {
+        let key = RequestKey::new(key).map_err(|error| Problem::new("internal", error.to_string()))?;
+        Ok(Keyed { key, fingerprint: self.fingerprint() })
     }
 
     /// What the same key must come with again: method, path and body.
     fn fingerprint(&self) -> Fingerprint {
-        let mut hash = Sha256::new();
-        for part in [self.method.as_str().as_bytes(), self.target.as_bytes(), &self.body] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        let digest: [u8; 32] = hash.finalize().into();
-        Fingerprint(digest.first_chunk().copied().unwrap_or_default())
+        Fingerprint(digest_of([self.method.as_str().as_bytes(), self.target.as_bytes(), &self.body]))
     }
+}
+
+/// 128 bits of SHA-256 over parts that cannot run into each other.
+fn digest_of<const N: usize>(parts: [&[u8]; N]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 /// A number in its one form: digits only, without a leading zero.
@@ -192,7 +241,7 @@ pub fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 /// The id of a request: the caller's if it gave a usable one, else a new one.
 #[must_use]
 pub fn request_id_of(app: &App, headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
     let usable = given.filter(|id| id.len() <= 64 && RequestId::new(id).is_ok());
     usable.map_or_else(|| app.next_request_id(), str::to_owned)
 }
@@ -243,6 +292,18 @@ async fn read_body(body: Body, at_most: Duration) -> Result<Bytes, Problem> {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(left_unread(Problem::new("body_too_large", "the body is larger than 64 KiB"))),
         Err(_) => Err(Problem::new("malformed_json", "the body broke off")),
+    }
+}
+
+/// A refusal of a request whose body nobody reads. What has come of it with the header is thrown
+/// away; if that is not all, the connection ends.
+#[must_use]
+pub fn unread(problem: Problem, request: Request) -> Problem {
+    let body = std::pin::pin!(Limited::new(request.into_body(), BODY_BYTES_MAX).collect());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match body.poll(&mut context) {
+        std::task::Poll::Ready(Ok(_)) => problem,
+        std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => left_unread(problem),
     }
 }
 

@@ -84,7 +84,7 @@ pub struct PatchBody {
 /// A whole number. JSON does not tell 5 from 5.0, and some clients write every number with a
 /// fraction.
 #[derive(Clone, Copy, Debug)]
-struct Whole(u64);
+pub struct Whole(pub u64);
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -92,9 +92,10 @@ pub async fn of_subject(context: Context) -> Answer {
     let after = after.map(subject_cursor).transpose()?;
     let limit = u32::try_from(page_limit(limit)?).unwrap_or(u32::MAX);
     wait(&context.app).await?;
+    let campaigns = context.caller.campaigns().to_owned();
     let page = context.app.history.read(move |reader| {
         let subject = SubjectId::new(&subject).map_err(|error| ReadError::Store(error.into()))?;
-        reader.claims_of_subject(subject, after, limit)
+        reader.claims_of_subject(subject, &campaigns, after, limit)
     });
     let page = page.await?;
     let next = page.next.map(|(campaign, serial)| format!("{}-{}", campaign.0, serial.get()));

@@ -1,8 +1,8 @@
 //! The only place that knows HTTP and JSON.
 //!
-//! A request's way: [`serve`] (connection, limits) → [`routes`] (which handler) → [`context`]
-//! (names, keys, body) → a handler ([`campaigns`], [`claims`], [`codes`], [`lists`], [`meta`]) →
-//! the engine → [`answer`] (a yes) or [`problem`] (a no).
+//! A request's way: [`serve`] (connection, limits) → [`routes`] (which handler; the doors) →
+//! [`context`] (names, keys, body) → a handler ([`campaigns`], [`claims`], [`codes`], [`lists`],
+//! [`keys`], [`meta`]) → the engine → [`answer`] (a yes) or [`problem`] (a no).
 
 pub mod answer;
 pub mod campaigns;
@@ -12,6 +12,7 @@ pub mod connection;
 pub mod context;
 pub mod docs;
 pub mod input;
+pub mod keys;
 pub mod lists;
 pub mod meta;
 pub mod openapi;

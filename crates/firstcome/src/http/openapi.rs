@@ -7,9 +7,11 @@ pub const JSON: &str = include_str!("openapi.json");
 mod tests {
     use std::collections::BTreeSet;
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::doors::Access;
+    use crate::doors::caller::Scope;
     use crate::http::problem::{CODES, info_of};
     use crate::http::routes;
 
@@ -60,6 +62,21 @@ mod tests {
     }
 
     #[test]
+    fn the_document_and_the_router_let_the_same_callers_in() {
+        let document = document();
+        for route in routes::table() {
+            let call = &document["paths"][route.path][route.method.as_str().to_lowercase()];
+            let with = |scheme: &str, scope: Scope| json!({ scheme: [scope.word()] });
+            let expected = match route.access {
+                Access::Anyone => json!([]),
+                Access::Scope(scope) => json!([with("key", scope), with("user", scope)]),
+                Access::KeyScope(scope) => json!([with("key", scope)]),
+            };
+            assert_eq!(call["security"], expected, "{} {}", route.method, route.path);
+        }
+    }
+
+    #[test]
     fn every_code_of_the_document_is_one_of_ours_with_its_status() {
         for (code, status) in codes(&document()) {
             let info = info_of(&code);
@@ -86,7 +103,7 @@ mod tests {
                 used.insert(reference.to_owned());
             }
         });
-        for (kind, parts) in members(&document["components"]) {
+        for (kind, parts) in members(&document["components"]).filter(|(kind, _)| *kind != "securitySchemes") {
             for (name, _) in members(parts) {
                 assert!(used.contains(&format!("#/components/{kind}/{name}")), "nothing uses {kind}/{name}");
             }

@@ -1,6 +1,8 @@
 //! A no: `application/problem+json` (RFC 9457), with a stable code, whether anything took effect,
 //! and what the caller needs next.
 
+use std::io;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use domain::coupon::Rejection;
@@ -8,6 +10,10 @@ use engine::views::Refusal;
 use serde_json::{Map, Value, json};
 
 use super::times;
+use crate::doors;
+use crate::doors::key_file::{ChangeError, KeyFileError};
+use crate::doors::keys::KeyError;
+use crate::tokens::TokenRefusal;
 
 /// What a code means. The table is the one source of statuses, titles and `docs/rejections.md`.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +84,45 @@ pub const CODES: &[CodeInfo] = &[
     info("already_redeemed", 409, "Already redeemed", "The claim was used at `redeemed_at`. It cannot be used again or cancelled."),
     info("cancelled", 409, "Cancelled", "The claim was given back at `cancelled_at`."),
     info("expired", 409, "Expired", "Claims of this campaign could be redeemed until just before `redeem_until`."),
+    info(
+        "credential_required",
+        401,
+        "Credential required",
+        "The call needs a key, or an end user's token, as `Authorization: Bearer …`. A key is made with `firstcome key create`.",
+    ),
+    info(
+        "credential_invalid",
+        401,
+        "Credential invalid",
+        "The key is unknown, was revoked, or its secret is wrong; or the token is malformed, wrongly signed, for somebody else, or not valid yet.",
+    ),
+    info("token_expired", 401, "Token expired", "The end user's token was good until its `exp`. Get a new one and ask again."),
+    info("scope_missing", 403, "Scope missing", "The key or token does not have the scope that the call needs, which is in `scope`."),
+    info("key_required", 403, "Key required", "The call is about more than one subject, so that an end user's token is not enough."),
+    info("campaign_forbidden", 403, "Campaign forbidden", "The key or token is for campaigns whose names begin with `campaigns`."),
+    info("subject_forbidden", 403, "Subject forbidden", "An end user's token acts for its own `sub` only."),
+    info(
+        "host_forbidden",
+        403,
+        "Host forbidden",
+        "Without keys the server answers only to requests that are addressed to this machine as `localhost` or by its loopback address.",
+    ),
+    info(
+        "origin_forbidden",
+        403,
+        "Origin forbidden",
+        "Without keys the server answers web pages of its own origin only, and of those that `--cors-origin` lists.",
+    ),
+    info("key_not_found", 404, "Key not found", "There is no key of this name."),
+    info(
+        "key_exists",
+        409,
+        "Key exists",
+        "There is or was a key of this name. Names are not used again, because the record names callers by them.",
+    ),
+    info("key_revoked", 409, "Key revoked", "The key was revoked at `revoked_at`. Make another one."),
+    info("last_admin_key", 409, "Last admin key", "It is the last key with the scope `admin`. Make another one first."),
+    info("keys_full", 409, "Too many keys", "There are 10,000 keys, revoked ones included, as many as there may be."),
     info("malformed_json", 400, "Malformed JSON", "The body is not JSON; `detail` says where it breaks."),
     info(
         "invalid_field",
@@ -108,7 +153,7 @@ pub const CODES: &[CodeInfo] = &[
         "busy",
         503,
         "Busy",
-        "As many writes, lists or connections are under way as may be. Ask again after `retry_after_ms`; nothing took effect.",
+        "As many requests, writes, lists or connections are under way as may be, in all or of this caller. Ask again after `retry_after_ms`; nothing took effect.",
     ),
     info(
         "history_behind",
@@ -208,6 +253,11 @@ impl Problem {
         self
     }
 
+    /// Says how to show who one is (RFC 6750, 3).
+    fn challenge(self, parameters: &str) -> Self {
+        self.with_header(header::WWW_AUTHENTICATE, &format!("Bearer realm=\"firstcome\"{parameters}"))
+    }
+
     /// Says when to ask again.
     #[must_use]
     pub fn retry_after_ms(mut self, millis: u64) -> Self {
@@ -254,6 +304,73 @@ impl Problem {
         }
         headers.extend(parts.headers);
         response
+    }
+}
+
+impl From<doors::Refusal> for Problem {
+    fn from(refusal: doors::Refusal) -> Self {
+        use doors::Refusal;
+        match refusal {
+            Refusal::CredentialRequired => Self::new("credential_required", "send a key or token as Authorization: Bearer").challenge(""),
+            Refusal::CredentialInvalid => {
+                Self::new("credential_invalid", "it is no key or token that may be used").challenge(", error=\"invalid_token\"")
+            }
+            Refusal::Token(refusal) => {
+                let code = if refusal == TokenRefusal::Expired { "token_expired" } else { "credential_invalid" };
+                Self::new(code, refusal.to_string()).challenge(", error=\"invalid_token\"")
+            }
+            Refusal::ScopeMissing(scope) => {
+                let scope = scope.word();
+                let problem = Self::new("scope_missing", format!("the call needs the scope {scope}")).with("scope", json!(scope));
+                problem.challenge(&format!(", error=\"insufficient_scope\", scope=\"{scope}\""))
+            }
+            Refusal::KeyOnly => Self::new("key_required", "end users' tokens are not for this call"),
+            Refusal::CampaignForbidden { campaigns } => {
+                let detail = format!("this key or token is for campaigns whose names begin with {campaigns}");
+                Self::new("campaign_forbidden", detail).with("campaigns", json!(campaigns))
+            }
+            Refusal::SubjectForbidden => Self::new("subject_forbidden", "this token is for another subject"),
+            Refusal::HostForbidden => {
+                Self::new("host_forbidden", "without keys, address the server as localhost or by its loopback address")
+            }
+            Refusal::OriginForbidden => Self::new("origin_forbidden", "without keys, pages of other origins may not ask"),
+            Refusal::Busy => Self::new("busy", "as many requests are in flight as may be").retry_after_ms(1_000),
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        let field = |field: &str| Self::field(field, error.to_string());
+        match error {
+            KeyError::Name => field("key"),
+            KeyError::Scopes | KeyError::FirstNotAdmin => field("scopes"),
+            KeyError::Campaigns | KeyError::AdminLimited => field("campaigns"),
+            KeyError::Overlap => field("overlap_ms"),
+            KeyError::Exists => Self::new("key_exists", error.to_string()),
+            KeyError::NotFound => Self::new("key_not_found", error.to_string()),
+            KeyError::Revoked { revoked_at } => {
+                Self::new("key_revoked", error.to_string()).with("revoked_at", json!(times::format(revoked_at)))
+            }
+            KeyError::LastAdmin => Self::new("last_admin_key", error.to_string()),
+            KeyError::TooMany => Self::new("keys_full", error.to_string()),
+            KeyError::Random => Self::new("internal", error.to_string()),
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Key(error) => error.into(),
+            ChangeError::File(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+                Self::new("storage_full", "the server's disk is full").retry_after_ms(5_000)
+            }
+            ChangeError::File(error) => {
+                tracing::error!(%error, "the keys cannot be changed");
+                Self::new("internal", "the keys cannot be changed; the server's log says why")
+            }
+        }
     }
 }
 

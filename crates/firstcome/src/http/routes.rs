@@ -2,60 +2,89 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use tower_http::cors::CorsLayer;
 
-use super::context::{Context, request_id_of};
+use super::answer::REPLAYED;
+use super::context::{Context, IDEMPOTENCY_KEY, X_REQUEST_ID, request_id_of, unread};
+use super::lists::AS_OF;
 use super::problem::Problem;
-use super::{campaigns, claims, codes, lists, meta};
+use super::{campaigns, claims, codes, keys, lists, meta};
 use crate::app::App;
 use crate::clock;
+use crate::doors::caller::Scope;
+use crate::doors::{Access, Knock, Lane};
 
 /// The path's parameters, or what about them is no text.
 type Params = Result<RawPathParams, RawPathParamsRejection>;
 
-/// A path, a method, and who serves it.
+/// A path, a method, who may call, and who serves it.
 #[derive(Debug)]
 pub struct Route {
     /// The path, with its parameters in braces.
     pub path: &'static str,
     /// The method.
     pub method: Method,
+    /// Who may call.
+    pub access: Access,
+    /// Whose call it is: an operator's is on the admin address, where there is one.
+    pub lane: Lane,
     serve: MethodRouter<Arc<App>>,
 }
+
+/// How long a browser may remember what it may ask.
+const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+const READ: Access = Access::Scope(Scope::Read);
+const ISSUE: Access = Access::Scope(Scope::Issue);
+const REDEEM: Access = Access::Scope(Scope::Redeem);
+const ADMIN: Access = Access::KeyScope(Scope::Admin);
 
 /// Every path and method that the program serves.
 #[must_use]
 pub fn table() -> Vec<Route> {
     vec![
-        route("/v1/campaigns", Method::GET, campaigns::list),
-        route("/v1/campaigns/{campaign}", Method::GET, campaigns::read),
-        route("/v1/campaigns/{campaign}", Method::PUT, campaigns::put),
-        route("/v1/campaigns/{campaign}", Method::PATCH, campaigns::patch),
-        route("/v1/campaigns/{campaign}/claims", Method::GET, lists::of_campaign),
-        route("/v1/campaigns/{campaign}/claims", Method::POST, claims::claim),
-        route("/v1/campaigns/{campaign}/claims/{subject}", Method::GET, claims::read),
-        route("/v1/campaigns/{campaign}/claims/{subject}", Method::DELETE, claims::cancel),
-        route("/v1/campaigns/{campaign}/claims/{subject}/redeem", Method::POST, claims::redeem),
-        route("/v1/campaigns/{campaign}/codes/{code}", Method::GET, codes::read),
-        route("/v1/campaigns/{campaign}/codes/{code}/redeem", Method::POST, codes::redeem),
-        route("/v1/subjects/{subject}/claims", Method::GET, lists::of_subject),
-        route("/healthz", Method::GET, meta::healthz),
-        route("/readyz", Method::GET, meta::readyz),
-        route("/metrics", Method::GET, meta::metrics),
-        route("/openapi.json", Method::GET, meta::openapi),
-        route("/docs", Method::GET, meta::docs),
-        route("/", Method::GET, meta::home),
+        route("/v1/campaigns", Method::GET, READ, campaigns::list),
+        route("/v1/campaigns/{campaign}", Method::GET, READ, campaigns::read),
+        operators("/v1/campaigns/{campaign}", Method::PUT, ADMIN, campaigns::put),
+        operators("/v1/campaigns/{campaign}", Method::PATCH, ADMIN, campaigns::patch),
+        route("/v1/campaigns/{campaign}/claims", Method::GET, Access::KeyScope(Scope::Read), lists::of_campaign),
+        route("/v1/campaigns/{campaign}/claims", Method::POST, ISSUE, claims::claim),
+        route("/v1/campaigns/{campaign}/claims/{subject}", Method::GET, READ, claims::read),
+        route("/v1/campaigns/{campaign}/claims/{subject}", Method::DELETE, ISSUE, claims::cancel),
+        route("/v1/campaigns/{campaign}/claims/{subject}/redeem", Method::POST, REDEEM, claims::redeem),
+        route("/v1/campaigns/{campaign}/codes/{code}", Method::GET, READ, codes::read),
+        route("/v1/campaigns/{campaign}/codes/{code}/redeem", Method::POST, REDEEM, codes::redeem),
+        route("/v1/subjects/{subject}/claims", Method::GET, READ, lists::of_subject),
+        operators("/v1/keys", Method::GET, ADMIN, keys::list),
+        operators("/v1/keys", Method::POST, ADMIN, keys::create),
+        operators("/v1/keys/{key}", Method::GET, ADMIN, keys::read),
+        operators("/v1/keys/{key}", Method::DELETE, ADMIN, keys::revoke),
+        operators("/v1/keys/{key}/rotate", Method::POST, ADMIN, keys::rotate),
+        route("/healthz", Method::GET, Access::Anyone, meta::healthz),
+        route("/readyz", Method::GET, Access::Anyone, meta::readyz),
+        operators("/metrics", Method::GET, Access::KeyScope(Scope::Read), meta::metrics),
+        route("/openapi.json", Method::GET, Access::Anyone, meta::openapi),
+        route("/docs", Method::GET, Access::Anyone, meta::docs),
+        operators("/", Method::GET, Access::Anyone, meta::home),
     ]
 }
 
-/// The router over a table: [`table`], or that and more.
+/// The part of a table that is served where operators have an address of their own.
+#[must_use]
+pub fn without_operators(table: Vec<Route>) -> Vec<Route> {
+    table.into_iter().filter(|route| route.lane != Lane::Operators).collect()
+}
+
+/// The router over a table: [`table`], a part of it, or that and more.
 pub fn router(app: Arc<App>, table: Vec<Route>) -> Router {
+    let cors = cors(app.doors.origins());
     let router = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
     let missing = |State(app): State<Arc<App>>, request: Request| async move {
         refuse(&app, &request, Problem::new("not_found", "there is nothing at this path; /docs lists what there is"))
@@ -63,47 +92,95 @@ pub fn router(app: Arc<App>, table: Vec<Route>) -> Router {
     let wrong_method = |State(app): State<Arc<App>>, request: Request| async move {
         refuse(&app, &request, Problem::new("method_not_allowed", "the path exists, but not with this method"))
     };
-    router.fallback(missing).method_not_allowed_fallback(wrong_method).with_state(app)
+    let router = router.fallback(missing).method_not_allowed_fallback(wrong_method).with_state(app);
+    cors.map_or(router.clone(), |cors| router.layer(cors))
+}
+
+/// What pages of these origins may ask and see; nothing if there are none.
+fn cors(origins: &[HeaderValue]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, header::IF_NONE_MATCH, IDEMPOTENCY_KEY, X_REQUEST_ID];
+    let seen = [header::ETAG, header::LOCATION, header::RETRY_AFTER, REPLAYED, AS_OF, X_REQUEST_ID];
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    Some(
+        CorsLayer::new()
+            .allow_origin(origins.to_vec())
+            .allow_methods(methods)
+            .allow_headers(sent)
+            .expose_headers(seen)
+            .max_age(CORS_MAX_AGE),
+    )
 }
 
 /// A line of the table.
-pub fn route<H, F>(path: &'static str, method: Method, handler: H) -> Route
+pub fn route<H, F>(path: &'static str, method: Method, access: Access, handler: H) -> Route
+where
+    H: Fn(Context) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, Problem>> + Send,
+{
+    line(path, method, access, Lane::Public, handler)
+}
+
+/// A line of the table that is for operators.
+pub fn operators<H, F>(path: &'static str, method: Method, access: Access, handler: H) -> Route
+where
+    H: Fn(Context) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, Problem>> + Send,
+{
+    line(path, method, access, Lane::Operators, handler)
+}
+
+fn line<H, F>(path: &'static str, method: Method, access: Access, lane: Lane, handler: H) -> Route
 where
     H: Fn(Context) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response<Body>, Problem>> + Send,
 {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-    let labels = (path, method.clone());
+    let place = Arc::new(Placed { path, method: method.clone(), access, lane });
     let serve = on(filter, move |State(app): State<Arc<App>>, params: Params, request: Request| {
-        let (handler, labels) = (handler.clone(), labels.clone());
-        async move { serve_one(app, params, request, &handler, &labels).await }
+        let (handler, place) = (handler.clone(), Arc::clone(&place));
+        async move { serve_one(app, params, request, &handler, &place).await }
     });
-    Route { path, method, serve }
+    Route { path, method, access, lane, serve }
+}
+
+/// What a request's answer needs to know of its line in the table.
+struct Placed {
+    path: &'static str,
+    method: Method,
+    access: Access,
+    lane: Lane,
 }
 
 /// One request, from its header to its answer.
-async fn serve_one<H, F>(app: Arc<App>, params: Params, request: Request, handler: &H, labels: &(&'static str, Method)) -> Response<Body>
+async fn serve_one<H, F>(app: Arc<App>, params: Params, request: Request, handler: &H, placed: &Placed) -> Response<Body>
 where
     H: Fn(Context) -> F,
     F: Future<Output = Result<Response<Body>, Problem>>,
 {
     let started = clock::elapsed();
     let request_id = request_id_of(&app, request.headers());
-    let answer = match Context::read(Arc::clone(&app), request_id.clone(), params, request).await {
-        Ok(context) => handler(context).await,
-        Err(problem) => Err(problem),
+    let knock = Knock { headers: request.headers(), uri: request.uri(), now: app.clock.now() };
+    let answer = match app.doors.enter(&knock, placed.access, placed.lane) {
+        Ok((caller, _place)) => match Context::read(Arc::clone(&app), request_id.clone(), caller, params, request).await {
+            Ok(context) => handler(context).await,
+            Err(problem) => Err(problem),
+        },
+        Err(refusal) => Err(unread(refusal.into(), request)),
     };
     let (response, code) = match answer {
         Ok(response) => (response, ""),
         Err(problem) => (problem.clone().into_response(&request_id), problem.code()),
     };
     let seconds = clock::elapsed().saturating_sub(started).as_secs_f64();
-    app.metrics.answered(labels, response.status(), code, seconds);
-    log(&request_id, labels, response.status(), code, seconds);
-    with_request_id(response, &request_id)
+    app.metrics.answered(placed.path, &placed.method, response.status(), code, seconds);
+    log(&request_id, placed, response.status(), code, seconds);
+    finished(response, &request_id)
 }
 
-fn log(request_id: &str, (path, method): &(&'static str, Method), status: StatusCode, code: &str, seconds: f64) {
+fn log(request_id: &str, Placed { path, method, .. }: &Placed, status: StatusCode, code: &str, seconds: f64) {
     let status = status.as_u16();
     if 500 <= status {
         tracing::warn!(request_id, %method, path, status, code, seconds, "answered");
@@ -114,14 +191,20 @@ fn log(request_id: &str, (path, method): &(&'static str, Method), status: Status
 
 fn refuse(app: &App, request: &Request, problem: Problem) -> Response<Body> {
     let request_id = request_id_of(app, request.headers());
-    app.metrics.answered(&("other", Method::GET), problem.status(), problem.code(), 0.0);
+    app.metrics.answered("other", &Method::GET, problem.status(), problem.code(), 0.0);
     tracing::debug!(request_id, method = %request.method(), path = request.uri().path(), code = problem.code(), "answered");
-    with_request_id(problem.into_response(&request_id), &request_id)
+    finished(problem.into_response(&request_id), &request_id)
 }
 
-fn with_request_id(mut response: Response<Body>, request_id: &str) -> Response<Body> {
+/// What every answer carries. Answers hold codes and names: no cache keeps them, and no page shows
+/// them as its own.
+fn finished(mut response: Response<Body>, request_id: &str) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     if let Ok(value) = HeaderValue::from_str(request_id) {
-        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+        headers.insert(X_REQUEST_ID, value);
     }
     response
 }

@@ -51,6 +51,14 @@ impl Answer {
         let request_id = self.header("x-request-id").unwrap_or_else(|| panic!("no x-request-id: {self:?}"));
         assert!(!request_id.is_empty() && request_id.len() <= 64, "{self:?}");
         assert!(self.status != 500, "{self:?}");
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+        assert!(self.header("content-security-policy").unwrap_or_default().contains("default-src 'none'"), "{self:?}");
+        assert_eq!(
+            self.status == 401,
+            self.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Bearer")) && self.status != 403,
+            "{self:?}"
+        );
         let content_type = self.header("content-type").unwrap_or_default();
         if self.status < 400 {
             assert_ne!(content_type, "application/problem+json", "{self:?}");
@@ -109,7 +117,7 @@ impl Client {
 
     /// As [`Client::send`], where the connection may break off; the answer is not checked.
     pub fn try_send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer> {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: test\r\n");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n");
         if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
             head.push_str("content-type: application/json\r\n");
         }

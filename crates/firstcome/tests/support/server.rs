@@ -10,6 +10,8 @@ use domain::types::Timestamp;
 use engine::clock::{Clock, ManualClock};
 use firstcome::app::App;
 use firstcome::cli::ServeArgs;
+use firstcome::doors::caller::Scope;
+use firstcome::doors::keys::NewKey;
 use firstcome::serve::{ServeSettings, Server};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -32,13 +34,13 @@ pub struct TestServer {
 impl TestServer {
     /// Starts in `folder` at this many seconds after 1970.
     pub fn start(folder: &Path, seconds: u64) -> Self {
+        Self::start_with(folder, seconds, ServeArgs::default())
+    }
+
+    /// The same with settings, address and folder aside.
+    pub fn start_with(folder: &Path, seconds: u64, args: ServeArgs) -> Self {
         let clock = ManualClock::at(at_seconds(seconds));
-        let args = ServeArgs {
-            listen: Some("127.0.0.1:0".parse().unwrap()),
-            data: Some(folder.to_owned()),
-            segment_mib: Some(4),
-            ..ServeArgs::default()
-        };
+        let args = ServeArgs { listen: Some("127.0.0.1:0".parse().unwrap()), data: Some(folder.to_owned()), segment_mib: Some(4), ..args };
         let mut settings = ServeSettings::new(&args).unwrap();
         settings.clock = Clock::Manual(Arc::clone(&clock));
         let server = RUNTIME.block_on(Server::open(&settings)).unwrap();
@@ -55,6 +57,17 @@ impl TestServer {
 
     pub fn client(&self) -> Client {
         Client::new(self.address)
+    }
+
+    /// Makes a key and gives what its holder sends.
+    pub fn make_key(&self, name: &str, scopes: &[Scope], campaigns: &str) -> String {
+        let new = NewKey { name, scopes: scopes.iter().copied().collect(), campaigns };
+        let now = self.app.clock.now();
+        let made = self.app.doors.change(|ring| {
+            let (ring, secret) = ring.with_created(&new, now)?;
+            Ok((ring, secret.key(name)))
+        });
+        made.unwrap().1
     }
 
     /// Stops it as a signal would, and waits until it has closed its folder.

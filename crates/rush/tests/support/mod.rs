@@ -142,6 +142,8 @@ pub(crate) fn options(server: &Server) -> Options {
         request_timeout: Duration::from_secs(5),
         server_pid: None,
         token: None,
+        admin_url: None,
+        admin_token: None,
         progress: false,
     }
 }

@@ -21,12 +21,24 @@ pub(super) fn section(document: &Document<'_>, call: &Call<'_>) -> String {
         path(call)
     );
     html.push_str(&paragraphs(text(call.value, "description")));
+    html.push_str(&callers(call));
     html.push_str(&example(document, call));
     html.push_str(&asked(document, call));
     html.push_str(&answers(document, call));
     html.push_str(&refusals(document, call));
     html.push_str("</section>\n");
     html
+}
+
+/// Who may call.
+fn callers(call: &Call<'_>) -> String {
+    let schemes: Vec<(&str, &str)> = items(&call.value["security"])
+        .flat_map(members)
+        .map(|(scheme, scopes)| (scheme, items(scopes).next().and_then(Value::as_str).unwrap_or_default()))
+        .collect();
+    let Some((_, scope)) = schemes.first() else { return "<p class=\"callers\">Anybody may call.</p>\n".to_owned() };
+    let users = if schemes.iter().any(|(scheme, _)| *scheme == "user") { ", or an end user's token" } else { "" };
+    format!("<p class=\"callers\">Needs a key with the scope <code>{}</code>{users}, where there are keys.</p>\n", escaped(scope))
 }
 
 /// The method as a coloured word.

@@ -1,0 +1,171 @@
+//! Keys: make, list, rotate, revoke. A secret is in the answer that makes it, and never again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode, header};
+use domain::types::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::answer::{self, with_header};
+use super::campaigns::page_limit;
+use super::context::Context;
+use super::input::{Whole, parse};
+use super::problem::Problem;
+use super::times;
+use crate::doors::caller::{Scope, Scopes};
+use crate::doors::key_file::Shown;
+use crate::doors::keys::{Key, KeyError, KeyRing, NewKey};
+
+type Answer = Result<Response<Body>, Problem>;
+
+/// A key as the API and `firstcome key` show it.
+#[derive(Debug, Serialize)]
+pub struct KeyJson<'a> {
+    key: &'a str,
+    scopes: Vec<&'static str>,
+    campaigns: &'a str,
+    created_at: String,
+    rotated_at: Option<String>,
+    overlap_until: Option<String>,
+    revoked_at: Option<String>,
+    /// Only in the answer that makes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a str>,
+}
+
+impl<'a> KeyJson<'a> {
+    /// The key without its secret.
+    #[must_use]
+    pub fn new(key: &'a Key, now: Timestamp) -> Self {
+        Self {
+            key: key.name(),
+            scopes: key.scopes.listed().into_iter().map(Scope::word).collect(),
+            campaigns: &key.campaigns,
+            created_at: times::format(key.created_at),
+            rotated_at: key.rotated_at.map(times::format),
+            overlap_until: key.overlap_until(now).map(times::format),
+            revoked_at: key.revoked_at.map(times::format),
+            secret: None,
+        }
+    }
+
+    /// The key with its new secret.
+    #[must_use]
+    pub fn shown(shown: &'a Shown, now: Timestamp) -> Self {
+        Self { secret: Some(&shown.secret), ..Self::new(&shown.key, now) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    key: String,
+    scopes: Vec<String>,
+    #[serde(default)]
+    campaigns: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RotateBody {
+    #[serde(default)]
+    overlap_ms: Option<Whole>,
+}
+
+/// `GET /v1/keys`
+pub async fn list(context: Context) -> Answer {
+    let [after, limit] = context.query(["after", "limit"])?;
+    let limit = page_limit(limit)?;
+    let (ring, now) = (context.app.doors.ring(), context.app.clock.now());
+    let mut keys = ring.iter().filter(|key| after.is_none_or(|after| after < key.name()));
+    let page: Vec<&Arc<Key>> = keys.by_ref().take(limit).collect();
+    let next = keys.next().and_then(|_| page.last()).map(|key| key.name());
+    let page: Vec<KeyJson<'_>> = page.iter().map(|key| KeyJson::new(key, now)).collect();
+    Ok(answer::json(StatusCode::OK, &json!({ "keys": page, "next": next })))
+}
+
+/// `GET /v1/keys/{key}`
+pub async fn read(context: Context) -> Answer {
+    context.query([])?;
+    let ring = context.app.doors.ring();
+    Ok(answer::json(StatusCode::OK, &KeyJson::new(ring.get(context.param("key"))?, context.app.clock.now())))
+}
+
+/// `POST /v1/keys`
+pub async fn create(context: Context) -> Answer {
+    context.query([])?;
+    let body: CreateBody = parse(context.json_body("application/json")?)?;
+    let scopes = scopes(&body.scopes)?;
+    let now = context.app.clock.now();
+    let name = body.key.clone();
+    let shown = change(&context, move |ring| {
+        let new = NewKey { name: &body.key, scopes, campaigns: body.campaigns.as_deref().unwrap_or_default() };
+        let (ring, secret) = ring.with_created(&new, now)?;
+        let shown = Shown::of(&ring, new.name, &secret)?;
+        Ok((ring, shown))
+    });
+    let shown = shown.await?;
+    tracing::info!(key = name, by = context.caller.actor().as_str(), "key made");
+    let response = answer::json(StatusCode::CREATED, &KeyJson::shown(&shown, now));
+    Ok(with_header(response, header::LOCATION, &format!("/v1/keys/{name}")))
+}
+
+/// `POST /v1/keys/{key}/rotate`
+pub async fn rotate(context: Context) -> Answer {
+    context.query([])?;
+    let body: RotateBody = if context.has_body() { parse(context.json_body("application/json")?)? } else { RotateBody::default() };
+    let overlap = Duration::from_millis(body.overlap_ms.map_or(0, |Whole(millis)| millis));
+    let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
+    let rotated = name.clone();
+    let shown = change(&context, move |ring| {
+        let (ring, secret) = ring.with_rotated(&rotated, overlap, now)?;
+        let shown = Shown::of(&ring, &rotated, &secret)?;
+        Ok((ring, shown))
+    });
+    let shown = shown.await?;
+    tracing::info!(key = name, by = context.caller.actor().as_str(), "key rotated");
+    Ok(answer::json(StatusCode::OK, &KeyJson::shown(&shown, now)))
+}
+
+/// `DELETE /v1/keys/{key}`
+pub async fn revoke(context: Context) -> Answer {
+    context.query([])?;
+    context.no_body()?;
+    let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
+    let revoked = name.clone();
+    let key = change(&context, move |ring| {
+        // Whoever asks over the API could not let anybody in again.
+        if ring.is_last_admin(&revoked) {
+            return Err(KeyError::LastAdmin);
+        }
+        let ring = ring.with_revoked(&revoked, now)?;
+        let key = Arc::clone(ring.get(&revoked)?);
+        Ok((ring, key))
+    });
+    let key = key.await?;
+    tracing::info!(key = name, by = context.caller.actor().as_str(), "key revoked");
+    Ok(answer::json(StatusCode::OK, &KeyJson::new(&key, now)))
+}
+
+/// Scopes by their names, each at most once.
+fn scopes(words: &[String]) -> Result<Scopes, Problem> {
+    let parsed: Result<Vec<Scope>, _> = words.iter().map(|word| word.parse()).collect();
+    let parsed = parsed.map_err(|error| Problem::field("scopes", error.to_string()))?;
+    let scopes: Scopes = parsed.iter().copied().collect();
+    if scopes.listed().len() < parsed.len() { Err(Problem::field("scopes", "names one twice")) } else { Ok(scopes) }
+}
+
+/// Changes the keys on a thread that may wait for the disk.
+async fn change<T, F>(context: &Context, change: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError> + Send + 'static,
+{
+    let app = Arc::clone(&context.app);
+    let changed = tokio::task::spawn_blocking(move || app.doors.change(change).map(|(_, outcome)| outcome)).await;
+    // It only fails to come back where the server stops.
+    Ok(changed.map_err(|_| Problem::new("stopping", "the server is about to stop"))??)
+}
