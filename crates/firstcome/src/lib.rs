@@ -2,7 +2,8 @@
 //!
 //! Layout, in reading order:
 //! - [`cli`], [`logging`]: what is typed, what is logged;
-//! - [`serve`]: from settings to a server and back out;
+//! - [`serve`]: from settings to a server and back out; [`tls`]: its certificate; [`reload`]: what
+//!   is read again while it serves;
 //! - [`data`], [`codes`]: the data folder and the keys in it;
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
 //! - [`history`]: the tables that lists read; [`metrics`]: counts;
@@ -24,6 +25,8 @@ pub mod http;
 pub mod inspect;
 pub mod logging;
 pub mod metrics;
+pub mod reload;
 pub mod rush;
 pub mod serve;
+pub mod tls;
 pub mod verify;

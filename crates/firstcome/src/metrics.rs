@@ -136,6 +136,7 @@ impl Metrics {
         let why = match why {
             Overdue::Idle => "idle",
             Overdue::Header => "header",
+            Overdue::Handshake => "handshake",
             Overdue::Write => "write",
         };
         self.connections_overdue.get_or_create(&[("why", why)]).inc();

@@ -22,7 +22,10 @@ use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
 use crate::history::History;
 use crate::http::routes::{self, Route};
-use crate::http::{serve as http_serve, times};
+use crate::http::serve::{self as http_serve, Listening};
+use crate::http::times;
+use crate::reload::{self, Reload};
+use crate::tls::{Tls, TlsError, TlsFiles};
 
 /// Why the server did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +73,9 @@ pub enum ServeError {
         "{0} is not a loopback address, and without keys anybody there could issue coupons; keys are not available yet, so listen on 127.0.0.1 behind a proxy that checks who calls"
     )]
     NotLoopback(SocketAddr),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -85,6 +91,8 @@ pub enum ServeError {
 #[derive(Clone, Debug)]
 pub struct ServeSettings {
     listen: SocketAddr,
+    admin_listen: Option<SocketAddr>,
+    tls: Option<TlsFiles>,
     data: PathBuf,
     http: HttpLimits,
     limits: Limits,
@@ -102,11 +110,17 @@ impl ServeSettings {
     /// [`ServeError`] that names the option.
     pub fn new(args: &ServeArgs) -> Result<Self, ServeError> {
         let listen = args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070)));
-        if !listen.ip().is_loopback() {
-            return Err(ServeError::NotLoopback(listen));
+        if let Some(address) = [Some(listen), args.admin_listen].into_iter().flatten().find(|address| !address.ip().is_loopback()) {
+            return Err(ServeError::NotLoopback(address));
+        }
+        // Port 0 stands for any that is free: another one each time.
+        if args.admin_listen == Some(listen) && listen.port() != 0 {
+            return Err(SettingsError::Value(format!("--listen and --admin-listen are both {listen}")).into());
         }
         Ok(Self {
             listen,
+            admin_listen: args.admin_listen,
+            tls: TlsFiles::new(args.tls_cert.as_deref(), args.tls_key.as_deref())?,
             data: args.data.clone().unwrap_or_else(|| PathBuf::from("firstcome-data")),
             http: http_limits(args),
             limits: Limits {
@@ -126,7 +140,8 @@ impl ServeSettings {
     /// Leaves files for the journal, the history and for saying no: a connection that cannot be
     /// accepted hears nothing.
     fn keep_within(&mut self, files_max: Option<u64>) {
-        let for_connections = files_max.map(|files| usize::try_from(files.saturating_sub(FILES_KEPT)).unwrap_or(usize::MAX));
+        let kept = if self.admin_listen.is_some() { FILES_KEPT + u64::from(ADMIN_CONNECTIONS_MAX) } else { FILES_KEPT };
+        let for_connections = files_max.map(|files| usize::try_from(files.saturating_sub(kept)).unwrap_or(usize::MAX));
         if let Some(most) = for_connections.filter(|most| *most < self.http.connections_max) {
             self.http.connections_max = most;
         }
@@ -135,6 +150,8 @@ impl ServeSettings {
 
 /// Files that are not connections.
 const FILES_KEPT: u64 = 128;
+/// Connections at once to the second address, which answers also when the first one is full.
+const ADMIN_CONNECTIONS_MAX: u16 = 256;
 
 fn http_limits(args: &ServeArgs) -> HttpLimits {
     let standard = HttpLimits::STANDARD;
@@ -158,10 +175,23 @@ fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -
     Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")).into())
 }
 
+/// What is served where.
+#[derive(Debug)]
+pub struct Tables {
+    /// At the address that everybody knows.
+    pub public: Vec<Route>,
+    /// At the second one, if there is one.
+    pub admin: Vec<Route>,
+}
+
 /// A server that is ready to serve.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    admin_listener: Option<TcpListener>,
+    tls: Option<Arc<Tls>>,
+    /// What is read again on SIGHUP.
+    pub reload: Reload,
     app: Arc<App>,
     data: DataFolder,
 }
@@ -173,11 +203,20 @@ impl Server {
     /// [`ServeError`]; nothing was overwritten.
     pub async fn open(settings: &ServeSettings) -> Result<Self, ServeError> {
         // The address first: it is what fails most often, and nothing is touched by then.
-        let listener = http_serve::listen(settings.listen).map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+        let listener = listen(settings.listen)?;
+        let admin_listener = settings.admin_listen.map(listen).transpose()?;
         let settings = settings.clone();
-        let opened = tokio::task::spawn_blocking(move || open_app(&settings)).await;
-        let (app, data) = opened.map_err(std::io::Error::from)??;
-        Ok(Self { listener, app, data })
+        let opened = tokio::task::spawn_blocking(move || {
+            let tls = settings.tls.clone().map(|files| Tls::open(files, settings.clock.clone())).transpose()?;
+            let (app, data) = open_app(&settings)?;
+            Ok::<_, ServeError>((tls.map(Arc::new), app, data))
+        });
+        let (tls, app, data) = opened.await.map_err(std::io::Error::from)??;
+        let mut reload = Reload::default();
+        if let Some(tls) = tls.clone() {
+            reload.add("the TLS certificate and its key", move || tls.reload());
+        }
+        Ok(Self { listener, admin_listener, tls, reload, app, data })
     }
 
     /// Where it listens.
@@ -186,6 +225,20 @@ impl Server {
     /// What the system says.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where the second address is, if there is one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn admin_address(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.admin_listener.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
+    /// `https` or `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// What all requests share.
@@ -199,14 +252,14 @@ impl Server {
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        self.run_with(routes::table(), stop).await
+        self.run_with(Tables { public: routes::table(), admin: routes::table() }, stop).await
     }
 
-    /// The same with a table of routes that may hold more.
+    /// The same with tables of routes that may hold something else.
     ///
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
-    pub async fn run_with(self, table: Vec<Route>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    pub async fn run_with(self, tables: Tables, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
         let ends = async {
             tokio::select! {
@@ -215,7 +268,14 @@ impl Server {
             }
             app.stop();
         };
-        let cut_off = http_serve::serve(self.listener, Arc::clone(&self.app), routes::router(Arc::clone(&self.app), table), ends).await;
+        let listening = |listener, table, connections_max| {
+            let (router, tls) = (routes::router(Arc::clone(&app), table), self.tls.clone());
+            Listening { listener, router, connections_max, tls }
+        };
+        let public = listening(self.listener, tables.public, app.limits.connections_max);
+        let admin = self.admin_listener.map(|listener| listening(listener, tables.admin, ADMIN_CONNECTIONS_MAX.into()));
+        let addresses = [Some(public), admin].into_iter().flatten().collect();
+        let cut_off = http_serve::serve(addresses, &app, ends).await;
         if cut_off != 0 {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
@@ -228,6 +288,10 @@ impl Server {
         drop(self.data);
         if app.engine.has_failed() { Err(ServeError::Failed) } else { Ok(()) }
     }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    http_serve::listen(address).map_err(|source| ServeError::Listen { address, source })
 }
 
 fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeError> {
@@ -339,10 +403,12 @@ pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
     settings.keep_within(files_max);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let server = Server::open(&settings).await?;
+    let hang_up = signal(SignalKind::hangup())?;
+    let mut server = Server::open(&settings).await?;
     let address = server.address()?;
     tracing::info!(%address, data = %settings.data.display(), files_max, connections_max = settings.http.connections_max, "serving");
-    eprint!("{}", greeting(address));
+    eprint!("{}", greeting(server.scheme(), address, server.admin_address()?));
+    let reloading = tokio::spawn(reload::on(hang_up, Arc::new(std::mem::take(&mut server.reload))));
     server
         .run(async {
             tokio::select! {
@@ -351,6 +417,7 @@ pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
             }
         })
         .await?;
+    reloading.abort();
     tracing::info!("stopped");
     Ok(())
 }
@@ -365,13 +432,16 @@ fn raise_files_max() -> Option<u64> {
 }
 
 /// Where everything is, for a person at a terminal.
-fn greeting(address: SocketAddr) -> String {
+fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<SocketAddr>) -> String {
     let mut text = String::new();
-    let base = format!("http://{address}");
+    let base = format!("{scheme}://{address}");
     // Writing to a string cannot fail.
     let _ = writeln!(text, "\n  Firstcome serves at   {base}");
     let _ = writeln!(text, "  Documentation         {base}/docs");
     let _ = writeln!(text, "  OpenAPI               {base}/openapi.json");
+    if let Some(admin_address) = admin_address {
+        let _ = writeln!(text, "  Admin address         {scheme}://{admin_address}");
+    }
     let _ = writeln!(text, "  No keys: only this machine may call.\n\n  Try it:");
     let _ = writeln!(text, "    curl -X PUT  {base}/v1/campaigns/spring -H 'content-type: application/json' -d '{{\"stock\":10}}'");
     let _ = writeln!(
