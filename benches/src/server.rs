@@ -14,7 +14,7 @@ use firstcome::http::context::Context;
 use firstcome::http::input::{ClaimBody, parse};
 use firstcome::http::problem::Problem;
 use firstcome::http::routes;
-use firstcome::serve::{ServeSettings, Server};
+use firstcome::serve::{ServeSettings, Server, Tables};
 use serde_json::json;
 
 use crate::Outcome;
@@ -43,7 +43,7 @@ async fn serve(data: &Path) -> Outcome<()> {
         claim_by_thread(context, Arc::clone(&writer))
     }));
     println!("{}", server.address()?);
-    server.run_with(table, std::future::pending()).await?;
+    server.run_with(Tables { public: table, admin: Vec::new() }, std::future::pending()).await?;
     Ok(())
 }
 

@@ -49,6 +49,16 @@ pub struct ServeArgs {
     /// Address to listen on; without a key only loopback is allowed [default: 127.0.0.1:7070]
     #[arg(long, env = "FIRSTCOME_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// Second address, with 256 connections of its own, for metrics and administration [default: none]
+    #[arg(long, env = "FIRSTCOME_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Certificate and those that lead to its authority (PEM), for HTTPS; needs --tls-key; both are
+    /// read again on SIGHUP [default: none]
+    #[arg(long, env = "FIRSTCOME_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM) [default: none]
+    #[arg(long, env = "FIRSTCOME_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// Data folder, made if it is not there [default: firstcome-data]
     #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -301,6 +311,9 @@ impl ServeArgs {
         Ok(Self {
             config: self.config,
             listen: self.listen.or(file.listen),
+            admin_listen: self.admin_listen.or(file.admin_listen),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
             data: self.data.or(file.data),
             cors_origin: self.cors_origin.or(file.cors_origin),
             jwt_jwks: self.jwt_jwks.or(file.jwt_jwks),

@@ -169,6 +169,12 @@ impl Doors {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether end users may come with tokens.
+    #[must_use]
+    pub fn knows_users(&self) -> bool {
+        self.users.is_some()
+    }
+
     /// Origins whose pages may ask.
     #[must_use]
     pub fn origins(&self) -> &[HeaderValue] {

@@ -2,7 +2,8 @@
 //!
 //! Layout, in reading order:
 //! - [`cli`], [`logging`]: what is typed, what is logged;
-//! - [`serve`]: from settings to a server and back out;
+//! - [`serve`]: from settings to a server and back out; [`tls`]: its certificate; [`reload`]: what
+//!   is read again while it serves;
 //! - [`data`], [`codes`]: the data folder and the keys in it;
 //! - [`doors`], [`tokens`]: who may call, and how many at once;
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
@@ -27,7 +28,9 @@ pub mod inspect;
 pub mod key;
 pub mod logging;
 pub mod metrics;
+pub mod reload;
 pub mod rush;
 pub mod serve;
+pub mod tls;
 pub mod tokens;
 pub mod verify;

@@ -13,7 +13,9 @@ use crate::cli::SettingsError;
 pub fn start(filter: Option<&str>) -> Result<(), SettingsError> {
     let filter =
         EnvFilter::try_new(filter.unwrap_or("info")).map_err(|error| SettingsError::Value(format!("--log is no filter: {error}")))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    // The terminal may be gone while the server goes on: what cannot be logged is not complained
+    // about on the same stderr, which would be a panic.
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false).log_internal_errors(false);
     if stderr().is_terminal() {
         subscriber.init();
     } else {

@@ -138,6 +138,7 @@ impl Metrics {
         let why = match why {
             Overdue::Idle => "idle",
             Overdue::Header => "header",
+            Overdue::Handshake => "handshake",
             Overdue::Write => "write",
         };
         self.connections_overdue.get_or_create(&[("why", why)]).inc();

@@ -136,6 +136,10 @@ fn spawn(folder: &Path) -> Result<Child, RushError> {
     Command::new(program)
         .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--end-with-parent", "--data"])
         .arg(folder.join("data"))
+        // What another server here is told is not for this one.
+        .env_remove("FIRSTCOME_TLS_CERT")
+        .env_remove("FIRSTCOME_TLS_KEY")
+        .env_remove("FIRSTCOME_ADMIN_LISTEN")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

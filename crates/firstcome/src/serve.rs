@@ -1,6 +1,5 @@
 //! `firstcome serve`: from settings to a server, and back out again.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,24 +7,29 @@ use std::time::Duration;
 
 use domain::hash::HashSeed;
 use engine::Engine;
-use engine::clock::Clock;
 use engine::engine::Settings as EngineSettings;
-use engine::limits::{CLOCK_BEHIND_MS_MAX, Limits};
+use engine::limits::CLOCK_BEHIND_MS_MAX;
 use engine::restart::Restarted;
 use journal::writer::{OpenError, Options};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::{App, HttpLimits, Parts};
+use crate::app::{App, Parts};
 use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
-use crate::doors::key_file::KeyFile;
-use crate::doors::settings::DoorSettings;
 use crate::doors::{Doors, DoorsError};
 use crate::history::History;
 use crate::http::routes::{self, Route};
-use crate::http::{serve as http_serve, times};
+use crate::http::serve::{self as http_serve, Listening};
+use crate::http::times;
+use crate::reload::{self, Reload};
+use crate::tls::{Tls, TlsError};
+
+mod greeting;
+mod settings;
+
+pub use settings::ServeSettings;
 
 /// Why the server did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,9 @@ pub enum ServeError {
         /// Where keys are kept.
         data: PathBuf,
     },
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -92,90 +99,28 @@ pub enum ServeError {
     Failed,
 }
 
-/// Everything that the settings say, checked.
-#[derive(Clone, Debug)]
-pub struct ServeSettings {
-    listen: SocketAddr,
-    data: PathBuf,
-    doors: DoorSettings,
-    http: HttpLimits,
-    limits: Limits,
-    segment_bytes: u64,
-    snapshot_every: u64,
-    accept_clock_behind: bool,
-    /// The clock; tests move one by hand.
-    pub clock: Clock,
-}
-
-impl ServeSettings {
-    /// Checks what was typed.
-    ///
-    /// # Errors
-    /// [`ServeError`] that names the option.
-    pub fn new(args: &ServeArgs) -> Result<Self, ServeError> {
-        Ok(Self {
-            listen: args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070))),
-            doors: DoorSettings::new(args)?,
-            data: args.data.clone().unwrap_or_else(|| PathBuf::from("firstcome-data")),
-            http: HttpLimits {
-                requests_max: u32::try_from(in_range("requests-max", args.requests_max, 4_096, 16, 1_000_000)?).unwrap_or(u32::MAX),
-                ..http_limits(args)
-            },
-            limits: Limits {
-                claims_max: in_range("claims-max", args.claims_max, Limits::STANDARD.claims_max, 1, 4_000_000_000)?,
-                requests_max: args.request_keys_max.unwrap_or(Limits::STANDARD.requests_max),
-                ..Limits::STANDARD
-            },
-            segment_bytes: in_range("segment-mib", args.segment_mib, 64, 4, 4_096)? << 20,
-            snapshot_every: in_range("snapshot-every", args.snapshot_every, 1_000_000, 1, u64::MAX)?,
-            accept_clock_behind: args.accept_clock_behind,
-            clock: Clock::System,
-        })
-    }
-}
-
-impl ServeSettings {
-    /// Leaves files for the journal, the history and for saying no: a connection that cannot be
-    /// accepted hears nothing.
-    fn keep_within(&mut self, files_max: Option<u64>) {
-        let for_connections = files_max.map(|files| usize::try_from(files.saturating_sub(FILES_KEPT)).unwrap_or(usize::MAX));
-        if let Some(most) = for_connections.filter(|most| *most < self.http.connections_max) {
-            self.http.connections_max = most;
-        }
-    }
-}
-
 /// How often the file of keys is looked at. `firstcome key` waits until it was.
 const KEYS_LOOK: Duration = Duration::from_millis(50);
-/// Files that are not connections.
-const FILES_KEPT: u64 = 128;
+/// Connections at once to the second address, which answers also when the first one is full.
+const ADMIN_CONNECTIONS_MAX: u16 = 256;
 
-fn http_limits(args: &ServeArgs) -> HttpLimits {
-    let standard = HttpLimits::STANDARD;
-    let time = |given: Option<u64>, standard: Duration| given.map_or(standard, Duration::from_millis);
-    HttpLimits {
-        connections_max: args.connections_max.unwrap_or(standard.connections_max),
-        header_time: time(args.header_time_ms, standard.header_time),
-        body_time: time(args.body_time_ms, standard.body_time),
-        idle_time: time(args.idle_time_ms, standard.idle_time),
-        write_time: time(args.write_time_ms, standard.write_time),
-        drain_time: time(args.drain_time_ms, standard.drain_time),
-        ..standard
-    }
-}
-
-fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, ServeError> {
-    let value = given.unwrap_or(standard);
-    if (min..=max).contains(&value) {
-        return Ok(value);
-    }
-    Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")).into())
+/// What is served where.
+#[derive(Debug)]
+pub struct Tables {
+    /// At the address that everybody knows.
+    pub public: Vec<Route>,
+    /// At the second one, if there is one.
+    pub admin: Vec<Route>,
 }
 
 /// A server that is ready to serve.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    admin_listener: Option<TcpListener>,
+    tls: Option<Arc<Tls>>,
+    /// What is read again on SIGHUP.
+    pub reload: Reload,
     app: Arc<App>,
     data: DataFolder,
 }
@@ -186,13 +131,26 @@ impl Server {
     /// # Errors
     /// [`ServeError`]; nothing was overwritten.
     pub async fn open(settings: &ServeSettings) -> Result<Self, ServeError> {
-        refuse_strangers(settings)?;
+        settings::refuse_strangers(settings)?;
         // The address first: it is what fails most often, and nothing is touched by then.
-        let listener = http_serve::listen(settings.listen).map_err(|source| ServeError::Listen { address: settings.listen, source })?;
+        let listener = listen(settings.listen)?;
+        let admin_listener = settings.admin_listen.map(listen).transpose()?;
         let settings = settings.clone();
-        let opened = tokio::task::spawn_blocking(move || open_app(&settings)).await;
-        let (app, data) = opened.map_err(std::io::Error::from)??;
-        Ok(Self { listener, app, data })
+        let opened = tokio::task::spawn_blocking(move || {
+            let tls = settings.tls.clone().map(|files| Tls::open(files, settings.clock.clone())).transpose()?;
+            let (app, data) = open_app(&settings)?;
+            Ok::<_, ServeError>((tls.map(Arc::new), app, data))
+        });
+        let (tls, app, data) = opened.await.map_err(std::io::Error::from)??;
+        let mut reload = Reload::default();
+        if let Some(tls) = tls.clone() {
+            reload.add("the TLS certificate and its key", move || tls.reload());
+        }
+        if app.doors.knows_users() {
+            let app = Arc::clone(&app);
+            reload.add("the keys of end users' tokens", move || app.doors.reload_tokens());
+        }
+        Ok(Self { listener, admin_listener, tls, reload, app, data })
     }
 
     /// Where it listens.
@@ -201,6 +159,20 @@ impl Server {
     /// What the system says.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where the second address is, if there is one.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn admin_address(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.admin_listener.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
+    /// `https` or `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// What all requests share.
@@ -214,14 +186,16 @@ impl Server {
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
-        self.run_with(routes::table(), stop).await
+        let (public, admin) = (routes::table(), routes::table());
+        let public = if self.admin_listener.is_some() { routes::without_operators(public) } else { public };
+        self.run_with(Tables { public, admin }, stop).await
     }
 
-    /// The same with a table of routes that may hold more.
+    /// The same with tables of routes that may hold something else.
     ///
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
-    pub async fn run_with(self, table: Vec<Route>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    pub async fn run_with(self, tables: Tables, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
         let following = tokio::spawn(follow_keys(Arc::clone(&app)));
         let ends = async {
@@ -231,7 +205,14 @@ impl Server {
             }
             app.stop();
         };
-        let cut_off = http_serve::serve(self.listener, Arc::clone(&self.app), routes::router(Arc::clone(&self.app), table), ends).await;
+        let listening = |listener, table, connections_max| {
+            let (router, tls) = (routes::router(Arc::clone(&app), table), self.tls.clone());
+            Listening { listener, router, connections_max, tls }
+        };
+        let public = listening(self.listener, tables.public, app.limits.connections_max);
+        let admin = self.admin_listener.map(|listener| listening(listener, tables.admin, ADMIN_CONNECTIONS_MAX.into()));
+        let addresses = [Some(public), admin].into_iter().flatten().collect();
+        let cut_off = http_serve::serve(addresses, &app, ends).await;
         if cut_off != 0 {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
@@ -247,18 +228,6 @@ impl Server {
     }
 }
 
-/// Closed by default: nobody from elsewhere is let in before there is a key.
-fn refuse_strangers(settings: &ServeSettings) -> Result<(), ServeError> {
-    if settings.listen.ip().is_loopback() {
-        return Ok(());
-    }
-    let keys = KeyFile::in_folder(&settings.data).read().map_err(DoorsError::from)?;
-    if keys.has_live() {
-        return Ok(());
-    }
-    Err(ServeError::NotLoopback { address: settings.listen, data: settings.data.clone() })
-}
-
 /// Takes over keys that were made or ended beside the server.
 async fn follow_keys(app: Arc<App>) {
     let mut ticks = tokio::time::interval(KEYS_LOOK);
@@ -270,6 +239,10 @@ async fn follow_keys(app: Arc<App>) {
             tracing::error!(%error, "the keys cannot be read again; those from before stay in use");
         }
     }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    http_serve::listen(address).map_err(|source| ServeError::Listen { address, source })
 }
 
 fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeError> {
@@ -383,10 +356,12 @@ pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
     settings.keep_within(files_max);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let server = Server::open(&settings).await?;
+    let hang_up = signal(SignalKind::hangup())?;
+    let mut server = Server::open(&settings).await?;
     let address = server.address()?;
     tracing::info!(%address, data = %settings.data.display(), files_max, connections_max = settings.http.connections_max, "serving");
-    eprint!("{}", greeting(address, &server.app.doors));
+    eprint!("{}", greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.doors));
+    let reloading = tokio::spawn(reload::on(hang_up, Arc::new(std::mem::take(&mut server.reload))));
     server
         .run(async {
             tokio::select! {
@@ -395,6 +370,7 @@ pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
             }
         })
         .await?;
+    reloading.abort();
     tracing::info!("stopped");
     Ok(())
 }
@@ -406,26 +382,4 @@ fn raise_files_max() -> Option<u64> {
     limit.current = limit.maximum;
     let raised = setrlimit(Resource::Nofile, limit);
     if raised.is_err() { getrlimit(Resource::Nofile).current } else { limit.maximum }
-}
-
-/// Where everything is, for a person at a terminal.
-fn greeting(address: SocketAddr, doors: &Doors) -> String {
-    let mut text = String::new();
-    let base = format!("http://{address}");
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "\n  Firstcome serves at   {base}");
-    let _ = writeln!(text, "  Documentation         {base}/docs");
-    let _ = writeln!(text, "  OpenAPI               {base}/openapi.json");
-    if !doors.are_open() {
-        let live = doors.ring().iter().filter(|key| key.revoked_at.is_none()).count();
-        let _ = writeln!(text, "  Callers must show a key ({live} in use) as Authorization: Bearer …\n");
-        return text;
-    }
-    let _ = writeln!(text, "  No keys: only this machine may call.\n\n  Try it:");
-    let _ = writeln!(text, "    curl -X PUT  {base}/v1/campaigns/spring -H 'content-type: application/json' -d '{{\"stock\":10}}'");
-    let _ = writeln!(
-        text,
-        "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'\n"
-    );
-    text
 }

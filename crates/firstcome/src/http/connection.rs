@@ -2,6 +2,9 @@
 //! not keep its place for ever. hyper has a limit for headers that would also end idle
 //! connections early, and none for clients that do not read; so each connection notes what it
 //! waits for and since when, and one sweeper looks at all of them.
+//!
+//! What is watched is the TCP stream, below TLS: a record of TLS that has begun to come counts as
+//! a header that has.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,11 +24,14 @@ use crate::app::HttpLimits;
 const IDLE: u8 = 0;
 /// Something of a header has come.
 const HEADER: u8 = 1;
+/// The handshake of TLS is not over.
+const HANDSHAKE: u8 = 2;
 
 /// What one connection waits for.
 #[derive(Debug, Default)]
 pub struct Watched {
     phase: AtomicU8,
+    is_tls: bool,
     is_http2: AtomicBool,
     /// Milliseconds of the sweeper's clock at the last change of phase or progress.
     since_ms: AtomicU64,
@@ -49,6 +55,8 @@ pub enum Overdue {
     Idle,
     /// A header did not become complete.
     Header,
+    /// The handshake of TLS did not.
+    Handshake,
     /// The client does not read.
     Write,
 }
@@ -103,6 +111,19 @@ impl Connections {
 }
 
 impl Watched {
+    /// A connection that begins with the handshake of TLS.
+    #[must_use]
+    pub fn in_handshake() -> Self {
+        Self { phase: AtomicU8::new(HANDSHAKE), is_tls: true, ..Self::default() }
+    }
+
+    /// The handshake is over; of the first request, something may have come with its end.
+    pub fn handshake_ended(&self, is_http2: bool, has_begun: bool, now_ms: u64) {
+        self.is_http2.store(is_http2, Ordering::Relaxed);
+        self.since_ms.store(now_ms, Ordering::Relaxed);
+        self.phase.store(if has_begun { HEADER } else { IDLE }, Ordering::Relaxed);
+    }
+
     /// A request's header is complete.
     pub fn request_opened(&self, is_http2: bool) {
         if is_http2 {
@@ -134,21 +155,29 @@ impl Watched {
             return None;
         }
         let since = self.since_ms.load(Ordering::Relaxed);
-        let is_header = self.phase.load(Ordering::Relaxed) == HEADER && !self.is_http2.load(Ordering::Relaxed);
-        if is_header && has_lasted(since, limits.header_time) {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == HANDSHAKE {
+            return has_lasted(since, limits.header_time).then_some(Overdue::Handshake);
+        }
+        if phase == HEADER && !self.is_http2.load(Ordering::Relaxed) && has_lasted(since, limits.header_time) {
             return Some(Overdue::Header);
         }
         has_lasted(since, limits.idle_time).then_some(Overdue::Idle)
     }
 
+    fn is_in_handshake(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == HANDSHAKE
+    }
+
     /// Bytes came while no request was open: a header begins.
     fn has_read(&self, bytes: &[u8], now_ms: u64) {
-        if self.requests_open.load(Ordering::Relaxed) != 0 {
+        if self.requests_open.load(Ordering::Relaxed) != 0 || self.is_in_handshake() {
             return;
         }
         if self.phase.swap(HEADER, Ordering::Relaxed) == IDLE {
             self.since_ms.store(now_ms, Ordering::Relaxed);
-            if bytes.starts_with(b"PRI * HTTP/2") {
+            // Below TLS, the handshake has told.
+            if !self.is_tls && bytes.starts_with(b"PRI * HTTP/2") {
                 self.is_http2.store(true, Ordering::Relaxed);
             }
         }
@@ -157,8 +186,9 @@ impl Watched {
     fn has_written(&self, has_progressed: bool, now_ms: u64) {
         if has_progressed {
             self.stuck_since_ms.store(0, Ordering::Relaxed);
-            // Pings keep a connection of HTTP/2 alive, and are no use of it.
-            if !self.is_http2.load(Ordering::Relaxed) {
+            // Pings keep a connection of HTTP/2 alive, and are no use of it; a handshake has its
+            // time as a whole.
+            if !self.is_http2.load(Ordering::Relaxed) && !self.is_in_handshake() {
                 self.since_ms.store(now_ms, Ordering::Relaxed);
             }
         } else if self.stuck_since_ms.load(Ordering::Relaxed) == 0 {
@@ -221,5 +251,50 @@ impl AsyncWrite for WatchedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HttpLimits = HttpLimits::STANDARD;
+    const HEADER_MS: u64 = 5_000 + 250;
+    const IDLE_MS: u64 = 75_000 + 250;
+
+    #[test]
+    fn a_handshake_has_its_time_as_a_whole() {
+        let watched = Watched::in_handshake();
+        watched.has_read(&[22, 3, 1], 2_000);
+        watched.has_written(true, 4_000);
+        assert_eq!(watched.overdue(HEADER_MS, &LIMITS), None);
+        assert_eq!(watched.overdue(HEADER_MS + 1, &LIMITS), Some(Overdue::Handshake));
+    }
+
+    #[test]
+    fn after_the_handshake_it_is_idle_unless_a_request_has_begun() {
+        for (is_http2, has_begun, ends_ms, why) in [
+            (false, false, IDLE_MS, Overdue::Idle),
+            (false, true, HEADER_MS, Overdue::Header),
+            (true, false, IDLE_MS, Overdue::Idle),
+            (true, true, IDLE_MS, Overdue::Idle),
+        ] {
+            let watched = Watched::in_handshake();
+            watched.has_read(&[22, 3, 1], 1_000);
+            watched.handshake_ended(is_http2, has_begun, 4_000);
+            assert_eq!(watched.overdue(4_000 + ends_ms, &LIMITS), None);
+            assert_eq!(watched.overdue(4_001 + ends_ms, &LIMITS), Some(why));
+        }
+    }
+
+    #[test]
+    fn below_tls_nothing_that_looks_like_http2_is_taken_for_it() {
+        let (plain, tls) = (Watched::default(), Watched::in_handshake());
+        tls.handshake_ended(false, false, 0);
+        for watched in [&plain, &tls] {
+            watched.has_read(b"PRI * HTTP/2.0", 0);
+        }
+        assert_eq!(plain.overdue(HEADER_MS + 1, &LIMITS), None);
+        assert_eq!(tls.overdue(HEADER_MS + 1, &LIMITS), Some(Overdue::Header));
     }
 }

@@ -1,4 +1,4 @@
-//! The accept loop: connections and their limits, and the way out.
+//! The accept loops, one for each address: connections and their limits, and the way out.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,19 +17,25 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::AsyncWriteExt;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::connection::{Connections, SWEEP, Watched, WatchedStream};
 use crate::app::{App, HttpLimits};
 use crate::clock;
+use crate::tls::{HTTP2, Tls};
 
 /// Connections that the system may hold before they are accepted: a rush connects all at once.
 const BACKLOG: u32 = 4_096;
 /// What a connection above the limit hears.
 const TOO_MANY: &str = r#"{"type":"/docs#busy","title":"Busy","status":503,"detail":"as many connections are open as the server may have","code":"busy","outcome":"rejected","retry_after_ms":1000}"#;
+
+/// The same where TLS is expected: a fatal alert, `internal_error` (RFC 8446, 5.1 and 6).
+const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// Opens the address.
 ///
@@ -42,31 +48,149 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` comes, then lets what is in flight finish, up to the limit. Returns how
-/// many connections had to be cut off.
-pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router, stop: impl Future<Output = ()>) -> usize {
-    let connections = Arc::new(Connections::default());
-    let graceful = GracefulShutdown::new();
-    let sweeper = tokio::spawn(sweep(Arc::clone(&connections), Arc::clone(&app)));
-    let builder = builder(&app.limits);
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => start(stream, &builder, &graceful, &connections, &app, &router),
-                Err(error) => {
-                    // Out of file descriptors, most likely: others may close soon.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
+/// An address that is served, what is there, and to how many at once.
+#[derive(Debug)]
+pub struct Listening {
+    /// Where connections come from.
+    pub listener: TcpListener,
+    /// What is served.
+    pub router: Router,
+    /// Connections at once, whatever comes to the other addresses.
+    pub connections_max: usize,
+    /// What handshakes use, if connections begin with one.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// Serves every address until `stop` comes, then lets what is in flight finish, up to the limit.
+/// Returns how many connections had to be cut off.
+pub async fn serve(addresses: Vec<Listening>, app: &Arc<App>, stop: impl Future<Output = ()>) -> usize {
+    let (stopping, _) = watch::channel(false);
+    let serving = addresses.into_iter().map(|listening| {
+        let (listener, door) = Door::new(listening, app, stopping.subscribe());
+        Box::pin(door.serve(listener))
+    });
+    let stopped = async {
+        stop.await;
+        stopping.send_replace(true);
+    };
+    let (cut_off, ()) = tokio::join!(sum_of(serving.collect()), stopped);
+    cut_off
+}
+
+/// Runs futures side by side, in this task: a panic in one of them ends it.
+async fn sum_of<F: Future<Output = usize>>(mut running: Vec<Pin<Box<F>>>) -> usize {
+    let mut sum = 0;
+    std::future::poll_fn(|context| {
+        running.retain_mut(|future| match future.as_mut().poll(context) {
+            Poll::Ready(count) => {
+                sum += count;
+                false
+            }
+            Poll::Pending => true,
+        });
+        if running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    sum
+}
+
+/// An address while it is served: its own connections, its own limit, its own way out.
+struct Door {
+    app: Arc<App>,
+    router: Router,
+    connections_max: usize,
+    tls: Option<Arc<Tls>>,
+    protocols: Arc<Protocols>,
+    connections: Arc<Connections>,
+    graceful: GracefulShutdown,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Door {
+    fn new(listening: Listening, app: &Arc<App>, stopping: watch::Receiver<bool>) -> (TcpListener, Self) {
+        let Listening { listener, router, connections_max, tls } = listening;
+        let door = Self {
+            app: Arc::clone(app),
+            router,
+            connections_max,
+            tls,
+            protocols: Arc::new(Protocols::new(&app.limits)),
+            connections: Arc::default(),
+            graceful: GracefulShutdown::new(),
+            stopping,
+        };
+        (listener, door)
+    }
+
+    async fn serve(self, listener: TcpListener) -> usize {
+        let sweeper = tokio::spawn(sweep(Arc::clone(&self.connections), Arc::clone(&self.app)));
+        let mut stop = std::pin::pin!(stopped(self.stopping.clone()));
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.start(stream),
+                    Err(error) => {
+                        // Out of file descriptors, most likely: others may close soon.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        let finished = tokio::time::timeout(self.app.limits.drain_time, self.graceful.shutdown()).await;
+        sweeper.abort();
+        if finished.is_ok() { 0 } else { self.connections.count() }
+    }
+
+    fn start(&self, stream: TcpStream) {
+        if self.connections_max <= self.connections.count() {
+            self.app.metrics.connection_refused();
+            // A handshake is what there is no room for.
+            let answer = if self.tls.is_some() { TLS_ALERT.to_vec() } else { too_many() };
+            tokio::spawn(refuse(stream, answer));
+            return;
+        }
+        // A delay of an answer that is ready helps nobody; without it the answer is only slower.
+        let _ = stream.set_nodelay(true);
+        let watched = Arc::new(if self.tls.is_some() { Watched::in_handshake() } else { Watched::default() });
+        let stream = WatchedStream::new(stream, Arc::clone(&watched), Arc::clone(&self.connections));
+        let id = self.connections.next_id();
+        let gone = Gone { id, connections: Arc::clone(&self.connections), app: Arc::clone(&self.app) };
+        let accepted = Accepted {
+            watched: Arc::clone(&watched),
+            connections: Arc::clone(&self.connections),
+            router: self.router.clone(),
+            watcher: self.graceful.watcher(),
+            gone,
+        };
+        let protocols = Arc::clone(&self.protocols);
+        let task = match &self.tls {
+            None => tokio::spawn(async move { accepted.serve(stream, &protocols.either).await }),
+            Some(tls) => tokio::spawn(accepted.shake_hands(stream, tls.acceptor(), protocols, stopped(self.stopping.clone()))),
+        };
+        self.app.metrics.connection_opened();
+        self.connections.add(id, watched, task.abort_handle());
+        if task.is_finished() {
+            self.connections.remove(id);
         }
     }
-    drop(listener);
-    let finished = tokio::time::timeout(app.limits.drain_time, graceful.shutdown()).await;
-    sweeper.abort();
-    if finished.is_ok() { 0 } else { connections.count() }
+}
+
+/// hyper's settings, by what is known of a connection.
+struct Protocols {
+    /// The first bytes tell.
+    either: Builder<TokioExecutor>,
+    http1: Builder<TokioExecutor>,
+    http2: Builder<TokioExecutor>,
+}
+
+impl Protocols {
+    fn new(limits: &HttpLimits) -> Self {
+        let either = builder(limits);
+        Self { http1: either.clone().http1_only(), http2: either.clone().http2_only(), either }
+    }
 }
 
 fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
@@ -84,43 +208,46 @@ fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
     builder
 }
 
-fn start(
-    stream: TcpStream,
-    builder: &Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
-    connections: &Arc<Connections>,
-    app: &Arc<App>,
-    router: &Router,
-) {
-    if app.limits.connections_max <= connections.count() {
-        app.metrics.connection_refused();
-        tokio::spawn(refuse(stream));
-        return;
-    }
-    // A delay of an answer that is ready helps nobody; without it the answer is only slower.
-    let _ = stream.set_nodelay(true);
-    let watched = Arc::new(Watched::default());
-    let io = TokioIo::new(WatchedStream::new(stream, Arc::clone(&watched), Arc::clone(connections)));
-    let service = {
-        let (watched, connections, router) = (Arc::clone(&watched), Arc::clone(connections), router.clone());
-        service_fn(move |request| one(request, router.clone(), Arc::clone(&watched), Arc::clone(&connections)))
-    };
-    let connection = graceful.watch(builder.serve_connection(io, service).into_owned());
-    let id = connections.next_id();
-    let task = tokio::spawn({
-        let connections = Arc::clone(connections);
-        let app = Arc::clone(app);
-        async move {
-            let _gone = Gone { id, connections, app };
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
+/// A connection that has its place.
+struct Accepted {
+    watched: Arc<Watched>,
+    connections: Arc<Connections>,
+    router: Router,
+    watcher: Watcher,
+    gone: Gone,
+}
+
+impl Accepted {
+    /// The handshake of TLS, and then what was agreed in it. When the server stops, a handshake
+    /// is simply dropped: nothing was asked yet.
+    async fn shake_hands(self, stream: WatchedStream, acceptor: TlsAcceptor, protocols: Arc<Protocols>, stop: impl Future<Output = ()>) {
+        let shaken = tokio::select! {
+            shaken = acceptor.accept(stream) => shaken,
+            () = stop => return,
+        };
+        let mut stream = match shaken {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "a handshake failed");
+                return;
             }
+        };
+        let tls = stream.get_mut().1;
+        let is_http2 = tls.alpn_protocol() == Some(HTTP2);
+        // An error shows again when the connection is read.
+        let has_begun = tls.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() != 0);
+        self.watched.handshake_ended(is_http2, has_begun, self.connections.now_ms());
+        self.serve(stream, if is_http2 { &protocols.http2 } else { &protocols.http1 }).await;
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, builder: &Builder<TokioExecutor>) {
+        let Self { watched, connections, router, watcher, gone } = self;
+        let service = service_fn(move |request| one(request, router.clone(), Arc::clone(&watched), Arc::clone(&connections)));
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended");
         }
-    });
-    app.metrics.connection_opened();
-    connections.add(id, watched, task.abort_handle());
-    if task.is_finished() {
-        connections.remove(id);
+        drop(gone);
     }
 }
 
@@ -186,10 +313,18 @@ impl Drop for Closed {
     }
 }
 
-async fn refuse(mut stream: TcpStream) {
+fn too_many() -> Vec<u8> {
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nconnection: close";
-    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{TOO_MANY}", TOO_MANY.len());
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(answer.as_bytes())).await;
+    format!("{head}\r\ncontent-length: {}\r\n\r\n{TOO_MANY}", TOO_MANY.len()).into_bytes()
+}
+
+async fn refuse(mut stream: TcpStream, answer: Vec<u8>) {
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&answer)).await;
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that nobody serves any more.
+    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
 }
 
 async fn sweep(connections: Arc<Connections>, app: Arc<App>) {

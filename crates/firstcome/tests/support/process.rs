@@ -113,7 +113,7 @@ impl Process {
         let address = || {
             let text = stderr.lock().unwrap();
             let line = text.lines().find(|line| line.contains("Firstcome serves at"))?.to_owned();
-            line.rsplit("http://").next()?.trim().parse().ok()
+            line.rsplit("://").next()?.trim().parse().ok()
         };
         let mut found = None;
         eventually("the server says where it serves", || {

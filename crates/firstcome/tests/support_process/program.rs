@@ -67,7 +67,7 @@ impl Program {
     /// Where it serves, if it has said so yet.
     pub fn address(&self) -> Option<SocketAddr> {
         let said = self.said.lock().unwrap();
-        said.iter().find_map(|line| line.split_once(GREETING)?.1.trim().strip_prefix("http://")?.parse().ok())
+        said.iter().find_map(|line| line.split_once(GREETING)?.1.trim().split_once("://")?.1.parse().ok())
     }
 
     fn wait_for_address(&mut self) -> SocketAddr {

@@ -1,0 +1,31 @@
+//! What the server says when it serves.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use crate::doors::Doors;
+
+/// Where everything is, for a person at a terminal.
+pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<SocketAddr>, doors: &Doors) -> String {
+    let mut text = String::new();
+    let base = format!("{scheme}://{address}");
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\n  Firstcome serves at   {base}");
+    let _ = writeln!(text, "  Documentation         {base}/docs");
+    let _ = writeln!(text, "  OpenAPI               {base}/openapi.json");
+    if let Some(admin_address) = admin_address {
+        let _ = writeln!(text, "  Admin address         {scheme}://{admin_address}");
+    }
+    if !doors.are_open() {
+        let live = doors.ring().iter().filter(|key| key.revoked_at.is_none()).count();
+        let _ = writeln!(text, "  Callers must show a key ({live} in use) as Authorization: Bearer …\n");
+        return text;
+    }
+    let _ = writeln!(text, "  No keys: only this machine may call.\n\n  Try it:");
+    let _ = writeln!(text, "    curl -X PUT  {base}/v1/campaigns/spring -H 'content-type: application/json' -d '{{\"stock\":10}}'");
+    let _ = writeln!(
+        text,
+        "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'\n"
+    );
+    text
+}

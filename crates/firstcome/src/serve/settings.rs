@@ -1,0 +1,115 @@
+//! What was typed about the server, checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::clock::Clock;
+use engine::limits::Limits;
+
+use super::{ADMIN_CONNECTIONS_MAX, ServeError};
+use crate::app::HttpLimits;
+use crate::cli::{ServeArgs, SettingsError};
+use crate::doors::DoorsError;
+use crate::doors::key_file::KeyFile;
+use crate::doors::settings::DoorSettings;
+use crate::tls::TlsFiles;
+
+/// Files that are not connections.
+const FILES_KEPT: u64 = 128;
+
+/// Everything that the settings say, checked.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    pub(super) listen: SocketAddr,
+    pub(super) admin_listen: Option<SocketAddr>,
+    pub(super) tls: Option<TlsFiles>,
+    pub(super) data: PathBuf,
+    pub(super) doors: DoorSettings,
+    pub(super) http: HttpLimits,
+    pub(super) limits: Limits,
+    pub(super) segment_bytes: u64,
+    pub(super) snapshot_every: u64,
+    pub(super) accept_clock_behind: bool,
+    /// The clock; tests move one by hand.
+    pub clock: Clock,
+}
+
+impl ServeSettings {
+    /// Checks what was typed.
+    ///
+    /// # Errors
+    /// [`ServeError`] that names the option.
+    pub fn new(args: &ServeArgs) -> Result<Self, ServeError> {
+        let listen = args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070)));
+        // Port 0 stands for any that is free: another one each time.
+        if args.admin_listen == Some(listen) && listen.port() != 0 {
+            return Err(SettingsError::Value(format!("--listen and --admin-listen are both {listen}")).into());
+        }
+        Ok(Self {
+            listen,
+            admin_listen: args.admin_listen,
+            tls: TlsFiles::new(args.tls_cert.as_deref(), args.tls_key.as_deref())?,
+            doors: DoorSettings::new(args)?,
+            data: args.data.clone().unwrap_or_else(|| PathBuf::from("firstcome-data")),
+            http: HttpLimits {
+                requests_max: u32::try_from(in_range("requests-max", args.requests_max, 4_096, 16, 1_000_000)?).unwrap_or(u32::MAX),
+                ..http_limits(args)
+            },
+            limits: Limits {
+                claims_max: in_range("claims-max", args.claims_max, Limits::STANDARD.claims_max, 1, 4_000_000_000)?,
+                requests_max: args.request_keys_max.unwrap_or(Limits::STANDARD.requests_max),
+                ..Limits::STANDARD
+            },
+            segment_bytes: in_range("segment-mib", args.segment_mib, 64, 4, 4_096)? << 20,
+            snapshot_every: in_range("snapshot-every", args.snapshot_every, 1_000_000, 1, u64::MAX)?,
+            accept_clock_behind: args.accept_clock_behind,
+            clock: Clock::System,
+        })
+    }
+}
+
+impl ServeSettings {
+    /// Leaves files for the journal, the history and for saying no: a connection that cannot be
+    /// accepted hears nothing.
+    pub(super) fn keep_within(&mut self, files_max: Option<u64>) {
+        let kept = if self.admin_listen.is_some() { FILES_KEPT + u64::from(ADMIN_CONNECTIONS_MAX) } else { FILES_KEPT };
+        let for_connections = files_max.map(|files| usize::try_from(files.saturating_sub(kept)).unwrap_or(usize::MAX));
+        if let Some(most) = for_connections.filter(|most| *most < self.http.connections_max) {
+            self.http.connections_max = most;
+        }
+    }
+}
+
+fn http_limits(args: &ServeArgs) -> HttpLimits {
+    let standard = HttpLimits::STANDARD;
+    let time = |given: Option<u64>, standard: Duration| given.map_or(standard, Duration::from_millis);
+    HttpLimits {
+        connections_max: args.connections_max.unwrap_or(standard.connections_max),
+        header_time: time(args.header_time_ms, standard.header_time),
+        body_time: time(args.body_time_ms, standard.body_time),
+        idle_time: time(args.idle_time_ms, standard.idle_time),
+        write_time: time(args.write_time_ms, standard.write_time),
+        drain_time: time(args.drain_time_ms, standard.drain_time),
+        ..standard
+    }
+}
+
+fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, ServeError> {
+    let value = given.unwrap_or(standard);
+    if (min..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")).into())
+}
+
+/// Closed by default: nobody from elsewhere is let in before there is a key.
+pub(super) fn refuse_strangers(settings: &ServeSettings) -> Result<(), ServeError> {
+    let addresses = [Some(settings.listen), settings.admin_listen];
+    let Some(address) = addresses.into_iter().flatten().find(|address| !address.ip().is_loopback()) else { return Ok(()) };
+    let keys = KeyFile::in_folder(&settings.data).read().map_err(DoorsError::from)?;
+    if keys.has_live() {
+        return Ok(());
+    }
+    Err(ServeError::NotLoopback { address, data: settings.data.clone() })
+}
