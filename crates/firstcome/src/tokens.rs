@@ -10,9 +10,10 @@
 //!   padding or stray bits.
 //! - A refusal says what is wrong in words of our own: it holds no part of the token, and no key.
 //!
-//! The JSON Web Signature is taken apart here, on top of `ring`, and not by a library: the ones
-//! there are read the clock themselves, take the last of two members of one name, and choose the
-//! code that verifies by what the token says.
+//! The JSON Web Signature is taken apart here, on top of `ring`, and not by a library. The usual one
+//! (`jsonwebtoken` 11.1) reads the clock itself, in whole seconds; takes the last of two members of
+//! one name where it does not know the name; and needs the code that verifies to be installed for
+//! the whole process, to be chosen for each token by what the token says.
 
 mod claims;
 mod json;

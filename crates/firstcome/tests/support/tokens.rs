@@ -170,3 +170,23 @@ pub fn write_jwks(folder: &Path, signers: &[&Signer]) -> PathBuf {
 pub fn base64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
+
+/// A signer's key with some members set, or with `null` taken away.
+pub fn but(signer: &Signer, changes: Value) -> Value {
+    let mut jwk = signer.jwk();
+    jwk.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    jwk.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    jwk
+}
+
+/// Nothing of [`SECRET`] or the RSA key: neither in base64 nor as the numbers or the hexadecimal
+/// digits of its bytes.
+pub fn assert_shows_no_key(text: &str) {
+    let modulus = Signer::rs256().jwk()["n"].as_str().unwrap().to_owned();
+    let hex: String = SECRET.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let numbers = format!("{}, {}, {}, {}", SECRET[0], SECRET[1], SECRET[2], SECRET[3]);
+    let parts = ["a secret for tests", &base64(SECRET)[..8], &modulus[..8], &modulus[100..108], &hex, &numbers];
+    for part in parts {
+        assert!(!text.contains(part), "{part} in {text}");
+    }
+}
