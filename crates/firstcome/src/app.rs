@@ -64,6 +64,8 @@ pub struct App {
     pub doors: Doors,
     /// The wall clock.
     pub clock: Clock,
+    /// Whether connections begin with TLS.
+    pub uses_tls: bool,
     /// Counts.
     pub metrics: Metrics,
     /// What HTTP takes on at most.
@@ -85,15 +87,17 @@ pub struct Parts {
     pub doors: Doors,
     /// The wall clock.
     pub clock: Clock,
+    /// Whether connections begin with TLS.
+    pub uses_tls: bool,
 }
 
 impl App {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
-        let Parts { engine, codes, history, doors, clock } = parts;
+        let Parts { engine, codes, history, doors, clock, uses_tls } = parts;
         let (metrics, request_ids) = (Metrics::new(), RequestIds::new(random));
-        Self { engine, codes, history, doors, clock, metrics, limits, request_ids, is_stopping: AtomicBool::new(false) }
+        Self { engine, codes, history, doors, clock, uses_tls, metrics, limits, request_ids, is_stopping: AtomicBool::new(false) }
     }
 
     /// An id for a request that came without one.

@@ -269,7 +269,7 @@ fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeErr
     report(&restarted);
     let history = History::start(data.path(), &engine)?;
     let doors = Doors::open(data.path(), settings.doors.clone(), settings.http.requests_max)?;
-    let parts = Parts { engine, codes, history, doors, clock: settings.clock.clone() };
+    let parts = Parts { engine, codes, history, doors, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
     let app = App::new(parts, settings.http, u64::from_le_bytes(random()?));
     Ok((Arc::new(app), data))
 }

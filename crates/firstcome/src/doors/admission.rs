@@ -63,7 +63,9 @@ impl Admission {
 }
 
 impl InFlight {
-    fn count(&self) -> u32 {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::pause::{Pause, Waiting};
 use crate::app::HttpLimits;
 
 /// No request is open; the next may come.
@@ -38,6 +39,8 @@ pub struct Watched {
     /// When writing last made no progress; 0 while it does.
     stuck_since_ms: AtomicU64,
     requests_open: AtomicU32,
+    /// Its last request found no place.
+    is_turned_away: AtomicBool,
 }
 
 /// All connections, and the clock that is read a few times a second instead of at every byte.
@@ -46,6 +49,7 @@ pub struct Connections {
     now_ms: AtomicU64,
     next_id: AtomicU64,
     watched: Mutex<HashMap<u64, (Arc<Watched>, AbortHandle)>>,
+    waiting: Arc<Waiting>,
 }
 
 /// Why the sweeper ends a connection.
@@ -139,6 +143,11 @@ impl Watched {
         self.since_ms.store(now_ms, Ordering::Relaxed);
     }
 
+    /// Its request found no place: the next one is read after a pause.
+    pub fn turn_away(&self) {
+        self.is_turned_away.store(true, Ordering::Relaxed);
+    }
+
     /// More of an answer of HTTP/2 was taken.
     pub fn body_progressed(&self, now_ms: u64) {
         self.since_ms.store(now_ms, Ordering::Relaxed);
@@ -203,6 +212,7 @@ pub struct WatchedStream {
     stream: TcpStream,
     watched: Arc<Watched>,
     connections: Arc<Connections>,
+    pause: Pause,
 }
 
 impl WatchedStream {
@@ -210,7 +220,8 @@ impl WatchedStream {
     #[must_use]
     pub fn new(stream: TcpStream, watched: Arc<Watched>, connections: Arc<Connections>) -> Self {
         watched.since_ms.store(connections.now_ms(), Ordering::Relaxed);
-        Self { stream, watched, connections }
+        let pause = Pause::none(Arc::clone(&connections.waiting));
+        Self { stream, watched, connections, pause }
     }
 
     fn note_write<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -221,6 +232,11 @@ impl WatchedStream {
 
 impl AsyncRead for WatchedStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.watched.is_turned_away.load(Ordering::Relaxed) {
+            self.watched.is_turned_away.store(false, Ordering::Relaxed);
+            self.pause.begin();
+        }
+        std::task::ready!(self.pause.poll_over(context));
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
         if let Some(bytes) = buffer.filled().get(before..).filter(|bytes| !bytes.is_empty()) {

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod lists;
 pub mod meta;
 pub mod openapi;
+pub mod pause;
 pub mod problem;
 pub mod routes;
 pub mod serve;

@@ -15,12 +15,13 @@ use tower_http::cors::CorsLayer;
 use super::answer::REPLAYED;
 use super::context::{Context, IDEMPOTENCY_KEY, X_REQUEST_ID, request_id_of, unread};
 use super::lists::AS_OF;
+use super::pause::TurnedAway;
 use super::problem::Problem;
 use super::{campaigns, claims, codes, keys, lists, meta};
 use crate::app::App;
 use crate::clock;
 use crate::doors::caller::Scope;
-use crate::doors::{Access, Knock, Lane};
+use crate::doors::{Access, Knock, Lane, Refusal};
 
 /// The path's parameters, or what about them is no text.
 type Params = Result<RawPathParams, RawPathParamsRejection>;
@@ -162,22 +163,29 @@ where
 {
     let started = clock::elapsed();
     let request_id = request_id_of(&app, request.headers());
+    let mut is_turned_away = false;
     let knock = Knock { headers: request.headers(), uri: request.uri(), now: app.clock.now() };
     let answer = match app.doors.enter(&knock, placed.access, placed.lane) {
         Ok((caller, _place)) => match Context::read(Arc::clone(&app), request_id.clone(), caller, params, request).await {
             Ok(context) => handler(context).await,
             Err(problem) => Err(problem),
         },
-        Err(refusal) => Err(unread(refusal.into(), request)),
+        Err(refusal) => {
+            is_turned_away = refusal == Refusal::Busy;
+            Err(unread(refusal.into(), request))
+        }
     };
-    let (response, code) = match answer {
+    let (mut response, code) = match answer {
         Ok(response) => (response, ""),
         Err(problem) => (problem.clone().into_response(&request_id), problem.code()),
     };
+    if is_turned_away {
+        response.extensions_mut().insert(TurnedAway);
+    }
     let seconds = clock::elapsed().saturating_sub(started).as_secs_f64();
     app.metrics.answered(placed.path, &placed.method, response.status(), code, seconds);
     log(&request_id, placed, response.status(), code, seconds);
-    finished(response, &request_id)
+    finished(&app, response, &request_id)
 }
 
 fn log(request_id: &str, Placed { path, method, .. }: &Placed, status: StatusCode, code: &str, seconds: f64) {
@@ -193,13 +201,16 @@ fn refuse(app: &App, request: &Request, problem: Problem) -> Response<Body> {
     let request_id = request_id_of(app, request.headers());
     app.metrics.answered("other", &Method::GET, problem.status(), problem.code(), 0.0);
     tracing::debug!(request_id, method = %request.method(), path = request.uri().path(), code = problem.code(), "answered");
-    finished(problem.into_response(&request_id), &request_id)
+    finished(app, problem.into_response(&request_id), &request_id)
 }
 
 /// What every answer carries. Answers hold codes and names: no cache keeps them, and no page shows
 /// them as its own.
-fn finished(mut response: Response<Body>, request_id: &str) -> Response<Body> {
+fn finished(app: &App, mut response: Response<Body>, request_id: &str) -> Response<Body> {
     let headers = response.headers_mut();
+    if app.uses_tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::connection::{Connections, SWEEP, Watched, WatchedStream};
+use super::pause::TurnedAway;
 use crate::app::{App, HttpLimits};
 use crate::clock;
 use crate::tls::{HTTP2, Tls};
@@ -274,10 +275,13 @@ async fn one(
     let is_http2 = request.version() == Version::HTTP_2;
     watched.request_opened(is_http2);
     let closed = Closed { watched: Arc::clone(&watched), connections: Arc::clone(&connections) };
-    let response = router.oneshot(request).await;
+    let response = router.oneshot(request).await?;
     drop(closed);
+    if response.extensions().get::<TurnedAway>().is_some() && !is_http2 {
+        watched.turn_away();
+    }
     // A list that goes out for longer than a connection may be idle shows its progress itself.
-    Ok(response?
+    Ok(response
         .map(|body| if is_http2 && body.size_hint().exact().is_none() { Body::new(Streamed { body, watched, connections }) } else { body }))
 }
 

@@ -11,10 +11,11 @@ use super::world::{Http, World, admin_address, connect, ended};
 /// What its connections are limited to.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 
-/// The beginning of an answer to a request on a new connection.
-async fn asked(address: SocketAddr) -> String {
+/// The answer to a request on a new connection.
+async fn asked(address: SocketAddr, target: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    let request = format!("{target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let _ = stream.write_all(request.as_bytes()).await;
     String::from_utf8(ended(&mut stream).await).unwrap()
 }
 
@@ -38,8 +39,8 @@ async fn each_address_has_its_own_limit_and_both_go_with_the_server() {
     for _ in 0..3 {
         open.push(kept(public).await);
     }
-    assert!(asked(public).await.starts_with("HTTP/1.1 503"));
-    let metrics = asked(admin).await;
+    assert!(asked(public, "GET /healthz").await.starts_with("HTTP/1.1 503"));
+    let metrics = asked(admin, "GET /metrics").await;
     assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains("firstcome_connections_refused_total 1\n"), "{metrics}");
     drop(open);
     let mut open = Vec::new();
@@ -47,14 +48,37 @@ async fn each_address_has_its_own_limit_and_both_go_with_the_server() {
     for _ in 0..ADMIN_CONNECTIONS_MAX {
         open.push(kept(admin).await);
     }
-    assert!(asked(admin).await.starts_with("HTTP/1.1 503"));
-    assert!(asked(public).await.starts_with("HTTP/1.1 200"));
+    assert!(asked(admin, "GET /healthz").await.starts_with("HTTP/1.1 503"));
+    assert!(asked(public, "GET /healthz").await.starts_with("HTTP/1.1 200"));
     assert_eq!(server.terminate().0, Some(0));
     for address in [public, admin] {
         assert!(TcpStream::connect(address).await.is_err(), "{address} is still there");
     }
     for mut stream in open {
         ended(&mut stream).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_for_operators_is_on_the_second_address_only() {
+    let world = World::new();
+    let server = world.serve_plainly(&["--admin-listen", "127.0.0.1:0"]);
+    let (public, admin) = (server.address, admin_address(&server));
+    for target in ["GET /metrics", "GET /", "GET /v1/keys", "GET /v1/keys/a", "POST /v1/keys"] {
+        let answer = asked(public, target).await;
+        assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("not_found"), "{target}: {answer}");
+        let answer = asked(admin, target).await;
+        assert!(!answer.starts_with("HTTP/1.1 404") || answer.contains("key_not_found"), "{target}: {answer}");
+    }
+    for target in ["PUT /v1/campaigns/spring", "PATCH /v1/campaigns/spring"] {
+        let answer = asked(public, target).await;
+        assert!(answer.starts_with("HTTP/1.1 405"), "{target}: {answer}");
+        assert!(asked(admin, target).await.starts_with("HTTP/1.1 415"), "{target}");
+    }
+    for target in ["GET /v1/campaigns", "GET /healthz", "GET /readyz", "GET /docs"] {
+        for address in [public, admin] {
+            assert!(asked(address, target).await.starts_with("HTTP/1.1 200"), "{target}");
+        }
     }
 }
 

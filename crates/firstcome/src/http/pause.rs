@@ -1,0 +1,106 @@
+//! Those who are turned away, and how long their connections are then not read.
+//!
+//! Saying no costs nearly as much as saying yes: a request must be read and an answer written. If
+//! everybody who is turned away asked again at once, as clients do that do not look at
+//! `Retry-After`, the server would soon do nothing else. So the no is said at once, and the next
+//! request on that connection is read a moment later: the longer, the more connections wait, so
+//! that all of them together are answered no more than [`REFUSALS_PER_SECOND`] noes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+/// Noes in a second, over all connections of HTTP/1: a tenth of what two cores can serve. (One of
+/// HTTP/2 is shared by requests that may be let in, and goes on.)
+pub const REFUSALS_PER_SECOND: u64 = 5_000;
+/// No connection waits longer, however many do.
+pub const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Marks an answer as that of somebody who was turned away.
+#[derive(Clone, Copy, Debug)]
+pub struct TurnedAway;
+
+/// How many connections wait.
+#[derive(Debug, Default)]
+pub struct Waiting(AtomicU64);
+
+impl Waiting {
+    /// How long one more waits.
+    fn next(&self) -> Duration {
+        let waiting = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        Duration::from_micros(waiting.saturating_mul(1_000_000) / REFUSALS_PER_SECOND).min(PAUSE_MAX)
+    }
+}
+
+/// A connection's pause: none, most of the time.
+#[derive(Debug)]
+pub struct Pause {
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: Arc<Waiting>,
+}
+
+impl Pause {
+    /// None yet.
+    #[must_use]
+    pub fn none(waiting: Arc<Waiting>) -> Self {
+        Self { timer: None, waiting }
+    }
+
+    /// Begins one.
+    pub fn begin(&mut self) {
+        self.end();
+        self.timer = Some(Box::pin(tokio::time::sleep(self.waiting.next())));
+    }
+
+    /// Ready as soon as there is none.
+    pub fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(timer) = &mut self.timer else { return Poll::Ready(()) };
+        std::task::ready!(timer.as_mut().poll(context));
+        self.end();
+        Poll::Ready(())
+    }
+
+    fn end(&mut self) {
+        if self.timer.take().is_some() {
+            self.waiting.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_wait_are_answered_so_many_noes_a_second_together() {
+        let waiting = Waiting::default();
+        let pauses: Vec<Duration> = (0..40_000).map(|_| waiting.next()).collect();
+        assert_eq!((pauses[0], pauses[4_999], pauses[39_999]), (Duration::from_micros(200), Duration::from_secs(1), PAUSE_MAX));
+    }
+
+    #[tokio::test]
+    async fn a_pause_counts_while_it_lasts_and_no_longer() {
+        let waiting = Arc::new(Waiting::default());
+        let count = || waiting.0.load(Ordering::Relaxed);
+        let mut pause = Pause::none(Arc::clone(&waiting));
+        std::future::poll_fn(|context| pause.poll_over(context)).await;
+        pause.begin();
+        pause.begin();
+        assert_eq!(count(), 1);
+        std::future::poll_fn(|context| pause.poll_over(context)).await;
+        assert_eq!(count(), 0);
+        pause.begin();
+        drop(pause);
+        assert_eq!(count(), 0);
+    }
+}
