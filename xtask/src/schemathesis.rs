@@ -13,8 +13,10 @@ pub(crate) fn check() -> Outcome {
     install()?;
     run(&mut cargo(&["build", "--release", "--quiet", "--package", "firstcome"]))?;
     let data = std::env::temp_dir().join(format!("firstcome-schemathesis-{}", std::process::id()));
+    let key = make_key(&data)?;
     let mut server = Server::start(&data)?;
     let outcome = run(Command::new(format!("{VENV}/bin/schemathesis"))
+        .env("FIRSTCOME_KEY", key)
         .args(["--config-file", "tests/schemathesis/schemathesis.toml", "run", &format!("{}/openapi.json", server.url)])
         .args(["--seed", "1"]));
     let ended = server.stop();
@@ -38,6 +40,18 @@ fn install() -> Outcome {
         REQUIREMENTS,
     ]))?;
     std::fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))
+}
+
+fn make_key(data: &Path) -> Result<String, String> {
+    let made = Command::new("target/release/firstcome")
+        .args(["key", "create", "tester", "--scopes", "admin", "--data"])
+        .arg(data)
+        .output()
+        .map_err(|error| format!("cannot make a key: {error}"))?;
+    if !made.status.success() {
+        return Err(format!("cannot make a key: {}", String::from_utf8_lossy(&made.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&made.stdout).trim().to_owned())
 }
 
 struct Server {
