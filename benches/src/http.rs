@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::load::{Found, Load, run};
+use crate::load::{Asked, Found, Load, run};
 use crate::report::median;
 use crate::server::{CAMPAIGN, EMPTY, THREAD};
 
@@ -17,15 +17,34 @@ use crate::server::{CAMPAIGN, EMPTY, THREAD};
 pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What opens it, if it asks for keys.
+    key: Option<String>,
 }
 
 impl ServerProcess {
     pub(crate) fn start(data: &Path) -> Outcome<Self> {
-        let mut child = Command::new(std::env::current_exe()?).arg("server").arg("--data").arg(data).stdout(Stdio::piped()).spawn()?;
+        Self::start_with(data, &[])
+    }
+
+    /// One that asks for keys.
+    fn start_with_keys(data: &Path) -> Outcome<Self> {
+        Self::start_with(data, &["--keys"])
+    }
+
+    /// One that has a core to itself, and so many places for requests.
+    pub(crate) fn start_pinned(data: &Path, core: usize, places: u32) -> Outcome<Self> {
+        Self::start_with(data, &["--core", &core.to_string(), "--places", &places.to_string()])
+    }
+
+    fn start_with(data: &Path, options: &[&str]) -> Outcome<Self> {
+        let program = std::env::current_exe()?;
+        let mut child = Command::new(program).arg("server").arg("--data").arg(data).args(options).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no output")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let server = Self { child, address: line.trim().parse()? };
+        let mut words = line.split_whitespace();
+        let address = words.next().ok_or("the server did not start")?.parse()?;
+        let server = Self { child, address, key: words.next().map(str::to_owned) };
         server.put_campaign()?;
         Ok(server)
     }
@@ -34,8 +53,9 @@ impl ServerProcess {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(self.address)?;
         let body = "{\"stock\":1000000000}";
-        let head =
-            format!("PUT /v1/campaigns/{CAMPAIGN} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json");
+        let key = self.key.as_ref().map_or(String::new(), |key| format!("authorization: Bearer {key}\r\n"));
+        let fixed = "host: localhost\r\nconnection: close\r\ncontent-type: application/json";
+        let head = format!("PUT /v1/campaigns/{CAMPAIGN} HTTP/1.1\r\n{key}{fixed}");
         write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -61,7 +81,7 @@ pub(crate) fn compare(connections: usize, seconds: u64, rounds: usize) -> Outcom
         for (place, (_, path)) in routes.iter().enumerate() {
             let first_subject = ((round * routes.len() + place) as u64) * 100_000_000;
             let time = Duration::from_secs(if round == 0 { 1 } else { seconds });
-            let found = run(&Load { address: server.address, path: (*path).to_owned(), connections, time, first_subject })?;
+            let found = run(&Load { address: server.address, asked: Asked::at(path), connections, time, first_subject })?;
             if found.unexpected != 0 {
                 return Err(format!("{path}: {} answers were no 201", found.unexpected).into());
             }
@@ -72,6 +92,39 @@ pub(crate) fn compare(connections: usize, seconds: u64, rounds: usize) -> Outcom
         }
     }
     Ok(summary(connections, &routes, &runs))
+}
+
+/// The same claims on a server without keys and on one that asks for a key.
+pub(crate) fn compare_keys(connections: usize, seconds: u64, rounds: usize) -> Outcome<Value> {
+    let folder = tempfile::tempdir()?;
+    let open = ServerProcess::start(&folder.path().join("open"))?;
+    let keyed = ServerProcess::start_with_keys(&folder.path().join("keyed"))?;
+    let path = format!("/v1/campaigns/{CAMPAIGN}/claims");
+    let key = keyed.key.clone().ok_or("the server gave no key")?;
+    let sides = [(open.address, Asked::at(&path)), (keyed.address, Asked::with_key(&path, &key))];
+    let mut rates = [Vec::new(), Vec::new()];
+    for round in 0..=rounds {
+        for ((address, asked), rates) in sides.iter().zip(&mut rates) {
+            let time = Duration::from_secs(if round == 0 { 1 } else { seconds });
+            let first_subject = round as u64 * 100_000_000;
+            let found = run(&Load { address: *address, asked: asked.clone(), connections, time, first_subject })?;
+            if found.unexpected != 0 {
+                return Err(format!("{} answers were no 201", found.unexpected).into());
+            }
+            if round != 0 {
+                rates.push(found.per_second);
+            }
+        }
+    }
+    let [open, keyed] = rates;
+    let ratios: Vec<f64> = keyed.iter().zip(&open).map(|(keyed, open)| keyed / open).collect();
+    Ok(json!({
+        "connections": connections,
+        "open_per_second": median(&open),
+        "with_key_per_second": median(&keyed),
+        "ratio": median(&ratios),
+        "runs_ratio": ratios,
+    }))
 }
 
 fn summary(connections: usize, routes: &[(&str, &str)], runs: &[Vec<Found>]) -> Value {
@@ -105,7 +158,7 @@ pub(crate) fn compare_sizes(small: &Path, large: &Path, large_claims: u32, secon
     for round in 0..=rounds {
         let load = |address| Load {
             address,
-            path: path.clone(),
+            asked: Asked::at(&path),
             connections: 512,
             time: Duration::from_secs(if round == 0 { 1 } else { seconds }),
             first_subject: 100_000_000_000 + round as u64 * 100_000_000,

@@ -27,7 +27,7 @@ pub(crate) struct Found {
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
-    pub(crate) path: String,
+    pub(crate) asked: Asked,
     pub(crate) connections: usize,
     pub(crate) time: Duration,
     /// The first subject's number; every request names another one.
@@ -48,7 +48,7 @@ async fn run_all(load: &Load) -> Outcome<Found> {
         streams.push(stream);
     }
     let started = clock::now();
-    let connect = |stream| tokio::spawn(connection(stream, load.path.clone(), Arc::clone(&stop), Arc::clone(&subjects)));
+    let connect = |stream| tokio::spawn(connection(stream, load.asked.clone(), Arc::clone(&stop), Arc::clone(&subjects)));
     let tasks: Vec<_> = streams.into_iter().map(connect).collect();
     tokio::time::sleep(load.time).await;
     stop.store(true, Ordering::Relaxed);
@@ -71,7 +71,7 @@ async fn run_all(load: &Load) -> Outcome<Found> {
 
 async fn connection(
     mut stream: TcpStream,
-    path: String,
+    asked: Asked,
     stop: Arc<AtomicBool>,
     subjects: Arc<AtomicU64>,
 ) -> Outcome<(Histogram<u64>, u64)> {
@@ -80,25 +80,46 @@ async fn connection(
     let mut buffer = vec![0; 4_096];
     let mut request = Vec::with_capacity(256);
     while !stop.load(Ordering::Relaxed) {
-        let body = format!("{{\"subject\":\"u{:012}\"}}", subjects.fetch_add(1, Ordering::Relaxed));
-        request.clear();
-        request.extend_from_slice(b"POST ");
-        request.extend_from_slice(path.as_bytes());
-        request.extend_from_slice(b" HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ");
-        request.extend_from_slice(body.len().to_string().as_bytes());
-        request.extend_from_slice(b"\r\n\r\n");
-        request.extend_from_slice(body.as_bytes());
+        asked.write(&mut request, subjects.fetch_add(1, Ordering::Relaxed));
         let sent = clock::now();
         stream.write_all(&request).await?;
-        let is_created = read_answer(&mut stream, &mut buffer).await?;
-        unexpected += u64::from(!is_created);
+        unexpected += u64::from(read_status(&mut stream, &mut buffer).await? != 201);
         histogram.record(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX))?;
     }
     Ok((histogram, unexpected))
 }
 
-/// Reads one answer; says whether it is a 201.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<bool> {
+/// Requests that differ in the subject only.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    /// All up to the length of the body.
+    head: String,
+}
+
+impl Asked {
+    pub(crate) fn at(path: &str) -> Self {
+        Self { head: format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ") }
+    }
+
+    /// The same, by the holder of a key.
+    pub(crate) fn with_key(path: &str, key: &str) -> Self {
+        let Self { head } = Self::at(path);
+        Self { head: head.replace("content-length", &format!("authorization: Bearer {key}\r\ncontent-length")) }
+    }
+
+    /// The request of this subject.
+    pub(crate) fn write(&self, request: &mut Vec<u8>, subject: u64) {
+        let body = format!("{{\"subject\":\"u{subject:012}\"}}");
+        request.clear();
+        request.extend_from_slice(self.head.as_bytes());
+        request.extend_from_slice(body.len().to_string().as_bytes());
+        request.extend_from_slice(b"\r\n\r\n");
+        request.extend_from_slice(body.as_bytes());
+    }
+}
+
+/// Reads one answer; gives its status.
+pub(crate) async fn read_status(stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<u16> {
     let mut filled = 0;
     loop {
         let count = stream.read(buffer.get_mut(filled..).unwrap_or_default()).await?;
@@ -108,7 +129,8 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<bool>
         filled += count;
         let answer = buffer.get(..filled).unwrap_or_default();
         if total_bytes(answer).is_some_and(|total| total <= filled) {
-            return Ok(answer.starts_with(b"HTTP/1.1 201"));
+            let digits = answer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()).ok_or("no status")?;
+            return Ok(digits.parse()?);
         }
     }
 }

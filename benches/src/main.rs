@@ -5,14 +5,20 @@
 //! campaign, every yes on disk.
 #![expect(clippy::print_stdout, reason = "what is measured is the result of this program")]
 
+mod arrivals;
 mod clock;
+mod doors;
 mod handover;
 mod http;
 mod inprocess;
 mod load;
+mod overload;
 mod redis;
 mod report;
 mod server;
+/// The identity provider of the program's tests.
+#[path = "../../crates/firstcome/tests/support/tokens.rs"]
+mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,7 +50,10 @@ enum Part {
         /// Claims of the large states
         #[arg(long, default_value_t = 10_000_000)]
         large: u32,
-        /// Only these parts: http, redis, inprocess, recovery, memory, size
+        /// Folder for the plots
+        #[arg(long, default_value = "docs/results")]
+        plots: PathBuf,
+        /// Only these parts: http, keys, doors, overload, redis, inprocess, recovery, memory, size
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
     },
@@ -53,6 +62,15 @@ enum Part {
         /// Data folder
         #[arg(long)]
         data: PathBuf,
+        /// The one core to run on
+        #[arg(long)]
+        core: Option<usize>,
+        /// Requests in flight at most
+        #[arg(long)]
+        places: Option<u64>,
+        /// Ask for keys, and print one
+        #[arg(long)]
+        keys: bool,
     },
     /// Claims decided in memory, nothing else
     Memory {
@@ -77,8 +95,8 @@ enum Part {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().part {
-        Part::All { runs, seconds, rounds, large, only } => report::all(&report::Plan { runs, seconds, rounds, large, only }),
-        Part::Server { data } => server::run(&data),
+        Part::All { runs, plots, seconds, rounds, large, only } => report::all(&report::Plan { runs, plots, seconds, rounds, large, only }),
+        Part::Server { data, core, places, keys } => server::run(&server::Wanted { data, core, places, keys }),
         Part::Memory { claims } => inprocess::memory(claims).map(|value| println!("{value}")),
         Part::Durable { claims, data } => inprocess::durable(claims, &data).map(|value| println!("{value}")),
         Part::Open { data } => inprocess::open(&data).map(|value| println!("{value}")),
@@ -90,4 +108,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Keeps the calling thread, and those that it starts from now on, on one core.
+pub(crate) fn pin(core: usize) -> Outcome<()> {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(core);
+    Ok(rustix::thread::sched_setaffinity(None, &cores)?)
+}
+
+/// Each connection takes a file descriptor; the system's usual limit is for programs with few.
+pub(crate) fn raise_files_max() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it cannot be raised, connecting says so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -6,11 +6,15 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{Outcome, clock, http, redis};
+use crate::{Outcome, clock, doors, http, overload, redis};
+
+/// Connections of the overload: twice as many as there are places.
+const OVERLOAD_CONNECTIONS: usize = 8_192;
 
 /// What to run.
 pub(crate) struct Plan {
     pub(crate) runs: PathBuf,
+    pub(crate) plots: PathBuf,
     pub(crate) seconds: u64,
     pub(crate) rounds: usize,
     pub(crate) large: u32,
@@ -34,6 +38,16 @@ pub(crate) fn all(plan: &Plan) -> Outcome<()> {
     if plan.has("http") {
         add("http_64", http::compare(64, plan.seconds, plan.rounds)?);
         add("http_512", http::compare(512, plan.seconds, plan.rounds)?);
+    }
+    if plan.has("keys") {
+        add("keys_64", http::compare_keys(64, plan.seconds, plan.rounds)?);
+        add("keys_512", http::compare_keys(512, plan.seconds, plan.rounds)?);
+    }
+    if plan.has("doors") {
+        add("doors", doors::costs(plan.rounds)?);
+    }
+    if plan.has("overload") {
+        add("overload", overload::sweep(OVERLOAD_CONNECTIONS, plan.seconds, plan.rounds.min(3), &plan.plots)?);
     }
     if plan.has("redis") {
         add("redis_512", redis::compare(512, plan.rounds)?);

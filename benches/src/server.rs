@@ -1,7 +1,7 @@
 //! The server of the benchmarks: the product's own, and two routes beside it: one that does
 //! nothing but read and write JSON, and one that hands claims over in another way.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,6 +9,7 @@ use axum::http::{Method, Response, StatusCode};
 use firstcome::cli::ServeArgs;
 use firstcome::doors::Access;
 use firstcome::doors::caller::Scope;
+use firstcome::doors::keys::NewKey;
 use firstcome::http::answer;
 use firstcome::http::context::Context;
 use firstcome::http::input::{ClaimBody, parse};
@@ -27,14 +28,32 @@ pub(crate) const EMPTY: &str = "/bench/empty";
 /// The route that hands over to a writer thread.
 pub(crate) const THREAD: &str = "/bench/thread";
 
-pub(crate) fn run(data: &Path) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(data))
+/// What the server shall be like.
+pub(crate) struct Wanted {
+    pub(crate) data: PathBuf,
+    pub(crate) core: Option<usize>,
+    pub(crate) places: Option<u64>,
+    pub(crate) keys: bool,
 }
 
-async fn serve(data: &Path) -> Outcome<()> {
+pub(crate) fn run(wanted: &Wanted) -> Outcome<()> {
+    if let Some(core) = wanted.core {
+        crate::pin(core)?;
+    }
+    crate::raise_files_max();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(wanted))
+}
+
+async fn serve(wanted: &Wanted) -> Outcome<()> {
+    let data = wanted.data.as_path();
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    let args = ServeArgs { listen: Some(([127, 0, 0, 1], 0).into()), data: Some(data.join("lock")), ..ServeArgs::default() };
+    let args = ServeArgs {
+        listen: Some(([127, 0, 0, 1], 0).into()),
+        data: Some(data.join("lock")),
+        requests_max: wanted.places,
+        ..ServeArgs::default()
+    };
     let server = Server::open(&ServeSettings::new(&args)?).await?;
     let writer = Arc::new(WriterThread::start(&data.join("thread"))?);
     let mut table = routes::table();
@@ -42,9 +61,20 @@ async fn serve(data: &Path) -> Outcome<()> {
     table.push(routes::route(THREAD, Method::POST, Access::Scope(Scope::Issue), move |context| {
         claim_by_thread(context, Arc::clone(&writer))
     }));
-    println!("{}", server.address()?);
+    let key = if wanted.keys { make_key(&server)? } else { String::new() };
+    println!("{} {key}", server.address()?);
     server.run_with(Tables { public: table, admin: Vec::new() }, std::future::pending()).await?;
     Ok(())
+}
+
+fn make_key(server: &Server) -> Outcome<String> {
+    let app = server.app();
+    let new = NewKey { name: "bench", scopes: [Scope::Admin].into_iter().collect(), campaigns: "" };
+    let made = app.doors.change(|ring| {
+        let (ring, secret) = ring.with_created(&new, app.clock.now())?;
+        Ok((ring, secret.key("bench")))
+    });
+    Ok(made?.1)
 }
 
 /// Reads what a claim reads and answers as much, and does nothing.

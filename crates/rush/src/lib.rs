@@ -7,6 +7,7 @@
 //! latency of everybody who came during it.
 
 pub mod coupon;
+pub mod plot;
 
 mod clock;
 mod connection;
@@ -15,7 +16,6 @@ mod error;
 mod figures;
 mod format;
 mod machine;
-mod plot;
 mod progress;
 mod target;
 

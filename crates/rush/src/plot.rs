@@ -11,33 +11,33 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;
 
 /// Where values stand along one side.
-pub(crate) struct Axis {
-    pub(crate) label: &'static str,
-    pub(crate) scale: Scale,
+pub struct Axis {
+    pub label: &'static str,
+    pub scale: Scale,
     /// Marked values with their text.
-    pub(crate) ticks: Vec<(f64, String)>,
+    pub ticks: Vec<(f64, String)>,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Scale {
+pub enum Scale {
     Linear { low: f64, high: f64 },
     Log { low: f64, high: f64 },
 }
 
-pub(crate) struct Line {
+pub struct Line {
     /// The class that gives the colour.
-    pub(crate) class: &'static str,
+    pub class: &'static str,
     /// In order of x. A gap ends the line and begins a new one.
-    pub(crate) points: Vec<Option<(f64, f64)>>,
+    pub points: Vec<Option<(f64, f64)>>,
     /// Whether the area below is filled.
-    pub(crate) filled: bool,
+    pub filled: bool,
 }
 
-pub(crate) struct Plot {
-    pub(crate) title: &'static str,
-    pub(crate) x: Axis,
-    pub(crate) y: Axis,
-    pub(crate) lines: Vec<Line>,
+pub struct Plot {
+    pub title: &'static str,
+    pub x: Axis,
+    pub y: Axis,
+    pub lines: Vec<Line>,
 }
 
 impl Scale {
@@ -53,7 +53,7 @@ impl Scale {
 
 impl Axis {
     /// From zero, with four to eight round marks.
-    pub(crate) fn from_zero(label: &'static str, high: f64, text: impl Fn(f64) -> String) -> Axis {
+    pub fn from_zero(label: &'static str, high: f64, text: impl Fn(f64) -> String) -> Axis {
         let step = round_step(high);
         let marks = (0u32..).map(|index| f64::from(index) * step);
         let ticks = marks.take_while(|mark| *mark <= high * 1.0001);
@@ -61,7 +61,7 @@ impl Axis {
     }
 
     /// Whole powers of ten around the values.
-    pub(crate) fn powers_of_ten(label: &'static str, (least, most): (f64, f64), text: impl Fn(f64) -> String) -> Axis {
+    pub fn powers_of_ten(label: &'static str, (least, most): (f64, f64), text: impl Fn(f64) -> String) -> Axis {
         let low = 10f64.powf(least.log10().floor());
         let high = 10f64.powf(most.log10().ceil()).max(low * 10.0);
         let marks = (0i32..).map(|power| low * 10f64.powi(power));
@@ -84,7 +84,7 @@ fn round_step(high: f64) -> f64 {
 }
 
 impl Plot {
-    pub(crate) fn svg(&self) -> String {
+    pub fn svg(&self) -> String {
         let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n", self.title);
         self.draw_grid(&mut svg);
         for line in &self.lines {

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 
-/// Noes in a second, over all connections of HTTP/1: a tenth of what two cores can serve. (One of
+/// Noes in a second, over all connections of HTTP/1: a twentieth of what two cores can serve. (One of
 /// HTTP/2 is shared by requests that may be let in, and goes on.)
-pub const REFUSALS_PER_SECOND: u64 = 5_000;
+pub const REFUSALS_PER_SECOND: u64 = 2_500;
 /// No connection waits longer, however many do.
 pub const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -85,7 +85,7 @@ mod tests {
     fn all_who_wait_are_answered_so_many_noes_a_second_together() {
         let waiting = Waiting::default();
         let pauses: Vec<Duration> = (0..40_000).map(|_| waiting.next()).collect();
-        assert_eq!((pauses[0], pauses[4_999], pauses[39_999]), (Duration::from_micros(200), Duration::from_secs(1), PAUSE_MAX));
+        assert_eq!((pauses[0], pauses[4_999], pauses[39_999]), (Duration::from_micros(400), Duration::from_secs(2), PAUSE_MAX));
     }
 
     #[tokio::test]
