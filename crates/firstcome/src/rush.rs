@@ -133,13 +133,14 @@ fn random() -> io::Result<u64> {
 /// This program again, as a server on a free port, that ends when this process does.
 fn spawn(folder: &Path) -> Result<Child, RushError> {
     let program = std::env::current_exe().map_err(RushError::Start)?;
-    Command::new(program)
+    let mut command = Command::new(program);
+    // What another server here is told is not for this one.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FIRSTCOME_")) {
+        command.env_remove(name);
+    }
+    command
         .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--end-with-parent", "--data"])
         .arg(folder.join("data"))
-        // What another server here is told is not for this one.
-        .env_remove("FIRSTCOME_TLS_CERT")
-        .env_remove("FIRSTCOME_TLS_KEY")
-        .env_remove("FIRSTCOME_ADMIN_LISTEN")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

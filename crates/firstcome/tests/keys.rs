@@ -320,3 +320,36 @@ fn http2_request(address: std::net::SocketAddr, key: &str) -> String {
         answer.status().to_string()
     })
 }
+
+#[test]
+fn the_keys_of_tokens_are_read_again_on_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let jwks = folder.path().join("jwks.json");
+    let (before, after) = (Signer::es256(), Signer::ed_dsa());
+    let write = |signer: &Signer| fs::write(&jwks, json!({ "keys": [signer.jwk()] }).to_string()).unwrap();
+    write(&before);
+    let options = ["--jwt-issuer", tokens::ISSUER, "--jwt-audience", tokens::AUDIENCE, "--jwt-jwks", jwks.to_str().unwrap()];
+    let server = Process::start(program(&[&serve_args(&data)[..], &options].concat()));
+    // Tokens alone close the doors, too.
+    assert_eq!(Client::new(server.address).get("/v1/campaigns").code(), "credential_required");
+    let lists = |signer: &Signer| status(&server, &signer.token(&tokens::claims("ann", 4_000_000_000)), "GET", "/v1/campaigns", "");
+    assert_eq!((lists(&before), lists(&after)), (200, 401));
+    let hang_up = |said: &str| {
+        let count = server.stderr().matches(said).count();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(server.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        process::eventually(said, || count < server.stderr().matches(said).count());
+    };
+    write(&after);
+    assert_eq!((lists(&before), lists(&after)), (200, 401), "not before it is told to");
+    hang_up("SIGHUP: read again");
+    assert_eq!((lists(&before), lists(&after)), (401, 200));
+    fs::write(&jwks, "{}").unwrap();
+    hang_up("SIGHUP: cannot be read");
+    assert_eq!((lists(&before), lists(&after)), (401, 200));
+    assert_eq!(server.terminate().0, Some(0));
+    // At a start there is nothing from before to go by.
+    let (code, _, stderr) = run(program(&[&serve_args(&data)[..], &options].concat()));
+    assert!(code == Some(3) && stderr.contains("jwks.json"), "{stderr}");
+}
