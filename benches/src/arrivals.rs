@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-use crate::load::{Asked, read_status};
+use crate::load::{Asked, read_answer};
 use crate::{Outcome, clock};
 
 /// What comes, and how.
@@ -28,7 +28,7 @@ pub(crate) struct Arrivals {
     pub(crate) warm_up: Duration,
     pub(crate) time: Duration,
     pub(crate) first_subject: u64,
-    /// Whether a connection that hears 503 stays silent for the second that `Retry-After` says.
+    /// Whether a connection that hears 503 stays silent for as long as `Retry-After` says.
     pub(crate) heeds_retry_after: bool,
 }
 
@@ -150,13 +150,12 @@ async fn connection(mut stream: TcpStream, place: usize, world: Rc<World>) {
         if stream.write_all(&request).await.is_err() {
             return world.unexpected.set(world.unexpected.get() + 1);
         }
-        let status = read_status(&mut stream, &mut buffer).await;
-        match status {
-            Ok(201) => world.count(&world.served, due),
-            Ok(503) => {
+        match read_answer(&mut stream, &mut buffer).await {
+            Ok((201, _)) => world.count(&world.served, due),
+            Ok((503, seconds)) => {
                 world.count(&world.refused, due);
                 if world.arrivals.heeds_retry_after {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
                 }
             }
             _ => return world.unexpected.set(world.unexpected.get() + 1),

@@ -120,6 +120,11 @@ impl Asked {
 
 /// Reads one answer; gives its status.
 pub(crate) async fn read_status(stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<u16> {
+    Ok(read_answer(stream, buffer).await?.0)
+}
+
+/// Reads one answer; gives its status, and the seconds of its `Retry-After`.
+pub(crate) async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<(u16, u64)> {
     let mut filled = 0;
     loop {
         let count = stream.read(buffer.get_mut(filled..).unwrap_or_default()).await?;
@@ -130,9 +135,16 @@ pub(crate) async fn read_status(stream: &mut TcpStream, buffer: &mut [u8]) -> Ou
         let answer = buffer.get(..filled).unwrap_or_default();
         if total_bytes(answer).is_some_and(|total| total <= filled) {
             let digits = answer.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()).ok_or("no status")?;
-            return Ok(digits.parse()?);
+            let status: u16 = digits.parse()?;
+            return Ok((status, if status == 503 { retry_after_s(answer) } else { 0 }));
         }
     }
+}
+
+fn retry_after_s(answer: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(answer);
+    let seconds = text.split("retry-after: ").nth(1).and_then(|rest| rest.split('\r').next());
+    seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(1)
 }
 
 /// Bytes of an answer's head and body, once the head is there.

@@ -20,6 +20,7 @@ pub mod settings;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Uri};
@@ -31,6 +32,7 @@ use self::key_file::{ChangeError, KeyFile, KeyFileError, Stamp};
 use self::keys::{KeyError, KeyRing};
 use self::secret::PREFIX;
 use self::settings::DoorSettings;
+use crate::http::pause::Waiting;
 use crate::tokens::{TokenRefusal, TokenSettings, Tokens, TokensError};
 
 /// Operators' requests in flight at most: those of the console, of Prometheus and of whoever minds
@@ -63,7 +65,18 @@ pub enum Refusal {
     /// There are no keys, and a page of another origin asks.
     OriginForbidden,
     /// As many requests are in flight as may be, in all or of this caller.
-    Busy,
+    Busy {
+        /// How long the connection is then not read.
+        pause: Duration,
+    },
+}
+
+impl Refusal {
+    /// How long the connection is then not read, if it is turned away.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        if let Self::Busy { pause } = self { Some(*pause) } else { None }
+    }
 }
 
 /// Who may call.
@@ -125,6 +138,7 @@ pub struct Doors {
     origins: Vec<HeaderValue>,
     public: Admission,
     operators: Admission,
+    waiting: Arc<Waiting>,
 }
 
 /// A request as far as the doors look at it.
@@ -158,6 +172,7 @@ impl Doors {
             origins,
             public: Admission::new(places),
             operators: Admission::new(OPERATOR_PLACES),
+            waiting: Arc::default(),
         };
         doors.take_over(&mut doors.reading())?;
         Ok(doors)
@@ -187,6 +202,16 @@ impl Doors {
         self.public.taken()
     }
 
+    /// Connections that were turned away and wait.
+    #[must_use]
+    pub fn waiting(&self) -> &Arc<Waiting> {
+        &self.waiting
+    }
+
+    fn busy(&self) -> Refusal {
+        Refusal::Busy { pause: self.waiting.pause() }
+    }
+
     /// Whether nobody has to show anything: there are neither keys nor tokens.
     #[must_use]
     pub fn are_open(&self) -> bool {
@@ -207,7 +232,7 @@ impl Doors {
         };
         // Nobody is asked for a key who would not get in with it.
         if admission.is_full() {
-            return Err(Refusal::Busy);
+            return Err(self.busy());
         }
         let caller = self.caller(knock)?;
         access.admits(&caller)?;
@@ -216,7 +241,7 @@ impl Doors {
             Caller::Key(key) => key.in_flight(),
             Caller::User { grant, .. } => &grant.in_flight,
         };
-        let place = admission.enter(own).ok_or(Refusal::Busy)?;
+        let place = admission.enter(own).ok_or_else(|| self.busy())?;
         Ok((caller, Some(place)))
     }
 

@@ -127,7 +127,7 @@ fn operators_have_places_of_their_own() {
     let read = Access::Scope(Scope::Read);
     let held: Vec<_> = std::iter::from_fn(|| enter(read, Lane::Public).ok()).collect();
     assert!((12..16).contains(&held.len()), "{}", held.len());
-    assert_eq!(enter(read, Lane::Public).unwrap_err(), Refusal::Busy);
+    assert!(matches!(enter(read, Lane::Public), Err(Refusal::Busy { .. })));
     assert!(enter(read, Lane::Operators).is_ok() && enter(Access::Anyone, Lane::Public).is_ok());
     drop(held);
     assert!(enter(read, Lane::Public).is_ok());

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
-use super::pause::{Pause, Waiting};
+use super::pause::{Pause, TurnedAway, Waiting};
 use crate::app::HttpLimits;
 
 /// No request is open; the next may come.
@@ -39,8 +39,8 @@ pub struct Watched {
     /// When writing last made no progress; 0 while it does.
     stuck_since_ms: AtomicU64,
     requests_open: AtomicU32,
-    /// Its last request found no place.
-    is_turned_away: AtomicBool,
+    /// Its last request found no place: for how many microseconds the next one is not read.
+    pause_us: AtomicU64,
 }
 
 /// All connections, and the clock that is read a few times a second instead of at every byte.
@@ -69,6 +69,12 @@ pub enum Overdue {
 pub const SWEEP: Duration = Duration::from_millis(250);
 
 impl Connections {
+    /// None yet; those who are turned away are counted here, over all addresses.
+    #[must_use]
+    pub fn new(waiting: Arc<Waiting>) -> Self {
+        Self { waiting, ..Self::default() }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -144,8 +150,8 @@ impl Watched {
     }
 
     /// Its request found no place: the next one is read after a pause.
-    pub fn turn_away(&self) {
-        self.is_turned_away.store(true, Ordering::Relaxed);
+    pub fn turn_away(&self, TurnedAway(time): TurnedAway) {
+        self.pause_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// More of an answer of HTTP/2 was taken.
@@ -232,9 +238,10 @@ impl WatchedStream {
 
 impl AsyncRead for WatchedStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.watched.is_turned_away.load(Ordering::Relaxed) {
-            self.watched.is_turned_away.store(false, Ordering::Relaxed);
-            self.pause.begin();
+        let pause_us = self.watched.pause_us.load(Ordering::Relaxed);
+        if pause_us != 0 {
+            self.watched.pause_us.store(0, Ordering::Relaxed);
+            self.pause.begin(Duration::from_micros(pause_us));
         }
         std::task::ready!(self.pause.poll_over(context));
         let before = buffer.filled().len();

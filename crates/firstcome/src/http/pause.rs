@@ -4,7 +4,8 @@
 //! everybody who is turned away asked again at once, as clients do that do not look at
 //! `Retry-After`, the server would soon do nothing else. So the no is said at once, and the next
 //! request on that connection is read a moment later: the longer, the more connections wait, so
-//! that all of them together are answered no more than [`REFUSALS_PER_SECOND`] noes.
+//! that all of them together are answered no more than [`REFUSALS_PER_SECOND`] noes. `Retry-After`
+//! is never shorter than the pause, so that whoever heeds it waits for nothing more.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,18 +21,19 @@ pub const REFUSALS_PER_SECOND: u64 = 2_500;
 /// No connection waits longer, however many do.
 pub const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Marks an answer as that of somebody who was turned away.
+/// Marks an answer as that of somebody who was turned away, and says for how long.
 #[derive(Clone, Copy, Debug)]
-pub struct TurnedAway;
+pub struct TurnedAway(pub Duration);
 
 /// How many connections wait.
 #[derive(Debug, Default)]
 pub struct Waiting(AtomicU64);
 
 impl Waiting {
-    /// How long one more waits.
-    fn next(&self) -> Duration {
-        let waiting = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+    /// How long one more shall wait.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        let waiting = self.0.load(Ordering::Relaxed) + 1;
         Duration::from_micros(waiting.saturating_mul(1_000_000) / REFUSALS_PER_SECOND).min(PAUSE_MAX)
     }
 }
@@ -51,9 +53,10 @@ impl Pause {
     }
 
     /// Begins one.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, time: Duration) {
         self.end();
-        self.timer = Some(Box::pin(tokio::time::sleep(self.waiting.next())));
+        self.waiting.0.fetch_add(1, Ordering::Relaxed);
+        self.timer = Some(Box::pin(tokio::time::sleep(time)));
     }
 
     /// Ready as soon as there is none.
@@ -83,9 +86,8 @@ mod tests {
 
     #[test]
     fn all_who_wait_are_answered_so_many_noes_a_second_together() {
-        let waiting = Waiting::default();
-        let pauses: Vec<Duration> = (0..40_000).map(|_| waiting.next()).collect();
-        assert_eq!((pauses[0], pauses[4_999], pauses[39_999]), (Duration::from_micros(400), Duration::from_secs(2), PAUSE_MAX));
+        let pause = |waiting: u64| Waiting(AtomicU64::new(waiting)).pause();
+        assert_eq!((pause(0), pause(4_999), pause(39_999)), (Duration::from_micros(400), Duration::from_secs(2), PAUSE_MAX));
     }
 
     #[tokio::test]
@@ -94,12 +96,12 @@ mod tests {
         let count = || waiting.0.load(Ordering::Relaxed);
         let mut pause = Pause::none(Arc::clone(&waiting));
         std::future::poll_fn(|context| pause.poll_over(context)).await;
-        pause.begin();
-        pause.begin();
+        pause.begin(Duration::from_millis(5));
+        pause.begin(Duration::from_millis(5));
         assert_eq!(count(), 1);
         std::future::poll_fn(|context| pause.poll_over(context)).await;
         assert_eq!(count(), 0);
-        pause.begin();
+        pause.begin(Duration::from_millis(5));
         drop(pause);
         assert_eq!(count(), 0);
     }

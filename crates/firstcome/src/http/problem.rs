@@ -334,7 +334,10 @@ impl From<doors::Refusal> for Problem {
                 Self::new("host_forbidden", "without keys, address the server as localhost or by its loopback address")
             }
             Refusal::OriginForbidden => Self::new("origin_forbidden", "without keys, pages of other origins may not ask"),
-            Refusal::Busy => Self::new("busy", "as many requests are in flight as may be").retry_after_ms(1_000),
+            Refusal::Busy { pause } => {
+                let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX).max(1_000);
+                Self::new("busy", "as many requests are in flight as may be").retry_after_ms(pause_ms)
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{campaigns, claims, codes, keys, lists, meta};
 use crate::app::App;
 use crate::clock;
 use crate::doors::caller::Scope;
-use crate::doors::{Access, Knock, Lane, Refusal};
+use crate::doors::{Access, Knock, Lane};
 
 /// The path's parameters, or what about them is no text.
 type Params = Result<RawPathParams, RawPathParamsRejection>;
@@ -163,7 +163,7 @@ where
 {
     let started = clock::elapsed();
     let request_id = request_id_of(&app, request.headers());
-    let mut is_turned_away = false;
+    let mut turned_away = None;
     let knock = Knock { headers: request.headers(), uri: request.uri(), now: app.clock.now() };
     let answer = match app.doors.enter(&knock, placed.access, placed.lane) {
         Ok((caller, _place)) => match Context::read(Arc::clone(&app), request_id.clone(), caller, params, request).await {
@@ -171,7 +171,7 @@ where
             Err(problem) => Err(problem),
         },
         Err(refusal) => {
-            is_turned_away = refusal == Refusal::Busy;
+            turned_away = refusal.pause().map(TurnedAway);
             Err(unread(refusal.into(), request))
         }
     };
@@ -179,8 +179,8 @@ where
         Ok(response) => (response, ""),
         Err(problem) => (problem.clone().into_response(&request_id), problem.code()),
     };
-    if is_turned_away {
-        response.extensions_mut().insert(TurnedAway);
+    if let Some(turned_away) = turned_away {
+        response.extensions_mut().insert(turned_away);
     }
     let seconds = clock::elapsed().saturating_sub(started).as_secs_f64();
     app.metrics.answered(placed.path, &placed.method, response.status(), code, seconds);

@@ -116,7 +116,7 @@ impl Door {
             connections_max,
             tls,
             protocols: Arc::new(Protocols::new(&app.limits)),
-            connections: Arc::default(),
+            connections: Arc::new(Connections::new(Arc::clone(app.doors.waiting()))),
             graceful: GracefulShutdown::new(),
             stopping,
         };
@@ -277,8 +277,8 @@ async fn one(
     let closed = Closed { watched: Arc::clone(&watched), connections: Arc::clone(&connections) };
     let response = router.oneshot(request).await?;
     drop(closed);
-    if response.extensions().get::<TurnedAway>().is_some() && !is_http2 {
-        watched.turn_away();
+    if let Some(turned_away) = response.extensions().get::<TurnedAway>().filter(|_| !is_http2) {
+        watched.turn_away(*turned_away);
     }
     // A list that goes out for longer than a connection may be idle shows its progress itself.
     Ok(response
