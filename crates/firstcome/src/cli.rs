@@ -154,7 +154,7 @@ pub struct RushArgs {
     #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub connections: u32,
     /// File with the key that claims and reads; it needs the scopes issue and read
-    #[arg(long, env = "FIRSTCOME_KEY_FILE", value_name = "FILE", requires = "url")]
+    #[arg(long, env = "FIRSTCOME_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
     /// File with the key that makes the campaign, with the scope admin [default: the same]
     #[arg(long, env = "FIRSTCOME_ADMIN_KEY_FILE", value_name = "FILE")]

@@ -7,6 +7,7 @@
 //! its own. Written in the alphabet of Crockford's base 32, which lacks I, L, O and U.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::hash::Hasher;
 use std::io;
@@ -77,9 +78,14 @@ pub enum KeysError {
 }
 
 /// The code keys of a data folder, by number. The highest is used for new campaigns.
-#[derive(Debug)]
 pub struct CodeKeys {
     keys: BTreeMap<u32, [u8; KEY_BYTES]>,
+}
+
+impl fmt::Debug for CodeKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.keys()).finish()
+    }
 }
 
 impl CodeKeys {

@@ -86,7 +86,7 @@ pub fn inspect(args: &InspectArgs) -> ExitCode {
 /// `firstcome key …`.
 #[must_use]
 pub fn key(command: &KeyCommand) -> ExitCode {
-    let (outcome, now) = match key::run(command) {
+    let key::Done { outcome, is_taken_over, at: now } = match key::run(command) {
         Ok(done) => done,
         Err(error @ key::KeyCommandError::Key(_)) => {
             complain(&error);
@@ -109,6 +109,10 @@ pub fn key(command: &KeyCommand) -> ExitCode {
         key::Outcome::Listed(ring) => print!("{}", key_list(&ring, now, at.json)),
         key::Outcome::Revoked(key) if at.json => println!("{}", one_line(&KeyJson::new(&key, now))),
         key::Outcome::Revoked(key) => eprintln!("The key {} is revoked.", key.name()),
+    }
+    if !is_taken_over {
+        eprintln!("firstcome: the server that uses this folder has not taken it over within 5 s; its log says why");
+        return ExitCode::from(3);
     }
     ExitCode::SUCCESS
 }

@@ -1,8 +1,8 @@
 //! The data folder: made at first start, locked while in use, of a known version.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// The version of the folder's layout that this program makes and reads.
@@ -48,7 +48,7 @@ impl DataFolder {
     /// [`DataError`]; nothing in the folder was changed then.
     pub fn open(folder: &Path) -> Result<Self, DataError> {
         if !folder.is_dir() {
-            fs::create_dir_all(folder).map_err(|source| io_error("make the data folder", folder, source))?;
+            make_folder(folder).map_err(|source| io_error("make the data folder", folder, source))?;
             let parent = folder.parent().unwrap_or(Path::new("/"));
             journal::storage::sync_folder(parent).map_err(|source| io_error("sync", parent, source))?;
         }
@@ -64,10 +64,19 @@ impl DataFolder {
     }
 }
 
+/// For its owner only: it holds everybody's name and code.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(0o700).create(folder)
+}
+
 /// The system gives the lock back when the process ends, however it ends.
 fn lock(folder: &Path) -> Result<File, DataError> {
     let path = folder.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    // Whoever can open it can keep it locked.
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = file.map_err(|source| io_error("write to the data folder", folder, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -88,8 +97,8 @@ fn check_layout(folder: &Path) -> Result<(), DataError> {
     }
 }
 
-/// Writes a file aside, for its owner only, syncs it, gives it its name, and syncs the folder:
-/// what is there afterwards is all of the old or all of the new, through a power loss too.
+/// Writes a file aside, for the folder's owner only, syncs it, gives it its name, and syncs the
+/// folder: what is there afterwards is all of the old or all of the new, through a power loss too.
 ///
 /// # Errors
 /// What the system says.
@@ -97,6 +106,11 @@ pub fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> 
     let unfinished = folder.join(format!("{name}.new"));
     let _ = fs::remove_file(&unfinished);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    // Another account, such as root beside a server of its own account, writes for that one.
+    let (of_folder, of_file) = (fs::metadata(folder)?, file.metadata()?);
+    if of_folder.uid() != of_file.uid() {
+        fchown(&file, Some(of_folder.uid()), Some(of_folder.gid()))?;
+    }
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&unfinished, folder.join(name))?;

@@ -33,11 +33,14 @@ use self::keys::{KeyError, KeyRing};
 use self::secret::PREFIX;
 use self::settings::DoorSettings;
 use crate::http::pause::Waiting;
-use crate::tokens::{TokenRefusal, TokenSettings, Tokens, TokensError};
+use crate::tokens::{TOKEN_BYTES_MAX, TokenRefusal, TokenSettings, Tokens, TokensError};
 
-/// Operators' requests in flight at most: those of the console, of Prometheus and of whoever minds
-/// campaigns and keys.
+/// Operators' requests in flight at most: those of whoever minds campaigns and keys.
 const OPERATOR_PLACES: u32 = 64;
+/// Reads of the metrics in flight at most.
+const SCRAPE_PLACES: u32 = 8;
+/// An end user's requests in flight at most: a page and its retries.
+const PLACES_PER_SUBJECT: u32 = 8;
 
 /// Why somebody is not let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -138,6 +141,7 @@ pub struct Doors {
     origins: Vec<HeaderValue>,
     public: Admission,
     operators: Admission,
+    scrapes: Admission,
     waiting: Arc<Waiting>,
 }
 
@@ -167,11 +171,12 @@ impl Doors {
             ring: RwLock::default(),
             users,
             tokens: RwLock::new(tokens.map(Arc::new)),
-            grant: Arc::new(UserGrant { scopes, campaigns, in_flight: Arc::default() }),
+            grant: Arc::new(UserGrant::new(scopes, campaigns)),
             local: Arc::default(),
             origins,
             public: Admission::new(places),
             operators: Admission::new(OPERATOR_PLACES),
+            scrapes: Admission::new(SCRAPE_PLACES),
             waiting: Arc::default(),
         };
         doors.take_over(&mut doors.reading())?;
@@ -226,9 +231,11 @@ impl Doors {
         if access == Access::Anyone {
             return Ok((Caller::Local, None));
         }
-        let admission = match lane {
-            Lane::Public => &self.public,
-            Lane::Operators => &self.operators,
+        let admission = match (lane, access) {
+            (Lane::Public, _) => &self.public,
+            (Lane::Operators, Access::KeyScope(Scope::Admin)) => &self.operators,
+            // Whoever may only look does not keep those out who act.
+            (Lane::Operators, _) => &self.scrapes,
         };
         // Nobody is asked for a key who would not get in with it.
         if admission.is_full() {
@@ -236,12 +243,12 @@ impl Doors {
         }
         let caller = self.caller(knock)?;
         access.admits(&caller)?;
-        let own = match &caller {
-            Caller::Local => &self.local,
-            Caller::Key(key) => key.in_flight(),
-            Caller::User { grant, .. } => &grant.in_flight,
+        let place = match &caller {
+            Caller::Local => admission.enter(&self.local),
+            Caller::Key(key) => admission.enter(key.in_flight()),
+            Caller::User { grant, subject } => admission.enter_within(&grant.in_flight, grant.share_of(subject), PLACES_PER_SUBJECT),
         };
-        let place = admission.enter(own).ok_or_else(|| self.busy())?;
+        let place = place.ok_or_else(|| self.busy())?;
         Ok((caller, Some(place)))
     }
 
@@ -264,13 +271,28 @@ impl Doors {
         Ok(Caller::User { grant: Arc::clone(&self.grant), subject: subject.into() })
     }
 
+    /// Whether a caller who was let in before its body had come is to be let in still.
+    ///
+    /// # Errors
+    /// [`Refusal::CredentialInvalid`].
+    pub fn check_again(&self, caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
+        let is_good = match caller {
+            Caller::Key(key) => self.ring().still_honours(key, now),
+            // The first key may have been made meanwhile.
+            Caller::Local => self.are_open(),
+            Caller::User { .. } => true,
+        };
+        if is_good { Ok(()) } else { Err(Refusal::CredentialInvalid) }
+    }
+
     /// Changes the keys, durably and at once. Blocks.
     ///
     /// # Errors
     /// [`ChangeError`]; the keys are as before then.
     pub fn change<T>(&self, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<(Arc<KeyRing>, T), ChangeError> {
         let mut reading = self.reading();
-        let (_, outcome) = self.file.change(change)?;
+        let current = self.ring().revision();
+        let (_, outcome) = self.file.change(|ring| if ring.revision() < current { Err(KeyError::Older) } else { change(ring) })?;
         self.take_over(&mut reading)?;
         Ok((self.ring(), outcome))
     }
@@ -300,14 +322,19 @@ impl Doors {
 
     fn take_over(&self, read_at: &mut MutexGuard<'_, Option<Stamp>>) -> Result<(), KeyFileError> {
         // What it looks like before it is read: a change in between is noticed the next time.
-        **read_at = self.file.stamp();
-        let ring = self.file.read()?;
-        let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        if ring.is_empty() && !current.is_empty() {
-            // Somebody took the file away. The doors do not open because of that.
-            return Err(KeyFileError::Io { action: "find", path: self.file.path(), source: std::io::ErrorKind::NotFound.into() });
-        }
+        let stamp = self.file.stamp();
+        let ring = self.file.read();
+        // What cannot be read may be readable the next time, though it looks the same.
+        **read_at = if matches!(ring, Err(KeyFileError::Io { .. })) { None } else { stamp };
+        let ring = ring?;
         let revision = ring.revision();
+        let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if revision < current.revision() {
+            return Err(KeyFileError::Older { path: self.file.path(), found: revision, current: current.revision() });
+        }
+        if current.revision() < revision {
+            tracing::info!(revision, "keys in use");
+        }
         *current = Arc::new(ring.in_place_of(&current));
         drop(current);
         // Only a wait of `firstcome key` depends on it.
@@ -357,7 +384,11 @@ fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
         return Err(Refusal::CredentialInvalid);
     }
     let (scheme, credential) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Refusal::CredentialInvalid)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(credential.trim_matches(' ')) } else { Err(Refusal::CredentialInvalid) }
+    if scheme.eq_ignore_ascii_case("bearer") && credential.len() <= TOKEN_BYTES_MAX {
+        Ok(credential.trim_matches(' '))
+    } else {
+        Err(Refusal::CredentialInvalid)
+    }
 }
 
 /// Whether a host, with or without a port, is a name that always means this machine.

@@ -49,7 +49,8 @@ pub struct History {
     is_closed: AtomicBool,
     is_broken: AtomicBool,
     readers: Mutex<Vec<HistoryReader>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    exports: Semaphore,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -99,7 +100,8 @@ impl History {
             is_closed: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             readers: Mutex::new(Vec::new()),
-            permits: Semaphore::new(READERS_MAX),
+            permits: Arc::new(Semaphore::new(READERS_MAX)),
+            exports: Semaphore::new(READERS_MAX / 2),
             thread: Mutex::new(None),
         });
         let (keeper, engine) = (Arc::clone(&history), Arc::clone(engine));
@@ -162,18 +164,26 @@ impl History {
         self: &Arc<Self>,
         work: impl FnOnce(&mut HistoryReader) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ListError> {
-        let _permit = self.permit()?;
         let history = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || history.with_reader(work)).await;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| ListError::Busy)?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Also where whoever asked has gone meanwhile.
+            let _permit = permit;
+            history.with_reader(work)
+        });
+        let done = done.await;
         done.unwrap_or_else(|error| Err(ReadError::Store(error.into()))).map_err(ListError::from)
     }
 
-    /// A place among those who read.
+    /// A place for an export among those who read: they may take long, and half of the places are
+    /// never theirs.
     ///
     /// # Errors
     /// [`ListError::Busy`] if all are taken.
-    pub fn permit(&self) -> Result<SemaphorePermit<'_>, ListError> {
-        self.permits.try_acquire().map_err(|_| ListError::Busy)
+    pub fn export_permit(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), ListError> {
+        let export = self.exports.try_acquire().map_err(|_| ListError::Busy)?;
+        let reader = self.permits.try_acquire().map_err(|_| ListError::Busy)?;
+        Ok((export, reader))
     }
 
     /// Works with a reader of the pool.

@@ -1,6 +1,6 @@
 //! `firstcome key`: keys, from beside the server or before there is one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +28,9 @@ pub enum KeyCommandError {
     /// The data folder.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The change stands, but the server does not go by it.
-    #[error("the keys have changed, but the server that uses this folder has not taken them over within 5 s; its log says why")]
-    NotTakenOver,
+    /// There is nothing there.
+    #[error("there is no data folder {0}")]
+    NoFolder(PathBuf),
 }
 
 impl From<ChangeError> for KeyCommandError {
@@ -53,22 +53,47 @@ pub enum Outcome {
     Revoked(Arc<Key>),
 }
 
-/// Runs a command about keys. When it is back, a server that uses the folder goes by the change.
+/// What a command about keys came to.
+#[derive(Debug)]
+pub struct Done {
+    /// What it found or made.
+    pub outcome: Outcome,
+    /// Whether a server that uses the folder goes by it, if there is one.
+    pub is_taken_over: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Runs a command about keys, and waits until a server that uses the folder goes by the change.
 ///
 /// # Errors
 /// [`KeyCommandError`].
-pub fn run(command: &KeyCommand) -> Result<(Outcome, Timestamp), KeyCommandError> {
+pub fn run(command: &KeyCommand) -> Result<Done, KeyCommandError> {
     let now = Clock::System.now();
-    let outcome = match command {
-        KeyCommand::List(args) => Outcome::Listed(Arc::new(KeyFile::in_folder(&args.data).read()?)),
-        KeyCommand::Create(args) => Outcome::Shown(create(args, now)?),
-        KeyCommand::Rotate(args) => Outcome::Shown(rotate(args, now)?),
-        KeyCommand::Revoke(args) => Outcome::Revoked(revoke(args, now)?),
+    let (outcome, is_taken_over) = match command {
+        KeyCommand::List(args) => {
+            must_exist(&args.data)?;
+            (Outcome::Listed(Arc::new(KeyFile::in_folder(&args.data).read()?)), true)
+        }
+        KeyCommand::Create(args) => shown(create(args, now)?),
+        KeyCommand::Rotate(args) => shown(rotate(args, now)?),
+        KeyCommand::Revoke(args) => {
+            let (key, is_taken_over) = revoke(args, now)?;
+            (Outcome::Revoked(key), is_taken_over)
+        }
     };
-    Ok((outcome, now))
+    Ok(Done { outcome, is_taken_over, at: now })
 }
 
-fn create(args: &CreateKeyArgs, now: Timestamp) -> Result<Shown, KeyCommandError> {
+fn shown((shown, is_taken_over): (Shown, bool)) -> (Outcome, bool) {
+    (Outcome::Shown(shown), is_taken_over)
+}
+
+fn create(args: &CreateKeyArgs, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
+    // A variable of the shell that was not set, most likely: all campaigns is not what was meant.
+    if args.campaigns.as_deref() == Some("") {
+        return Err(KeyError::Campaigns.into());
+    }
     let new = NewKey {
         name: &args.name,
         scopes: args.scopes.iter().copied().collect(),
@@ -81,7 +106,8 @@ fn create(args: &CreateKeyArgs, now: Timestamp) -> Result<Shown, KeyCommandError
     })
 }
 
-fn rotate(args: &RotateKeyArgs, now: Timestamp) -> Result<Shown, KeyCommandError> {
+fn rotate(args: &RotateKeyArgs, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
+    must_exist(&args.at.data)?;
     change(&args.at.data, |ring| {
         let (ring, secret) = ring.with_rotated(&args.name, args.overlap, now)?;
         let shown = Shown::of(&ring, &args.name, &secret)?;
@@ -90,7 +116,8 @@ fn rotate(args: &RotateKeyArgs, now: Timestamp) -> Result<Shown, KeyCommandError
 }
 
 /// Also the last key with the scope admin: whoever has the folder can make another one.
-fn revoke(args: &RevokeKeyArgs, now: Timestamp) -> Result<Arc<Key>, KeyCommandError> {
+fn revoke(args: &RevokeKeyArgs, now: Timestamp) -> Result<(Arc<Key>, bool), KeyCommandError> {
+    must_exist(&args.at.data)?;
     change(&args.at.data, |ring| {
         let ring = ring.with_revoked(&args.name, now)?;
         let key = Arc::clone(ring.get(&args.name)?);
@@ -98,7 +125,12 @@ fn revoke(args: &RevokeKeyArgs, now: Timestamp) -> Result<Arc<Key>, KeyCommandEr
     })
 }
 
-fn change<T>(folder: &Path, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<T, KeyCommandError> {
+/// Only making a key makes a folder.
+fn must_exist(folder: &Path) -> Result<(), KeyCommandError> {
+    if folder.is_dir() { Ok(()) } else { Err(KeyCommandError::NoFolder(folder.to_owned())) }
+}
+
+fn change<T>(folder: &Path, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<(T, bool), KeyCommandError> {
     // Makes the folder where there is none; a server that uses it is no obstacle.
     let is_served = match DataFolder::open(folder) {
         Ok(_) => false,
@@ -107,20 +139,21 @@ fn change<T>(folder: &Path, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T)
     };
     let file = KeyFile::in_folder(folder);
     let (ring, outcome) = file.change(change)?;
-    if is_served { wait_for_server(folder, &file, ring.revision()).map(|()| outcome) } else { Ok(outcome) }
+    let is_taken_over = !is_served || has_server_seen(folder, &file, ring.revision());
+    Ok((outcome, is_taken_over))
 }
 
-fn wait_for_server(folder: &Path, file: &KeyFile, revision: u64) -> Result<(), KeyCommandError> {
+fn has_server_seen(folder: &Path, file: &KeyFile, revision: u64) -> bool {
     let started = clock::elapsed();
     while file.seen().is_none_or(|seen| seen < revision) {
         // It may have stopped meanwhile; it will read the file when it starts.
         if !matches!(DataFolder::open(folder), Err(DataError::InUse(_))) {
-            return Ok(());
+            return true;
         }
         if SERVER_TIME < clock::elapsed().saturating_sub(started) {
-            return Err(KeyCommandError::NotTakenOver);
+            return false;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
+    true
 }

@@ -18,6 +18,7 @@ use crate::app::{App, Parts};
 use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
+use crate::doors::key_file::KeyFile;
 use crate::doors::{Doors, DoorsError};
 use crate::history::History;
 use crate::http::routes::{self, Route};
@@ -77,13 +78,15 @@ pub enum ServeError {
     Doors(#[from] DoorsError),
     /// Nobody may be let in from elsewhere without keys.
     #[error(
-        "{address} is not a loopback address, and there is no key: anybody there could issue coupons. Make a key first:\n\n  firstcome key create admin --scopes admin --data {data}\n"
+        "{address} is not a loopback address, and there is no key that could be used. Make one first:\n\n  firstcome key create {name} --scopes admin --data {data}\n"
     )]
     NotLoopback {
         /// Where it would listen.
         address: SocketAddr,
         /// Where keys are kept.
         data: PathBuf,
+        /// A name for one.
+        name: String,
     },
     /// TLS.
     #[error(transparent)]
@@ -131,7 +134,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`]; nothing was overwritten.
     pub async fn open(settings: &ServeSettings) -> Result<Self, ServeError> {
-        settings::refuse_strangers(settings)?;
+        settings::refuse_strangers(settings, &KeyFile::in_folder(&settings.data).read().map_err(DoorsError::from)?)?;
         // The address first: it is what fails most often, and nothing is touched by then.
         let listener = listen(settings.listen)?;
         let admin_listener = settings.admin_listen.map(listen).transpose()?;
@@ -228,16 +231,20 @@ impl Server {
     }
 }
 
-/// Takes over keys that were made or ended beside the server.
+/// Takes over keys that were made or ended beside the server. What goes wrong is said once.
 async fn follow_keys(app: Arc<App>) {
     let mut ticks = tokio::time::interval(KEYS_LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut said = String::new();
     loop {
         ticks.tick().await;
         let app = Arc::clone(&app);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || app.doors.refresh()).await {
-            tracing::error!(%error, "the keys cannot be read again; those from before stay in use");
+        let Ok(refreshed) = tokio::task::spawn_blocking(move || app.doors.refresh()).await else { continue };
+        let error = refreshed.err().map(|error| error.to_string()).unwrap_or_default();
+        if !error.is_empty() && error != said {
+            tracing::error!(error, "the keys cannot be read again; those from before stay in use");
         }
+        said = error;
     }
 }
 
@@ -269,6 +276,8 @@ fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeErr
     report(&restarted);
     let history = History::start(data.path(), &engine)?;
     let doors = Doors::open(data.path(), settings.doors.clone(), settings.http.requests_max)?;
+    // Much may have happened since it was first asked.
+    settings::refuse_strangers(settings, &doors.ring())?;
     let parts = Parts { engine, codes, history, doors, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
     let app = App::new(parts, settings.http, u64::from_le_bytes(random()?));
     Ok((Arc::new(app), data))

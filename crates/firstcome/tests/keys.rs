@@ -10,6 +10,7 @@ mod process;
 mod tokens;
 
 use std::fs;
+use std::io::{BufReader, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ fn without_a_key_the_server_listens_to_this_machine_only() {
     // A key that was revoked opens nothing, so it does not count.
     assert_eq!(key(&data, &["revoke", "admin"]).0, Some(0));
     let (code, _, stderr) = run(everywhere(&data));
-    assert_eq!(code, Some(2), "{stderr}");
+    assert!(code == Some(2) && stderr.contains("firstcome key create admin-2 --scopes admin"), "{stderr}");
     // On this machine it still serves, and still asks for a key.
     let server = Process::serve(&data);
     assert_eq!(Client::new(server.address).get("/v1/campaigns").status, 401);
@@ -149,6 +150,7 @@ fn the_api_makes_lists_rotates_and_revokes_keys() {
         (r#"{"key":"shop","scopes":["read","read"]}"#, "scopes"),
         (r#"{"key":"shop","scopes":["read"],"campaigns":"a b"}"#, "campaigns"),
         (r#"{"key":"shop","scopes":["admin"],"campaigns":"spring"}"#, "campaigns"),
+        (r#"{"key":"shop","scopes":["read"],"campaigns":""}"#, "campaigns"),
         (r#"{"key":"shop","scopes":["read"],"secret":"mine"}"#, "secret"),
         (r#"{"scopes":["read"]}"#, "key"),
     ] {
@@ -190,14 +192,20 @@ fn what_is_typed_wrongly_is_told() {
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
         assert!(stderr.contains(what), "{args:?}: {stderr}");
     };
+    for args in [&["list"][..], &["rotate", "shop"], &["revoke", "shop"]] {
+        let (code, _, stderr) = key(&data, args);
+        assert!(code == Some(3) && stderr.contains("there is no data folder"), "{args:?}: {stderr}");
+        assert!(!data.exists());
+    }
+    fs::create_dir(&data).unwrap();
     assert_eq!(key(&data, &["list"]).1, "no keys; make one with: firstcome key create admin --scopes admin");
-    assert!(!data.exists());
     told(&["create", "shop", "--scopes", "issue"], "the first key must have the scope admin");
     told(&["create", "shop"], "--scopes");
     told(&["create", "shop", "--scopes", "everything"], "must be admin, issue, redeem or read");
     made(&data, &["create", "admin", "--scopes", "admin"]);
     told(&["create", "admin", "--scopes", "admin"], "there is or was a key of this name");
     told(&["create", "a b", "--scopes", "read"], "the name must be");
+    told(&["create", "shop", "--scopes", "read", "--campaigns", ""], "leave it out for all campaigns");
     told(&["rotate", "nobody"], "there is no key of this name");
     told(&["rotate", "admin", "--overlap", "31d"], "30 days");
     told(&["revoke", "nobody"], "there is no key of this name");
@@ -352,4 +360,119 @@ fn the_keys_of_tokens_are_read_again_on_sighup() {
     // At a start there is nothing from before to go by.
     let (code, _, stderr) = run(program(&[&serve_args(&data)[..], &options].concat()));
     assert!(code == Some(3) && stderr.contains("jwks.json"), "{stderr}");
+}
+
+/// A request up to its last byte, which comes when it is sent.
+struct Begun {
+    stream: std::net::TcpStream,
+    last: [u8; 1],
+}
+
+impl Begun {
+    fn new(server: &Process, key: &str, target: &str, body: &str) -> Self {
+        let mut stream = http::connect(server.address).unwrap();
+        let head =
+            format!("POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nauthorization: {}\r\n", bearer(key));
+        let (first, last) = body.as_bytes().split_at(body.len() - 1);
+        stream.write_all(format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes()).unwrap();
+        stream.write_all(first).unwrap();
+        Self { stream, last: last.try_into().unwrap() }
+    }
+
+    fn end(mut self) -> Answer {
+        self.stream.write_all(&self.last).unwrap();
+        http::read_answer(&mut BufReader::new(self.stream), false).unwrap()
+    }
+}
+
+#[test]
+fn a_key_that_ends_while_a_body_is_on_its_way_does_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let admin = made(data, &["create", "admin", "--scopes", "admin"]);
+    let [leaked, shop] = [("leaked", "admin"), ("shop", "issue")].map(|(name, scopes)| made(data, &["create", name, "--scopes", scopes]));
+    let server = Process::serve(data);
+    assert_eq!(status(&server, &admin, "PUT", "/v1/campaigns/spring", r#"{"stock":9}"#), 201);
+    let backdoor = Begun::new(&server, &leaked, "/v1/keys", r#"{"key":"backdoor","scopes":["admin"]}"#);
+    let claim = |subject: &str| Begun::new(&server, &shop, "/v1/campaigns/spring/claims", &format!(r#"{{"subject":"{subject}"}}"#));
+    let (before, after) = (claim("ann"), claim("bob"));
+    // Another key's end is nothing to these.
+    assert_eq!(key(data, &["revoke", "leaked"]).0, Some(0));
+    let refused = backdoor.end();
+    assert_eq!((refused.status, refused.code().as_str()), (401, "credential_invalid"));
+    assert_eq!(before.end().status, 201);
+    assert_eq!(key(data, &["rotate", "shop"]).0, Some(0));
+    assert_eq!(after.end().status, 401);
+    let names = Client::new(server.address).send("GET", "/v1/keys", &[("authorization", &bearer(&admin))], "");
+    assert!(!names.text().contains("backdoor"));
+    let claims = Client::new(server.address).send("GET", "/v1/campaigns/spring/claims", &[("authorization", &bearer(&admin))], "");
+    assert_eq!(claims.json()["claims"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn keys_that_are_lost_or_put_back_open_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, path) = (folder.path(), folder.path().join("keys.json"));
+    let admin = made(data, &["create", "admin", "--scopes", "admin"]);
+    let shop = made(data, &["create", "shop", "--scopes", "read"]);
+    let older = fs::read(&path).unwrap();
+    let server = Process::serve(data);
+    assert_eq!(key(data, &["revoke", "shop"]).0, Some(0));
+    let newer = fs::read(&path).unwrap();
+    // Put back from before the revocation: not while it serves.
+    fs::write(&path, &older).unwrap();
+    process::eventually("it is noticed", || server.stderr().contains("older than the keys in use"));
+    assert_eq!((status(&server, &shop, "GET", "/v1/campaigns", ""), status(&server, &admin, "GET", "/v1/campaigns", "")), (401, 200));
+    let create = r#"{"key":"till","scopes":["read"]}"#;
+    let refused = Client::new(server.address).try_send("POST", "/v1/keys", &[("authorization", &bearer(&admin)), JSON], create).unwrap();
+    assert_eq!((refused.status, fs::read(&path).unwrap() == older), (500, true));
+    // Gone: neither while it serves, nor at the next start.
+    fs::remove_file(&path).unwrap();
+    process::eventually("it is missed", || server.stderr().contains("keys.json is missing"));
+    assert_eq!((status(&server, &shop, "GET", "/v1/campaigns", ""), status(&server, &admin, "GET", "/v1/campaigns", "")), (401, 200));
+    assert_eq!(Client::new(server.address).get("/v1/campaigns").status, 401);
+    assert_eq!(server.terminate().0, Some(0));
+    for damage in [None, Some(r#"{"format":1,"revision":9,"keys":[]}"#)] {
+        damage.inspect(|text| fs::write(&path, text).unwrap());
+        let (code, _, stderr) = run(program(&serve_args(data)));
+        assert!(code == Some(3) && stderr.contains("from a backup"), "{stderr}");
+        assert_eq!(key(data, &["create", "more", "--scopes", "admin"]).0, Some(3));
+    }
+    fs::write(&path, newer).unwrap();
+    assert_eq!(status(&Process::serve(data), &admin, "GET", "/v1/campaigns", ""), 200);
+}
+
+/// As root beside a server of an account of its own.
+#[test]
+fn what_another_account_changes_the_folders_owner_can_read() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let folder = tempfile::tempdir().unwrap();
+    if chown(folder.path(), Some(65_534), Some(65_534)).is_err() {
+        eprintln!("left out: only root can give folders away");
+        return;
+    }
+    made(folder.path(), &["create", "admin", "--scopes", "admin"]);
+    let file = fs::metadata(folder.path().join("keys.json")).unwrap();
+    assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (65_534, 65_534, 0o600));
+}
+
+#[test]
+fn the_data_folder_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    made(&data, &["create", "admin", "--scopes", "admin"]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&data), mode(&data.join("lock")), mode(&data.join("keys.lock"))), (0o700, 0o600, 0o600));
+}
+
+#[test]
+fn what_anybody_may_ask_does_not_wait_for_a_body() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::serve(folder.path());
+    for target in ["/healthz", "/readyz", "/docs", "/openapi.json"] {
+        let mut stream = http::connect(server.address).unwrap();
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 64000\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(http::read_answer(&mut BufReader::new(stream), false).unwrap().status, 200, "{target}");
+    }
 }

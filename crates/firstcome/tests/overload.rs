@@ -6,6 +6,8 @@
 mod http;
 #[path = "support/server.rs"]
 mod server;
+#[path = "support/tokens.rs"]
+mod tokens;
 
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
@@ -16,6 +18,7 @@ use firstcome::doors::caller::Scope;
 use firstcome::http::pause::REFUSALS_PER_SECOND;
 use http::{Answer, connect, read_answer};
 use server::TestServer;
+use tokens::Signer;
 
 /// Of these a caller alone may have 16.
 const PLACES: u64 = 18;
@@ -142,6 +145,62 @@ fn a_greedy_caller_falls_back_to_its_share_when_another_one_comes() {
         world.server.app.doors.ring().get(name).unwrap().in_flight().count()
     });
     assert!(shares.iter().all(|share| (6..=10).contains(share)), "{shares:?}");
+}
+
+#[test]
+fn whoever_may_only_look_does_not_keep_operators_out() {
+    let world = World::new();
+    let reader = world.server.make_key("reader", &[Scope::Read], "");
+    let limited = world.server.make_key("limited", &[Scope::Read], "spring");
+    assert_eq!(world.ask(&limited, "GET", "/metrics", "").code(), "campaign_forbidden");
+    let scrape = format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {reader}\r\ncontent-length: 1\r\n\r\n");
+    let _held: Vec<TcpStream> = (0..64)
+        .map(|_| {
+            let mut stream = connect(world.server.address).unwrap();
+            stream.write_all(scrape.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let started = Instant::now();
+    while world.ask(&reader, "GET", "/metrics", "").status != 503 {
+        assert!(started.elapsed() < Duration::from_secs(5), "there was always a place");
+    }
+    assert_eq!(world.ask(&world.admin, "GET", "/v1/keys", "").status, 200);
+    assert_eq!(world.claim(&world.shop).status, 201);
+}
+
+#[test]
+fn one_end_user_does_not_keep_the_others_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let signer = Signer::hs256(tokens::SECRET);
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, tokens::SECRET).unwrap();
+    let args = ServeArgs {
+        jwt_secret: Some(secret),
+        jwt_issuer: Some(tokens::ISSUER.to_owned()),
+        jwt_audience: Some(tokens::AUDIENCE.to_owned()),
+        requests_max: Some(90),
+        ..ServeArgs::default()
+    };
+    let server = TestServer::start_with(&folder.path().join("data"), 1_000, args);
+    let token = |subject: &str| signer.token(&tokens::claims(subject, 2_000));
+    let lists = |subject: &str| {
+        let bearer = format!("Bearer {}", token(subject));
+        server.client().send("GET", "/v1/campaigns", &[("authorization", &bearer)], "").status
+    };
+    let held: Vec<TcpStream> = (0..90)
+        .map(|_| {
+            let mut stream = connect(server.address).unwrap();
+            stream.write_all(head(&token("ann")).as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let started = Instant::now();
+    while lists("ann") != 503 {
+        assert!(started.elapsed() < Duration::from_secs(5), "ann has no limit");
+    }
+    assert_eq!((lists("bob"), server.app.doors.in_flight()), (200, 8));
+    drop(held);
 }
 
 /// However many connections ask again at once, ignoring `Retry-After`.

@@ -3,8 +3,9 @@
 //! A caller may have as many as a fixed multiple of the places that are still free: the dynamic
 //! threshold of Choudhury and Hahne (Dynamic Queue Length Thresholds for Shared-Memory Packet
 //! Switches, 1998). One caller alone gets eight ninths of the places; two that ask for all they
-//! can get eight seventeenths each; and somebody who comes when others have filled all they may
-//! still finds a free place. Nobody has to be counted or configured for that.
+//! can get eight seventeenths each; and as long as there are fewer callers than an eighth of the
+//! places, somebody who comes when others have filled all they may still finds one. Nobody has to
+//! be counted or configured for that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,6 +29,8 @@ pub struct Admission {
 pub struct Place {
     all: Arc<InFlight>,
     own: Arc<InFlight>,
+    /// One of many who count as one caller.
+    member: Option<Arc<InFlight>>,
 }
 
 impl Admission {
@@ -56,9 +59,17 @@ impl Admission {
         // place; dropping the place gives it back.
         let before = self.taken.0.fetch_add(1, Ordering::Relaxed);
         let own_before = own.0.fetch_add(1, Ordering::Relaxed);
-        let place = Place { all: Arc::clone(&self.taken), own: Arc::clone(own) };
+        let place = Place { all: Arc::clone(&self.taken), own: Arc::clone(own), member: None };
         let free = self.places.saturating_sub(before);
         (own_before < free.saturating_mul(SHARE_PER_FREE)).then_some(place)
+    }
+
+    /// The same for one of many who count as one caller, and who may have so many places itself.
+    #[must_use]
+    pub fn enter_within(&self, own: &Arc<InFlight>, member: &Arc<InFlight>, most: u32) -> Option<Place> {
+        let mut place = self.enter(own)?;
+        place.member = Some(Arc::clone(member));
+        (member.0.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
     }
 }
 
@@ -74,6 +85,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.all.0.fetch_sub(1, Ordering::Relaxed);
         self.own.0.fetch_sub(1, Ordering::Relaxed);
+        if let Some(member) = &self.member {
+            member.0.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -108,6 +122,17 @@ mod tests {
         }
         let (early, late) = (held.len(), late_held.len());
         assert!(early.abs_diff(late) <= 2 && (798..=802).contains(&late), "{early} and {late}");
+    }
+
+    #[test]
+    fn one_of_many_has_a_limit_of_its_own() {
+        let admission = Admission::new(900);
+        let (users, one, other) = (Arc::default(), Arc::default(), Arc::default());
+        let held: Vec<Place> = std::iter::from_fn(|| admission.enter_within(&users, &one, 8)).collect();
+        assert_eq!((held.len(), admission.taken(), one.count()), (8, 8, 8));
+        assert!(admission.enter_within(&users, &other, 8).is_some());
+        drop(held);
+        assert_eq!((admission.taken(), users.count(), one.count(), other.count()), (0, 0, 0, 0));
     }
 
     #[test]

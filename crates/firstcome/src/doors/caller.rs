@@ -1,6 +1,7 @@
 //! Who calls, and what they may do.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use domain::types::{ActorId, CampaignName};
@@ -101,6 +102,10 @@ impl fmt::Debug for Scopes {
     }
 }
 
+/// Counts that end users share by their subjects' hashes. So many that two who ask at once hardly
+/// ever share one.
+const SHARES: usize = 4_096;
+
 /// What end users with a token may do.
 #[derive(Debug)]
 pub struct UserGrant {
@@ -110,6 +115,25 @@ pub struct UserGrant {
     pub campaigns: String,
     /// Their requests in flight, all together.
     pub in_flight: Arc<InFlight>,
+    shares: Vec<Arc<InFlight>>,
+    /// Random in each process, so that nobody chooses a subject to share another's count.
+    hash: RandomState,
+}
+
+impl UserGrant {
+    /// Nobody has asked yet.
+    #[must_use]
+    pub fn new(scopes: Scopes, campaigns: String) -> Self {
+        let shares = (0..SHARES).map(|_| Arc::default()).collect();
+        Self { scopes, campaigns, in_flight: Arc::default(), shares, hash: RandomState::new() }
+    }
+
+    /// Where this subject's requests in flight are counted.
+    #[must_use]
+    pub fn share_of(&self, subject: &str) -> &Arc<InFlight> {
+        let place = usize::try_from(self.hash.hash_one(subject) % SHARES as u64).unwrap_or(0);
+        self.shares.get(place).unwrap_or(&self.in_flight)
+    }
 }
 
 /// Who calls.

@@ -1,9 +1,12 @@
 //! The file of keys in the data folder: read at start, written by whoever makes or ends a key, be
 //! it the server or `firstcome key` beside it, and taken over by the server at once.
 
-use std::fs::{self, File, OpenOptions};
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use domain::types::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::caller::{Scope, Scopes};
 use super::keys::{Key, KeyError, KeyRing, NewKey, Overlap};
 use super::secret::{Secret, SecretDigest};
+use crate::clock;
 use crate::data::write_durably;
 use crate::http::times;
 
@@ -19,6 +23,10 @@ pub const FORMAT: u32 = 1;
 const NAME: &str = "keys.json";
 /// Held while the file is changed.
 const LOCK_NAME: &str = "keys.lock";
+/// There since the first key was made: without it, no file means no keys.
+const MADE_NAME: &str = "keys.made";
+/// How long a change waits for another one.
+const LOCK_TIME: Duration = Duration::from_secs(5);
 /// Where the server says which revision it goes by.
 const SEEN_NAME: &str = "keys.seen";
 
@@ -43,6 +51,22 @@ pub enum KeyFileError {
         /// What is wrong.
         what: String,
     },
+    /// It was there, and is not any more.
+    #[error("{0} is missing, though keys were made; put it back from a backup")]
+    Gone(PathBuf),
+    /// It was put back from before its last change.
+    #[error("{path} is older than the keys in use (change {found} instead of {current}); to go back to it, start the server again")]
+    Older {
+        /// Which file.
+        path: PathBuf,
+        /// Its revision.
+        found: u64,
+        /// That of the keys in use.
+        current: u64,
+    },
+    /// Somebody else holds its lock.
+    #[error("{0} has been locked by another process for 5 s")]
+    Locked(PathBuf),
     /// A newer version wrote it.
     #[error("{path} has format {found}; this version reads formats up to {FORMAT}")]
     Newer {
@@ -75,6 +99,7 @@ pub struct KeyFile {
 pub struct Stamp {
     inode: u64,
     bytes: u64,
+    modified_at: (i64, i64),
     changed_at: (i64, i64),
 }
 
@@ -99,7 +124,8 @@ impl KeyFile {
         let path = self.path();
         match fs::read(&path) {
             Ok(bytes) => parse(&bytes, &path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KeyRing::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.folder.join(MADE_NAME).exists() => Ok(KeyRing::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KeyFileError::Gone(path)),
             Err(source) => Err(KeyFileError::Io { action: "read", path, source }),
         }
     }
@@ -111,9 +137,11 @@ impl KeyFile {
     pub fn change<T>(&self, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<(KeyRing, T), ChangeError> {
         let _lock = self.lock()?;
         let (ring, outcome) = change(&self.read()?)?;
-        let path = self.path();
-        let written = write_durably(&self.folder, NAME, &text_of(&ring));
-        written.map_err(|source| KeyFileError::Io { action: "write", path, source })?;
+        // The mark first: that keys were made is never forgotten while there are some.
+        if !self.folder.join(MADE_NAME).exists() {
+            self.write(MADE_NAME, b"Keys were made here: keys.json belongs to this folder and its backups.\n")?;
+        }
+        self.write(NAME, &text_of(&ring))?;
         Ok((ring, outcome))
     }
 
@@ -122,7 +150,8 @@ impl KeyFile {
     pub fn stamp(&self) -> Option<Stamp> {
         use std::os::unix::fs::MetadataExt;
         let file = fs::metadata(self.path()).ok()?;
-        Some(Stamp { inode: file.ino(), bytes: file.len(), changed_at: (file.mtime(), file.mtime_nsec()) })
+        let (modified_at, changed_at) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
+        Some(Stamp { inode: file.ino(), bytes: file.len(), modified_at, changed_at })
     }
 
     /// Says that the server goes by this revision.
@@ -141,11 +170,26 @@ impl KeyFile {
         fs::read_to_string(self.folder.join(SEEN_NAME)).ok()?.parse().ok()
     }
 
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), KeyFileError> {
+        let written = write_durably(&self.folder, name, bytes);
+        written.map_err(|source| KeyFileError::Io { action: "write", path: self.folder.join(name), source })
+    }
+
     fn lock(&self) -> Result<File, KeyFileError> {
         let path = self.folder.join(LOCK_NAME);
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let locked = opened.and_then(|file| file.lock().map(|()| file));
-        locked.map_err(|source| KeyFileError::Io { action: "lock", path, source })
+        let error = |source| KeyFileError::Io { action: "lock", path: path.clone(), source };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(error)?;
+        let started = clock::elapsed();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(source)) => return Err(error(source)),
+                Err(TryLockError::WouldBlock) if LOCK_TIME < clock::elapsed().saturating_sub(started) => {
+                    return Err(KeyFileError::Locked(path));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
     }
 }
 
@@ -198,6 +242,9 @@ fn parse(bytes: &[u8], path: &Path) -> Result<KeyRing, KeyFileError> {
     let text: Text = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
     let count = text.keys.len();
     let keys = text.keys.iter().map(|line| line.key().map_err(|what| damaged(format!("key {:?}: {what}", line.key))));
+    if count == 0 {
+        return Err(damaged("it holds no key".to_owned()));
+    }
     let ring = KeyRing::of(text.revision, keys.collect::<Result<Vec<Key>, KeyFileError>>()?);
     if ring.iter().count() < count {
         return Err(damaged("two keys have the same name".to_owned()));
@@ -246,12 +293,17 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// What making or rotating a key gives.
-#[derive(Debug)]
 pub struct Shown {
     /// The whole key, which nobody will see again.
     pub secret: String,
     /// The key without it.
     pub key: std::sync::Arc<Key>,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 impl Shown {

@@ -70,7 +70,7 @@ pub enum KeyError {
     #[error("the scopes must be one or more of admin, issue, redeem and read")]
     Scopes,
     /// No campaign's name begins like this.
-    #[error("the campaigns' prefix must be of the characters of a campaign's name")]
+    #[error("the campaigns' prefix must be of the characters of a campaign's name, and not empty; leave it out for all campaigns")]
     Campaigns,
     /// Keys and other campaigns' settings would be out of bounds for the one who minds them.
     #[error("a key with the scope admin cannot be limited to some campaigns")]
@@ -99,6 +99,12 @@ pub enum KeyError {
     /// As many as there may be.
     #[error("there are {KEYS_MAX} keys, as many as there may be")]
     TooMany,
+    /// The file was put back from before the last change.
+    #[error("keys.json is older than the keys in use; to go back to it, start the server again")]
+    Older,
+    /// Whoever asks was let in with a key that has ended meanwhile.
+    #[error("the key that asks was revoked or rotated meanwhile")]
+    AskerEnded,
     /// The operating system gives no random bytes.
     #[error("cannot get random bytes")]
     Random,
@@ -193,6 +199,14 @@ impl KeyRing {
             return None;
         };
         (bool::from(key.accepts(&presented, now)) && key.revoked_at.is_none()).then(|| Arc::clone(key))
+    }
+
+    /// Whether a key that was shown a moment ago is still good: not revoked since, nor given
+    /// another secret without an overlap.
+    #[must_use]
+    pub fn still_honours(&self, shown: &Arc<Key>, now: Timestamp) -> bool {
+        let Ok(key) = self.get(shown.name()) else { return false };
+        Arc::ptr_eq(key, shown) || (key.revoked_at.is_none() && bool::from(key.accepts(&shown.secret, now)))
     }
 
     /// A key more, and its secret.

@@ -48,7 +48,7 @@ fn users(args: &ServeArgs) -> Result<Option<Users>, SettingsError> {
         return Err(wrong(&format!("--jwt-leeway-s must be {LEEWAY_S_MAX} at most")));
     }
     let campaigns = args.jwt_campaigns.clone().unwrap_or_default();
-    if !is_prefix(&campaigns) {
+    if args.jwt_campaigns.as_deref() == Some("") || !is_prefix(&campaigns) {
         return Err(wrong("--jwt-campaigns must be of the characters of a campaign's name"));
     }
     let tokens = TokenSettings { keys, issuer, audience, leeway_s };

@@ -16,6 +16,7 @@ use domain::request::{Fingerprint, Keyed};
 use domain::state::CommandKind;
 use domain::types::{CampaignName, RequestId, RequestKey, Serial, SubjectId};
 use engine::views::Done;
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 
@@ -63,7 +64,12 @@ impl Context {
     ) -> Result<Self, Problem> {
         let params = params.map_err(|error| not_text(&error))?;
         let (parts, body) = request.into_parts();
+        let has_body = !body.is_end_stream();
         let body = read_body(body, app.limits.body_time).await?;
+        // A body may take its time, in which a key may end.
+        if has_body {
+            app.doors.check_again(&caller, app.clock.now())?;
+        }
         Ok(Self {
             app,
             request_id,

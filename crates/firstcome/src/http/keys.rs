@@ -15,14 +15,14 @@ use super::context::Context;
 use super::input::{Whole, parse};
 use super::problem::Problem;
 use super::times;
-use crate::doors::caller::{Scope, Scopes};
-use crate::doors::key_file::Shown;
+use crate::doors::caller::{Caller, Scope, Scopes};
+use crate::doors::key_file::{ChangeError, Shown};
 use crate::doors::keys::{Key, KeyError, KeyRing, NewKey};
 
 type Answer = Result<Response<Body>, Problem>;
 
 /// A key as the API and `firstcome key` show it.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct KeyJson<'a> {
     key: &'a str,
     scopes: Vec<&'static str>,
@@ -101,14 +101,17 @@ pub async fn create(context: Context) -> Answer {
     let scopes = scopes(&body.scopes)?;
     let now = context.app.clock.now();
     let name = body.key.clone();
-    let shown = change(&context, move |ring| {
+    let campaigns = body.campaigns.as_deref();
+    if campaigns == Some("") {
+        return Err(KeyError::Campaigns.into());
+    }
+    let shown = change(&context, "key made", &name, move |ring| {
         let new = NewKey { name: &body.key, scopes, campaigns: body.campaigns.as_deref().unwrap_or_default() };
         let (ring, secret) = ring.with_created(&new, now)?;
         let shown = Shown::of(&ring, new.name, &secret)?;
         Ok((ring, shown))
     });
     let shown = shown.await?;
-    tracing::info!(key = name, by = context.caller.actor().as_str(), "key made");
     let response = answer::json(StatusCode::CREATED, &KeyJson::shown(&shown, now));
     Ok(with_header(response, header::LOCATION, &format!("/v1/keys/{name}")))
 }
@@ -120,13 +123,12 @@ pub async fn rotate(context: Context) -> Answer {
     let overlap = Duration::from_millis(body.overlap_ms.map_or(0, |Whole(millis)| millis));
     let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
     let rotated = name.clone();
-    let shown = change(&context, move |ring| {
+    let shown = change(&context, "key rotated", &name, move |ring| {
         let (ring, secret) = ring.with_rotated(&rotated, overlap, now)?;
         let shown = Shown::of(&ring, &rotated, &secret)?;
         Ok((ring, shown))
     });
     let shown = shown.await?;
-    tracing::info!(key = name, by = context.caller.actor().as_str(), "key rotated");
     Ok(answer::json(StatusCode::OK, &KeyJson::shown(&shown, now)))
 }
 
@@ -136,7 +138,7 @@ pub async fn revoke(context: Context) -> Answer {
     context.no_body()?;
     let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
     let revoked = name.clone();
-    let key = change(&context, move |ring| {
+    let key = change(&context, "key revoked", &name, move |ring| {
         // Whoever asks over the API could not let anybody in again.
         if ring.is_last_admin(&revoked) {
             return Err(KeyError::LastAdmin);
@@ -146,7 +148,6 @@ pub async fn revoke(context: Context) -> Answer {
         Ok((ring, key))
     });
     let key = key.await?;
-    tracing::info!(key = name, by = context.caller.actor().as_str(), "key revoked");
     Ok(answer::json(StatusCode::OK, &KeyJson::new(&key, now)))
 }
 
@@ -158,14 +159,28 @@ fn scopes(words: &[String]) -> Result<Scopes, Problem> {
     if scopes.listed().len() < parsed.len() { Err(Problem::field("scopes", "names one twice")) } else { Ok(scopes) }
 }
 
-/// Changes the keys on a thread that may wait for the disk.
-async fn change<T, F>(context: &Context, change: F) -> Result<T, Problem>
+/// Changes the keys on a thread that may wait for the disk, and says so in the log, also where
+/// whoever asked has gone meanwhile.
+async fn change<T, F>(context: &Context, what: &'static str, name: &str, change: F) -> Result<T, Problem>
 where
     T: Send + 'static,
     F: FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError> + Send + 'static,
 {
-    let app = Arc::clone(&context.app);
-    let changed = tokio::task::spawn_blocking(move || app.doors.change(change).map(|(_, outcome)| outcome)).await;
+    let (app, caller, name) = (Arc::clone(&context.app), context.caller.clone(), name.to_owned());
+    let changed = tokio::task::spawn_blocking(move || {
+        let now = app.clock.now();
+        let (_, outcome) = app.doors.change(|ring| {
+            // Nobody makes a key with one that was revoked while this waited for its turn.
+            let is_good = match &caller {
+                Caller::Key(key) => ring.still_honours(key, now),
+                Caller::Local => ring.is_empty(),
+                Caller::User { .. } => false,
+            };
+            if is_good { change(ring) } else { Err(KeyError::AskerEnded) }
+        })?;
+        tracing::info!(key = name, by = caller.actor().as_str(), "{what}");
+        Ok::<T, ChangeError>(outcome)
+    });
     // It only fails to come back where the server stops.
-    Ok(changed.map_err(|_| Problem::new("stopping", "the server is about to stop"))??)
+    Ok(changed.await.map_err(|_| Problem::new("stopping", "the server is about to stop"))??)
 }

@@ -126,7 +126,7 @@ async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, f
     let (app, campaign) = (Arc::clone(app), name.as_str().to_owned());
     let passing = Passing { sender, runtime: Handle::current(), time_max: app.limits.write_time };
     tokio::task::spawn_blocking(move || {
-        let outcome = app.history.permit().and_then(|_permit| write_export(&app, &campaign, after, filter, format, &passing));
+        let outcome = app.history.export_permit().and_then(|_permits| write_export(&app, &campaign, after, filter, format, &passing));
         if let Err(error) = outcome {
             // Where there is no room for it, the client has gone or does not read.
             let _ = passing.sender.try_send(Chunk::Failed(error));

@@ -8,6 +8,7 @@ use super::answer::{self, with_header};
 use super::context::Context;
 use super::problem::Problem;
 use super::{docs as docs_page, openapi as document};
+use crate::doors::Refusal;
 
 type Answer = Result<Response<Body>, Problem>;
 
@@ -34,6 +35,10 @@ pub async fn readyz(context: Context) -> Answer {
 
 /// `GET /metrics`: for Prometheus.
 pub async fn metrics(context: Context) -> Answer {
+    // They are about all campaigns.
+    if !context.caller.campaigns().is_empty() {
+        return Err(Refusal::CampaignForbidden { campaigns: context.caller.campaigns().to_owned() }.into());
+    }
     let text = context.app.metrics.text(&context.app).map_err(|error| Problem::new("internal", error.to_string()))?;
     Ok(typed(text, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
 }

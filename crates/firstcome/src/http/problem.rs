@@ -357,7 +357,8 @@ impl From<KeyError> for Problem {
             }
             KeyError::LastAdmin => Self::new("last_admin_key", error.to_string()),
             KeyError::TooMany => Self::new("keys_full", error.to_string()),
-            KeyError::Random => Self::new("internal", error.to_string()),
+            KeyError::AskerEnded => Self::new("credential_invalid", error.to_string()).challenge(", error=\"invalid_token\""),
+            KeyError::Random | KeyError::Older => Self::new("internal", error.to_string()),
         }
     }
 }

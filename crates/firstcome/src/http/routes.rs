@@ -88,10 +88,10 @@ pub fn router(app: Arc<App>, table: Vec<Route>) -> Router {
     let cors = cors(app.doors.origins());
     let router = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
     let missing = |State(app): State<Arc<App>>, request: Request| async move {
-        refuse(&app, &request, Problem::new("not_found", "there is nothing at this path; /docs lists what there is"))
+        refuse(&app, request, Problem::new("not_found", "there is nothing at this path; /docs lists what there is"))
     };
     let wrong_method = |State(app): State<Arc<App>>, request: Request| async move {
-        refuse(&app, &request, Problem::new("method_not_allowed", "the path exists, but not with this method"))
+        refuse(&app, request, Problem::new("method_not_allowed", "the path exists, but not with this method"))
     };
     let router = router.fallback(missing).method_not_allowed_fallback(wrong_method).with_state(app);
     cors.map_or(router.clone(), |cors| router.layer(cors))
@@ -156,7 +156,7 @@ struct Placed {
 }
 
 /// One request, from its header to its answer.
-async fn serve_one<H, F>(app: Arc<App>, params: Params, request: Request, handler: &H, placed: &Placed) -> Response<Body>
+async fn serve_one<H, F>(app: Arc<App>, params: Params, mut request: Request, handler: &H, placed: &Placed) -> Response<Body>
 where
     H: Fn(Context) -> F,
     F: Future<Output = Result<Response<Body>, Problem>>,
@@ -164,12 +164,20 @@ where
     let started = clock::elapsed();
     let request_id = request_id_of(&app, request.headers());
     let mut turned_away = None;
+    // Whatever shows it shows that it is there, and not what it is.
+    if let Some(credential) = request.headers_mut().get_mut(header::AUTHORIZATION) {
+        credential.set_sensitive(true);
+    }
     let knock = Knock { headers: request.headers(), uri: request.uri(), now: app.clock.now() };
     let answer = match app.doors.enter(&knock, placed.access, placed.lane) {
-        Ok((caller, _place)) => match Context::read(Arc::clone(&app), request_id.clone(), caller, params, request).await {
-            Ok(context) => handler(context).await,
-            Err(problem) => Err(problem),
-        },
+        Ok((caller, _place)) => {
+            // What anybody may ask for has no body, and nobody's body is kept for it.
+            let request = if placed.access == Access::Anyone { request.map(|_| Body::empty()) } else { request };
+            match Context::read(Arc::clone(&app), request_id.clone(), caller, params, request).await {
+                Ok(context) => handler(context).await,
+                Err(problem) => Err(problem),
+            }
+        }
         Err(refusal) => {
             turned_away = refusal.pause().map(TurnedAway);
             Err(unread(refusal.into(), request))
@@ -197,10 +205,11 @@ fn log(request_id: &str, Placed { path, method, .. }: &Placed, status: StatusCod
     }
 }
 
-fn refuse(app: &App, request: &Request, problem: Problem) -> Response<Body> {
+fn refuse(app: &App, request: Request, problem: Problem) -> Response<Body> {
     let request_id = request_id_of(app, request.headers());
     app.metrics.answered("other", &Method::GET, problem.status(), problem.code(), 0.0);
     tracing::debug!(request_id, method = %request.method(), path = request.uri().path(), code = problem.code(), "answered");
+    let problem = unread(problem, request);
     finished(app, problem.into_response(&request_id), &request_id)
 }
 

@@ -10,8 +10,7 @@ use engine::limits::Limits;
 use super::{ADMIN_CONNECTIONS_MAX, ServeError};
 use crate::app::HttpLimits;
 use crate::cli::{ServeArgs, SettingsError};
-use crate::doors::DoorsError;
-use crate::doors::key_file::KeyFile;
+use crate::doors::keys::KeyRing;
 use crate::doors::settings::DoorSettings;
 use crate::tls::TlsFiles;
 
@@ -75,7 +74,7 @@ impl ServeSettings {
     pub(super) fn keep_within(&mut self, files_max: Option<u64>) {
         let kept = if self.admin_listen.is_some() { FILES_KEPT + u64::from(ADMIN_CONNECTIONS_MAX) } else { FILES_KEPT };
         let for_connections = files_max.map(|files| usize::try_from(files.saturating_sub(kept)).unwrap_or(usize::MAX));
-        if let Some(most) = for_connections.filter(|most| *most < self.http.connections_max) {
+        if let Some(most) = for_connections.map(|most| most.max(1)).filter(|most| *most < self.http.connections_max) {
             self.http.connections_max = most;
         }
     }
@@ -103,13 +102,15 @@ fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -
     Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")).into())
 }
 
-/// Closed by default: nobody from elsewhere is let in before there is a key.
-pub(super) fn refuse_strangers(settings: &ServeSettings) -> Result<(), ServeError> {
+/// Closed by default: nobody from elsewhere is let in before there is a key that can be used.
+pub(super) fn refuse_strangers(settings: &ServeSettings, keys: &KeyRing) -> Result<(), ServeError> {
     let addresses = [Some(settings.listen), settings.admin_listen];
     let Some(address) = addresses.into_iter().flatten().find(|address| !address.ip().is_loopback()) else { return Ok(()) };
-    let keys = KeyFile::in_folder(&settings.data).read().map_err(DoorsError::from)?;
     if keys.has_live() {
         return Ok(());
     }
-    Err(ServeError::NotLoopback { address, data: settings.data.clone() })
+    // A name is never used again.
+    let name = (1..).map(|number| if number == 1 { "admin".to_owned() } else { format!("admin-{number}") });
+    let name = name.into_iter().find(|name| keys.get(name).is_err()).unwrap_or_default();
+    Err(ServeError::NotLoopback { address, data: settings.data.clone(), name })
 }
