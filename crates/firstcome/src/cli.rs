@@ -11,6 +11,9 @@ use serde::Deserialize;
 use crate::doors::caller::Scope;
 use crate::doors::keys::OVERLAP_MAX;
 
+/// The data folder where nothing names one.
+pub const DATA_FOLDER: &str = "firstcome-data";
+
 /// First come, first served, exactly: limited coupons for far more people than there are.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = "Start with: firstcome serve\nSee it hold: firstcome rush coupon")]
@@ -179,12 +182,35 @@ pub struct RushArgs {
     pub json: bool,
 }
 
+/// Which data folder: the same as the server's, from the same places.
+#[derive(Clone, Debug, Args)]
+pub struct DataArgs {
+    /// Settings file of the server, which may name the data folder
+    #[arg(long, env = "FIRSTCOME_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder; a server may be using it [default: firstcome-data]
+    #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// The folder.
+    ///
+    /// # Errors
+    /// [`SettingsError`] if the settings file cannot be used.
+    pub fn folder(&self) -> Result<PathBuf, SettingsError> {
+        let of_file = || Ok::<_, SettingsError>(self.config.as_deref().map(read_file).transpose()?.and_then(|file| file.data));
+        let named = self.data.clone().map_or_else(of_file, |data| Ok(Some(data)))?;
+        Ok(named.unwrap_or_else(|| PathBuf::from(DATA_FOLDER)))
+    }
+}
+
 /// Options of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Data folder; a server may be using it
-    #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR", default_value = "firstcome-data")]
-    pub data: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub at: DataArgs,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -193,9 +219,9 @@ pub struct VerifyArgs {
 /// Options of `inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// Data folder; a server may be using it
-    #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR", default_value = "firstcome-data")]
-    pub data: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub at: DataArgs,
     /// Print the records too, one a line
     #[arg(long)]
     pub records: bool,
@@ -226,9 +252,9 @@ pub enum KeyCommand {
 /// Where keys are, and how they are shown.
 #[derive(Debug, Args)]
 pub struct KeyDataArgs {
-    /// Data folder; a server may be using it
-    #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR", default_value = "firstcome-data")]
-    pub data: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub at: DataArgs,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -248,7 +274,7 @@ pub struct CreateKeyArgs {
     pub campaigns: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub at: KeyDataArgs,
+    pub shown: KeyDataArgs,
 }
 
 /// Options of `key rotate`.
@@ -262,7 +288,7 @@ pub struct RotateKeyArgs {
     pub overlap: Duration,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub at: KeyDataArgs,
+    pub shown: KeyDataArgs,
 }
 
 /// Options of `key revoke`.
@@ -273,7 +299,7 @@ pub struct RevokeKeyArgs {
     pub name: String,
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub at: KeyDataArgs,
+    pub shown: KeyDataArgs,
 }
 
 /// Why the settings cannot be used.

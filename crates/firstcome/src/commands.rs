@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use domain::types::Timestamp;
 use journal::Lsn;
 
-use crate::cli::{InspectArgs, KeyCommand, RushArgs, VerifyArgs};
+use crate::cli::{CreateKeyArgs, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
 use crate::doors::keys::KeyRing;
 use crate::http::keys::KeyJson;
 use crate::http::times;
@@ -53,7 +53,11 @@ pub fn rush(args: &RushArgs) -> ExitCode {
 #[must_use]
 pub fn verify(args: &VerifyArgs) -> ExitCode {
     let started = clock::elapsed();
-    let mut verdict = match verify::run(&args.data) {
+    let data = match args.at.folder() {
+        Ok(data) => data,
+        Err(error) => return misused(&error),
+    };
+    let mut verdict = match verify::run(&data) {
         Ok(verdict) => verdict,
         Err(error) => return failed(&error),
     };
@@ -73,7 +77,11 @@ pub fn inspect(args: &InspectArgs) -> ExitCode {
     let form = if args.json { inspect::Form::JsonLines } else { inspect::Form::Text };
     let options = inspect::Options { records: args.records.then_some(range), form };
     let mut out = io::BufWriter::new(io::stdout().lock());
-    match inspect::run(&args.data, &options, &mut out).map_err(Box::<dyn std::error::Error>::from) {
+    let data = match args.at.folder() {
+        Ok(data) => data,
+        Err(error) => return misused(&error),
+    };
+    match inspect::run(&data, &options, &mut out).map_err(Box::<dyn std::error::Error>::from) {
         Ok(()) => match out.flush() {
             // Whoever read has seen enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error),
@@ -86,28 +94,28 @@ pub fn inspect(args: &InspectArgs) -> ExitCode {
 /// `firstcome key …`.
 #[must_use]
 pub fn key(command: &KeyCommand) -> ExitCode {
-    let key::Done { outcome, is_taken_over, at: now } = match key::run(command) {
+    let (KeyCommand::Create(CreateKeyArgs { shown, .. })
+    | KeyCommand::List(shown)
+    | KeyCommand::Rotate(RotateKeyArgs { shown, .. })
+    | KeyCommand::Revoke(RevokeKeyArgs { shown, .. })) = command;
+    let data = match shown.at.folder() {
+        Ok(data) => data,
+        Err(error) => return misused(&error),
+    };
+    let is_json = shown.json;
+    let key::Done { outcome, is_taken_over, at: now } = match key::run(command, &data) {
         Ok(done) => done,
-        Err(error @ key::KeyCommandError::Key(_)) => {
-            complain(&error);
-            return ExitCode::from(2);
-        }
+        Err(error @ key::KeyCommandError::Key(_)) => return misused(&error),
         Err(error) => return failed(&error),
     };
-    let at = match command {
-        KeyCommand::Create(args) => &args.at,
-        KeyCommand::List(args) => args,
-        KeyCommand::Rotate(args) => &args.at,
-        KeyCommand::Revoke(args) => &args.at,
-    };
     match outcome {
-        key::Outcome::Shown(shown) if at.json => println!("{}", one_line(&KeyJson::shown(&shown, now))),
+        key::Outcome::Shown(shown) if is_json => println!("{}", one_line(&KeyJson::shown(&shown, now))),
         key::Outcome::Shown(shown) => {
-            eprintln!("The key {} is in {}; it is shown this once:", shown.key.name(), at.data.display());
+            eprintln!("The key {} is in {}; it is shown this once:", shown.key.name(), data.display());
             println!("{}", shown.secret);
         }
-        key::Outcome::Listed(ring) => print!("{}", key_list(&ring, now, at.json)),
-        key::Outcome::Revoked(key) if at.json => println!("{}", one_line(&KeyJson::new(&key, now))),
+        key::Outcome::Listed(ring) => print!("{}", key_list(&ring, now, is_json)),
+        key::Outcome::Revoked(key) if is_json => println!("{}", one_line(&KeyJson::new(&key, now))),
         key::Outcome::Revoked(key) => eprintln!("The key {} is revoked.", key.name()),
     }
     if !is_taken_over {
@@ -142,6 +150,11 @@ fn key_list(ring: &KeyRing, now: Timestamp, is_json: bool) -> String {
 fn one_line<T: serde::Serialize>(value: &T) -> String {
     // Our own types have string keys only, so that this cannot fail.
     serde_json::to_string(value).unwrap_or_default()
+}
+
+fn misused(error: &dyn std::error::Error) -> ExitCode {
+    complain(error);
+    ExitCode::from(2)
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {

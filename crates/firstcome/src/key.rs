@@ -68,17 +68,17 @@ pub struct Done {
 ///
 /// # Errors
 /// [`KeyCommandError`].
-pub fn run(command: &KeyCommand) -> Result<Done, KeyCommandError> {
+pub fn run(command: &KeyCommand, data: &Path) -> Result<Done, KeyCommandError> {
     let now = Clock::System.now();
     let (outcome, is_taken_over) = match command {
-        KeyCommand::List(args) => {
-            must_exist(&args.data)?;
-            (Outcome::Listed(Arc::new(KeyFile::in_folder(&args.data).read()?)), true)
+        KeyCommand::List(_) => {
+            must_exist(data)?;
+            (Outcome::Listed(Arc::new(KeyFile::in_folder(data).read()?)), true)
         }
-        KeyCommand::Create(args) => shown(create(args, now)?),
-        KeyCommand::Rotate(args) => shown(rotate(args, now)?),
+        KeyCommand::Create(args) => shown(create(args, data, now)?),
+        KeyCommand::Rotate(args) => shown(rotate(args, data, now)?),
         KeyCommand::Revoke(args) => {
-            let (key, is_taken_over) = revoke(args, now)?;
+            let (key, is_taken_over) = revoke(args, data, now)?;
             (Outcome::Revoked(key), is_taken_over)
         }
     };
@@ -89,7 +89,7 @@ fn shown((shown, is_taken_over): (Shown, bool)) -> (Outcome, bool) {
     (Outcome::Shown(shown), is_taken_over)
 }
 
-fn create(args: &CreateKeyArgs, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
+fn create(args: &CreateKeyArgs, data: &Path, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
     // A variable of the shell that was not set, most likely: all campaigns is not what was meant.
     if args.campaigns.as_deref() == Some("") {
         return Err(KeyError::Campaigns.into());
@@ -99,16 +99,16 @@ fn create(args: &CreateKeyArgs, now: Timestamp) -> Result<(Shown, bool), KeyComm
         scopes: args.scopes.iter().copied().collect(),
         campaigns: args.campaigns.as_deref().unwrap_or_default(),
     };
-    change(&args.at.data, |ring| {
+    change(data, |ring| {
         let (ring, secret) = ring.with_created(&new, now)?;
         let shown = Shown::of(&ring, new.name, &secret)?;
         Ok((ring, shown))
     })
 }
 
-fn rotate(args: &RotateKeyArgs, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
-    must_exist(&args.at.data)?;
-    change(&args.at.data, |ring| {
+fn rotate(args: &RotateKeyArgs, data: &Path, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
+    must_exist(data)?;
+    change(data, |ring| {
         let (ring, secret) = ring.with_rotated(&args.name, args.overlap, now)?;
         let shown = Shown::of(&ring, &args.name, &secret)?;
         Ok((ring, shown))
@@ -116,9 +116,9 @@ fn rotate(args: &RotateKeyArgs, now: Timestamp) -> Result<(Shown, bool), KeyComm
 }
 
 /// Also the last key with the scope admin: whoever has the folder can make another one.
-fn revoke(args: &RevokeKeyArgs, now: Timestamp) -> Result<(Arc<Key>, bool), KeyCommandError> {
-    must_exist(&args.at.data)?;
-    change(&args.at.data, |ring| {
+fn revoke(args: &RevokeKeyArgs, data: &Path, now: Timestamp) -> Result<(Arc<Key>, bool), KeyCommandError> {
+    must_exist(data)?;
+    change(data, |ring| {
         let ring = ring.with_revoked(&args.name, now)?;
         let key = Arc::clone(ring.get(&args.name)?);
         Ok((ring, key))

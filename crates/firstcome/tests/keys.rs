@@ -476,3 +476,22 @@ fn what_anybody_may_ask_does_not_wait_for_a_body() {
         assert_eq!(http::read_answer(&mut BufReader::new(stream), false).unwrap().status, 200, "{target}");
     }
 }
+
+#[test]
+fn the_settings_file_of_the_server_names_the_folder_for_the_other_commands_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (folder.path().join("real"), folder.path().join("firstcome.toml"));
+    fs::write(&config, format!("data = {data:?}\nsegment-mib = 4\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+    let config = config.to_str().unwrap();
+    let with_config = |args: &[&str]| run(program(&[args, &["--config", config]].concat()));
+    assert_eq!(with_config(&["key", "create", "admin", "--scopes", "admin"]).0, Some(0));
+    assert!(data.join("keys.json").exists());
+    assert!(with_config(&["key", "list"]).1.contains("admin"));
+    assert_eq!(Process::start(program(&["serve", "--config", config])).terminate().0, Some(0));
+    for command in ["verify", "inspect"] {
+        let (code, _, stderr) = with_config(&[command]);
+        assert_eq!(code, Some(0), "{stderr}");
+    }
+    fs::write(folder.path().join("firstcome.toml"), "data = 7").unwrap();
+    assert_eq!(with_config(&["key", "list"]).0, Some(2));
+}

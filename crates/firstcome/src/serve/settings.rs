@@ -9,7 +9,7 @@ use engine::limits::Limits;
 
 use super::{ADMIN_CONNECTIONS_MAX, ServeError};
 use crate::app::HttpLimits;
-use crate::cli::{ServeArgs, SettingsError};
+use crate::cli::{DATA_FOLDER, ServeArgs, SettingsError};
 use crate::doors::keys::KeyRing;
 use crate::doors::settings::DoorSettings;
 use crate::tls::TlsFiles;
@@ -50,7 +50,7 @@ impl ServeSettings {
             admin_listen: args.admin_listen,
             tls: TlsFiles::new(args.tls_cert.as_deref(), args.tls_key.as_deref())?,
             doors: DoorSettings::new(args)?,
-            data: args.data.clone().unwrap_or_else(|| PathBuf::from("firstcome-data")),
+            data: args.data.clone().unwrap_or_else(|| PathBuf::from(DATA_FOLDER)),
             http: HttpLimits {
                 requests_max: u32::try_from(in_range("requests-max", args.requests_max, 4_096, 16, 1_000_000)?).unwrap_or(u32::MAX),
                 ..http_limits(args)
