@@ -138,7 +138,7 @@ fn draw(tables: &[Value], base: f64, folder: &Path) -> Outcome<()> {
         tables.iter().zip(COLOURS).map(line).collect()
     };
     let loads = || Axis::from_zero("arrivals, as multiples of what can be served", 3.0, |load| format!("{load}×"));
-    let served = Axis::from_zero("served per second", base * 1.2, |rate| format!("{:.0},000", rate / 1_000.0));
+    let served = Axis::from_zero("served per second", base * 1.2, |rate| format!("{:.0} k", rate / 1_000.0));
     let p99 = tables.iter().flat_map(|table| table["loads"].as_array().into_iter().flatten()).filter_map(|row| row["p99_ms"].as_f64());
     let most = p99.fold(10.0, f64::max);
     let waited = Axis::powers_of_ten("p99 of what was served, ms", (1.0, most), |ms| format!("{ms}"));
