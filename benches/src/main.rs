@@ -116,12 +116,3 @@ pub(crate) fn pin(core: usize) -> Outcome<()> {
     cores.set(core);
     Ok(rustix::thread::sched_setaffinity(None, &cores)?)
 }
-
-/// Each connection takes a file descriptor; the system's usual limit is for programs with few.
-pub(crate) fn raise_files_max() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where it cannot be raised, connecting says so.
-    let _ = setrlimit(Resource::Nofile, limit);
-}

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use firstcome::serve::raise_files_max;
 use rush::plot::{Axis, Line, Plot};
 use serde_json::{Value, json};
 
@@ -39,7 +40,7 @@ const CASES: [Case; 3] = [
 
 /// Every case under every load, `rounds` times in turn.
 pub(crate) fn sweep(connections: usize, seconds: u64, rounds: usize, plots: &Path) -> Outcome<Value> {
-    crate::raise_files_max();
+    raise_files_max();
     let folder = tempfile::tempdir()?;
     let mut next_subject = 1_000_000_000_000_u64;
     let base = closed_loop(folder.path(), &mut next_subject)?;

@@ -15,7 +15,7 @@ use firstcome::http::context::Context;
 use firstcome::http::input::{ClaimBody, parse};
 use firstcome::http::problem::Problem;
 use firstcome::http::routes;
-use firstcome::serve::{ServeSettings, Server, Tables};
+use firstcome::serve::{ServeSettings, Server, Tables, raise_files_max};
 use serde_json::json;
 
 use crate::Outcome;
@@ -40,7 +40,7 @@ pub(crate) fn run(wanted: &Wanted) -> Outcome<()> {
     if let Some(core) = wanted.core {
         crate::pin(core)?;
     }
-    crate::raise_files_max();
+    raise_files_max();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(wanted))
 }

@@ -99,30 +99,18 @@ fn create(args: &CreateKeyArgs, data: &Path, now: Timestamp) -> Result<(Shown, b
         scopes: args.scopes.iter().copied().collect(),
         campaigns: args.campaigns.as_deref().unwrap_or_default(),
     };
-    change(data, |ring| {
-        let (ring, secret) = ring.with_created(&new, now)?;
-        let shown = Shown::of(&ring, new.name, &secret)?;
-        Ok((ring, shown))
-    })
+    change(data, |ring| Shown::created(ring, &new, now))
 }
 
 fn rotate(args: &RotateKeyArgs, data: &Path, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
     must_exist(data)?;
-    change(data, |ring| {
-        let (ring, secret) = ring.with_rotated(&args.name, args.overlap, now)?;
-        let shown = Shown::of(&ring, &args.name, &secret)?;
-        Ok((ring, shown))
-    })
+    change(data, |ring| Shown::rotated(ring, &args.name, args.overlap, now))
 }
 
 /// Also the last key with the scope admin: whoever has the folder can make another one.
 fn revoke(args: &RevokeKeyArgs, data: &Path, now: Timestamp) -> Result<(Arc<Key>, bool), KeyCommandError> {
     must_exist(data)?;
-    change(data, |ring| {
-        let ring = ring.with_revoked(&args.name, now)?;
-        let key = Arc::clone(ring.get(&args.name)?);
-        Ok((ring, key))
-    })
+    change(data, |ring| ring.with_revoked(&args.name, now))
 }
 
 /// Only making a key makes a folder.

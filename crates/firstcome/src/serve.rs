@@ -385,7 +385,8 @@ pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
 }
 
 /// Each connection takes a file descriptor; the system's usual limit is for programs with few.
-fn raise_files_max() -> Option<u64> {
+/// Gives the limit as it is then.
+pub fn raise_files_max() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -137,11 +137,12 @@ impl KeyFile {
     pub fn change<T>(&self, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<(KeyRing, T), ChangeError> {
         let _lock = self.lock()?;
         let (ring, outcome) = change(&self.read()?)?;
-        // The mark first: that keys were made is never forgotten while there are some.
+        self.write(NAME, &text_of(&ring))?;
+        // The mark last: keys without it work, and get it with their next change; the mark without
+        // keys would keep the server from starting.
         if !self.folder.join(MADE_NAME).exists() {
             self.write(MADE_NAME, b"Keys were made here: keys.json belongs to this folder and its backups.\n")?;
         }
-        self.write(NAME, &text_of(&ring))?;
         Ok((ring, outcome))
     }
 
@@ -307,12 +308,27 @@ impl fmt::Debug for Shown {
 }
 
 impl Shown {
-    /// The key of this name, with its new secret.
+    /// Makes a key.
     ///
     /// # Errors
-    /// [`KeyError::NotFound`] if it is not there.
-    pub fn of(ring: &KeyRing, name: &str, secret: &Secret) -> Result<Self, KeyError> {
-        Ok(Self { secret: secret.key(name), key: std::sync::Arc::clone(ring.get(name)?) })
+    /// [`KeyError`].
+    pub fn created(ring: &KeyRing, new: &NewKey<'_>, now: Timestamp) -> Result<(KeyRing, Self), KeyError> {
+        let (ring, secret) = ring.with_created(new, now)?;
+        Self::of(ring, new.name, &secret)
+    }
+
+    /// Gives a key another secret.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn rotated(ring: &KeyRing, name: &str, overlap: Duration, now: Timestamp) -> Result<(KeyRing, Self), KeyError> {
+        let (ring, secret) = ring.with_rotated(name, overlap, now)?;
+        Self::of(ring, name, &secret)
+    }
+
+    fn of(ring: KeyRing, name: &str, secret: &Secret) -> Result<(KeyRing, Self), KeyError> {
+        let key = std::sync::Arc::clone(ring.get(name)?);
+        Ok((ring, Self { secret: secret.key(name), key }))
     }
 }
 

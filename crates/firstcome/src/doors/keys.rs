@@ -9,7 +9,7 @@ use domain::types::{ActorId, CampaignName, Timestamp};
 use subtle::Choice;
 
 use super::admission::InFlight;
-use super::caller::{Scope, Scopes, USERS};
+use super::caller::{Caller, Scope, Scopes, USERS};
 use super::secret::{Secret, SecretDigest, parts_of};
 
 /// Keys that there may be, revoked ones included.
@@ -201,10 +201,15 @@ impl KeyRing {
         (bool::from(key.accepts(&presented, now)) && key.revoked_at.is_none()).then(|| Arc::clone(key))
     }
 
-    /// Whether a key that was shown a moment ago is still good: not revoked since, nor given
-    /// another secret without an overlap.
+    /// Whether a caller who was let in a moment ago still would be: its key was not revoked since,
+    /// nor given another secret without an overlap; and where no key was asked for, none was made.
     #[must_use]
-    pub fn still_honours(&self, shown: &Arc<Key>, now: Timestamp) -> bool {
+    pub fn still_honours(&self, caller: &Caller, now: Timestamp) -> bool {
+        let shown = match caller {
+            Caller::Key(shown) => shown,
+            Caller::Local => return self.is_empty(),
+            Caller::User { .. } => return true,
+        };
         let Ok(key) = self.get(shown.name()) else { return false };
         Arc::ptr_eq(key, shown) || (key.revoked_at.is_none() && bool::from(key.accepts(&shown.secret, now)))
     }
@@ -249,9 +254,11 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn with_revoked(&self, name: &str, now: Timestamp) -> Result<Self, KeyError> {
+    pub fn with_revoked(&self, name: &str, now: Timestamp) -> Result<(Self, Arc<Key>), KeyError> {
         let key = self.live(name)?;
-        Ok(self.with(Key { revoked_at: Some(now), overlap: None, ..Key::clone(key) }))
+        let ring = self.with(Key { revoked_at: Some(now), overlap: None, ..Key::clone(key) });
+        let key = Arc::clone(ring.get(name)?);
+        Ok((ring, key))
     }
 
     /// Whether nobody could mind the keys if this one were revoked.

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::input::{Whole, parse};
 use super::problem::Problem;
 use super::times;
-use crate::doors::caller::{Caller, Scope, Scopes};
+use crate::doors::caller::{Scope, Scopes};
 use crate::doors::key_file::{ChangeError, Shown};
 use crate::doors::keys::{Key, KeyError, KeyRing, NewKey};
 
@@ -107,9 +107,7 @@ pub async fn create(context: Context) -> Answer {
     }
     let shown = change(&context, "key made", &name, move |ring| {
         let new = NewKey { name: &body.key, scopes, campaigns: body.campaigns.as_deref().unwrap_or_default() };
-        let (ring, secret) = ring.with_created(&new, now)?;
-        let shown = Shown::of(&ring, new.name, &secret)?;
-        Ok((ring, shown))
+        Shown::created(ring, &new, now)
     });
     let shown = shown.await?;
     let response = answer::json(StatusCode::CREATED, &KeyJson::shown(&shown, now));
@@ -123,11 +121,7 @@ pub async fn rotate(context: Context) -> Answer {
     let overlap = Duration::from_millis(body.overlap_ms.map_or(0, |Whole(millis)| millis));
     let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
     let rotated = name.clone();
-    let shown = change(&context, "key rotated", &name, move |ring| {
-        let (ring, secret) = ring.with_rotated(&rotated, overlap, now)?;
-        let shown = Shown::of(&ring, &rotated, &secret)?;
-        Ok((ring, shown))
-    });
+    let shown = change(&context, "key rotated", &name, move |ring| Shown::rotated(ring, &rotated, overlap, now));
     let shown = shown.await?;
     Ok(answer::json(StatusCode::OK, &KeyJson::shown(&shown, now)))
 }
@@ -143,9 +137,7 @@ pub async fn revoke(context: Context) -> Answer {
         if ring.is_last_admin(&revoked) {
             return Err(KeyError::LastAdmin);
         }
-        let ring = ring.with_revoked(&revoked, now)?;
-        let key = Arc::clone(ring.get(&revoked)?);
-        Ok((ring, key))
+        ring.with_revoked(&revoked, now)
     });
     let key = key.await?;
     Ok(answer::json(StatusCode::OK, &KeyJson::new(&key, now)))
@@ -171,12 +163,7 @@ where
         let now = app.clock.now();
         let (_, outcome) = app.doors.change(|ring| {
             // Nobody makes a key with one that was revoked while this waited for its turn.
-            let is_good = match &caller {
-                Caller::Key(key) => ring.still_honours(key, now),
-                Caller::Local => ring.is_empty(),
-                Caller::User { .. } => false,
-            };
-            if is_good { change(ring) } else { Err(KeyError::AskerEnded) }
+            if ring.still_honours(&caller, now) { change(ring) } else { Err(KeyError::AskerEnded) }
         })?;
         tracing::info!(key = name, by = caller.actor().as_str(), "{what}");
         Ok::<T, ChangeError>(outcome)
