@@ -6,6 +6,7 @@
 //! - [`request`]: idempotency: one request key, one outcome;
 //! - [`state`]: all workloads together: the one `decide` and the one `evolve`;
 //! - [`wire`]: records and state to bytes and back, numbered and versioned;
+//! - [`restore`]: a state put together from rows, each checked;
 //! - [`claims`], [`index`], [`hash`]: how millions of claims fit in memory.
 #![warn(missing_docs)]
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -15,6 +16,7 @@ pub mod coupon;
 pub mod hash;
 pub mod index;
 pub mod request;
+pub mod restore;
 pub mod state;
 pub mod types;
 pub mod wire;

@@ -190,6 +190,13 @@ impl Requests {
         self.blocks.iter().flat_map(|block| block.iter()).skip(self.forgotten_in_front)
     }
 
+    /// The one that was remembered last.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Remembered> {
+        let last = self.blocks.back().filter(|_| !self.is_empty())?;
+        last.last()
+    }
+
     /// All of them as they are now, shared rather than copied.
     pub(crate) fn freeze(&self) -> FrozenRequests {
         FrozenRequests { blocks: self.blocks.iter().cloned().collect(), skipped: self.forgotten_in_front }
@@ -306,7 +313,9 @@ mod tests {
         assert_eq!(requests.next_deadline(), Timestamp::from_millis(3_000 + KEEP_MS));
         requests.forget(9_999);
         assert!(requests.is_empty());
+        assert_eq!(requests.newest(), None);
         requests.remember(remembered("again", 6_000));
+        assert_eq!(requests.newest(), Some(&remembered("again", 6_000)));
         assert!(matches!(lookup(&requests, "again", 1, 6_000), Lookup::Replayed(_)));
     }
 }

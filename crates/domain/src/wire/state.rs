@@ -178,6 +178,25 @@ fn decode_outcome(campaign: CampaignNumber, reader: &mut Reader<'_>) -> Result<O
     }
 }
 
+/// One remembered request as bytes, in the form that the state's sections have it in.
+#[must_use]
+pub fn encode_remembered(known: &Remembered) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_request(known, &mut out);
+    out
+}
+
+/// Reads what [`encode_remembered`] wrote.
+///
+/// # Errors
+/// [`DecodeError`] if the bytes are no remembered request of a form that this version knows.
+pub fn decode_remembered(bytes: &[u8]) -> Result<Remembered, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let known = decode_request(&mut reader)?;
+    reader.end()?;
+    Ok(known)
+}
+
 /// Puts a state together again from the sections of [`FrozenState::sections`], in their order.
 #[derive(Debug)]
 pub struct StateBuilder {
