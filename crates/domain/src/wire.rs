@@ -6,6 +6,7 @@
 //! can be erased later.
 
 mod bytes;
+pub mod command;
 pub mod state;
 
 use std::fmt;

@@ -5,14 +5,16 @@ mod common;
 
 use common::{Sections, ask, at, from_hex, rebuild, rules, sections};
 use domain::claims::ClaimStatus;
-use domain::coupon::{self, CampaignNumber, Settings};
+use domain::coupon::{self, CampaignNumber, ClaimOne, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::hash::HashSeed;
 use domain::request::{Fingerprint, Keyed, Outcome};
-use domain::state::{Event, Record, State};
+use domain::state::{Command, CommandKind, Event, Record, State};
 use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, Serial, SubjectId};
+use domain::wire::command::{decode_command, encode_command};
 use domain::wire::{decode_record, encode_record};
 
 const RECORDS_1: &str = include_str!("fixtures/records-1.hex");
+const COMMANDS_1: &str = include_str!("fixtures/commands-1.hex");
 const STATE_1: &str = include_str!("fixtures/state-1.hex");
 
 type Parts = (Vec<u8>, Vec<u8>);
@@ -267,4 +269,75 @@ fn changes(bytes: &[u8]) -> Vec<Vec<u8>> {
         changed
     };
     places.flat_map(|place| (0..8).map(move |bit| bytes[place] ^ (1 << bit)).chain([0, 255]).map(move |byte| change(place, byte))).collect()
+}
+
+/// One command of each kind, as the fixture has them.
+fn commands_of_each_kind() -> Vec<Command<'static>> {
+    let settings = Settings {
+        stock: Quantity::MAX,
+        per_subject_max: 100,
+        opens_at: Some(at(1)),
+        closes_at: None,
+        redeem_until: Some(at(3)),
+        paused: true,
+    };
+    let campaign = CampaignName::new("spring-2026").unwrap();
+    let (serial, subject) = (Serial::new(42).unwrap(), SubjectId::new("user:1").unwrap());
+    let patch = Patch {
+        campaign,
+        precondition: Precondition::Version(7),
+        stock: Some(Quantity::ONE),
+        per_subject_max: None,
+        opens_at: Some(None),
+        closes_at: Some(Some(at(9))),
+        redeem_until: None,
+        paused: Some(false),
+    };
+    let untouched = Patch { stock: None, per_subject_max: Some(2), opens_at: None, closes_at: None, paused: None, ..patch };
+    let target = |by| Target { campaign, by };
+    let kinds = [
+        coupon::Command::Put(Put { campaign, settings, precondition: Precondition::IsNew, code_key: 3 }),
+        coupon::Command::Patch(patch),
+        coupon::Command::Patch(Patch { precondition: Precondition::Never, ..untouched }),
+        coupon::Command::Patch(Patch { precondition: Precondition::Exists, ..untouched }),
+        coupon::Command::Patch(Patch { precondition: Precondition::Always, ..untouched }),
+        coupon::Command::Claim(ClaimOne { campaign, subject }),
+        coupon::Command::Redeem(target(TargetBy::Code(serial))),
+        coupon::Command::Redeem(target(TargetBy::Subject(subject))),
+        coupon::Command::Cancel(target(TargetBy::SubjectSerial(subject, serial))),
+    ];
+    let key = Some(Keyed { key: RequestKey::new("a/b=c").unwrap(), fingerprint: Fingerprint(*b"0123456789abcdef") });
+    let actor = ActorId::new("shop").unwrap();
+    let coupons = kinds.map(CommandKind::Coupon);
+    let keyed = coupons.iter().map(|kind| Command { actor, request: key, kind: *kind });
+    let forget = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
+    keyed.chain([forget]).collect()
+}
+
+#[test]
+fn commands_of_format_1_are_read_for_ever() {
+    let encoded: Vec<Vec<u8>> = commands_of_each_kind()
+        .iter()
+        .map(|command| {
+            let mut bytes = Vec::new();
+            encode_command(command, &mut bytes);
+            bytes
+        })
+        .collect();
+    let fixture: Vec<Vec<u8>> = COMMANDS_1.lines().filter(|line| !line.starts_with('#')).map(from_hex).collect();
+    assert_eq!(encoded, fixture);
+    for (bytes, command) in fixture.iter().zip(commands_of_each_kind()) {
+        assert_eq!(decode_command(bytes), Ok(command));
+    }
+}
+
+#[test]
+fn a_command_that_is_cut_short_goes_on_or_is_of_another_format_is_refused() {
+    for bytes in COMMANDS_1.lines().filter(|line| !line.starts_with('#')).map(from_hex) {
+        for length in 0..bytes.len() {
+            assert!(decode_command(&bytes[..length]).is_err());
+        }
+        assert!(decode_command(&[&bytes[..], &[0]].concat()).is_err());
+        assert!(decode_command(&[&[2], &bytes[1..]].concat()).is_err());
+    }
 }

@@ -12,7 +12,7 @@ use domain::hash::HashSeed;
 use domain::state::{CommandKind, Record};
 use domain::types::{ActorId, CampaignName, RequestId, Timestamp};
 use domain::wire;
-use domain::{Command, Decision, Event, Novelty, State, coupon, decide};
+use domain::{Command, Decision, Event, Novelty, Rejection, State, coupon, decide};
 use journal::Lsn;
 use journal::batch::Batch;
 
@@ -27,6 +27,24 @@ pub struct RestsOn<T> {
     pub value: T,
     /// The last record that it depends on; 0 if it depends on none.
     pub lsn: Lsn,
+}
+
+/// What would become of a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Foreseen {
+    /// It would change something.
+    TakesEffect,
+    /// It would change nothing, and this would be the answer.
+    Answer(Done),
+}
+
+/// Sees each record as it takes effect.
+pub trait Watch {
+    /// The state is the one that the record was decided on.
+    fn before(&mut self, record: &Record<'_>, state: &State);
+
+    /// The state has the record's effect.
+    fn after(&mut self, lsn: Lsn, record: &Record<'_>, state: &State);
 }
 
 /// State, staged records, and how much more may be staged.
@@ -125,6 +143,42 @@ impl Core {
         Ok(())
     }
 
+    /// Decides a command that has its place in another order than the journal's already, at that
+    /// order's time, and makes its effect so. Whatever limits there are have been looked at before
+    /// it got its place: nothing but the rules refuses it here. `watch` sees each decided record.
+    ///
+    /// # Errors
+    /// The rules' no.
+    pub fn apply(
+        &mut self,
+        command: &Command<'_>,
+        request_id: RequestId<'_>,
+        at: Timestamp,
+        watch: &mut impl Watch,
+    ) -> Result<Done, Rejection> {
+        let guard = PanicEnds;
+        let answer = self.apply_at(command, request_id, at, watch);
+        mem::forget(guard);
+        answer
+    }
+
+    /// Nothing is decided, but it is so late.
+    pub fn pass_time(&mut self, at: Timestamp) {
+        self.state.time = self.state.time.max(at);
+    }
+
+    /// What would become of a command if it were decided now, at the state's time.
+    ///
+    /// # Errors
+    /// The rules' no.
+    pub fn foresee(&self, command: &Command<'_>) -> Result<Foreseen, Rejection> {
+        Ok(match decide(&self.state, command, self.state.time)? {
+            Decision::Event(_) => Foreseen::TakesEffect,
+            Decision::Answer(answer) => Foreseen::Answer(Done { effect: effect_of(&self.state, &answer.outcome), novelty: answer.novelty }),
+            Decision::Nothing => Foreseen::Answer(Done { effect: Effect::Nothing, novelty: Novelty::Fresh }),
+        })
+    }
+
     /// Takes all staged records away to be written; `batch` must be empty. They count as on their
     /// way until [`Core::settle`]. Returns the last of them.
     pub fn take_staged(&mut self, batch: &mut Batch) -> Lsn {
@@ -202,6 +256,29 @@ impl Core {
             }
             Decision::Nothing => RestsOn { value: Ok(Done { effect: Effect::Nothing, novelty: Novelty::Fresh }), lsn: Lsn::ZERO },
             Decision::Event(event) => self.record(command, request_id, event, now),
+        }
+    }
+
+    fn apply_at(
+        &mut self,
+        command: &Command<'_>,
+        request_id: RequestId<'_>,
+        at: Timestamp,
+        watch: &mut impl Watch,
+    ) -> Result<Done, Rejection> {
+        self.pass_time(at);
+        let now = self.state.time;
+        match decide(&self.state, command, now)? {
+            Decision::Answer(answer) => Ok(Done { effect: effect_of(&self.state, &answer.outcome), novelty: answer.novelty }),
+            Decision::Nothing => Ok(Done { effect: Effect::Nothing, novelty: Novelty::Fresh }),
+            Decision::Event(event) => {
+                let record = Record { at: now, actor: command.actor, request_id, request: command.request, event };
+                watch.before(&record, &self.state);
+                let lsn = self.staged_lsn.next();
+                let effect = self.evolve(lsn, &record);
+                watch.after(lsn, &record, &self.state);
+                Ok(Done { effect, novelty: Novelty::Fresh })
+            }
         }
     }
 

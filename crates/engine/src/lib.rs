@@ -8,6 +8,7 @@
 //! - [`limits`]: every limit has a name, here;
 //! - [`clock`]: the only place that reads a clock;
 //! - [`core`]: state, rules and staging: the critical section; knows no disk and no thread;
+//! - [`digest`]: a digest of the state that is carried along;
 //! - [`views`]: what an answer is made from;
 //! - [`commit`]: taking what is staged to the journal;
 //! - [`durable`]: waiting until a record is on disk;
@@ -19,6 +20,7 @@
 pub mod clock;
 pub mod commit;
 pub mod core;
+pub mod digest;
 pub mod durable;
 pub mod engine;
 pub mod feed;

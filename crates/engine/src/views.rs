@@ -75,6 +75,8 @@ pub enum Refusal {
     MemoryLimit(&'static str),
     /// The engine stops and takes nothing more.
     Stopping,
+    /// The node does not know whether it knows everything up to now: nothing was done.
+    NotCaughtUp,
     /// The disk failed after the command had been staged: nobody knows whether it took effect.
     Unknown,
 }

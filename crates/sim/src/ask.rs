@@ -244,6 +244,7 @@ fn of_refusal(refusal: &Refusal) -> Answer {
         Refusal::StorageFull => Answer::NotTaken("storage_full"),
         Refusal::MemoryLimit(limit) => Answer::NotTaken(limit),
         Refusal::Stopping => Answer::NotTaken("stopping"),
+        Refusal::NotCaughtUp => Answer::NotTaken("not_caught_up"),
         Refusal::Unknown => Answer::NotTaken("unknown"),
     }
 }

@@ -19,6 +19,10 @@ pub(super) fn put_time(out: &mut Vec<u8>, time: Timestamp) {
     put_u64(out, time.millis());
 }
 
+pub(super) fn put_optional_time(out: &mut Vec<u8>, time: Option<Timestamp>) {
+    put_u64(out, time.map_or(NO_TIME, Timestamp::millis));
+}
+
 /// No text of the domain is longer than 255 bytes.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     debug_assert!(text.len() <= usize::from(u8::MAX));
@@ -30,7 +34,7 @@ pub(super) fn put_settings(out: &mut Vec<u8>, settings: &Settings) {
     put_u32(out, settings.stock.get());
     put_u32(out, settings.per_subject_max);
     for time in [settings.opens_at, settings.closes_at, settings.redeem_until] {
-        put_u64(out, time.map_or(NO_TIME, Timestamp::millis));
+        put_optional_time(out, time);
     }
     out.push(u8::from(settings.paused));
 }
@@ -112,7 +116,7 @@ impl<'a> Reader<'a> {
         std::mem::take(&mut self.rest)
     }
 
-    fn optional_time(&mut self) -> Result<Option<Timestamp>, DecodeError> {
+    pub(super) fn optional_time(&mut self) -> Result<Option<Timestamp>, DecodeError> {
         match self.u64()? {
             NO_TIME => Ok(None),
             millis => Timestamp::from_millis(millis).map(Some).ok_or(DecodeError("a time is out of range")),

@@ -80,6 +80,19 @@ impl FrozenState {
     }
 }
 
+/// A campaign without what follows from its claims, as canonical bytes.
+#[must_use]
+pub fn encode_settings_of(campaign: &Campaign) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_u32(&mut out, campaign.number.0);
+    put_text(&mut out, &campaign.name);
+    put_settings(&mut out, &campaign.settings);
+    put_u64(&mut out, campaign.version);
+    put_u32(&mut out, campaign.code_key);
+    put_time(&mut out, campaign.created_at);
+    out
+}
+
 fn encode_campaign(campaign: &Campaign) -> Vec<u8> {
     let mut out = vec![CAMPAIGN];
     put_text(&mut out, &campaign.name);

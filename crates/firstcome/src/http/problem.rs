@@ -180,6 +180,12 @@ pub const CODES: &[CodeInfo] = &[
         "The server is about to stop and takes nothing more. Ask again after `retry_after_ms`; nothing took effect.",
     ),
     info(
+        "not_caught_up",
+        503,
+        "Not caught up",
+        "Across machines: this server does not know whether it knows everything that was decided up to now, so it says nothing. Ask again after `retry_after_ms`, or another server; nothing took effect.",
+    ),
+    info(
         "outcome_unknown",
         503,
         "Outcome unknown",
@@ -392,8 +398,10 @@ impl From<Refusal> for Problem {
                     .with("limit", json!(limit))
             }
             Refusal::Stopping => Self::new("stopping", "the server is about to stop").retry_after_ms(1_000),
+            Refusal::NotCaughtUp => Self::new("not_caught_up", "the server has not heard from the log in time").retry_after_ms(1_000),
             Refusal::Unknown => {
-                let mut problem = Self::new("outcome_unknown", "the disk failed or did not answer in time; ask again to learn the outcome");
+                let mut problem =
+                    Self::new("outcome_unknown", "the disk or the log failed or did not answer in time; ask again to learn the outcome");
                 problem.0.is_outcome_unknown = true;
                 problem.retry_after_ms(1_000)
             }

@@ -27,6 +27,7 @@ const LATER: &[(&str, &str)] = &[
     ("storage_full", "yes, once there is room"),
     ("memory_limit", "perhaps: request keys are forgotten after 24 hours"),
     ("stopping", "yes, after `retry_after_ms`"),
+    ("not_caught_up", "yes, after `retry_after_ms`"),
     ("outcome_unknown", "yes, and it tells the outcome"),
     ("internal", "perhaps"),
 ];

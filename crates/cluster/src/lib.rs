@@ -1,0 +1,8 @@
+//! THE SAME RULES ACROSS MACHINES: Kafka's order decides, every node runs the rules over it, and
+//! Redis turns away the hopeless. The only place that knows Kafka and Redis.
+//!
+//! Layout, in reading order:
+//! - [`protocol`]: all that makes it exact, free of I/O.
+#![warn(missing_docs)]
+
+pub mod protocol;

@@ -1,0 +1,169 @@
+//! How a node knows that it knows everything up to now.
+//!
+//! An answer from local state may be old: the node may lag, or be cut off without noticing. So a
+//! request that would be answered from local state first waits until the node has applied a barrier
+//! that was appended after the request came. One barrier serves all who wait: at most one is on its
+//! way, and who comes meanwhile waits for the next.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use engine::durable::Durable;
+use journal::Lsn;
+use tokio::time::{Instant, timeout};
+
+use super::limits::{BARRIER_RETRY, BARRIER_TIME_MAX};
+
+/// No barrier came by in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotCaughtUp;
+
+/// The barriers of one node in one partition, numbered from 1 in the order of appending.
+#[derive(Debug, Default)]
+pub struct Barriers {
+    /// The last barrier that came by, and who waits for which. Whoever waits for one is served by
+    /// every later one as well.
+    passed: Durable,
+    on_the_way: Mutex<OnTheWay>,
+}
+
+#[derive(Debug, Default)]
+struct OnTheWay {
+    /// The last barrier that was appended.
+    last: u64,
+    /// When, if it has not come by.
+    since: Option<Instant>,
+    /// Whether somebody waits for the one after it.
+    is_next_wanted: bool,
+}
+
+impl Barriers {
+    /// Waits for a barrier that is appended from now on. `append` appends one, and may fail.
+    ///
+    /// # Errors
+    /// [`NotCaughtUp`].
+    pub async fn pass(&self, append: impl Fn(u64) -> bool) -> Result<(), NotCaughtUp> {
+        let number = self.join(&append);
+        match timeout(BARRIER_TIME_MAX, self.passed.wait(Lsn(number))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(NotCaughtUp),
+        }
+    }
+
+    /// Has a barrier appended, unless one is on its way, and does not wait for it.
+    pub fn probe(&self, append: impl Fn(u64) -> bool) {
+        self.join(append);
+    }
+
+    /// A barrier of this node has come by.
+    pub fn applied(&self, number: u64, append: impl Fn(u64) -> bool) {
+        {
+            let mut on_the_way = self.on_the_way();
+            if on_the_way.last <= number {
+                on_the_way.since = None;
+                if std::mem::take(&mut on_the_way.is_next_wanted) {
+                    start_next(&mut on_the_way, append);
+                }
+            }
+        }
+        self.passed.advance(Lsn(number));
+    }
+
+    /// Nothing more will come by: tells everybody who waits.
+    pub fn fail(&self) {
+        self.passed.fail();
+    }
+
+    /// The number of the barrier to wait for.
+    fn join(&self, append: impl Fn(u64) -> bool) -> u64 {
+        let mut on_the_way = self.on_the_way();
+        let is_under_way = on_the_way.since.is_some_and(|since| since.elapsed() < BARRIER_RETRY);
+        if is_under_way {
+            on_the_way.is_next_wanted = true;
+            return on_the_way.last + 1;
+        }
+        start_next(&mut on_the_way, append);
+        on_the_way.last
+    }
+
+    fn on_the_way(&self) -> MutexGuard<'_, OnTheWay> {
+        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Numbers rise also where appending fails: who waits for a number that was never appended is
+/// served by the next one that is.
+fn start_next(on_the_way: &mut OnTheWay, append: impl Fn(u64) -> bool) {
+    on_the_way.last += 1;
+    on_the_way.since = append(on_the_way.last).then(Instant::now);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Appended(Mutex<Vec<u64>>);
+
+    impl Appended {
+        fn append(&self, number: u64) -> bool {
+            self.0.lock().unwrap().push(number);
+            true
+        }
+
+        fn list(&self) -> Vec<u64> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    fn start() -> (Arc<Barriers>, Arc<Appended>, impl Fn() -> tokio::task::JoinHandle<Result<(), NotCaughtUp>>) {
+        let (barriers, appended) = (Arc::new(Barriers::default()), Arc::new(Appended::default()));
+        let (to_pass, to_append) = (Arc::clone(&barriers), Arc::clone(&appended));
+        let pass = move || {
+            let (barriers, appended) = (Arc::clone(&to_pass), Arc::clone(&to_append));
+            tokio::spawn(async move { barriers.pass(|number| appended.append(number)).await })
+        };
+        (barriers, appended, pass)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_one_is_on_its_way_waits_for_the_next_and_shares_it() {
+        let (barriers, appended, pass) = start();
+        let first = pass();
+        tokio::task::yield_now().await;
+        let (second, third) = (pass(), pass());
+        tokio::task::yield_now().await;
+        assert_eq!(appended.list(), [1]);
+        barriers.applied(1, |number| appended.append(number));
+        assert_eq!(first.await.unwrap(), Ok(()));
+        assert!(!second.is_finished() && !third.is_finished());
+        assert_eq!(appended.list(), [1, 2]);
+        barriers.applied(2, |number| appended.append(number));
+        assert_eq!((second.await.unwrap(), third.await.unwrap()), (Ok(()), Ok(())));
+        assert_eq!(appended.list(), [1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_barrier_is_followed_by_another_and_an_older_one_serves_nobody_who_came_later() {
+        let (barriers, appended, pass) = start();
+        let first = pass();
+        tokio::time::sleep(BARRIER_RETRY + Duration::from_millis(1)).await;
+        let second = pass();
+        tokio::task::yield_now().await;
+        assert_eq!(appended.list(), [1, 2]);
+        barriers.applied(1, |number| appended.append(number));
+        assert_eq!(first.await.unwrap(), Ok(()));
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        barriers.applied(2, |number| appended.append(number));
+        assert_eq!(second.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever() {
+        let (_, _, pass) = start();
+        assert_eq!(pass().await.unwrap(), Err(NotCaughtUp));
+    }
+}

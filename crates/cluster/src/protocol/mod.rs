@@ -1,0 +1,20 @@
+//! What makes the scaled mode exact, free of I/O: a simulation runs it with a log and a gate of
+//! its own.
+//!
+//! Layout, in reading order:
+//! - [`partition`]: which partition a campaign is in;
+//! - [`record`]: what stands in the log, as bytes and back;
+//! - [`replica`]: one partition's state, from the records in their order;
+//! - [`barrier`]: how a node knows that it knows everything up to now;
+//! - [`gate`]: what the gate keeps, and what it is asked;
+//! - [`lane`]: a campaign's way through the gate on this node;
+//! - [`node`]: a request's way from the call to the answer.
+
+pub mod barrier;
+pub mod gate;
+pub mod lane;
+pub mod limits;
+pub mod node;
+pub mod partition;
+pub mod record;
+pub mod replica;
