@@ -1,0 +1,277 @@
+//! The way of a command: foreseen, perhaps let pass by the gate, appended, answered.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use domain::coupon::{self, Target, TargetBy};
+use domain::state::CommandKind;
+use domain::types::{CampaignName, RequestId, SubjectId};
+use domain::{Command, Rejection};
+use engine::core::Foreseen;
+use engine::views::{Done, Effect, Refusal};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::{Answered, Log, Node, locked, standing};
+use crate::protocol::gate::{GateKey, GateServer, GateVerdict, Mark};
+use crate::protocol::lane::{Lane, LaneVerdict, Standing};
+use crate::protocol::limits::{ANSWER_TIME_MAX, GATE_LOOK, GATE_PATIENCE, PENDING_MAX};
+use crate::protocol::partition::partition_of;
+use crate::protocol::record::{Body, Place};
+use crate::protocol::replica::Replica;
+
+impl<L: Log, G: GateServer> Node<L, G> {
+    /// Has a command decided.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
+        let CommandKind::Coupon(coupon) = &command.kind else { return Err(Refusal::Unknown) };
+        let partition = partition_of(coupon.campaign().as_str(), self.partitions_count());
+        self.check_takes(partition)?;
+        let names_claim = matches!(coupon, coupon::Command::Redeem(_) | coupon::Command::Cancel(_));
+        if (names_claim || self.foresee(partition, command) != Ok(Foreseen::TakesEffect))
+            && let Some(answer) = self.answer_here(partition, command).await?
+        {
+            return answer;
+        }
+        self.check_room(partition, command)?;
+        match coupon {
+            coupon::Command::Claim(claim) => self.claim(partition, command, claim.subject, request_id).await,
+            coupon::Command::Redeem(target) => {
+                let named = coupon::Command::Redeem(self.name_serial(partition, *target)?);
+                self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1
+            }
+            coupon::Command::Cancel(target) => self.cancel(partition, command, *target, request_id).await,
+            coupon::Command::Put(_) | coupon::Command::Patch(_) => self.append(partition, command, request_id).await.1,
+        }
+    }
+
+    /// A claim that would take effect, as far as the node's own state knows.
+    async fn claim(
+        &self,
+        partition: u32,
+        command: &Command<'_>,
+        subject: SubjectId<'_>,
+        request_id: RequestId<'_>,
+    ) -> Result<Done, Refusal> {
+        let CommandKind::Coupon(coupon) = &command.kind else { return Err(Refusal::Unknown) };
+        let campaign = coupon.campaign();
+        let Some(lane) = self.lane(partition, campaign) else { return self.append(partition, command, request_id).await.1 };
+        let patience = Instant::now() + GATE_PATIENCE;
+        loop {
+            let Some((standing, mark)) = self.with_replica(partition, |replica| gate_view(replica, campaign, subject)).flatten() else {
+                return self.append(partition, command, request_id).await.1;
+            };
+            match lane.enter(mark, standing).await {
+                LaneVerdict::Gate(GateVerdict::Passed) => return self.append_passed(partition, command, &lane, request_id).await,
+                LaneVerdict::Full => return Err(Refusal::Busy),
+                LaneVerdict::Away => return self.append_ungated(partition, command, &lane, request_id).await,
+                LaneVerdict::Gate(GateVerdict::SoldOut | GateVerdict::Marked) => {}
+            }
+            // The gate's no counts only if the node's own state agrees.
+            if let Some(answer) = self.answer_here(partition, command).await? {
+                return answer;
+            }
+            if patience <= Instant::now() {
+                return self.append_ungated(partition, command, &lane, request_id).await;
+            }
+            // Claims in flight take what is left, or give it back.
+            tokio::time::sleep(GATE_LOOK).await;
+        }
+    }
+
+    async fn append_passed(
+        &self,
+        partition: u32,
+        command: &Command<'_>,
+        lane: &Arc<Lane<G>>,
+        request_id: RequestId<'_>,
+    ) -> Result<Done, Refusal> {
+        let mut unit = Unit { lane, outcome: UnitOutcome::Unclear };
+        let (offset, answer) = self.append(partition, command, request_id).await;
+        unit.outcome = match &answer {
+            Ok(Done { effect: Effect::Claimed(_), novelty: domain::Novelty::Fresh }) => UnitOutcome::Taken(offset),
+            // It may be decided yet.
+            Err(Refusal::Unknown) => UnitOutcome::Unclear,
+            Ok(_) | Err(_) => UnitOutcome::Returned,
+        };
+        answer
+    }
+
+    /// Without the gate's leave: a few at a time, and only as long as the node's own state knows of
+    /// something left.
+    async fn append_ungated(
+        &self,
+        partition: u32,
+        command: &Command<'_>,
+        lane: &Lane<G>,
+        request_id: RequestId<'_>,
+    ) -> Result<Done, Refusal> {
+        let _place = lane.ungated().await.ok_or(Refusal::Busy)?;
+        if self.foresee(partition, command) != Ok(Foreseen::TakesEffect)
+            && let Some(answer) = self.answer_here(partition, command).await?
+        {
+            return answer;
+        }
+        self.append(partition, command, request_id).await.1
+    }
+
+    async fn cancel(&self, partition: u32, command: &Command<'_>, target: Target<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
+        let named = coupon::Command::Cancel(self.name_serial(partition, target)?);
+        let done = self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1?;
+        if let (Effect::Cancelled(claim), Some(lane)) = (&done.effect, self.lane(partition, target.campaign))
+            && let Ok(subject) = SubjectId::new(&claim.subject)
+        {
+            lane.unmark(mark_of(subject));
+        }
+        Ok(done)
+    }
+
+    /// The claim that is meant, by its serial: the same command a second time must never hit
+    /// another claim of the same subject.
+    fn name_serial<'a>(&self, partition: u32, target: Target<'a>) -> Result<Target<'a>, Refusal> {
+        let TargetBy::Subject(subject) = target.by else { return Ok(target) };
+        let found = self.with_replica(partition, |replica| {
+            let campaign = replica.core().state().campaign(target.campaign).ok_or(coupon::Rejection::CampaignNotFound)?;
+            campaign.find(target.by).map(|claim| claim.serial)
+        });
+        let serial = found.ok_or(Refusal::NotCaughtUp)?.map_err(|rejection| Refusal::Rejected(rejection.into()))?;
+        Ok(Target { by: TargetBy::SubjectSerial(subject, serial), ..target })
+    }
+
+    /// The answer where nothing would change, after a barrier; `None` if the command would take
+    /// effect.
+    async fn answer_here(&self, partition: u32, command: &Command<'_>) -> Result<Option<Result<Done, Refusal>>, Refusal> {
+        self.pass_barrier(partition).await?;
+        Ok(match self.foresee(partition, command) {
+            Ok(Foreseen::TakesEffect) => None,
+            Ok(Foreseen::Answer(done)) => Some(Ok(done)),
+            Err(rejection) => Some(Err(Refusal::Rejected(rejection))),
+        })
+    }
+
+    fn foresee(&self, partition: u32, command: &Command<'_>) -> Result<Foreseen, Rejection> {
+        self.with_replica(partition, |replica| replica.core().foresee(command)).unwrap_or(Ok(Foreseen::TakesEffect))
+    }
+
+    /// Appends a command, once, and waits until it comes by. Gives the offset of its record too.
+    async fn append(&self, partition: u32, command: &Command<'_>, request_id: RequestId<'_>) -> (Option<u64>, Result<Done, Refusal>) {
+        let CommandKind::Coupon(coupon) = &command.kind else { return (None, Err(Refusal::Unknown)) };
+        let group = coupon.campaign();
+        let sequence = self.next_sequence();
+        let Some((_guard, receiver)) = self.expect(sequence) else { return (None, Err(Refusal::Busy)) };
+        let body = Body::Command { request_id, command: *command };
+        if self.append_record(partition, Place::Group(group.as_str()), sequence, body).is_err() {
+            return (None, Err(Refusal::Busy));
+        }
+        match timeout(ANSWER_TIME_MAX, receiver).await {
+            Ok(Ok((offset, answer))) => (Some(offset), answer.map_err(Refusal::Rejected)),
+            Ok(Err(_)) => (None, Err(Refusal::Unknown)),
+            Err(_) => {
+                self.cut_off(partition);
+                (None, Err(Refusal::Unknown))
+            }
+        }
+    }
+
+    fn expect(&self, sequence: u64) -> Option<(Expected<'_>, oneshot::Receiver<Answered>)> {
+        let mut pending = locked(&self.pending);
+        if PENDING_MAX <= pending.len() || self.has_failed() {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        pending.insert(sequence, sender);
+        Some((Expected { pending: &self.pending, sequence }, receiver))
+    }
+
+    fn check_takes(&self, partition: u32) -> Result<(), Refusal> {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Err(Refusal::Stopping);
+        }
+        let is_cut_off = self.partitions.get(partition as usize).is_none_or(|place| place.is_cut_off.load(Ordering::Relaxed));
+        if is_cut_off { Err(Refusal::NotCaughtUp) } else { Ok(()) }
+    }
+
+    /// Limits of memory are looked at before a command gets its place in the order: afterwards
+    /// nothing but the rules may refuse it.
+    fn check_room(&self, partition: u32, command: &Command<'_>) -> Result<(), Refusal> {
+        let CommandKind::Coupon(coupon) = &command.kind else { return Ok(()) };
+        let (claims, requests, campaigns) = self
+            .with_replica(partition, |replica| {
+                let state = replica.core().state();
+                (state.claims_count(), state.requests.len(), state.campaigns().len())
+            })
+            .unwrap_or_default();
+        let is_full = |limit| Err(Refusal::MemoryLimit(limit));
+        match coupon {
+            coupon::Command::Claim(_) if self.limits.claims_max <= claims => is_full("claims"),
+            coupon::Command::Put(_) if self.limits.campaigns_max <= campaigns => is_full("campaigns"),
+            _ if command.request.is_some() && self.limits.requests_max <= requests => is_full("request_keys"),
+            _ => Ok(()),
+        }
+    }
+
+    fn lane(&self, partition: u32, campaign: CampaignName<'_>) -> Option<Arc<Lane<G>>> {
+        let place = self.partitions.get(partition as usize)?;
+        let mut lanes = locked(&place.lanes);
+        if let Some(lane) = lanes.get(campaign.as_str()) {
+            return Some(Arc::clone(lane));
+        }
+        let key = GateKey { log: self.log_id, partition, campaign: campaign.as_str().to_owned() };
+        let lane = Lane::new(self.gate.clone(), key, self.id);
+        lanes.insert(campaign.as_str().to_owned(), Arc::clone(&lane));
+        Some(lane)
+    }
+}
+
+/// A command whose answer is waited for.
+struct Expected<'a> {
+    pending: &'a Mutex<BTreeMap<u64, oneshot::Sender<Answered>>>,
+    sequence: u64,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        locked(self.pending).remove(&self.sequence);
+    }
+}
+
+/// A unit that the gate gave, until it is known what became of it.
+struct Unit<'a, G: GateServer> {
+    lane: &'a Arc<Lane<G>>,
+    outcome: UnitOutcome,
+}
+
+enum UnitOutcome {
+    Taken(Option<u64>),
+    Returned,
+    Unclear,
+}
+
+impl<G: GateServer> Drop for Unit<'_, G> {
+    fn drop(&mut self) {
+        match self.outcome {
+            UnitOutcome::Taken(offset) => self.lane.taken(offset),
+            UnitOutcome::Returned => self.lane.returned(),
+            // The next correction gives it back if it was not taken.
+            UnitOutcome::Unclear => self.lane.taken(None),
+        }
+    }
+}
+
+/// What the gate is told of a claim; nothing where there is no such campaign.
+fn gate_view(replica: &Replica, campaign: CampaignName<'_>, subject: SubjectId<'_>) -> Option<(Standing, Option<Mark>)> {
+    let known = replica.core().state().campaign(campaign)?;
+    let mark = (known.settings.per_subject_max == 1).then(|| mark_of(subject));
+    Some((standing(replica, known), mark))
+}
+
+/// A subject's mark is the same on every node: it follows from the subject alone.
+fn mark_of(subject: SubjectId<'_>) -> Mark {
+    const SEED: domain::hash::HashSeed = domain::hash::HashSeed(0x6d61_726b, 0x7375_626a);
+    let hash = SEED.hash(subject.as_str().as_bytes());
+    let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
+    Mark { set: u32::from_le_bytes([a, b, c, d]), number: i32::from_le_bytes([e, f, g, h]) }
+}
