@@ -2,7 +2,13 @@
 //! Redis turns away the hopeless. The only place that knows Kafka and Redis.
 //!
 //! Layout, in reading order:
-//! - [`protocol`]: all that makes it exact, free of I/O.
+//! - [`protocol`]: all that makes it exact, free of I/O;
+//! - [`kafka`]: the order;
+//! - [`redis`]: the gate.
 #![warn(missing_docs)]
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod protocol;
+#[cfg(feature = "redis")]
+pub mod redis;
