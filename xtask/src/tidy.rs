@@ -108,7 +108,8 @@ fn check_edges(found: &mut Vec<String>) -> Outcome {
     for name in ["domain", "journal", "engine", "projection", "sim"] {
         let manifest = read(&format!("crates/{name}/Cargo.toml"))?;
         let dependencies = manifest.split("[dev-dependencies]").next().unwrap_or_default();
-        let foreign = ["axum", "hyper", "serde_json", "clap"].into_iter().chain((name != "projection").then_some("rusqlite"));
+        let sql: &[&str] = if name == "projection" { &[] } else { &["rusqlite", "tokio-postgres", "deadpool-postgres"] };
+        let foreign = ["axum", "hyper", "serde_json", "clap"].iter().chain(sql);
         for library in foreign.filter(|library| dependencies.contains(&format!("\n{library} "))) {
             found.push(format!("crates/{name}/Cargo.toml: depends on {library} (E1)"));
         }

@@ -10,12 +10,15 @@
 //! - [`history`]: the one writer: [`History`];
 //! - [`reader`]: any number of readers beside it: [`HistoryReader`] and [`HistoryView`];
 //! - [`error`]: what can go wrong;
-//! - `schema`: the tables themselves.
+//! - `schema`: the tables themselves;
+//! - [`postgres`]: the history across machines, from which nodes start.
 #![warn(missing_docs)]
 
 mod clock;
 pub mod error;
 pub mod history;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod reader;
 pub mod rows;
 mod schema;

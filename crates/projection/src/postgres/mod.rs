@@ -1,0 +1,153 @@
+//! The history across machines: tables in PostgreSQL, schema `firstcome`.
+//!
+//! Kafka's order decides, and each partition is decided by itself; these tables are what came of it.
+//! One projector at a time writes them, everybody reads them, and a node starts from them, so that
+//! they hold everything that decisions depend on. Rows and positions are written in one transaction:
+//! at any instant the tables say exactly what the first so many records of each partition led to.
+//!
+//! Layout, in reading order:
+//! - [`settings`]: where the database is, and how long it may take;
+//! - [`error`]: what can go wrong, in the words of each call;
+//! - [`origin`]: which record of decisions the tables follow, and how far they are;
+//! - [`projector`]: the one writer: [`Projector`]; `batch`: decisions as statements on many rows;
+//! - [`load`]: from the tables to the state that decides;
+//! - [`lists`], [`scan`]: reading them to show, to export and to check;
+//! - [`values`]: how numbers, times and settings stand in columns;
+//! - `connection`, `failure`, `migrate`, `reading`: what the rest stands on.
+
+mod batch;
+mod connection;
+pub mod error;
+mod failure;
+pub mod lists;
+pub mod load;
+mod migrate;
+pub mod origin;
+pub mod projector;
+mod reading;
+pub mod scan;
+pub mod settings;
+pub mod values;
+
+use std::fmt;
+use std::sync::Arc;
+
+use deadpool_postgres::{ClientWrapper, Pool};
+use tokio_postgres::error::SqlState;
+
+use connection::{Connector, within};
+use failure::{Failure, Kind};
+use settings::Target;
+use values::get;
+
+pub use error::{ConnectError, LoadError, OriginError, ProjectError};
+pub use load::Loaded;
+pub use origin::{Origin, PartitionPosition};
+pub use projector::{Decided, Projector};
+pub use settings::Settings;
+pub use values::{campaign_id, campaign_of_id};
+
+/// The first version of PostgreSQL that is supported.
+const VERSION_MIN: u32 = 14;
+/// The first half of the number of each advisory lock, so that they are ours alone: "FC".
+const LOCK_SPACE: i32 = 0x4643;
+
+/// The database, with a few connections to it. Cheap to clone.
+#[derive(Clone)]
+pub struct Postgres {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    connector: Connector,
+    target: Target,
+    settings: Settings,
+}
+
+impl Postgres {
+    /// Connects, checks that this is a database to work with, and brings its tables to this
+    /// program's version.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
+        let target = settings.target()?;
+        let connector = Connector::new(&target)?;
+        let mut db = within(settings.answer_max(), connector.open(&target.config)).await.map_err(|failure| refused(&failure, &target))?;
+        let limit = settings.answer_max();
+        let failed = |failure: Failure| ConnectError::from_failure(&failure, &target.host);
+        let server = within(limit, server(&db)).await.map_err(failed)?;
+        let host = || target.host.clone();
+        if server.version < VERSION_MIN {
+            return Err(ConnectError::TooOld { host: host(), found: server.version, wanted: VERSION_MIN });
+        }
+        if server.is_standby {
+            return Err(ConnectError::Standby { host: host() });
+        }
+        migrate::migrate(&mut db, limit, &target.host).await?;
+        let pool = connection::pool(&settings, &target, connector.clone())?;
+        Ok(Self { inner: Arc::new(Inner { pool, connector, target, settings }) })
+    }
+
+    /// The database's host and port, for people.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.inner.target.host
+    }
+
+    /// A connection outside the pool.
+    async fn open(&self) -> Result<ClientWrapper, Failure> {
+        within(self.inner.settings.answer_max(), self.inner.connector.open(&self.inner.target.config)).await
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("host", &self.inner.target.host).finish_non_exhaustive()
+    }
+}
+
+/// What answers.
+struct Server {
+    version: u32,
+    is_standby: bool,
+}
+
+async fn server(db: &tokio_postgres::Client) -> Result<Server, Failure> {
+    let row = db.query_one("SELECT current_setting('server_version_num')::integer / 10000, pg_is_in_recovery()", &[]).await?;
+    let version: i32 = get(&row, 0)?;
+    Ok(Server { version: version.unsigned_abs(), is_standby: get(&row, 1)? })
+}
+
+/// Why no connection was made.
+fn refused(failure: &Failure, target: &Target) -> ConnectError {
+    let (host, what) = (target.host.clone(), failure.describe());
+    let Failure::Db(error) = failure else { return ConnectError::from_failure(failure, &host) };
+    let Some(code) = error.code() else {
+        // Neither the server nor the network said it: the client lacks what the server asks for.
+        let is_login = error.to_string() == "invalid configuration" || error.to_string() == "authentication error";
+        if is_login {
+            return ConnectError::Login { host, user: target.user.clone(), what };
+        }
+        return ConnectError::from_failure(failure, &host);
+    };
+    match *code {
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            ConnectError::Login { host, user: target.user.clone(), what }
+        }
+        SqlState::INVALID_CATALOG_NAME => ConnectError::NoDatabase { host, database: target.database.clone() },
+        SqlState::TOO_MANY_CONNECTIONS => ConnectError::TooManyConnections { host, what },
+        _ => ConnectError::from_failure(failure, &host),
+    }
+}
+
+impl ConnectError {
+    fn from_failure(failure: &Failure, host: &str) -> Self {
+        let (host, what) = (host.to_owned(), failure.describe());
+        match failure.kind() {
+            Kind::Passing => Self::Unreachable { host, what },
+            Kind::Full | Kind::Contradiction | Kind::Lasting => Self::Store { host, what },
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Which record of decisions the tables follow, and how far they are. Both are checked before
+//! anything is decided from them: the tables of another cluster would decide wrongly without a word.
+
+use domain::types::Timestamp;
+use tokio_postgres::Row;
+
+use super::Postgres;
+use super::connection::within;
+use super::error::{LoadError, OriginError};
+use super::failure::Failure;
+use super::reading::Reading;
+use super::values::{get, signed_small, time, unsigned, unsigned_small};
+
+/// The record of decisions that the tables follow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The id of the Kafka cluster.
+    pub cluster_id: String,
+    /// The topic's name.
+    pub topic: String,
+    /// The topic's id: one that is made anew under the same name has another.
+    pub topic_id: String,
+    /// How many partitions it has, at least 1.
+    pub partitions: u32,
+}
+
+/// How far one partition is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PartitionPosition {
+    /// Which partition.
+    pub partition: u32,
+    /// The offset of the first record whose effect is not in.
+    pub offset_next: u64,
+    /// How many decisions are in.
+    pub decisions: u64,
+    /// The effective time there.
+    pub effective_at: Timestamp,
+    /// The version of the rules there.
+    pub rules_version: u32,
+    /// The digest of the chain of decisions there.
+    pub digest: Vec<u8>,
+}
+
+impl PartitionPosition {
+    /// Where a partition begins.
+    #[must_use]
+    pub fn first(partition: u32) -> Self {
+        Self { partition, ..Self::default() }
+    }
+}
+
+const ORIGIN: &str = "SELECT cluster_id, topic, topic_id, partitions FROM firstcome.origin";
+pub(super) const POSITIONS: &str =
+    "SELECT partition, offset_next, decisions, effective_at, rules_version, digest FROM firstcome.positions ORDER BY partition";
+const POSITION: &str =
+    "SELECT partition, offset_next, decisions, effective_at, rules_version, digest FROM firstcome.positions WHERE partition = $1";
+
+impl Postgres {
+    /// Says which record the tables follow, the first time; later, checks that it is this one. Any
+    /// number of nodes may do so at once.
+    ///
+    /// # Errors
+    /// [`OriginError`].
+    pub async fn claim_origin(&self, origin: &Origin) -> Result<(), OriginError> {
+        let limit = self.inner.settings.answer_max();
+        let partitions = signed_small(origin.partitions)?;
+        let mut db = self.open().await?;
+        let stored = within(limit, store_origin(&mut db, origin, partitions)).await?;
+        for (what, stored, given) in [
+            ("the cluster id", &stored.cluster_id, &origin.cluster_id),
+            ("the topic", &stored.topic, &origin.topic),
+            ("the topic id", &stored.topic_id, &origin.topic_id),
+            ("the number of partitions", &stored.partitions.to_string(), &origin.partitions.to_string()),
+        ] {
+            if stored != given {
+                return Err(OriginError::Differs { what, stored: stored.clone(), given: given.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which key a number stands for, the first time; later, checks that it is this one.
+    ///
+    /// # Errors
+    /// [`OriginError`].
+    pub async fn check_code_key(&self, number: u32, fingerprint: [u8; 16]) -> Result<(), OriginError> {
+        let db = self.open().await?;
+        let stored = within(self.inner.settings.answer_max(), store_code_key(&db, number, fingerprint)).await?;
+        if stored == fingerprint {
+            return Ok(());
+        }
+        Err(OriginError::CodeKeyDiffers { number, stored: hex(&stored), given: hex(&fingerprint) })
+    }
+
+    /// The record that the tables follow; `None` before the first [`Postgres::claim_origin`].
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn origin(&self) -> Result<Option<Origin>, LoadError> {
+        let reading = Reading::begin(self, self.inner.settings.statement_timeout).await?;
+        let origin = read_origin(&reading).await?;
+        reading.end().await?;
+        Ok(origin)
+    }
+
+    /// How far each partition is.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn positions(&self) -> Result<Vec<PartitionPosition>, LoadError> {
+        let reading = Reading::begin(self, self.inner.settings.statement_timeout).await?;
+        let rows = reading.all(POSITIONS, &[]).await?;
+        reading.end().await?;
+        Ok(rows.iter().map(position_row).collect::<Result<_, _>>()?)
+    }
+
+    /// How far a partition is.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn position(&self, partition: u32) -> Result<PartitionPosition, LoadError> {
+        let reading = Reading::begin(self, self.inner.settings.statement_timeout).await?;
+        let row = reading.first(POSITION, &[&signed_small(partition)?]).await?;
+        reading.end().await?;
+        Ok(row.as_ref().map(position_row).transpose()?.unwrap_or_else(|| PartitionPosition::first(partition)))
+    }
+}
+
+/// Inserts where there is nothing, and returns what is there then. An insert that finds another
+/// node's waits until that one is committed or gone, so that all see the same.
+async fn store_origin(db: &mut tokio_postgres::Client, origin: &Origin, partitions: i32) -> Result<Origin, Failure> {
+    let transaction = db.transaction().await?;
+    let insert = "INSERT INTO firstcome.origin (cluster_id, topic, topic_id, partitions) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    transaction.execute(insert, &[&origin.cluster_id, &origin.topic, &origin.topic_id, &partitions]).await?;
+    let positions = "INSERT INTO firstcome.positions (partition, offset_next, decisions, effective_at, rules_version, digest)
+                     SELECT number, 0, 0, to_timestamp(0), 0, '' FROM firstcome.origin, generate_series(0, partitions - 1) AS number
+                     ON CONFLICT DO NOTHING";
+    transaction.execute(positions, &[]).await?;
+    let stored = origin_row(&transaction.query_one(ORIGIN, &[]).await?)?;
+    transaction.commit().await?;
+    Ok(stored)
+}
+
+async fn store_code_key(db: &tokio_postgres::Client, number: u32, fingerprint: [u8; 16]) -> Result<Vec<u8>, Failure> {
+    let (number, fingerprint) = (i64::from(number), fingerprint.as_slice());
+    let insert = "INSERT INTO firstcome.code_keys (number, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    db.execute(insert, &[&number, &fingerprint]).await?;
+    let row = db.query_one("SELECT fingerprint FROM firstcome.code_keys WHERE number = $1", &[&number]).await?;
+    get(&row, 0)
+}
+
+pub(super) async fn read_origin(reading: &Reading) -> Result<Option<Origin>, Failure> {
+    reading.first(ORIGIN, &[]).await?.as_ref().map(origin_row).transpose()
+}
+
+pub(super) fn origin_row(row: &Row) -> Result<Origin, Failure> {
+    Ok(Origin { cluster_id: get(row, 0)?, topic: get(row, 1)?, topic_id: get(row, 2)?, partitions: unsigned_small(row, 3)? })
+}
+
+pub(super) fn position_row(row: &Row) -> Result<PartitionPosition, Failure> {
+    Ok(PartitionPosition {
+        partition: unsigned_small(row, 0)?,
+        offset_next: unsigned(row, 1)?,
+        decisions: unsigned(row, 2)?,
+        effective_at: time(row, 3)?,
+        rules_version: unsigned_small(row, 4)?,
+        digest: get(row, 5)?,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
