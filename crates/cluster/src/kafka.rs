@@ -2,6 +2,7 @@
 //! on. No consumer group and no transactions: each node applies every record, and a record counts
 //! because of its place alone.
 
+mod begin;
 mod follow;
 mod prepare;
 mod produce;
@@ -13,6 +14,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
+pub use begin::begin;
 pub use follow::{FollowError, Follower, Sink, read_first};
 pub use prepare::{Topic, check_settings, prepare};
 pub use produce::KafkaLog;

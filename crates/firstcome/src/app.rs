@@ -1,15 +1,13 @@
 //! What all requests share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use engine::Engine;
 use engine::clock::Clock;
 
+use crate::backend::{Backend, BackendStatus};
 use crate::codes::CodeKeys;
 use crate::doors::Doors;
-use crate::history::History;
 use crate::http::serve::RequestIds;
 use crate::metrics::Metrics;
 
@@ -54,12 +52,10 @@ impl HttpLimits {
 /// What all requests share.
 #[derive(Debug)]
 pub struct App {
-    /// The one writer.
-    pub engine: Arc<Engine>,
+    /// Who decides, and the tables that lists read.
+    pub backend: Backend,
     /// From serials to codes and back.
     pub codes: CodeKeys,
-    /// The tables that lists read.
-    pub history: Arc<History>,
     /// Who may call, and how many at once.
     pub doors: Doors,
     /// The wall clock.
@@ -77,12 +73,10 @@ pub struct App {
 /// What an [`App`] is made of.
 #[derive(Debug)]
 pub struct Parts {
-    /// The one writer.
-    pub engine: Arc<Engine>,
+    /// Who decides, and the tables that lists read.
+    pub backend: Backend,
     /// From serials to codes and back.
     pub codes: CodeKeys,
-    /// The tables that lists read.
-    pub history: Arc<History>,
     /// Who may call.
     pub doors: Doors,
     /// The wall clock.
@@ -95,9 +89,9 @@ impl App {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
-        let Parts { engine, codes, history, doors, clock, uses_tls } = parts;
+        let Parts { backend, codes, doors, clock, uses_tls } = parts;
         let (metrics, request_ids) = (Metrics::new(), RequestIds::new(random));
-        Self { engine, codes, history, doors, clock, uses_tls, metrics, limits, request_ids, is_stopping: AtomicBool::new(false) }
+        Self { backend, codes, doors, clock, uses_tls, metrics, limits, request_ids, is_stopping: AtomicBool::new(false) }
     }
 
     /// An id for a request that came without one.
@@ -111,11 +105,16 @@ impl App {
     }
 
     /// Why the server should get no requests; `None` if it should.
-    #[must_use]
-    pub fn not_ready(&self) -> Option<&'static str> {
+    pub async fn not_ready(&self) -> Option<&'static str> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Some("stopping");
         }
-        self.engine.has_failed().then_some("the journal cannot be written")
+        self.backend.not_ready().await
+    }
+
+    /// Counts, for metrics.
+    #[must_use]
+    pub fn status(&self) -> BackendStatus {
+        self.backend.status(self.clock.now().millis())
     }
 }

@@ -65,6 +65,25 @@ pub struct ServeArgs {
     /// Data folder, made if it is not there [default: firstcome-data]
     #[arg(long, env = "FIRSTCOME_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Kafka brokers, host:port with commas between: the scaled mode; needs --postgres [default: none]
+    #[arg(long, env = "FIRSTCOME_KAFKA", value_name = "HOSTS")]
+    pub kafka: Option<String>,
+    /// Topic that holds the order; made if it is not there [default: firstcome]
+    #[arg(long, env = "FIRSTCOME_KAFKA_TOPIC", value_name = "NAME")]
+    pub kafka_topic: Option<String>,
+    /// Partitions that the topic is made with, 1 to 1000; it keeps them for ever [default: 8]
+    #[arg(long, env = "FIRSTCOME_KAFKA_PARTITIONS", value_name = "N")]
+    pub kafka_partitions: Option<u64>,
+    /// Be content with one copy of each record, for trying it out: a broker that is lost takes claims
+    /// with it
+    #[arg(long, env = "FIRSTCOME_KAFKA_DEV")]
+    pub kafka_dev: bool,
+    /// Redis or Valkey, single or cluster, as the gate of the scaled mode [default: none]
+    #[arg(long, env = "FIRSTCOME_REDIS", value_name = "URL", hide_env_values = true)]
+    pub redis: Option<String>,
+    /// PostgreSQL, as the history of the scaled mode; needs --kafka [default: none]
+    #[arg(long, env = "FIRSTCOME_POSTGRES", value_name = "URL", hide_env_values = true)]
+    pub postgres: Option<String>,
     /// Origins whose web pages may ask, such as https://shop.example (CORS) [default: none]
     #[arg(long, env = "FIRSTCOME_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub cors_origin: Option<Vec<String>>,
@@ -341,6 +360,12 @@ impl ServeArgs {
             tls_cert: self.tls_cert.or(file.tls_cert),
             tls_key: self.tls_key.or(file.tls_key),
             data: self.data.or(file.data),
+            kafka: self.kafka.or(file.kafka),
+            kafka_topic: self.kafka_topic.or(file.kafka_topic),
+            kafka_partitions: self.kafka_partitions.or(file.kafka_partitions),
+            kafka_dev: self.kafka_dev || file.kafka_dev,
+            redis: self.redis.or(file.redis),
+            postgres: self.postgres.or(file.postgres),
             cors_origin: self.cors_origin.or(file.cors_origin),
             jwt_jwks: self.jwt_jwks.or(file.jwt_jwks),
             jwt_secret: self.jwt_secret.or(file.jwt_secret),

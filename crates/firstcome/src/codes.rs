@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use domain::types::Serial;
+use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 
 use crate::data::write_durably;
@@ -111,6 +112,14 @@ impl CodeKeys {
     #[must_use]
     pub fn newest(&self) -> u32 {
         self.keys.keys().next_back().copied().unwrap_or(1)
+    }
+
+    /// The number of each key, and what tells it from others without giving it away.
+    pub fn fingerprints(&self) -> impl Iterator<Item = (u32, [u8; 16])> + '_ {
+        self.keys.iter().map(|(number, key)| {
+            let digest: [u8; 32] = Sha256::new_with_prefix(b"firstcome code key").chain_update(key).finalize().into();
+            (*number, digest.first_chunk().copied().unwrap_or_default())
+        })
     }
 
     /// Makes sure that a campaign's key is there.

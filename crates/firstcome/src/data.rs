@@ -14,6 +14,9 @@ pub enum DataError {
     /// Another process uses it.
     #[error("the data folder {0} is in use by another process")]
     InUse(PathBuf),
+    /// Another mode's decisions are in it.
+    #[error("the data folder {0} holds the journal of a server that runs alone; take another one (--data) for the scaled mode")]
+    HoldsJournal(PathBuf),
     /// A newer version made it.
     #[error("the data folder {folder} has layout {found}; this version reads layouts up to {LAYOUT}")]
     Newer {
@@ -47,14 +50,38 @@ impl DataFolder {
     /// # Errors
     /// [`DataError`]; nothing in the folder was changed then.
     pub fn open(folder: &Path) -> Result<Self, DataError> {
-        if !folder.is_dir() {
-            make_folder(folder).map_err(|source| io_error("make the data folder", folder, source))?;
-            let parent = folder.parent().unwrap_or(Path::new("/"));
-            journal::storage::sync_folder(parent).map_err(|source| io_error("sync", parent, source))?;
-        }
-        let lock = lock(folder)?;
+        make_if_missing(folder)?;
+        let lock = lock(folder, File::try_lock)?;
         check_layout(folder)?;
         Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// Opens a folder that several servers of the scaled mode may share, or makes it: it holds
+    /// nothing but keys.
+    ///
+    /// # Errors
+    /// [`DataError`]; nothing in the folder was changed then.
+    pub fn open_shared(folder: &Path) -> Result<Self, DataError> {
+        make_if_missing(folder)?;
+        let lock = lock(folder, File::try_lock_shared)?;
+        if folder.join("journal").is_dir() {
+            return Err(DataError::HoldsJournal(folder.to_owned()));
+        }
+        // One after the other: only the first one makes what is missing.
+        let making = lock_file(folder, "making.lock")?;
+        making.lock().map_err(|source| io_error("lock", &folder.join("making.lock"), source))?;
+        check_layout(folder)?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
+    }
+
+    /// Runs `make` while no other process makes anything in the folder.
+    ///
+    /// # Errors
+    /// [`DataError`], or what `make` says.
+    pub fn alone<T, E: From<DataError>>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let making = lock_file(&self.folder, "making.lock")?;
+        making.lock().map_err(|source| io_error("lock", &self.folder.join("making.lock"), source))?;
+        make()
     }
 
     /// Where it is.
@@ -72,17 +99,33 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(folder)
 }
 
+fn make_if_missing(folder: &Path) -> Result<(), DataError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    match make_folder(folder) {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(|source| io_error("make the data folder", folder, source))?,
+    }
+    let parent = folder.parent().unwrap_or(Path::new("/"));
+    journal::storage::sync_folder(parent).map_err(|source| io_error("sync", parent, source))
+}
+
 /// The system gives the lock back when the process ends, however it ends.
-fn lock(folder: &Path) -> Result<File, DataError> {
-    let path = folder.join("lock");
-    // Whoever can open it can keep it locked.
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|source| io_error("write to the data folder", folder, source))?;
-    match file.try_lock() {
+fn lock(folder: &Path, take: impl FnOnce(&File) -> Result<(), TryLockError>) -> Result<File, DataError> {
+    let file = lock_file(folder, "lock")?;
+    match take(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DataError::InUse(folder.to_owned())),
-        Err(TryLockError::Error(source)) => Err(io_error("lock", &path, source)),
+        Err(TryLockError::Error(source)) => Err(io_error("lock", &folder.join("lock"), source)),
     }
+}
+
+/// Whoever can open it can keep it locked.
+fn lock_file(folder: &Path, name: &str) -> Result<File, DataError> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(folder.join(name));
+    file.map_err(|source| io_error("write to the data folder", folder, source))
 }
 
 fn check_layout(folder: &Path) -> Result<(), DataError> {

@@ -6,6 +6,7 @@
 //!   is read again while it serves;
 //! - [`data`], [`codes`]: the data folder and the keys in it;
 //! - [`doors`], [`tokens`]: who may call, and how many at once;
+//! - [`backend`]: who decides: this process alone, or, in [`scaled`], the order of a log;
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
 //! - [`history`]: the tables that lists read; [`metrics`]: counts;
 //! - [`commands`]: the commands beside `serve`, with [`rush`], [`verify`], [`inspect`], [`key`].
@@ -16,6 +17,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod app;
+pub mod backend;
 pub mod cli;
 pub mod clock;
 pub mod codes;
@@ -30,6 +32,7 @@ pub mod logging;
 pub mod metrics;
 pub mod reload;
 pub mod rush;
+pub mod scaled;
 pub mod serve;
 pub mod tls;
 pub mod tokens;

@@ -31,7 +31,7 @@ fn run_serve(args: firstcome::cli::ServeArgs) -> ExitCode {
     commands::complain(&error);
     match error {
         ServeError::Settings(_) | ServeError::NotLoopback { .. } => ExitCode::from(2),
-        ServeError::Failed => ExitCode::from(1),
+        ServeError::Failed | ServeError::Stopped(_) => ExitCode::from(1),
         _ => ExitCode::from(3),
     }
 }

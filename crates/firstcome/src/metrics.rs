@@ -149,17 +149,17 @@ impl Metrics {
     /// # Errors
     /// None that can happen: writing to memory.
     pub fn text(&self, app: &App) -> Result<String, fmt::Error> {
-        let (status, gauges) = (app.engine.status(), &self.gauges);
+        let (status, gauges) = (app.status(), &self.gauges);
         gauges.requests_in_flight.set(i64::from(app.doors.in_flight()));
-        gauges.position.set(status.durable_lsn.0);
-        gauges.snapshot_position.set(status.snapshot_lsn.0);
-        gauges.history_position.set(app.history.position());
+        gauges.position.set(status.position);
+        gauges.snapshot_position.set(status.snapshot_position);
+        gauges.history_position.set(status.history_position);
         gauges.commits.set(status.commits_count);
         gauges.claims.set(status.claims_count);
         gauges.request_keys.set(status.requests_count);
         gauges.campaigns.set(status.campaigns_count);
         gauges.read_only.set(i64::from(status.is_read_only));
-        gauges.history_broken.set(i64::from(app.history.is_broken()));
+        gauges.history_broken.set(i64::from(status.is_history_broken));
         gauges.ahead_of_clock_ms.set(status.ahead_of_clock_ms);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

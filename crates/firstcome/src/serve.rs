@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Parts};
+use crate::backend::Backend;
 use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
@@ -25,6 +26,7 @@ use crate::http::routes::{self, Route};
 use crate::http::serve::{self as http_serve, Listening};
 use crate::http::times;
 use crate::reload::{self, Reload};
+use crate::scaled::{Scaled, ScaledError, ScaledSettings};
 use crate::tls::{Tls, TlsError};
 
 mod greeting;
@@ -97,6 +99,15 @@ pub enum ServeError {
     /// The operating system gives no random bytes.
     #[error("cannot get random bytes: {0}")]
     Random(getrandom::Error),
+    /// The scaled mode.
+    #[error(transparent)]
+    Scaled(#[from] ScaledError),
+    /// The keys of codes are those of another cluster, or not there.
+    #[error("{0}; copy code-keys from the data folder of a server of this cluster")]
+    CodeKeys(KeysError),
+    /// The log or the tables are not what they should be.
+    #[error("this server has stopped, so that it answers nothing that might be wrong: {0}")]
+    Stopped(String),
     /// The disk failed while serving.
     #[error("the journal cannot be written; the server has stopped so that no answer is given that might be lost")]
     Failed,
@@ -138,13 +149,13 @@ impl Server {
         // The address first: it is what fails most often, and nothing is touched by then.
         let listener = listen(settings.listen)?;
         let admin_listener = settings.admin_listen.map(listen).transpose()?;
-        let settings = settings.clone();
+        let (settings, own_settings) = (settings.clone(), settings.clone());
         let opened = tokio::task::spawn_blocking(move || {
             let tls = settings.tls.clone().map(|files| Tls::open(files, settings.clock.clone())).transpose()?;
-            let (app, data) = open_app(&settings)?;
-            Ok::<_, ServeError>((tls.map(Arc::new), app, data))
+            Ok::<_, ServeError>((tls.map(Arc::new), open_data(&settings)?))
         });
-        let (tls, app, data) = opened.await.map_err(std::io::Error::from)??;
+        let (tls, opened) = opened.await.map_err(std::io::Error::from)??;
+        let (app, data) = opened.into_app(&own_settings).await?;
         let mut reload = Reload::default();
         if let Some(tls) = tls.clone() {
             reload.add("the TLS certificate and its key", move || tls.reload());
@@ -204,7 +215,7 @@ impl Server {
         let ends = async {
             tokio::select! {
                 () = stop => tracing::info!("stopping: no new connections; requests in flight are finished"),
-                () = failed(&app.engine) => tracing::error!("stopping: the journal cannot be written"),
+                () = failed(&app) => tracing::error!("stopping: no answer could be relied on"),
             }
             app.stop();
         };
@@ -220,14 +231,13 @@ impl Server {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
         following.abort();
-        let closing = Arc::clone(&app);
-        let closed = tokio::task::spawn_blocking(move || {
-            closing.history.close();
-            closing.engine.close();
-        });
-        closed.await.map_err(std::io::Error::from)?;
+        app.backend.close().await;
         drop(self.data);
-        if app.engine.has_failed() { Err(ServeError::Failed) } else { Ok(()) }
+        match (&app.backend, app.backend.failure()) {
+            (_, None) => Ok(()),
+            (Backend::Single { .. }, Some(_)) => Err(ServeError::Failed),
+            (Backend::Scaled(_), Some(why)) => Err(ServeError::Stopped(why)),
+        }
     }
 }
 
@@ -252,7 +262,16 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     http_serve::listen(address).map_err(|source| ServeError::Listen { address, source })
 }
 
-fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeError> {
+/// What is opened before anything is connected.
+enum Opened {
+    Single { backend: Backend, codes: CodeKeys, data: DataFolder },
+    Scaled { settings: ScaledSettings, data: DataFolder },
+}
+
+fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
+    if let Some(scaled) = &settings.scaled {
+        return Ok(Opened::Scaled { settings: scaled.clone(), data: DataFolder::open_shared(&settings.data)? });
+    }
     let data = DataFolder::open(&settings.data)?;
     let engine_settings = EngineSettings {
         folder: settings.data.clone(),
@@ -275,12 +294,35 @@ fn open_app(settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeErr
     let engine = Arc::new(engine);
     report(&restarted);
     let history = History::start(data.path(), &engine)?;
-    let doors = Doors::open(data.path(), settings.doors.clone(), settings.http.requests_max)?;
-    // Much may have happened since it was first asked.
-    settings::refuse_strangers(settings, &doors.ring())?;
-    let parts = Parts { engine, codes, history, doors, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
-    let app = App::new(parts, settings.http, u64::from_le_bytes(random()?));
-    Ok((Arc::new(app), data))
+    Ok(Opened::Single { backend: Backend::Single { engine, history }, codes, data })
+}
+
+impl Opened {
+    async fn into_app(self, settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeError> {
+        let (backend, codes, data) = match self {
+            Self::Single { backend, codes, data } => (backend, codes, data),
+            Self::Scaled { settings: scaled, data } => {
+                let connected = Scaled::connect(&scaled).await?;
+                // Where a cluster has begun, its codes come from keys that it has.
+                let new_key = random()?;
+                let codes = data.alone(|| CodeKeys::open(data.path(), connected.has_begun(), new_key).map_err(ServeError::CodeKeys))?;
+                let random = [number()?, number()?, number()?, number()?, number()?];
+                let opened = connected.open(&scaled, &codes, settings.limits, &settings.clock, random).await?;
+                opened.require_codes(|number, campaign| codes.require(data.path(), number, campaign)).map_err(ServeError::CodeKeys)?;
+                (Backend::Scaled(Box::new(opened)), codes, data)
+            }
+        };
+        let doors = Doors::open(data.path(), settings.doors.clone(), settings.http.requests_max)?;
+        // Much may have happened since it was first asked.
+        settings::refuse_strangers(settings, &doors.ring())?;
+        let parts = Parts { backend, codes, doors, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
+        let app = App::new(parts, settings.http, number()?);
+        Ok((Arc::new(app), data))
+    }
+}
+
+fn number() -> Result<u64, ServeError> {
+    Ok(u64::from_le_bytes(random()?))
 }
 
 /// Why the engine is not opened.
@@ -346,8 +388,8 @@ fn random<const N: usize>() -> Result<[u8; N], ServeError> {
     Ok(bytes)
 }
 
-async fn failed(engine: &Engine) {
-    while !engine.has_failed() {
+async fn failed(app: &App) {
+    while app.backend.failure().is_none() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -368,7 +368,7 @@ fn the_record_names_the_key_and_never_the_end_user() {
     assert_eq!((claim(&one, "ann", "1").status, claim(&two, "bob", "1").status), (201, 201));
     let again = claim(&one, "ann", "1");
     assert_eq!((again.status, again.is_replayed(), again.json()["subject"].as_str()), (201, true, Some("ann")));
-    let (records, folder) = (world.server.app.engine.durable_lsn().0, world._folder.path().join("data"));
+    let (records, folder) = (world.server.app.status().position, world._folder.path().join("data"));
     let mut text = Vec::new();
     let options = firstcome::inspect::Options {
         records: Some(firstcome::inspect::RecordRange { from: journal::Lsn(1), limit: Some(records) }),

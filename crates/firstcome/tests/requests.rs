@@ -212,7 +212,7 @@ fn a_list_is_right_immediately_after_a_claim() {
     for user in 1..=50 {
         let subject = format!("user-{user}");
         client.claim("spring", &subject);
-        let durable = server.app.engine.durable_lsn().0;
+        let durable = server.app.status().position;
         let list = client.get(&format!("{CLAIMS}?limit=1000")).json();
         assert_eq!(list["claims"].as_array().unwrap().len(), user);
         assert!(durable <= list["as_of"]["position"].as_u64().unwrap(), "{list}");

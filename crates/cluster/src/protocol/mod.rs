@@ -8,9 +8,11 @@
 //! - [`barrier`]: how a node knows that it knows everything up to now;
 //! - [`gate`]: what the gate keeps, and what it is asked;
 //! - [`lane`]: a campaign's way through the gate on this node;
+//! - [`decided`]: what was decided, on its way to the history;
 //! - [`node`]: a request's way from the call to the answer.
 
 pub mod barrier;
+pub mod decided;
 pub mod gate;
 pub mod lane;
 pub mod limits;

@@ -129,6 +129,26 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.id
     }
 
+    /// Where the order is made.
+    #[must_use]
+    pub fn log(&self) -> &L {
+        &self.log
+    }
+
+    /// The gate, if there is one.
+    #[must_use]
+    pub fn gate(&self) -> Option<&Arc<G>> {
+        self.gate.as_ref()
+    }
+
+    /// Says nothing and takes nothing until everything that is in the log by now has been applied.
+    pub fn catch_up(&self) {
+        for (partition, place) in (0..).zip(&self.partitions) {
+            place.is_cut_off.store(true, Ordering::Relaxed);
+            place.barriers.probe(|number| self.append_barrier(partition, number));
+        }
+    }
+
     /// How many partitions the log has.
     #[must_use]
     pub fn partitions_count(&self) -> u32 {
@@ -238,6 +258,17 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.pass_barrier(partition).await?;
         let progress = self.with_replica(partition, |replica| replica.progress());
         Ok((partition, progress.ok_or(Refusal::NotCaughtUp)?))
+    }
+
+    /// The number of each campaign's code key, with the campaign's name.
+    #[must_use]
+    pub fn code_keys(&self) -> Vec<(u32, String)> {
+        let mut keys = Vec::new();
+        for place in &self.partitions {
+            let replica = locked(&place.replica);
+            keys.extend(replica.core().state().campaigns().iter().map(|campaign| (campaign.code_key, campaign.name.clone())));
+        }
+        keys
     }
 
     /// How far each partition is.

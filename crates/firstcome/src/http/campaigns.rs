@@ -43,7 +43,7 @@ pub async fn patch(context: Context) -> Answer {
 pub async fn read(context: Context) -> Answer {
     let name = context.campaign()?;
     context.query([])?;
-    let campaign = context.app.engine.campaign(name).await?;
+    let campaign = context.app.backend.campaign(name).await?;
     let Some(campaign) = campaign else { return Err(domain::coupon::Rejection::CampaignNotFound.into()) };
     let response = answer::json(StatusCode::OK, &CampaignJson::new(&campaign));
     Ok(with_header(response, header::ETAG, &etag(&campaign)))
@@ -54,7 +54,7 @@ pub async fn list(context: Context) -> Answer {
     let [after, limit] = context.query(["after", "limit"])?;
     let limit = page_limit(limit)?;
     after.map(CampaignName::new).transpose().map_err(|error| Problem::parameter("after", error.to_string()))?;
-    let campaigns = context.app.engine.campaigns(after, context.caller.campaigns(), limit + 1).await?;
+    let campaigns = context.app.backend.campaigns(after, context.caller.campaigns(), limit + 1).await?;
     let page = campaigns.get(..limit.min(campaigns.len())).unwrap_or_default();
     let next = if limit < campaigns.len() { page.last().map(|campaign| campaign.name.as_str()) } else { None };
     let campaigns: Vec<CampaignJson<'_>> = page.iter().map(CampaignJson::new).collect();

@@ -32,7 +32,7 @@ pub async fn claim(context: Context) -> Answer {
 pub async fn read(context: Context) -> Answer {
     let (campaign, subject) = (context.campaign()?, context.subject()?);
     let by = context.target_by(subject)?;
-    let claim = context.app.engine.claim(campaign, by).await??;
+    let claim = context.app.backend.claim(campaign, by).await??;
     Ok(answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, &claim)))
 }
 

@@ -18,7 +18,7 @@ pub async fn read(context: Context) -> Answer {
     context.query([])?;
     let campaign = context.campaign()?;
     let by = target_of(&context).await?;
-    let claim = context.app.engine.claim(campaign, by).await??;
+    let claim = context.app.backend.claim(campaign, by).await??;
     Ok(answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, &claim)))
 }
 
@@ -35,7 +35,7 @@ pub async fn redeem(context: Context) -> Answer {
 /// The claim that the code in the path stands for.
 async fn target_of(context: &Context) -> Result<TargetBy<'static>, Problem> {
     let name = context.campaign()?;
-    let campaign = context.app.engine.campaign(name).await?.ok_or(Rejection::CampaignNotFound)?;
+    let campaign = context.app.backend.campaign(name).await?.ok_or(Rejection::CampaignNotFound)?;
     let code = context.param("code");
     let serial = context.app.codes.serial(campaign.view.code_key, name.as_str(), code);
     let by = serial.map(TargetBy::Code).map_err(|error| match error {
@@ -46,7 +46,7 @@ async fn target_of(context: &Context) -> Result<TargetBy<'static>, Problem> {
     // For an end user another's code is as good as none. A serial's subject never changes, so
     // that it may be looked up before the command is given.
     if context.caller.only_subject().is_some() {
-        let claim = context.app.engine.claim(name, by).await??;
+        let claim = context.app.backend.claim(name, by).await??;
         let subject = SubjectId::new(&claim.subject).map_err(|_| Rejection::CodeNotFound)?;
         context.acting_for(subject).map_err(|_| Rejection::CodeNotFound)?;
     }

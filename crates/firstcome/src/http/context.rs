@@ -198,7 +198,7 @@ impl Context {
         let request = own_key.as_deref().map(|key| self.keyed(key)).transpose()?;
         let command = Command { actor: self.caller.actor(), request, kind: CommandKind::Coupon(command) };
         let request_id = RequestId::new(&self.request_id).unwrap_or(RequestId::ENGINE);
-        self.app.engine.submit(&command, request_id).await.map_err(Problem::from)
+        self.app.backend.submit(&command, request_id).await.map_err(Problem::from)
     }
 
     /// The request's key in the scope of its caller. End users share an actor, so that each one's

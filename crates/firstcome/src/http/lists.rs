@@ -11,8 +11,9 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use domain::coupon::{CampaignNumber, Rejection};
-use domain::types::{CampaignName, Serial, SubjectId};
+use domain::types::{CampaignName, Serial};
 use engine::views::ClaimView;
+use projection::postgres::Postgres;
 use projection::{AsOf, ClaimFilter, ClaimRow, ReadError};
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -25,7 +26,8 @@ use super::context::{Context, number};
 use super::problem::Problem;
 use super::times;
 use crate::app::App;
-use crate::history::ListError;
+use crate::backend::{Backend, WaitError};
+use crate::history::{History, ListError};
 
 type Answer = Result<Response<Body>, Problem>;
 
@@ -51,6 +53,15 @@ impl From<ListError> for Problem {
     }
 }
 
+impl From<WaitError> for Problem {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Refused(refusal) => refusal.into(),
+            WaitError::List(error) => error.into(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
     Json,
@@ -66,18 +77,13 @@ pub async fn of_campaign(context: Context) -> Answer {
     let after = after.map(serial_cursor).transpose()?;
     let format = format(&context)?;
     let page_limit = page_limit(limit)?;
-    context.app.engine.campaign(name).await?.ok_or(Rejection::CampaignNotFound)?;
-    wait(&context.app).await?;
+    context.app.backend.campaign(name).await?.ok_or(Rejection::CampaignNotFound)?;
+    context.app.backend.wait_for_campaign(name, context.app.limits.history_time).await?;
     if format != Format::Json && limit.is_none() {
         return export(&context.app, name, after, filter, format).await;
     }
-    let campaign = name.as_str().to_owned();
     let limit = u32::try_from(page_limit).unwrap_or(u32::MAX);
-    let page = context.app.history.read(move |reader| {
-        let name = CampaignName::new(&campaign).map_err(|error| ReadError::Store(error.into()))?;
-        reader.claims_of_campaign(name, after, limit, filter)
-    });
-    let page = page.await?;
+    let page = context.app.backend.claims_of_campaign(name, after, limit, filter).await?;
     let next = page.next.map(|serial| serial.get().to_string());
     Ok(match format {
         Format::Json => json_page(&context.app, &page.rows, next, page.as_of),
@@ -87,24 +93,14 @@ pub async fn of_campaign(context: Context) -> Answer {
 
 /// `GET /v1/subjects/{subject}/claims`
 pub async fn of_subject(context: Context) -> Answer {
-    let subject = context.subject()?.as_str().to_owned();
+    let subject = context.subject()?;
     let [after, limit] = context.query(["after", "limit"])?;
     let after = after.map(subject_cursor).transpose()?;
     let limit = u32::try_from(page_limit(limit)?).unwrap_or(u32::MAX);
-    wait(&context.app).await?;
-    let campaigns = context.caller.campaigns().to_owned();
-    let page = context.app.history.read(move |reader| {
-        let subject = SubjectId::new(&subject).map_err(|error| ReadError::Store(error.into()))?;
-        reader.claims_of_subject(subject, &campaigns, after, limit)
-    });
-    let page = page.await?;
+    context.app.backend.wait_for_all(context.app.limits.history_time).await?;
+    let page = context.app.backend.claims_of_subject(subject, context.caller.campaigns(), after, limit).await?;
     let next = page.next.map(|(campaign, serial)| format!("{}-{}", campaign.0, serial.get()));
     Ok(json_page(&context.app, &page.rows, next, page.as_of))
-}
-
-async fn wait(app: &App) -> Result<(), Problem> {
-    let wanted = app.engine.durable_lsn();
-    Ok(app.history.wait_for(wanted, app.limits.history_time).await?)
 }
 
 fn json_page(app: &App, rows: &[ClaimRow], next: Option<String>, as_of: AsOf) -> Response<Body> {
@@ -125,13 +121,23 @@ async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, f
     let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_MAX);
     let (app, campaign) = (Arc::clone(app), name.as_str().to_owned());
     let passing = Passing { sender, runtime: Handle::current(), time_max: app.limits.write_time };
-    tokio::task::spawn_blocking(move || {
-        let outcome = app.history.export_permit().and_then(|_permits| write_export(&app, &campaign, after, filter, format, &passing));
-        if let Err(error) = outcome {
-            // Where there is no room for it, the client has gone or does not read.
-            let _ = passing.sender.try_send(Chunk::Failed(error));
+    match &app.backend {
+        Backend::Single { history, .. } => {
+            let history = Arc::clone(history);
+            tokio::task::spawn_blocking(move || {
+                let permits = history.export_permit();
+                let outcome = permits.and_then(|_permits| write_export(&app, &history, &campaign, after, filter, format, &passing));
+                passing.end(outcome);
+            });
         }
-    });
+        Backend::Scaled(scaled) => {
+            let postgres = scaled.postgres.clone();
+            tokio::spawn(async move {
+                let outcome = pass_export(&app, &postgres, &campaign, after, filter, format, &passing).await;
+                passing.end(outcome);
+            });
+        }
+    }
     // What comes first says whether there is a list at all.
     match receiver.recv().await {
         Some(Chunk::Begins(as_of)) => Ok(text_response(Body::from_stream(Rest { receiver, has_ended: false }), format, as_of)),
@@ -158,8 +164,19 @@ struct Passing {
 
 impl Passing {
     fn pass(&self, chunk: Chunk) -> Result<(), ListError> {
-        let passed = self.runtime.block_on(async { tokio::time::timeout(self.time_max, self.sender.send(chunk)).await });
+        self.runtime.block_on(self.pass_soon(chunk))
+    }
+
+    async fn pass_soon(&self, chunk: Chunk) -> Result<(), ListError> {
+        let passed = tokio::time::timeout(self.time_max, self.sender.send(chunk)).await;
         passed.map_err(|_| ListError::Unread)?.map_err(|_| ListError::Unread)
+    }
+
+    fn end(&self, outcome: Result<(), ListError>) {
+        if let Err(error) = outcome {
+            // Where there is no room for it, the client has gone or does not read.
+            let _ = self.sender.try_send(Chunk::Failed(error));
+        }
     }
 }
 
@@ -190,8 +207,38 @@ impl Stream for Rest {
     }
 }
 
+/// The same from a database that is asked over the network.
+async fn pass_export(
+    app: &App,
+    postgres: &Postgres,
+    campaign: &str,
+    after: Option<Serial>,
+    filter: ClaimFilter,
+    format: Format,
+    passing: &Passing,
+) -> Result<(), ListError> {
+    let name = CampaignName::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
+    // The campaign is there, and so its row will be: the tables have been waited for.
+    let missing = || ListError::Read(ReadError::Store("the campaign is not in the tables".into()));
+    let mut export = postgres.export(name, filter).await?.ok_or_else(missing)?;
+    passing.pass_soon(Chunk::Begins(export.as_of())).await?;
+    let mut text = head_of(format).as_bytes().to_vec();
+    while let Some(row) = export.next().await? {
+        if after < Some(row.serial) {
+            write_row(app, &row, format, &mut text);
+        }
+        if CHUNK_BYTES <= text.len() {
+            passing.pass_soon(Chunk::Bytes(taken(&mut text))).await?;
+        }
+    }
+    export.end().await?;
+    passing.pass_soon(Chunk::Bytes(taken(&mut text))).await?;
+    passing.pass_soon(Chunk::Ends).await
+}
+
 fn write_export(
     app: &App,
+    history: &History,
     campaign: &str,
     after: Option<Serial>,
     filter: ClaimFilter,
@@ -200,7 +247,7 @@ fn write_export(
 ) -> Result<(), ListError> {
     let mut text = head_of(format).as_bytes().to_vec();
     let mut passed = Ok(());
-    app.history.with_reader(|reader| {
+    history.with_reader(|reader| {
         let view = reader.view()?;
         passed = passing.pass(Chunk::Begins(view.as_of()));
         if passed.is_err() {

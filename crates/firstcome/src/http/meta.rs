@@ -19,15 +19,15 @@ pub async fn healthz(_context: Context) -> Answer {
 
 /// `GET /readyz`: the process should get requests.
 pub async fn readyz(context: Context) -> Answer {
-    let (app, status) = (&context.app, context.app.engine.status());
-    let reason = app.not_ready();
+    let (app, status) = (&context.app, context.app.status());
+    let reason = app.not_ready().await;
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "ready": reason.is_none(),
         "reason": reason,
         "read_only": status.is_read_only,
-        "position": status.durable_lsn.0,
-        "history": { "position": app.history.position(), "broken": app.history.is_broken() },
+        "position": status.position,
+        "history": { "position": status.history_position, "broken": status.is_history_broken },
         "version": env!("CARGO_PKG_VERSION"),
     });
     Ok(answer::json(code, &body))

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cluster::kafka::KafkaSettings;
 use engine::clock::Clock;
 use engine::limits::Limits;
 
@@ -12,6 +13,7 @@ use crate::app::HttpLimits;
 use crate::cli::{DATA_FOLDER, ServeArgs, SettingsError};
 use crate::doors::keys::KeyRing;
 use crate::doors::settings::DoorSettings;
+use crate::scaled::ScaledSettings;
 use crate::tls::TlsFiles;
 
 /// Files that are not connections.
@@ -30,6 +32,7 @@ pub struct ServeSettings {
     pub(super) segment_bytes: u64,
     pub(super) snapshot_every: u64,
     pub(super) accept_clock_behind: bool,
+    pub(super) scaled: Option<ScaledSettings>,
     /// The clock; tests move one by hand.
     pub clock: Clock,
 }
@@ -63,6 +66,7 @@ impl ServeSettings {
             segment_bytes: in_range("segment-mib", args.segment_mib, 64, 4, 4_096)? << 20,
             snapshot_every: in_range("snapshot-every", args.snapshot_every, 1_000_000, 1, u64::MAX)?,
             accept_clock_behind: args.accept_clock_behind,
+            scaled: scaled(args)?,
             clock: Clock::System,
         })
     }
@@ -91,6 +95,29 @@ fn http_limits(args: &ServeArgs) -> HttpLimits {
         write_time: time(args.write_time_ms, standard.write_time),
         drain_time: time(args.drain_time_ms, standard.drain_time),
         ..standard
+    }
+}
+
+/// The scaled mode, if anything of it is set.
+fn scaled(args: &ServeArgs) -> Result<Option<ScaledSettings>, ServeError> {
+    let missing = |given: &str, missing: &str| Err(SettingsError::Value(format!("--{given} needs --{missing}")).into());
+    match (&args.kafka, &args.postgres, &args.redis) {
+        (None, None, None) => Ok(None),
+        (None, Some(_), _) => missing("postgres", "kafka"),
+        (None, None, Some(_)) => missing("redis", "kafka"),
+        (Some(_), None, _) => missing("kafka", "postgres"),
+        (Some(hosts), Some(postgres), redis) => {
+            let partitions = in_range("kafka-partitions", args.kafka_partitions, 8, 1, 1_000)?;
+            let topic = args.kafka_topic.clone().unwrap_or_else(|| "firstcome".to_owned());
+            let is_name =
+                !topic.is_empty() && topic.len() <= 200 && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            if !is_name {
+                return Err(SettingsError::Value("--kafka-topic may only hold letters, digits and the characters . _ -".to_owned()).into());
+            }
+            let partitions = u32::try_from(partitions).unwrap_or(1);
+            let kafka = KafkaSettings { hosts: hosts.clone(), topic, partitions, is_dev: args.kafka_dev };
+            Ok(Some(ScaledSettings { kafka, redis: redis.clone(), postgres: postgres.clone() }))
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl TestServer {
 
     /// All that requests can change.
     pub fn fixed_point(&self) -> (u64, [u8; 32]) {
-        (self.app.engine.durable_lsn().0, self.app.engine.state_digest())
+        (self.app.status().position, self.app.backend.engine().unwrap().state_digest())
     }
 }
 

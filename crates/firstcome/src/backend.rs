@@ -1,0 +1,281 @@
+//! Who decides, and which tables are read: one machine's engine and files, or a node among others.
+//! Two kinds, one set of calls, so that what is above does not know which one it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Command;
+use domain::coupon::{self, CampaignNumber, TargetBy};
+use domain::types::{CampaignName, RequestId, Serial, SubjectId};
+use engine::Engine;
+use engine::views::{ClaimView, Done, NamedCampaign, Refusal};
+use projection::{ClaimFilter, Page, ReadError, SubjectPage};
+
+use crate::history::{History, ListError};
+use crate::scaled::Scaled;
+
+/// Who decides.
+#[derive(Debug)]
+pub enum Backend {
+    /// This process alone.
+    Single {
+        /// The one writer.
+        engine: Arc<Engine>,
+        /// The tables that lists read.
+        history: Arc<History>,
+    },
+    /// The order of a log, which other processes follow as well.
+    Scaled(Box<Scaled>),
+}
+
+/// What the backend has to say of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BackendStatus {
+    /// Decisions so far.
+    pub position: u64,
+    /// The decision of the last snapshot.
+    pub snapshot_position: u64,
+    /// Decisions in the tables that lists read.
+    pub history_position: u64,
+    /// Whether the tables cannot follow.
+    pub is_history_broken: bool,
+    /// Writes and syncs of the journal since the start.
+    pub commits_count: u64,
+    /// Claims in memory, cancelled ones included.
+    pub claims_count: u64,
+    /// Request keys in memory.
+    pub requests_count: u64,
+    /// Campaigns.
+    pub campaigns_count: u64,
+    /// Whether there is no room for another decision.
+    pub is_read_only: bool,
+    /// How far the last record's time is ahead of the clock, in milliseconds.
+    pub ahead_of_clock_ms: u64,
+}
+
+impl Backend {
+    /// Has a command decided, and waits until the answer may be given.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
+        match self {
+            Self::Single { engine, .. } => engine.submit(command, request_id).await,
+            // A way with many turns: its future is large, and made only here.
+            Self::Scaled(scaled) => Box::pin(scaled.node.submit(command, request_id)).await,
+        }
+    }
+
+    /// A campaign as it stands, exact at one instant, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Refusal> {
+        match self {
+            Self::Single { engine, .. } => engine.campaign(name).await,
+            Self::Scaled(scaled) => scaled.node.campaign(name).await,
+        }
+    }
+
+    /// Up to `limit` campaigns after a name, in the order of names.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
+        match self {
+            Self::Single { engine, .. } => engine.campaigns(after, prefix, limit).await,
+            Self::Scaled(scaled) => scaled.node.campaigns(after, prefix, limit).await,
+        }
+    }
+
+    /// A claim as it stands.
+    ///
+    /// # Errors
+    /// [`Refusal`]; inside, why there is no such claim.
+    pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<Result<ClaimView, coupon::Rejection>, Refusal> {
+        match self {
+            Self::Single { engine, .. } => engine.claim(name, by).await,
+            Self::Scaled(scaled) => scaled.node.claim_of(name, by).await,
+        }
+    }
+
+    /// Waits until the tables hold what was decided about a campaign before the call.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub async fn wait_for_campaign(&self, name: CampaignName<'_>, at_most: Duration) -> Result<(), WaitError> {
+        match self {
+            Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
+            Self::Scaled(scaled) => {
+                let (partition, progress) = scaled.node.caught_up_with(name).await?;
+                wait_for_tables(scaled, &[(partition, progress.offset_next)], at_most).await
+            }
+        }
+    }
+
+    /// Waits until the tables hold everything that was decided before the call.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub async fn wait_for_all(&self, at_most: Duration) -> Result<(), WaitError> {
+        match self {
+            Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
+            Self::Scaled(scaled) => {
+                scaled.node.pass_all_barriers().await?;
+                let wanted: Vec<(u32, u64)> = (0..).zip(scaled.node.progress().iter().map(|progress| progress.offset_next)).collect();
+                wait_for_tables(scaled, &wanted, at_most).await
+            }
+        }
+    }
+
+    /// Some claims of a campaign, by rising serial, from the tables.
+    ///
+    /// # Errors
+    /// [`ListError`].
+    pub async fn claims_of_campaign(
+        &self,
+        name: CampaignName<'_>,
+        after: Option<Serial>,
+        limit: u32,
+        filter: ClaimFilter,
+    ) -> Result<Page, ListError> {
+        match self {
+            Self::Single { history, .. } => {
+                let campaign = name.as_str().to_owned();
+                let read = history.read(move |reader| {
+                    let name = CampaignName::new(&campaign).map_err(|error| ReadError::Store(error.into()))?;
+                    reader.claims_of_campaign(name, after, limit, filter)
+                });
+                read.await
+            }
+            Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_campaign(name, after, limit, filter).await?),
+        }
+    }
+
+    /// Some claims of a subject, by campaign and serial, from the tables.
+    ///
+    /// # Errors
+    /// [`ListError`].
+    pub async fn claims_of_subject(
+        &self,
+        subject: SubjectId<'_>,
+        prefix: &str,
+        after: Option<(CampaignNumber, Serial)>,
+        limit: u32,
+    ) -> Result<SubjectPage, ListError> {
+        match self {
+            Self::Single { history, .. } => {
+                let (subject, prefix) = (subject.as_str().to_owned(), prefix.to_owned());
+                let read = history.read(move |reader| {
+                    let subject = SubjectId::new(&subject).map_err(|error| ReadError::Store(error.into()))?;
+                    reader.claims_of_subject(subject, &prefix, after, limit)
+                });
+                read.await
+            }
+            Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_subject(subject, prefix, after, limit).await?),
+        }
+    }
+
+    /// Why no request should be sent here; `None` if nothing is in the way.
+    pub async fn not_ready(&self) -> Option<&'static str> {
+        match self {
+            Self::Single { engine, .. } => engine.has_failed().then_some("the journal cannot be written"),
+            Self::Scaled(scaled) if scaled.node.has_failed() => Some("the log cannot be followed"),
+            Self::Scaled(scaled) => scaled.node.pass_all_barriers().await.err().map(|_| "the log does not answer in time"),
+        }
+    }
+
+    /// Why it cannot go on, if it cannot.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Single { engine, .. } => engine.has_failed().then(|| "the journal cannot be written".to_owned()),
+            Self::Scaled(scaled) => scaled.failure().map(str::to_owned),
+        }
+    }
+
+    /// The engine, where this process decides alone.
+    #[must_use]
+    pub fn engine(&self) -> Option<&Arc<Engine>> {
+        match self {
+            Self::Single { engine, .. } => Some(engine),
+            Self::Scaled(_) => None,
+        }
+    }
+
+    /// Counts, for metrics; `now` in milliseconds.
+    #[must_use]
+    pub fn status(&self, now: u64) -> BackendStatus {
+        match self {
+            Self::Single { engine, history } => {
+                let status = engine.status();
+                BackendStatus {
+                    position: status.durable_lsn.0,
+                    snapshot_position: status.snapshot_lsn.0,
+                    history_position: history.position(),
+                    is_history_broken: history.is_broken(),
+                    commits_count: status.commits_count,
+                    claims_count: status.claims_count,
+                    requests_count: status.requests_count,
+                    campaigns_count: status.campaigns_count,
+                    is_read_only: status.is_read_only,
+                    ahead_of_clock_ms: status.ahead_of_clock_ms,
+                }
+            }
+            Self::Scaled(scaled) => {
+                let status = scaled.node.status();
+                BackendStatus {
+                    position: status.decisions,
+                    snapshot_position: scaled.positions.decisions(),
+                    history_position: scaled.positions.decisions(),
+                    is_history_broken: scaled.projecting.has_conflict.load(std::sync::atomic::Ordering::Relaxed),
+                    commits_count: scaled.node.log().delivered_count(),
+                    claims_count: status.claims_count,
+                    requests_count: status.requests_count,
+                    campaigns_count: status.campaigns_count,
+                    is_read_only: false,
+                    ahead_of_clock_ms: status.effective_at.millis().saturating_sub(now),
+                }
+            }
+        }
+    }
+
+    /// Ends it: what was answered is kept.
+    pub async fn close(&self) {
+        match self {
+            Self::Single { engine, history } => {
+                let (engine, history) = (Arc::clone(engine), Arc::clone(history));
+                let closed = tokio::task::spawn_blocking(move || {
+                    history.close();
+                    engine.close();
+                });
+                // A panic in it has been told already.
+                let _ = closed.await;
+            }
+            Self::Scaled(scaled) => scaled.close().await,
+        }
+    }
+}
+
+/// Why the tables are not known to hold what is wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// The node does not know what that is.
+    #[error("the node has not caught up")]
+    Refused(Refusal),
+    /// They do not hold it in time.
+    #[error(transparent)]
+    List(#[from] ListError),
+}
+
+impl From<Refusal> for WaitError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+async fn wait_for_tables(scaled: &Scaled, wanted: &[(u32, u64)], at_most: Duration) -> Result<(), WaitError> {
+    let waited = scaled.positions.wait_for(wanted, at_most).await;
+    let records = wanted.iter().map(|(_, offset)| offset).sum::<u64>();
+    Ok(waited.map_err(|missing| ListError::Behind { at: records.saturating_sub(missing), wanted: records })?)
+}

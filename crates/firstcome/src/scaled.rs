@@ -1,0 +1,339 @@
+//! The scaled mode, put together: Kafka's order, Redis' gate, PostgreSQL's tables, and the node that
+//! follows them.
+
+mod positions;
+mod project;
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Sink};
+use cluster::protocol::limits::KEEP_EVERY;
+use cluster::protocol::node::{Node, NodeLimits};
+use cluster::protocol::record::{LogId, NodeId, RULES_KNOWN, RulesVersion};
+use cluster::protocol::replica::{Delivered, Fault, Progress, Replica, Topology};
+use cluster::redis::{self, RedisGate};
+use domain::hash::HashSeed;
+use engine::clock::Clock;
+use engine::limits::Limits;
+use projection::postgres::{
+    ConnectError, LoadError, Loaded, Origin, OriginError, PartitionPosition, Postgres, Settings as PostgresSettings,
+};
+use tokio::task::JoinHandle;
+
+use crate::codes::CodeKeys;
+
+pub use positions::Positions;
+
+/// How often the broker's settings are looked at.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct ScaledSettings {
+    /// The order.
+    pub kafka: KafkaSettings,
+    /// The gate, if there is one.
+    pub redis: Option<String>,
+    /// The history.
+    pub postgres: String,
+}
+
+/// Why the scaled mode cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ScaledError {
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] kafka::OpenError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] redis::OpenError),
+    /// PostgreSQL.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It belongs to something else.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The state that was read, or the log.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The log does not reach back to where the history ends, or does not reach it at all.
+    #[error(
+        "the history (--postgres) is at offset {position} of partition {partition}, but the topic holds offsets {low} to {high}: {what}"
+    )]
+    Apart {
+        /// Where.
+        partition: u32,
+        /// Where the history ends.
+        position: u64,
+        /// Where the log begins.
+        low: u64,
+        /// Where it ends.
+        high: u64,
+        /// What that means.
+        what: &'static str,
+    },
+    /// Nobody knows which log it is.
+    #[error("the topic's first record is gone, and the tables of --postgres do not say which log it was; retention must be unlimited")]
+    NoBeginning,
+}
+
+/// A node with all that it needs.
+#[derive(Debug)]
+pub struct Scaled {
+    /// The node.
+    pub node: Arc<Node<KafkaLog, RedisGate>>,
+    /// The history.
+    pub postgres: Postgres,
+    /// How far the history is.
+    pub positions: Arc<Positions>,
+    /// Whether, and how, the tables are written from here.
+    pub projecting: Arc<Projecting>,
+    failure: Arc<OnceLock<String>>,
+    follower: Mutex<Option<Follower>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the projector has to say of itself.
+#[derive(Debug, Default)]
+pub struct Projecting {
+    /// Whether this process writes the tables.
+    pub is_at_work: AtomicBool,
+    /// Whether the tables contradict the record: it must never happen.
+    pub has_conflict: AtomicBool,
+    /// Decisions written from here.
+    pub decisions_count: AtomicU64,
+    /// Tries that failed.
+    pub failures_count: AtomicU64,
+}
+
+/// Connected to the tables, which say whether the cluster has begun.
+#[derive(Debug)]
+pub struct Connected {
+    postgres: Postgres,
+    origin: Option<Origin>,
+}
+
+impl Connected {
+    /// Whether any server of the cluster has started before.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// Connects to everything else, rebuilds the state, and begins to follow the log. The node takes
+    /// nothing until it has caught up.
+    ///
+    /// # Errors
+    /// [`ScaledError`].
+    pub async fn open(
+        self,
+        settings: &ScaledSettings,
+        codes: &CodeKeys,
+        limits: Limits,
+        clock: &Clock,
+        random: [u64; 5],
+    ) -> Result<Scaled, ScaledError> {
+        let [node, log_low, log_high, seed_low, seed_high] = random;
+        let (node_id, seed) = (NodeId(node), HashSeed(seed_low, seed_high));
+        let Self { postgres, origin: stored } = self;
+        let topic = kafka::prepare(&settings.kafka).await?;
+        let log = KafkaLog::open(&settings.kafka)?;
+        let new_id = LogId([log_low.to_le_bytes(), log_high.to_le_bytes()].as_flattened().try_into().unwrap_or_default());
+        let begun = kafka::begin(&settings.kafka, &log, &topic, node_id, new_id).await?;
+        let log_id = match begun {
+            Some(id) => id,
+            None => stored.as_ref().and_then(stored_log).ok_or(ScaledError::NoBeginning)?,
+        };
+        let partitions = u32::try_from(topic.offsets.len()).unwrap_or(u32::MAX);
+        let origin =
+            Origin { cluster_id: topic.cluster_id.clone(), topic: settings.kafka.topic.clone(), topic_id: log_id.to_string(), partitions };
+        postgres.claim_origin(&origin).await?;
+        for (number, fingerprint) in codes.fingerprints() {
+            postgres.check_code_key(number, fingerprint).await?;
+        }
+        let gate = match &settings.redis {
+            Some(url) => Some(Arc::new(RedisGate::open(url, &settings.kafka.topic).await?)),
+            None => None,
+        };
+        let loaded = postgres.load(seed).await?;
+        check_reach(&loaded, &topic.offsets)?;
+        let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, partitions, seed)).collect::<Result<Vec<_>, Fault>>()?;
+        let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
+        let limits = NodeLimits { claims_max: limits.claims_max, requests_max: limits.requests_max, campaigns_max: limits.campaigns_max };
+        let node = Arc::new(Node::new(node_id, log_id, log, gate, limits, replicas));
+        let failure = Arc::new(OnceLock::new());
+        let sink = NodeSink { node: Arc::clone(&node), failure: Arc::clone(&failure), log_id };
+        let follower = Mutex::new(Some(Follower::start(&settings.kafka, &offsets, sink)?));
+        node.catch_up();
+        let (positions, projecting) = (Arc::new(Positions::new(partitions)), Arc::new(Projecting::default()));
+        let scaled = Scaled { node, postgres, positions, projecting, failure, follower, tasks: Mutex::default() };
+        scaled.start_tasks(settings, clock, seed);
+        tracing::info!(topic = settings.kafka.topic, partitions, log = %log_id, gate = settings.redis.is_some(), ?offsets, "following the log");
+        Ok(scaled)
+    }
+}
+
+impl Scaled {
+    /// Connects to the tables.
+    ///
+    /// # Errors
+    /// [`ScaledError`].
+    pub async fn connect(settings: &ScaledSettings) -> Result<Connected, ScaledError> {
+        let postgres = Postgres::connect(PostgresSettings::new(settings.postgres.clone())).await?;
+        let origin = postgres.origin().await?;
+        Ok(Connected { postgres, origin })
+    }
+
+    /// Asks `require` for the code key of every campaign that is known by now.
+    ///
+    /// # Errors
+    /// What `require` says.
+    pub fn require_codes<E>(&self, mut require: impl FnMut(u32, &str) -> Result<(), E>) -> Result<(), E> {
+        self.node.code_keys().into_iter().try_for_each(|(number, campaign)| require(number, &campaign))
+    }
+
+    /// Why the node cannot go on, if it cannot.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Ends everything; what is not in the tables by then is written after the next start.
+    pub async fn close(&self) {
+        self.node.stop();
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Its thread ends within a moment; waiting for it must not keep others from running.
+        let _ = tokio::task::spawn_blocking(move || drop(follower)).await;
+    }
+
+    fn start_tasks(&self, settings: &ScaledSettings, clock: &Clock, seed: HashSeed) {
+        let keeping = keep(Arc::clone(&self.node), clock.clone());
+        let checking = check_broker(settings.kafka.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
+        let following = Arc::clone(&self.positions).follow(self.postgres.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
+        let projecting = project::run(project::Parts {
+            kafka: settings.kafka.clone(),
+            postgres: self.postgres.clone(),
+            partitions: self.node.partitions_count(),
+            seed,
+            state: Arc::clone(&self.projecting),
+        });
+        let tasks = [tokio::spawn(keeping), tokio::spawn(checking), tokio::spawn(following), tokio::spawn(projecting)];
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
+    }
+}
+
+/// The place that the tables name, with the state that they give.
+fn replica_of(loaded: Loaded, partitions: u32, seed: HashSeed) -> Result<Replica, Fault> {
+    let PartitionPosition { partition, .. } = loaded.position;
+    let topology = Topology { partition, partitions };
+    match progress_of(&loaded.position) {
+        Some(progress) => Replica::resume(topology, RULES_KNOWN, loaded.state, &progress),
+        None => Ok(Replica::new(topology, RULES_KNOWN, seed)),
+    }
+}
+
+/// Nothing at the very beginning, where there is nothing to compare.
+fn progress_of(position: &PartitionPosition) -> Option<Progress> {
+    let digest = position.digest.as_slice().try_into().ok()?;
+    let PartitionPosition { offset_next, decisions, effective_at, .. } = *position;
+    let rules = RulesVersion(position.rules_version);
+    (0 < offset_next).then_some(Progress { offset_next, decisions, effective_at, rules, digest })
+}
+
+fn position_of(partition: u32, progress: &Progress) -> PartitionPosition {
+    PartitionPosition {
+        partition,
+        offset_next: progress.offset_next,
+        decisions: progress.decisions,
+        effective_at: progress.effective_at,
+        rules_version: progress.rules.0,
+        digest: progress.digest.to_vec(),
+    }
+}
+
+fn check_reach(loaded: &[Loaded], offsets: &[(u64, u64)]) -> Result<(), ScaledError> {
+    for (loaded, (low, high)) in loaded.iter().zip(offsets) {
+        let (partition, position) = (loaded.position.partition, loaded.position.offset_next);
+        let apart = |what| Err(ScaledError::Apart { partition, position, low: *low, high: *high, what });
+        if position < *low {
+            return apart("records in between are gone; retention must be unlimited");
+        }
+        // A log that was just begun was empty when its ends were read.
+        if (*high).max(1) < position {
+            return apart("the log is another one, or has lost records");
+        }
+    }
+    Ok(())
+}
+
+fn stored_log(origin: &Origin) -> Option<LogId> {
+    let mut id = [0; 16];
+    for (place, byte) in id.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(origin.topic_id.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(LogId(id))
+}
+
+/// Hands what is read to the node.
+struct NodeSink {
+    node: Arc<Node<KafkaLog, RedisGate>>,
+    failure: Arc<OnceLock<String>>,
+    log_id: LogId,
+}
+
+impl Sink for NodeSink {
+    fn apply(&mut self, partition: u32, records: &[Delivered<'_>]) -> Result<(), FollowError> {
+        Ok(self.node.apply(partition, records.iter().copied())?)
+    }
+
+    fn ended(&mut self, outcome: Result<(), FollowError>) {
+        let Err(error) = outcome else { return };
+        tracing::error!(%error, log = %self.log_id, "this node cannot follow the log any more");
+        let _ = self.failure.set(error.to_string());
+        self.node.fail();
+    }
+}
+
+/// What a node does every second.
+async fn keep(node: Arc<Node<KafkaLog, RedisGate>>, clock: Clock) {
+    let mut ticks = tokio::time::interval(KEEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut is_ahead = false;
+    loop {
+        ticks.tick().await;
+        node.keep();
+        node.log().keep();
+        let ahead_ms = node.status().effective_at.millis().saturating_sub(clock.now().millis());
+        let was_ahead = std::mem::replace(&mut is_ahead, engine::limits::CLOCK_BEHIND_MS_MAX < ahead_ms);
+        if is_ahead && !was_ahead {
+            tracing::error!(ahead_ms, "the time of the log is ahead of this node's clock: a broker's clock or this one is wrong");
+        }
+    }
+}
+
+/// A topic that is set otherwise while it is in use may lose what was answered.
+async fn check_broker(kafka: KafkaSettings, node: Arc<Node<KafkaLog, RedisGate>>, failure: Arc<OnceLock<String>>) {
+    loop {
+        tokio::time::sleep(CHECK_EVERY).await;
+        match kafka::check_settings(&kafka).await {
+            Ok(()) => {}
+            Err(error @ kafka::OpenError::Settings { .. }) => {
+                tracing::error!(%error, "stopping: what is answered from here on might be lost");
+                let _ = failure.set(error.to_string());
+                node.fail();
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the topic's settings cannot be looked at"),
+        }
+    }
+}
