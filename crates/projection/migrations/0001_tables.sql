@@ -2,7 +2,7 @@
 -- from these tables: firstcome writes them, everybody else reads them.
 
 CREATE TABLE firstcome.origin (
-    only       boolean     PRIMARY KEY DEFAULT true CHECK (only),
+    is_only    boolean     PRIMARY KEY DEFAULT true CHECK (is_only),
     cluster_id text        NOT NULL,
     topic      text        NOT NULL,
     topic_id   text        NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE firstcome.origin (
     stored_at  timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE firstcome.origin IS 'Which record of decisions these tables follow; one row, which never changes';
-COMMENT ON COLUMN firstcome.origin.only IS 'Always true: there is one row';
+COMMENT ON COLUMN firstcome.origin.is_only IS 'Always true: there is one row';
 COMMENT ON COLUMN firstcome.origin.cluster_id IS 'The id of the Kafka cluster';
 COMMENT ON COLUMN firstcome.origin.topic IS 'The name of the topic';
 COMMENT ON COLUMN firstcome.origin.topic_id IS 'The id of the topic: a topic that is made anew under the same name has another';

@@ -47,7 +47,7 @@ impl Migration {
 }
 
 /// Brings the tables to this program's version. Any number of nodes may do so at once: one of them
-/// does the work, the others wait for it.
+/// does the work, the others wait for it. The connection is good for nothing else afterwards.
 pub(super) async fn migrate(db: &mut ClientWrapper, limit: Duration, host: &str) -> Result<(), ConnectError> {
     let failed = |failure: Failure| ConnectError::from_failure(&failure, host);
     // A role that may only write rows can start a node whose tables are there.
@@ -59,10 +59,12 @@ pub(super) async fn migrate(db: &mut ClientWrapper, limit: Duration, host: &str)
 }
 
 async fn locked(db: &mut ClientWrapper, host: &str) -> Result<Result<(), ConnectError>, Failure> {
+    db.batch_execute(&format!("SET statement_timeout = {}", MIGRATE_MAX.as_millis())).await?;
+    // For the session, and before the transaction begins: a transaction that began before the lock
+    // was had may still take the tables of another node for missing, by what it knew then. The
+    // caller closes the connection, and with it the lock.
+    db.query("SELECT pg_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK]).await?;
     let transaction = tokio_postgres::Client::transaction(db).await?;
-    let time_max = MIGRATE_MAX.as_millis();
-    transaction.batch_execute(&format!("SET LOCAL statement_timeout = {time_max}")).await?;
-    transaction.query("SELECT pg_advisory_xact_lock($1, $2)", &[&LOCK_SPACE, &LOCK]).await?;
     let applied = applied(transaction.client()).await?;
     if let Err(error) = check(&applied, host) {
         return Ok(Err(error));

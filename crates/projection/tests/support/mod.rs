@@ -1,6 +1,11 @@
 //! A run of decisions by the rules themselves, and a history to give them to.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+#[cfg(feature = "postgres")]
+pub mod cluster;
+#[cfg(feature = "postgres")]
+pub mod server;
+
 use std::path::PathBuf;
 
 use domain::coupon::{self, ClaimOne, Precondition, Put, Settings, Target, TargetBy};

@@ -1,0 +1,19 @@
+//! THE REAL ENGINES, STARTED (development only): private instances of Kafka, Redis and PostgreSQL
+//! without Docker, on free ports and in temporary folders, for tests, benchmarks and `cargo xtask
+//! services`. Dropping one stops it and removes its folder; if the process that started it dies,
+//! however it dies, a guard does the same.
+
+mod clock;
+mod error;
+mod folder;
+mod ports;
+mod postgres;
+mod process;
+mod programs;
+mod redis;
+mod redis_cluster;
+
+pub use error::ServiceError;
+pub use postgres::{Postgres, PostgresOptions, new_database};
+pub use redis::{Redis, RedisOptions};
+pub use redis_cluster::{RedisCluster, RedisClusterOptions};

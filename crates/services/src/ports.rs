@@ -1,0 +1,29 @@
+//! Free ports. They are taken from below the range that the system gives to outgoing connections:
+//! an engine that is killed and restarted must find its port free also under load.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use crate::error::ServiceError;
+
+const FIRST: u16 = 12_000;
+/// Linux gives out from 32,768 on.
+const LAST: u16 = 31_999;
+
+/// A port of 127.0.0.1 that nobody listens at, and that this process has not given out before.
+pub(crate) fn free() -> Result<u16, ServiceError> {
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let count = LAST - FIRST + 1;
+    // Each process begins elsewhere, so that two that start at once do not meet.
+    let next = NEXT.get_or_init(|| {
+        let random = RandomState::new().hash_one(std::process::id());
+        AtomicU16::new(u16::try_from(random % u64::from(count)).unwrap_or_default())
+    });
+    (0..count)
+        .map(|_| FIRST + next.fetch_add(1, Ordering::Relaxed) % count)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .ok_or(ServiceError::NoFreePort { first: FIRST, last: LAST })
+}

@@ -1,0 +1,214 @@
+//! One running process of an engine: started, killed, stopped and resumed by its id.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::clock::wait_until;
+use crate::error::ServiceError;
+use crate::folder::Folder;
+use crate::programs;
+
+/// How long an engine may take until it answers, on a machine that is busy.
+const READY_MAX: Duration = Duration::from_secs(60);
+/// How long a process that was killed may take until it is gone.
+const GONE_MAX: Duration = Duration::from_secs(10);
+
+/// Notes its own id, which stays the same when it becomes the engine.
+const NOTE_ID: &str = r#"echo $$ > "$1" && shift && exec "$@""#;
+
+/// What is to be started.
+pub(crate) struct Launch {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    user: Option<User>,
+}
+
+/// A user without rights, as whom root starts what refuses to run as root.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct User {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+}
+
+impl Launch {
+    pub(crate) fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Self {
+        Self { name: name.into(), program: program.into(), arguments: Vec::new(), user: None }
+    }
+
+    pub(crate) fn arguments<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    pub(crate) fn run_as(mut self, user: Option<User>) -> Self {
+        self.user = user;
+        self
+    }
+
+    /// Runs it to its end and gives what it printed.
+    pub(crate) fn output(&self, folder: &Path) -> Result<String, ServiceError> {
+        let (program, arguments) = self.command();
+        programs::output(Command::new(program).args(arguments).current_dir(folder))
+    }
+
+    /// Starts it in the folder.
+    pub(crate) fn start(&self, folder: &Folder) -> Result<Process, ServiceError> {
+        let (program, arguments) = self.command();
+        let log_file = folder.log_of(&self.name);
+        let log = File::options().create(true).append(true).open(&log_file).map_err(ServiceError::file(&log_file))?;
+        let errors = log.try_clone().map_err(ServiceError::file(&log_file))?;
+        let ids_file = folder.ids_of(&self.name);
+        let child = Command::new("sh")
+            .args(["-c", NOTE_ID, "sh"])
+            .arg(&ids_file)
+            .arg(program)
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .process_group(0)
+            .spawn()
+            .map_err(|source| ServiceError::Process { what: "start", name: self.name.clone(), source })?;
+        Ok(Process { name: self.name.clone(), child: Some(child), ids_file, log_file })
+    }
+
+    fn command(&self) -> (PathBuf, Vec<OsString>) {
+        let Some(user) = self.user else {
+            return (self.program.clone(), self.arguments.clone());
+        };
+        let mut arguments: Vec<OsString> =
+            vec![format!("--reuid={}", user.user).into(), format!("--regid={}", user.group).into(), "--clear-groups".into(), "--".into()];
+        arguments.push(self.program.clone().into());
+        arguments.extend(self.arguments.iter().cloned());
+        ("setpriv".into(), arguments)
+    }
+}
+
+/// A process that was started here. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: String,
+    child: Option<Child>,
+    ids_file: PathBuf,
+    log_file: PathBuf,
+}
+
+impl Process {
+    /// Looks until it is ready; an error shows the end of its log.
+    pub(crate) fn wait_until_ready(&mut self, mut is_ready: impl FnMut() -> bool) -> Result<(), ServiceError> {
+        let ready = wait_until(READY_MAX, || {
+            if let Some(status) = self.ended() {
+                let log = programs::end_of_log(&self.log_file);
+                return Err(ServiceError::Ended { name: self.name.clone(), status, log });
+            }
+            Ok(is_ready())
+        })?;
+        if ready { Ok(()) } else { Err(self.not_ready()) }
+    }
+
+    /// `kill -9`, its children too; returns when they are gone. Nothing happens if it is gone already.
+    pub(crate) fn kill(&mut self) -> Result<(), ServiceError> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        let family = family(child.id());
+        let killed = signal_all(&family, Signal::KILL);
+        let _ = child.wait();
+        let _ = fs::remove_file(&self.ids_file);
+        killed.map_err(|source| self.failed("kill", source))?;
+        let is_gone = wait_until(GONE_MAX, || Ok::<_, ServiceError>(family.iter().all(|id| is_gone(*id))))?;
+        if is_gone { Ok(()) } else { Err(self.failed("kill", io::ErrorKind::TimedOut.into())) }
+    }
+
+    /// `SIGSTOP`, its children too.
+    pub(crate) fn stop(&self) -> Result<(), ServiceError> {
+        let Some(child) = &self.child else { return Ok(()) };
+        // The parent first: it makes no children any more.
+        signal_all(&[child.id()], Signal::STOP).map_err(|source| self.failed("stop", source))?;
+        let family = family(child.id());
+        // The children of a stopped parent do not notice its death; the guard has to know them.
+        let ids: Vec<String> = family.iter().map(u32::to_string).collect();
+        fs::write(&self.ids_file, ids.join(" ")).map_err(ServiceError::file(&self.ids_file))?;
+        signal_all(&family, Signal::STOP).map_err(|source| self.failed("stop", source))
+    }
+
+    /// `SIGCONT`, its children too.
+    pub(crate) fn resume(&self) -> Result<(), ServiceError> {
+        let Some(child) = &self.child else { return Ok(()) };
+        fs::write(&self.ids_file, child.id().to_string()).map_err(ServiceError::file(&self.ids_file))?;
+        signal_all(&family(child.id()), Signal::CONT).map_err(|source| self.failed("resume", source))
+    }
+
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    pub(crate) fn not_ready(&self) -> ServiceError {
+        let log = programs::end_of_log(&self.log_file);
+        ServiceError::NotReady { name: self.name.clone(), seconds: READY_MAX.as_secs(), log }
+    }
+
+    fn ended(&mut self) -> Option<String> {
+        match self.child.as_mut()?.try_wait() {
+            Ok(status) => status.map(|status| status.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn failed(&self, what: &'static str, source: io::Error) -> ServiceError {
+        ServiceError::Process { what, name: self.name.clone(), source }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// A process and all that it started, as far as they are there.
+fn family(id: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return vec![id] };
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let parents: Vec<(u32, u32)> = ids.filter_map(|child| Some((child, state_and_parent(child)?.1))).collect();
+    let mut family = vec![id];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    family
+}
+
+/// Ended, though perhaps not yet waited for by its parent.
+fn is_gone(id: u32) -> bool {
+    state_and_parent(id).is_none_or(|(state, _)| state == 'Z' || state == 'X')
+}
+
+fn state_and_parent(id: u32) -> Option<(char, u32)> {
+    let line = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name stands in brackets, and may have brackets and spaces in it.
+    let mut fields = line.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn signal_all(ids: &[u32], signal: Signal) -> io::Result<()> {
+    for id in ids {
+        let Some(pid) = i32::try_from(*id).ok().and_then(Pid::from_raw) else { continue };
+        match kill_process(pid, signal) {
+            // Gone between looking and signalling.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

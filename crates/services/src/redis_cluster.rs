@@ -1,0 +1,136 @@
+//! Redis Cluster: three primaries with a replica each.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::clock::wait_until;
+use crate::error::ServiceError;
+use crate::folder::Folder;
+use crate::ports;
+use crate::programs;
+use crate::redis::{self, PACKAGES, RedisNode, RedisOptions};
+
+const NODES: usize = 6;
+/// How long the nodes may take until they agree.
+const AGREED_MAX: Duration = Duration::from_secs(60);
+
+/// How a cluster is started.
+#[derive(Clone, Debug)]
+pub struct RedisClusterOptions {
+    /// After how long a silent primary is replaced, in milliseconds.
+    pub node_timeout_ms: u32,
+    /// Whether every write is kept in a file, so that a restarted node has its data.
+    pub persistent: bool,
+}
+
+impl Default for RedisClusterOptions {
+    fn default() -> Self {
+        Self { node_timeout_ms: 2_000, persistent: true }
+    }
+}
+
+/// A running cluster. Nodes 0 to 2 begin as primaries, 3 to 5 as their replicas.
+#[derive(Debug)]
+pub struct RedisCluster {
+    // Dropped before the folder that they write to.
+    nodes: Vec<RedisNode>,
+    folder: Folder,
+}
+
+impl RedisCluster {
+    /// Starts one whose dead primaries are replaced within a few seconds.
+    pub fn start() -> Result<Self, ServiceError> {
+        Self::start_with(&RedisClusterOptions::default())
+    }
+
+    /// Starts one.
+    pub fn start_with(options: &RedisClusterOptions) -> Result<Self, ServiceError> {
+        let cli = programs::find("redis-cli", PACKAGES)?;
+        let folder = Folder::new("redis-cluster")?;
+        let mut nodes = (0..NODES).map(|index| start_node(&folder, index, options)).collect::<Result<Vec<_>, _>>()?;
+        nodes.iter_mut().try_for_each(RedisNode::wait_until_ready)?;
+        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let mut create = Command::new(cli);
+        create.args(["--cluster", "create"]).args(addresses).args(["--cluster-replicas", "1", "--cluster-yes"]);
+        programs::output(&mut create)?;
+        let cluster = Self { nodes, folder };
+        cluster.wait_until_agreed()?;
+        Ok(cluster)
+    }
+
+    /// `redis://127.0.0.1:PORT` of each node.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("redis://127.0.0.1:{}", node.port)).collect()
+    }
+
+    /// The ids of the processes that run.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(|node| node.process.id()).collect()
+    }
+
+    /// `kill -9` of one node (0 to 5).
+    pub fn kill(&mut self, node: usize) -> Result<(), ServiceError> {
+        self.node_mut(node)?.process.kill()
+    }
+
+    /// Starts a node (0 to 5) again at its port; it comes back as a replica if it was replaced.
+    pub fn restart(&mut self, node: usize) -> Result<(), ServiceError> {
+        self.node(node)?;
+        let Self { nodes, folder } = self;
+        nodes.get_mut(node).map_or(Ok(()), |node| node.restart(folder))
+    }
+
+    /// `SIGSTOP` of one node (0 to 5).
+    pub fn stop(&self, node: usize) -> Result<(), ServiceError> {
+        self.node(node)?.process.stop()
+    }
+
+    /// `SIGCONT` of one node (0 to 5).
+    pub fn resume(&self, node: usize) -> Result<(), ServiceError> {
+        self.node(node)?.process.resume()
+    }
+
+    /// Waits until every node that runs says that every slot is served.
+    pub fn wait_until_agreed(&self) -> Result<(), ServiceError> {
+        let mut last = String::new();
+        let agreed = wait_until(AGREED_MAX, || {
+            let running = self.nodes.iter().filter(|node| node.process.id().is_some());
+            let disagrees = running.map(state_of).find(|state| !is_agreed(state));
+            last = disagrees.unwrap_or_default();
+            Ok::<_, ServiceError>(last.is_empty())
+        })?;
+        if agreed {
+            return Ok(());
+        }
+        Err(ServiceError::Answer { name: "redis-cluster".to_owned(), answer: last, expected: "cluster_state:ok on every node" })
+    }
+
+    fn node(&self, index: usize) -> Result<&RedisNode, ServiceError> {
+        self.nodes.get(index).ok_or(ServiceError::NoSuchNode { index, count: NODES })
+    }
+
+    fn node_mut(&mut self, index: usize) -> Result<&mut RedisNode, ServiceError> {
+        self.nodes.get_mut(index).ok_or(ServiceError::NoSuchNode { index, count: NODES })
+    }
+}
+
+fn start_node(folder: &Folder, index: usize, options: &RedisClusterOptions) -> Result<RedisNode, ServiceError> {
+    let settings = vec![
+        "cluster-enabled yes".to_owned(),
+        format!("cluster-node-timeout {}", options.node_timeout_ms),
+        // The port that follows from the other one may be taken.
+        format!("cluster-port {}", ports::free()?),
+        "repl-diskless-sync-delay 0".to_owned(),
+    ];
+    RedisNode::start(folder, &format!("redis-{index}"), RedisOptions { password: None, persistent: options.persistent, settings })
+}
+
+/// What a node says of the cluster, and, if it is a replica, of its primary.
+fn state_of(node: &RedisNode) -> String {
+    let ask = |line| redis::ask(node.port, None, line).unwrap_or_else(|error| error.to_string());
+    format!("{}{}", ask("CLUSTER INFO"), ask("INFO replication"))
+}
+
+fn is_agreed(state: &str) -> bool {
+    state.contains("cluster_state:ok") && !state.contains("master_link_status:down")
+}
