@@ -72,6 +72,16 @@ pub enum ServiceError {
         /// What it should have said.
         expected: &'static str,
     },
+    /// A file that was fetched is not the one that was meant.
+    #[error("{file} has the SHA-256 checksum {found}, where {expected} was expected")]
+    Checksum {
+        /// The file.
+        file: PathBuf,
+        /// What it has.
+        found: String,
+        /// What stands in the list.
+        expected: &'static str,
+    },
     /// No port of the range is free.
     #[error("none of the ports {first} to {last} is free on 127.0.0.1")]
     NoFreePort {

@@ -6,6 +6,7 @@
 mod clock;
 mod error;
 mod folder;
+mod kafka;
 mod ports;
 mod postgres;
 mod process;
@@ -14,6 +15,7 @@ mod redis;
 mod redis_cluster;
 
 pub use error::ServiceError;
+pub use kafka::{Kafka, KafkaOptions};
 pub use postgres::{Postgres, PostgresOptions, new_database};
 pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::{RedisCluster, RedisClusterOptions};

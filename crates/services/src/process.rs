@@ -64,6 +64,7 @@ impl Launch {
         let (program, arguments) = self.command();
         let log_file = folder.log_of(&self.name);
         let log = File::options().create(true).append(true).open(&log_file).map_err(ServiceError::file(&log_file))?;
+        let log_begins_at = log.metadata().map_err(ServiceError::file(&log_file))?.len();
         let errors = log.try_clone().map_err(ServiceError::file(&log_file))?;
         let ids_file = folder.ids_of(&self.name);
         let child = Command::new("sh")
@@ -78,7 +79,7 @@ impl Launch {
             .process_group(0)
             .spawn()
             .map_err(|source| ServiceError::Process { what: "start", name: self.name.clone(), source })?;
-        Ok(Process { name: self.name.clone(), child: Some(child), ids_file, log_file })
+        Ok(Process { name: self.name.clone(), child: Some(child), ids_file, log_file, log_begins_at })
     }
 
     fn command(&self) -> (PathBuf, Vec<OsString>) {
@@ -100,6 +101,8 @@ pub(crate) struct Process {
     child: Option<Child>,
     ids_file: PathBuf,
     log_file: PathBuf,
+    /// What stands before was said by an earlier run in the same folder.
+    log_begins_at: u64,
 }
 
 impl Process {
@@ -115,12 +118,30 @@ impl Process {
         if ready { Ok(()) } else { Err(self.not_ready()) }
     }
 
+    /// Looks until it has said something in its log.
+    pub(crate) fn wait_until_said(&mut self, words: &str) -> Result<(), ServiceError> {
+        let (file, begins_at) = (self.log_file.clone(), usize::try_from(self.log_begins_at).unwrap_or_default());
+        let said = || fs::read(&file).map(|log| String::from_utf8_lossy(log.get(begins_at..).unwrap_or_default()).contains(words));
+        self.wait_until_ready(|| said().unwrap_or(false))
+    }
+
+    /// `SIGTERM`; returns when it has ended.
+    pub(crate) fn end(&mut self) -> Result<(), ServiceError> {
+        let Some(child) = &self.child else { return Ok(()) };
+        signal_all(&[child.id()], Signal::TERM).map_err(|source| self.failed("end", source))?;
+        let is_gone = wait_until(READY_MAX, || Ok::<_, ServiceError>(self.ended().is_some()))?;
+        self.kill()?;
+        if is_gone { Ok(()) } else { Err(self.failed("end", io::ErrorKind::TimedOut.into())) }
+    }
+
     /// `kill -9`, its children too; returns when they are gone. Nothing happens if it is gone already.
     pub(crate) fn kill(&mut self) -> Result<(), ServiceError> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
         };
-        let family = family(child.id());
+        // What has ended, and was waited for, has an id that may be another's by now.
+        let runs = matches!(child.try_wait(), Ok(None));
+        let family = if runs { family(child.id()) } else { Vec::new() };
         let killed = signal_all(&family, Signal::KILL);
         let _ = child.wait();
         let _ = fs::remove_file(&self.ids_file);

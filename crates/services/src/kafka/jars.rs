@@ -1,0 +1,121 @@
+//! Kafka's published jars: fetched by Maven, held against their checksums before every use, and kept
+//! for the next time; and what makes a broker start fast, made from them once.
+
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::ServiceError;
+use crate::programs;
+
+/// The version that `pom.xml` names.
+const VERSION: &str = "4.1.1";
+const POM: &str = include_str!("../../kafka/pom.xml");
+/// A checksum and a file name in each line.
+const CHECKSUMS: &str = include_str!("../../kafka/jars.sha256");
+
+/// Java and the jars, ready to be run.
+#[derive(Clone, Debug)]
+pub(crate) struct Jars {
+    /// The program `java`.
+    pub(crate) java: PathBuf,
+    /// The jars, checked.
+    pub(crate) class_path: String,
+    /// What Kafka's own storage tool writes into a new broker's folder. It is the same for every
+    /// cluster, so that the tool needs to run only once.
+    pub(crate) first_records: PathBuf,
+    /// The loaded classes of a broker (class data sharing), which halve the time of a start.
+    pub(crate) archive: PathBuf,
+}
+
+/// Fetches what is missing. Once in a process; others that need it at the same time wait.
+pub(crate) fn get() -> Result<&'static Jars, ServiceError> {
+    static JARS: OnceLock<Jars> = OnceLock::new();
+    if let Some(jars) = JARS.get() {
+        return Ok(jars);
+    }
+    let java = programs::find("java", "default-jre-headless")?;
+    let cache = cache();
+    fs::create_dir_all(&cache).map_err(ServiceError::file(&cache))?;
+    let lock_file = cache.join("lock");
+    let lock = File::create(&lock_file).map_err(ServiceError::file(&lock_file))?;
+    lock.lock().map_err(ServiceError::file(&lock_file))?;
+    let folder = cache.join("jars");
+    if !is_right(&folder) {
+        fetch(&cache, &folder)?;
+    }
+    let files: Vec<String> = listed().map(|(_, name)| folder.join(name).to_string_lossy().into_owned()).collect();
+    let jars = Jars {
+        class_path: files.join(":"),
+        first_records: cache.join("bootstrap.checkpoint"),
+        archive: cache.join(format!("classes-{}.jsa", name_of_java(&java)?)),
+        java,
+    };
+    super::prepare::prepare(&jars, &cache)?;
+    Ok(JARS.get_or_init(|| jars))
+}
+
+/// Kept beside the caches of other programs, for all folders in which Firstcome is built.
+fn cache() -> PathBuf {
+    let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    // A user without a home, as servers and CI have them.
+    let is_usable = |folder: &PathBuf| folder.is_absolute() && fs::create_dir_all(folder.join("firstcome")).is_ok();
+    let user = rustix::process::geteuid().as_raw();
+    let folder = caches.or_else(home).filter(is_usable).map(|folder| folder.join("firstcome"));
+    folder.unwrap_or_else(|| std::env::temp_dir().join(format!("firstcome-cache-{user}"))).join(format!("kafka-{VERSION}"))
+}
+
+fn listed() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CHECKSUMS.lines().filter_map(|line| line.split_once("  "))
+}
+
+/// Whether every jar is there and is the one that was meant.
+fn is_right(folder: &Path) -> bool {
+    listed().all(|(checksum, name)| checksum_of(&folder.join(name)).is_ok_and(|found| found == checksum))
+}
+
+fn fetch(cache: &Path, folder: &Path) -> Result<(), ServiceError> {
+    let maven = programs::find("mvn", "maven")?;
+    eprintln!("fetching Kafka {VERSION} (about 44 MB, once)");
+    let pom = cache.join("pom.xml");
+    fs::write(&pom, POM).map_err(ServiceError::file(&pom))?;
+    let _ = fs::remove_dir_all(folder);
+    let mut output_folder = std::ffi::OsString::from("-DoutputDirectory=");
+    output_folder.push(folder);
+    let mut fetch = Command::new(maven);
+    fetch.args(["--quiet", "--batch-mode", "--file"]).arg(&pom);
+    programs::output(fetch.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]).arg(output_folder))?;
+    for (checksum, name) in listed() {
+        let file = folder.join(name);
+        let found = checksum_of(&file)?;
+        if found != checksum {
+            return Err(ServiceError::Checksum { file, found, expected: checksum });
+        }
+    }
+    Ok(())
+}
+
+fn checksum_of(file: &Path) -> Result<String, ServiceError> {
+    let bytes = fs::read(file).map_err(ServiceError::file(file))?;
+    Ok(hex(&Sha256::digest(&bytes)))
+}
+
+/// An archive of classes fits only the Java that made it.
+fn name_of_java(java: &Path) -> Result<String, ServiceError> {
+    let file = java.canonicalize().map_err(ServiceError::file(java))?;
+    let made_at = file.metadata().and_then(|metadata| metadata.modified()).map_err(ServiceError::file(&file))?;
+    let digest = Sha256::digest(format!("{} {made_at:?}", file.display()));
+    Ok(hex(&digest).chars().take(16).collect())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
