@@ -56,7 +56,7 @@ async fn what_is_loaded_while_others_write_is_of_one_instant() {
             let ahead = positions[0].offset_next - positions[1].offset_next;
             assert!(ahead == 0 || ahead == batch as u64, "{positions:?}");
             seen.push(positions[1].offset_next);
-            if positions[1].offset_next as usize + 2 * batch > marks_count {
+            if marks_count < usize::try_from(positions[1].offset_next).unwrap() + 2 * batch {
                 break seen;
             }
         }
