@@ -5,13 +5,14 @@
 
 mod support;
 
+use services::Postgres as Services;
 use std::time::Duration;
 
 use domain::coupon::{self, Settings};
 use domain::state::CommandKind;
 use projection::postgres::{PartitionPosition, Postgres, ProjectError, Projector};
 use support::cluster::{Partition, begin, check_loaded, tables};
-use support::{claim, put, server, settings, target};
+use support::{claim, put, settings, target};
 
 const ROUNDS: usize = 6;
 const BATCH: usize = 30;
@@ -50,8 +51,8 @@ async fn resume(postgres: &Postgres, partition: &Partition) -> Result<(), Projec
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_the_tables_are_what_their_position_says() {
-    let mut server = server::Postgres::start();
-    let url = server.new_database("crash");
+    let mut server = Services::start().unwrap();
+    let url = server.new_database("crash").unwrap();
     let partition = [rush()];
     let postgres = tables(&url, 1).await;
     let mut reached = vec![0];
@@ -63,11 +64,11 @@ async fn killed_in_the_middle_the_tables_are_what_their_position_says() {
         };
         let killing = async {
             tokio::time::sleep(Duration::from_millis(40 + 37 * round as u64)).await;
-            tokio::task::block_in_place(|| server.kill());
+            tokio::task::block_in_place(|| server.kill().unwrap());
         };
         tokio::join!(projecting, killing);
         assert!(postgres.position(0).await.is_err());
-        tokio::task::block_in_place(|| server.restart());
+        tokio::task::block_in_place(|| server.restart().unwrap());
         let positions = check_loaded(&postgres, &partition).await;
         reached.push(positions[0].offset_next);
     }

@@ -5,6 +5,7 @@
 
 mod support;
 
+use services::Postgres as Services;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,7 +20,6 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use support::cluster::{Partition, begin, check_loaded, tables};
-use support::server;
 use support::{Place, claim, name, put, settings, subject, target};
 
 const CAMPAIGNS: [&str; 4] = ["spring", "summer", "autumn", "spring_2"];
@@ -104,13 +104,13 @@ fn history(steps: &[(Step, Option<String>, u64)]) -> Vec<Partition> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_is_the_same_in_both_databases_and_loads_to_the_live_state() {
-    let server = server::Postgres::start();
+    let server = Services::start().unwrap();
     let cases = AtomicU32::new(0);
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     for _ in 0..25 {
         let strategy = (proptest::collection::vec(step(), 1..160), 1..40_usize);
         let (steps, batch) = strategy.new_tree(&mut runner).unwrap().current();
-        let url = server.new_database(&format!("case_{}", cases.fetch_add(1, Ordering::Relaxed)));
+        let url = server.new_database(&format!("case_{}", cases.fetch_add(1, Ordering::Relaxed))).unwrap();
         let partitions = history(&steps);
         let postgres = tables(&url, PARTITIONS).await;
         let mut projector = begin(&postgres).await;

@@ -9,8 +9,9 @@ use domain::hash::HashSeed;
 use domain::state::CommandKind;
 use domain::types::Timestamp;
 use projection::postgres::{LoadError, PartitionPosition, Postgres};
+use services::Postgres as Services;
 use support::cluster::{Partition, begin, check_loaded, raw, sections, tables};
-use support::{claim, put, server, settings, target};
+use support::{claim, put, settings, target};
 
 /// A campaign with claims, some of them redeemed or cancelled, some with request keys.
 fn crowd(partition: u32, claims_count: u32) -> Partition {
@@ -34,8 +35,8 @@ fn crowd(partition: u32, claims_count: u32) -> Partition {
 /// the first of them ahead by one batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_loaded_while_others_write_is_of_one_instant() {
-    let server = server::Postgres::start();
-    let url = server.new_database("loading");
+    let server = Services::start().unwrap();
+    let url = server.new_database("loading").unwrap();
     let postgres = tables(&url, 2).await;
     let partitions = [crowd(0, 4_000), crowd(1, 4_000)];
     let batch = 20;
@@ -55,7 +56,7 @@ async fn what_is_loaded_while_others_write_is_of_one_instant() {
             let ahead = positions[0].offset_next - positions[1].offset_next;
             assert!(ahead == 0 || ahead == batch as u64, "{positions:?}");
             seen.push(positions[1].offset_next);
-            if positions[1].offset_next as usize + 2 * batch > marks_count {
+            if marks_count < usize::try_from(positions[1].offset_next).unwrap() + 2 * batch {
                 break seen;
             }
         }
@@ -67,8 +68,8 @@ async fn what_is_loaded_while_others_write_is_of_one_instant() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_projected_yet_is_a_state_in_which_nothing_happened() {
-    let server = server::Postgres::start();
-    let url = server.new_database("empty");
+    let server = Services::start().unwrap();
+    let url = server.new_database("empty").unwrap();
     let postgres = tables(&url, 3).await;
     // As in tables that a person has tidied.
     raw(&url).await.batch_execute("DELETE FROM firstcome.positions WHERE partition = 1").await.unwrap();
@@ -82,8 +83,8 @@ async fn nothing_projected_yet_is_a_state_in_which_nothing_happened() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn times_are_exact_to_the_millisecond_up_to_the_last() {
-    let server = server::Postgres::start();
-    let postgres = tables(&server.new_database("times"), 1).await;
+    let server = Services::start().unwrap();
+    let postgres = tables(&server.new_database("times").unwrap(), 1).await;
     let mut partition = Partition::new(0);
     let last = Timestamp::MAX.millis();
     let window = Settings {
@@ -109,8 +110,8 @@ async fn load_error(postgres: &Postgres) -> LoadError {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_somebody_has_changed_are_refused_and_named() {
-    let server = server::Postgres::start();
-    let template = server.new_database("tampered");
+    let server = Services::start().unwrap();
+    let template = server.new_database("tampered").unwrap();
     let (postgres, partition) = (tables(&template, 2).await, crowd(0, 40));
     partition.project_all(&mut begin(&postgres).await).await;
     let live = sections(&postgres.load(HashSeed(1, 2)).await.unwrap()[0].state);

@@ -4,6 +4,7 @@
 
 mod support;
 
+use services::Postgres as Services;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,13 +17,13 @@ use domain::wire::Position;
 use projection::ClaimFilter;
 use projection::postgres::{Decided, PartitionPosition, Postgres, ProjectError, Projector, Settings as PostgresSettings};
 use support::cluster::{Partition, begin, check_loaded, dump, origin, raw, tables, test_settings};
-use support::{at, claim, name, put, server, settings, subject, target};
+use support::{at, claim, name, put, settings, subject, target};
 
-static SERVER: LazyLock<server::Postgres> = LazyLock::new(server::Postgres::start);
+static SERVER: LazyLock<Services> = LazyLock::new(|| Services::start().unwrap());
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 fn database() -> String {
-    SERVER.new_database(&format!("projecting_{}", DATABASES.fetch_add(1, Ordering::Relaxed)))
+    SERVER.new_database(&format!("projecting_{}", DATABASES.fetch_add(1, Ordering::Relaxed))).unwrap()
 }
 
 /// A campaign of ten units and three claims, the last of them redeemed.
@@ -196,7 +197,16 @@ async fn a_projector_that_is_late_changes_nothing() {
     let error = projector.apply(&partition.marks()[0], &ahead, &[]).await.unwrap_err();
     assert!(matches!(error, ProjectError::Moved { .. }), "{error}");
     assert_eq!(dump(&db).await, before);
+    // The same decisions, but records of another kind have gone by since.
+    let end = partition.end().clone();
+    let (one, two) = (after(&end, &[]), after(&after(&end, &[]), &[]));
+    let (one, two) =
+        (PartitionPosition { offset_next: end.offset_next + 1, ..one }, PartitionPosition { offset_next: end.offset_next + 2, ..two });
+    let two = PartitionPosition { digest: end.digest.clone(), ..two };
+    projector.apply(&end, &two, &[]).await.unwrap();
+    assert!(matches!(projector.apply(&end, &one, &[]).await, Err(ProjectError::Moved { .. })));
     let again = postgres.position(0).await.unwrap();
+    assert_eq!(again, two);
     apply(&mut projector, &again, &[claimed(4, "dan")]).await.unwrap();
 }
 

@@ -6,6 +6,7 @@
 
 mod support;
 
+use services::Postgres as Services;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use domain::coupon::Settings;
 use domain::hash::HashSeed;
 use domain::state::CommandKind;
 use support::cluster::{Partition, begin, raw, tables};
-use support::{claim, name, put, server, settings, subject};
+use support::{claim, name, put, settings, subject};
 
 const CLAIMS: u32 = 1_000_000;
 const BATCH: usize = 5_000;
@@ -52,8 +53,8 @@ fn rush(key: Option<&str>) -> Partition {
 }
 
 async fn measure(partition: &Partition, batch: usize) {
-    let server = server::Postgres::start();
-    let url = server.new_database("speed");
+    let server = Services::start().unwrap();
+    let url = server.new_database("speed").unwrap();
     let postgres = tables(&url, 1).await;
     let mut projector = begin(&postgres).await;
     let start = Instant::now();

@@ -67,7 +67,7 @@ impl Partition {
     pub fn mark(&mut self) {
         let last = self.end().clone();
         let mut bytes = last.digest.clone();
-        bytes.extend(self.records.get(last.decisions as usize..).unwrap().iter().flat_map(|written| &written.body));
+        bytes.extend(self.records.get(decisions_of(&last)..).unwrap().iter().flat_map(|written| &written.body));
         let position = PartitionPosition {
             offset_next: last.offset_next + 1,
             decisions: self.records.len() as u64,
@@ -94,7 +94,7 @@ impl Partition {
 
     /// What was decided between two marks.
     pub fn decided(&self, marks: Range<usize>) -> Vec<Decided<'_>> {
-        let (from, to) = (self.marks[marks.start].decisions as usize, self.marks[marks.end].decisions as usize);
+        let (from, to) = (decisions_of(&self.marks[marks.start]), decisions_of(&self.marks[marks.end]));
         (from..to)
             .map(|place| {
                 let Written { body, private, remembered } = &self.records[place];
@@ -119,12 +119,16 @@ impl Partition {
         let mark = self.marks.iter().find(|mark| mark.offset_next == position.offset_next).unwrap();
         assert_eq!(mark, position);
         let mut state = State::new(HashSeed(5, 6));
-        for (_, record) in self.records().into_iter().take(usize::try_from(position.decisions).unwrap()) {
+        for (_, record) in self.records().into_iter().take(decisions_of(position)) {
             state.evolve(&record);
         }
         state.time = position.effective_at;
         state
     }
+}
+
+fn decisions_of(position: &PartitionPosition) -> usize {
+    usize::try_from(position.decisions).unwrap()
 }
 
 fn fingerprint(kind: &CommandKind<'_>) -> Fingerprint {

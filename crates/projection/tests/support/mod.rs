@@ -3,8 +3,6 @@
 
 #[cfg(feature = "postgres")]
 pub mod cluster;
-#[cfg(feature = "postgres")]
-pub mod server;
 
 use std::path::PathBuf;
 
