@@ -1,0 +1,1 @@
+//! A request's way from the call to the answer.
