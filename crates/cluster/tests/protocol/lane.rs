@@ -83,7 +83,8 @@ async fn who_goes_away_before_hearing_the_verdict_gives_the_unit_back() {
     let lane = lane(&gates, 1);
     {
         let mut entering = pin!(lane.enter(mark(0), standing(10, 1)));
-        poll_fn(|context| Poll::Ready(assert!(entering.as_mut().poll(context).is_pending()))).await;
+        let is_waiting = poll_fn(|context| Poll::Ready(entering.as_mut().poll(context).is_pending())).await;
+        assert!(is_waiting);
         rest().await;
         assert!(!lane.is_idle(), "the verdict is there, and nobody has heard it");
     }
@@ -150,7 +151,7 @@ async fn only_so_many_wait() {
     let lane = lane(&gates, 1);
     let waiting: Vec<_> = (0..=LANE_WAITING_MAX + 1).map(|_| spawn(&lane, 0, standing(10, 5))).collect();
     rest().await;
-    assert_eq!(waiting.last().unwrap().is_finished(), true);
+    assert!(waiting.last().unwrap().is_finished());
     assert_eq!(waiting.iter().filter(|one| one.is_finished()).count(), 2, "those above the limit, while one call is under way");
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
