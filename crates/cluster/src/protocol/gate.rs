@@ -202,7 +202,8 @@ impl Gate {
             return Corrected::Filled(version);
         };
         gate.flights.insert(correct.node, (signed(correct.flight), now));
-        if correct.base < gate.version.base || correct.base < gate.settled {
+        // What was settled at the base itself is in flight no more, and remains there still.
+        if correct.base < gate.version.base || correct.base <= gate.settled {
             return Corrected::Ignored(gate.version);
         }
         gate.flights.retain(|_, (_, heard_at)| now.saturating_sub(*heard_at) <= FLIGHT_MILLIS_MAX);

@@ -91,7 +91,7 @@ impl<G: GateServer> Lane<G> {
         let receiver = {
             let mut inner = self.inner();
             inner.used_at = Instant::now();
-            inner.standing = Some(standing);
+            inner.learn(standing);
             if LANE_WAITING_MAX <= inner.waiting.len() {
                 return LaneVerdict::Full;
             }
@@ -125,7 +125,7 @@ impl<G: GateServer> Lane<G> {
             return;
         }
         let mut inner = self.inner();
-        inner.standing = Some(standing);
+        inner.learn(standing);
         inner.is_correction_due = true;
         self.call_unless_calling(&mut inner);
     }
@@ -240,6 +240,8 @@ impl<G: GateServer> Lane<G> {
         if entered == Ok(Entered::Unfilled) {
             self.call_correct(server).await;
             enter.known = self.inner().known;
+            // The correction has said what is in flight: what was settled before it is in that.
+            enter.settled = Settled { offset: enter.settled.offset, ..Settled::default() };
             entered = server.enter(&enter).await;
         }
         let verdicts = match entered {
@@ -262,6 +264,15 @@ impl<G: GateServer> Lane<G> {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Who looked at the record earlier may come here later.
+    fn learn(&mut self, standing: Standing) {
+        if self.standing.is_none_or(|known| known.offset_next <= standing.offset_next) {
+            self.standing = Some(standing);
+        }
     }
 }
 
@@ -292,7 +303,10 @@ impl<G: GateServer> Passing<'_, G> {
 
 impl<G: GateServer> Drop for Passing<'_, G> {
     fn drop(&mut self) {
-        let verdict = self.receiver.as_mut().and_then(|receiver| receiver.try_recv().ok());
+        let Some(receiver) = self.receiver.as_mut() else { return };
+        // From here on sending fails: a verdict is either here, or stays with the sender.
+        receiver.close();
+        let verdict = receiver.try_recv().ok();
         if verdict == Some(LaneVerdict::Gate(GateVerdict::Passed)) {
             self.lane.returned();
         }

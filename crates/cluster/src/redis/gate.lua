@@ -90,7 +90,8 @@ local function correct()
     end
     redis.call('HSET', gate, unpack(mine))
     redis.call('EXPIRE', gate, gate_seconds)
-    if record < base or record < settled then
+    -- What was settled at this offset itself is in flight no more, and remains there still.
+    if record < base or record <= settled then
         return { 'ignored', fill, base }
     end
     redis.call('HSET', gate, 'left', remaining - flights(tonumber(ARGV[11])), 'base', record)

@@ -1,0 +1,9 @@
+//! The protocol of the scaled mode, part by part: records, replicas, gates, lanes, nodes.
+#![allow(clippy::unwrap_used)]
+
+mod gate;
+mod lane;
+mod node;
+mod record;
+mod replica;
+mod support;

@@ -1,0 +1,232 @@
+//! What these tests share: commands, records, and a log and a gate in memory that do what a test
+//! tells them to.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use cluster::protocol::gate::{Away, Correct, Corrected, Enter, Entered, Gate, GateKey, GateServer, Mark};
+use cluster::protocol::node::{Full, Log, Node, NodeLimits};
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, encode};
+use cluster::protocol::replica::{Delivered, Fault, Replica, Topology};
+use domain::Command;
+use domain::coupon::{self, ClaimOne, Patch, Precondition, Put, Settings, Target, TargetBy};
+use domain::hash::HashSeed;
+use domain::request::{Fingerprint, Keyed};
+use domain::state::CommandKind;
+use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, SubjectId, Timestamp};
+
+pub(crate) const LOG: LogId = LogId([7; 16]);
+
+pub(crate) fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap()
+}
+
+pub(crate) fn name(name: &str) -> CampaignName<'_> {
+    CampaignName::new(name).unwrap()
+}
+
+pub(crate) fn subject(subject: &str) -> SubjectId<'_> {
+    SubjectId::new(subject).unwrap()
+}
+
+pub(crate) fn settings(stock: u32) -> Settings {
+    let stock = Quantity::new(stock).unwrap();
+    Settings { stock, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false }
+}
+
+pub(crate) fn command(coupon: coupon::Command<'_>) -> Command<'_> {
+    Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon) }
+}
+
+pub(crate) fn keyed<'a>(command: Command<'a>, key: &'a str) -> Command<'a> {
+    Command { request: Some(Keyed { key: RequestKey::new(key).unwrap(), fingerprint: Fingerprint([1; 16]) }), ..command }
+}
+
+pub(crate) fn put(campaign: &str, settings: Settings) -> Command<'_> {
+    let put = Put { campaign: name(campaign), settings, precondition: Precondition::Always, code_key: 1 };
+    command(coupon::Command::Put(put))
+}
+
+pub(crate) fn restock(campaign: &str, stock: u32) -> Command<'_> {
+    command(coupon::Command::Patch(Patch {
+        campaign: name(campaign),
+        precondition: Precondition::Always,
+        stock: Quantity::new(stock),
+        per_subject_max: None,
+        opens_at: None,
+        closes_at: None,
+        redeem_until: None,
+        paused: None,
+    }))
+}
+
+pub(crate) fn claim<'a>(campaign: &'a str, who: &'a str) -> Command<'a> {
+    command(coupon::Command::Claim(ClaimOne { campaign: name(campaign), subject: subject(who) }))
+}
+
+pub(crate) fn cancel<'a>(campaign: &'a str, who: &'a str) -> Command<'a> {
+    command(coupon::Command::Cancel(Target { campaign: name(campaign), by: TargetBy::Subject(subject(who)) }))
+}
+
+pub(crate) fn redeem<'a>(campaign: &'a str, who: &'a str) -> Command<'a> {
+    command(coupon::Command::Redeem(Target { campaign: name(campaign), by: TargetBy::Subject(subject(who)) }))
+}
+
+pub(crate) fn genesis(partitions: u32) -> Vec<u8> {
+    let genesis = Genesis { log: LOG, partitions, rules: RULES_KNOWN };
+    of_partition(0, Body::Genesis(genesis))
+}
+
+pub(crate) fn of_partition(partition: u32, body: Body<'_>) -> Vec<u8> {
+    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, place: Place::Partition(partition), body })
+}
+
+/// The record of a command of a campaign, by some node.
+pub(crate) fn commanded(campaign: &str, command: Command<'_>) -> Vec<u8> {
+    let body = Body::Command { request_id: RequestId::ENGINE, command };
+    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, place: Place::Group(campaign), body })
+}
+
+/// What a log holds, and what it is told to do wrong. It has one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    list: Mutex<Vec<(u64, Vec<u8>)>>,
+    pub(crate) is_full: AtomicBool,
+    /// What is appended from now on is lost.
+    pub(crate) loses: AtomicBool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryLog(pub(crate) Arc<Records>);
+
+impl Log for MemoryLog {
+    fn append(&self, _partition: u32, _key: &str, bytes: Vec<u8>) -> Result<(), Full> {
+        if self.0.is_full.load(Ordering::Relaxed) {
+            return Err(Full);
+        }
+        if !self.0.loses.load(Ordering::Relaxed) {
+            self.0.add(bytes);
+        }
+        Ok(())
+    }
+}
+
+impl Records {
+    pub(crate) fn add(&self, bytes: Vec<u8>) {
+        let mut list = self.list.lock().unwrap();
+        let at = 1_000 + list.len() as u64;
+        list.push((at, bytes));
+    }
+
+    pub(crate) fn list(&self) -> Vec<(u64, Vec<u8>)> {
+        self.list.lock().unwrap().clone()
+    }
+}
+
+/// Gates in memory, by the model; `is_away` refuses every call, `calls` counts them.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryGates {
+    pub(crate) gates: Mutex<BTreeMap<String, Gate>>,
+    pub(crate) is_away: AtomicBool,
+    /// The effect takes place, and the answer is lost.
+    pub(crate) loses_answers: AtomicBool,
+    pub(crate) calls: Mutex<Vec<Call>>,
+    pub(crate) millis: AtomicU64,
+    /// How long a call takes.
+    pub(crate) delay_millis: AtomicU64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Call {
+    Enter(Enter),
+    Correct(Correct),
+    Unmark(Mark),
+}
+
+impl MemoryGates {
+    async fn call<T>(&self, call: Call, effect: impl FnOnce(&mut Option<Gate>, u64) -> T, campaign: &str) -> Result<T, Away> {
+        self.calls.lock().unwrap().push(call);
+        let delay = self.delay_millis.load(Ordering::Relaxed);
+        tokio::time::sleep(std::time::Duration::from_millis(delay)).await;
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(Away("it is told to be".to_owned()));
+        }
+        let value = {
+            let mut gates = self.gates.lock().unwrap();
+            let mut place = gates.remove(campaign);
+            let value = effect(&mut place, self.millis.load(Ordering::Relaxed));
+            place.into_iter().for_each(|gate| drop(gates.insert(campaign.to_owned(), gate)));
+            value
+        };
+        if self.loses_answers.load(Ordering::Relaxed) { Err(Away("its answer is lost".to_owned())) } else { Ok(value) }
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub(crate) fn entered(&self) -> Vec<Enter> {
+        let calls = self.calls().into_iter();
+        calls.filter_map(|call| if let Call::Enter(enter) = call { Some(enter) } else { None }).collect()
+    }
+}
+
+impl GateServer for MemoryGates {
+    async fn enter(&self, enter: &Enter) -> Result<Entered, Away> {
+        let call = Call::Enter(enter.clone());
+        self.call(call, |gate, now| Gate::enter(gate.as_mut(), enter, now), &enter.key.campaign).await
+    }
+
+    async fn correct(&self, correct: &Correct) -> Result<Corrected, Away> {
+        let call = Call::Correct(correct.clone());
+        self.call(call, |gate, now| Gate::correct(gate, correct, now), &correct.key.campaign).await
+    }
+
+    async fn unmark(&self, key: &GateKey, mark: Mark) -> Result<(), Away> {
+        self.call(Call::Unmark(mark), |gate, _| gate.iter_mut().for_each(|gate| gate.unmark(mark)), &key.campaign).await
+    }
+}
+
+pub(crate) type TestNode = Node<MemoryLog, MemoryGates>;
+
+/// A log of one partition, a gate, and nodes on them that apply records when they are told to.
+pub(crate) struct World {
+    pub(crate) records: Arc<Records>,
+    pub(crate) gates: Arc<MemoryGates>,
+}
+
+pub(crate) const LIMITS: NodeLimits = NodeLimits { claims_max: 1_000, requests_max: 100, campaigns_max: 10 };
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let world = Self { records: Arc::default(), gates: Arc::default() };
+        world.records.add(genesis(1));
+        world
+    }
+
+    pub(crate) fn node(&self, id: u64) -> Arc<TestNode> {
+        self.limited_node(id, LIMITS)
+    }
+
+    pub(crate) fn limited_node(&self, id: u64, limits: NodeLimits) -> Arc<TestNode> {
+        let replica = Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(id, 2));
+        let log = MemoryLog(Arc::clone(&self.records));
+        Arc::new(Node::new(NodeId(id), LOG, log, Some(Arc::clone(&self.gates)), limits, vec![replica]))
+    }
+
+    /// The node applies everything that is in the log.
+    pub(crate) fn deliver(&self, node: &TestNode) -> Result<(), Fault> {
+        let (from, list) = (node.progress()[0].offset_next, self.records.list());
+        let records = (0..).zip(&list).skip(usize::try_from(from).unwrap());
+        node.apply(0, records.map(|(offset, (millis, bytes))| Delivered { offset, at: at(*millis), bytes }))
+    }
+
+    /// The same, and everybody who waits has gone as far as they can.
+    pub(crate) async fn settle(&self, nodes: &[&TestNode]) {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+            nodes.iter().for_each(|node| self.deliver(node).unwrap());
+        }
+    }
+}
