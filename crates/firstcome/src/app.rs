@@ -90,7 +90,8 @@ impl App {
     #[must_use]
     pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
         let Parts { backend, codes, doors, clock, uses_tls } = parts;
-        let (metrics, request_ids) = (Metrics::new(), RequestIds::new(random));
+        let metrics = if matches!(backend, Backend::Scaled(_)) { Metrics::scaled() } else { Metrics::new() };
+        let request_ids = RequestIds::new(random);
         Self { backend, codes, doors, clock, uses_tls, metrics, limits, request_ids, is_stopping: AtomicBool::new(false) }
     }
 

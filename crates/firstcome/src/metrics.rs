@@ -1,5 +1,7 @@
 //! Counts for Prometheus. Nothing in a label comes from a request.
 
+mod scaled;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
@@ -12,7 +14,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::app::App;
+use crate::backend::Backend;
 use crate::http::connection::Overdue;
+use scaled::ScaledGauges;
 
 type Labels = [(&'static str, String); 3];
 /// The labels of an answer as they are known where it is given, so that counting one allocates
@@ -32,6 +36,7 @@ pub struct Metrics {
     connections_refused: Counter,
     connections_overdue: Family<[(&'static str, &'static str); 1], Counter>,
     gauges: Gauges,
+    scaled: Option<ScaledGauges>,
 }
 
 #[derive(Default)]
@@ -74,8 +79,19 @@ impl Metrics {
             connections_refused: Counter::default(),
             connections_overdue: Family::default(),
             gauges: Gauges::default(),
+            scaled: None,
         };
         metrics.registered()
+    }
+
+    /// The same with the counts of the scaled mode.
+    #[must_use]
+    pub fn scaled() -> Self {
+        let mut metrics = Self::new();
+        let gauges = ScaledGauges::default();
+        gauges.register(&mut metrics.registry);
+        metrics.scaled = Some(gauges);
+        metrics
     }
 
     fn registered(mut self) -> Self {
@@ -161,6 +177,9 @@ impl Metrics {
         gauges.read_only.set(i64::from(status.is_read_only));
         gauges.history_broken.set(i64::from(status.is_history_broken));
         gauges.ahead_of_clock_ms.set(status.ahead_of_clock_ms);
+        if let (Some(gauges), Backend::Scaled(scaled)) = (&self.scaled, &app.backend) {
+            gauges.set(scaled);
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
