@@ -36,7 +36,7 @@ impl ServerProcess {
         Self::start_with(data, &["--core", &core.to_string(), "--places", &places.to_string()])
     }
 
-    fn start_with(data: &Path, options: &[&str]) -> Outcome<Self> {
+    pub(crate) fn start_with(data: &Path, options: &[&str]) -> Outcome<Self> {
         let program = std::env::current_exe()?;
         let mut child = Command::new(program).arg("server").arg("--data").arg(data).args(options).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no output")?;
@@ -45,21 +45,39 @@ impl ServerProcess {
         let mut words = line.split_whitespace();
         let address = words.next().ok_or("the server did not start")?.parse()?;
         let server = Self { child, address, key: words.next().map(str::to_owned) };
-        server.put_campaign()?;
+        server.wait_until_ready()?;
+        server.put(CAMPAIGN, 1_000_000_000)?;
         Ok(server)
     }
 
-    fn put_campaign(&self) -> Outcome<()> {
+    /// Waits until it says that it is ready: across machines it has to catch up first.
+    fn wait_until_ready(&self) -> Outcome<()> {
+        for _ in 0..6_000 {
+            if self.ask("GET", "/readyz", "")?.starts_with("HTTP/1.1 200") {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err("the server does not become ready".into())
+    }
+
+    /// Makes a campaign.
+    pub(crate) fn put(&self, campaign: &str, stock: u32) -> Outcome<()> {
+        let answer = self.ask("PUT", &format!("/v1/campaigns/{campaign}"), &format!("{{\"stock\":{stock}}}"))?;
+        if answer.starts_with("HTTP/1.1 20") { Ok(()) } else { Err(answer.into()) }
+    }
+
+    /// Asks once, on a connection of its own.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Outcome<String> {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(self.address)?;
-        let body = "{\"stock\":1000000000}";
         let key = self.key.as_ref().map_or(String::new(), |key| format!("authorization: Bearer {key}\r\n"));
         let fixed = "host: localhost\r\nconnection: close\r\ncontent-type: application/json";
-        let head = format!("PUT /v1/campaigns/{CAMPAIGN} HTTP/1.1\r\n{key}{fixed}");
+        let head = format!("{method} {path} HTTP/1.1\r\n{key}{fixed}");
         write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        if answer.starts_with("HTTP/1.1 20") { Ok(()) } else { Err(answer.into()) }
+        Ok(answer)
     }
 }
 

@@ -15,6 +15,7 @@ mod load;
 mod overload;
 mod redis;
 mod report;
+mod scaled;
 mod server;
 /// The identity provider of the program's tests.
 #[path = "../../crates/firstcome/tests/support/tokens.rs"]
@@ -53,7 +54,7 @@ enum Part {
         /// Folder for the plots
         #[arg(long, default_value = "docs/results")]
         plots: PathBuf,
-        /// Only these parts: http, keys, doors, overload, redis, inprocess, recovery, memory, size
+        /// Only these parts: http, keys, doors, overload, redis, scaled, inprocess, recovery, memory, size
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
     },
@@ -71,6 +72,18 @@ enum Part {
         /// Ask for keys, and print one
         #[arg(long)]
         keys: bool,
+        /// Kafka brokers: the scaled mode
+        #[arg(long)]
+        kafka: Option<String>,
+        /// Its topic
+        #[arg(long)]
+        kafka_topic: Option<String>,
+        /// Its gate
+        #[arg(long)]
+        redis: Option<String>,
+        /// Its tables
+        #[arg(long)]
+        postgres: Option<String>,
     },
     /// Claims decided in memory, nothing else
     Memory {
@@ -96,7 +109,10 @@ enum Part {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().part {
         Part::All { runs, plots, seconds, rounds, large, only } => report::all(&report::Plan { runs, plots, seconds, rounds, large, only }),
-        Part::Server { data, core, places, keys } => server::run(&server::Wanted { data, core, places, keys }),
+        Part::Server { data, core, places, keys, kafka, kafka_topic, redis, postgres } => {
+            let scaled = server::ScaledArgs { kafka, kafka_topic, redis, postgres };
+            server::run(&server::Wanted { data, core, places, keys, scaled })
+        }
         Part::Memory { claims } => inprocess::memory(claims).map(|value| println!("{value}")),
         Part::Durable { claims, data } => inprocess::durable(claims, &data).map(|value| println!("{value}")),
         Part::Open { data } => inprocess::open(&data).map(|value| println!("{value}")),

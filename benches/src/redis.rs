@@ -18,6 +18,9 @@ if stock <= 0 then return -1 end \
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 then return -2 end \
 redis.call('DECR', KEYS[1]) redis.call('SADD', KEYS[2], ARGV[1]) return 1";
 
+const STOCK: &str = "{c}:stock";
+const SUBJECTS: &str = "{c}:subjects";
+
 struct Redis {
     child: Child,
     port: u16,
@@ -43,28 +46,40 @@ impl Redis {
         Err("redis-server does not answer".into())
     }
 
-    fn cli(&self, arguments: &[&str]) -> Outcome<String> {
-        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(arguments).output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    }
-
     /// Calls of the script per second.
     fn measure(&self, calls: u64, connections: usize) -> Outcome<f64> {
-        self.cli(&["FLUSHALL"])?;
-        self.cli(&["SET", "{c}:stock", "1000000000"])?;
-        let sha = self.cli(&["SCRIPT", "LOAD", SCRIPT])?;
-        let output = Command::new("redis-benchmark")
-            .args(["-p", &self.port.to_string(), "-c", &connections.to_string(), "-n", &calls.to_string(), "-r", "1000000000", "--csv"])
-            .args(["EVALSHA", &sha, "2", "{c}:stock", "{c}:subjects", "u__rand_int__"])
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let claimed: u64 = self.cli(&["SCARD", "{c}:subjects"])?.parse()?;
+        cli(self.port, &["FLUSHALL"])?;
+        cli(self.port, &["SET", STOCK, "1000000000"])?;
+        let per_second = benchmark(self.port, calls, connections)?;
+        let claimed: u64 = cli(self.port, &["SCARD", SUBJECTS])?.parse()?;
         if claimed < calls * 9 / 10 {
-            return Err(format!("only {claimed} of {calls} claims are in Redis: {text}").into());
+            return Err(format!("only {claimed} of {calls} claims are in Redis").into());
         }
-        let row = text.lines().last().ok_or("redis-benchmark says nothing")?;
-        Ok(row.split("\",\"").nth(1).ok_or("redis-benchmark has another format")?.trim_matches('"').parse()?)
+        Ok(per_second)
     }
+}
+
+/// Calls of the script per second that find nothing left, on a Redis that runs.
+pub(crate) fn measure_refusals(port: u16, calls: u64, connections: usize) -> Outcome<f64> {
+    cli(port, &["SET", STOCK, "0"])?;
+    benchmark(port, calls, connections)
+}
+
+/// What `redis-cli` prints.
+pub(crate) fn cli(port: u16, arguments: &[&str]) -> Outcome<String> {
+    let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(arguments).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn benchmark(port: u16, calls: u64, connections: usize) -> Outcome<f64> {
+    let sha = cli(port, &["SCRIPT", "LOAD", SCRIPT])?;
+    let output = Command::new("redis-benchmark")
+        .args(["-p", &port.to_string(), "-c", &connections.to_string(), "-n", &calls.to_string(), "-r", "1000000000", "--csv"])
+        .args(["EVALSHA", &sha, "2", STOCK, SUBJECTS, "u__rand_int__"])
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let row = text.lines().last().ok_or("redis-benchmark says nothing")?;
+    Ok(row.split("\",\"").nth(1).ok_or("redis-benchmark has another format")?.trim_matches('"').parse()?)
 }
 
 impl Drop for Redis {
@@ -83,7 +98,7 @@ pub(crate) fn compare(connections: usize, rounds: usize) -> Outcome<Value> {
         memory_rates.push(memory.measure(200_000, connections)?);
         std::io::stderr().flush()?;
     }
-    let version = synced.cli(&["INFO", "server"])?;
+    let version = cli(synced.port, &["INFO", "server"])?;
     let version = version.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("?").to_owned();
     Ok(json!({
         "connections": connections,

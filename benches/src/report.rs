@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{Outcome, clock, doors, http, overload, redis};
+use crate::{Outcome, clock, doors, http, overload, redis, scaled};
 
 /// Connections of the overload: twice as many as there are places.
 const OVERLOAD_CONNECTIONS: usize = 8_192;
@@ -51,6 +51,9 @@ pub(crate) fn all(plan: &Plan) -> Outcome<()> {
     }
     if plan.has("redis") {
         add("redis_512", redis::compare(512, plan.rounds)?);
+    }
+    if plan.has("scaled") {
+        add("scaled", scaled::measure(plan.seconds, plan.rounds)?);
     }
     if plan.has("memory") {
         add("memory_1m", part(&["memory", "1000000"])?);

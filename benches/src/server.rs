@@ -34,6 +34,15 @@ pub(crate) struct Wanted {
     pub(crate) core: Option<usize>,
     pub(crate) places: Option<u64>,
     pub(crate) keys: bool,
+    pub(crate) scaled: ScaledArgs,
+}
+
+/// Where the engines of the scaled mode are, if they are wanted.
+pub(crate) struct ScaledArgs {
+    pub(crate) kafka: Option<String>,
+    pub(crate) kafka_topic: Option<String>,
+    pub(crate) redis: Option<String>,
+    pub(crate) postgres: Option<String>,
 }
 
 pub(crate) fn run(wanted: &Wanted) -> Outcome<()> {
@@ -52,6 +61,12 @@ async fn serve(wanted: &Wanted) -> Outcome<()> {
         listen: Some(([127, 0, 0, 1], 0).into()),
         data: Some(data.join("lock")),
         requests_max: wanted.places,
+        kafka: wanted.scaled.kafka.clone(),
+        kafka_topic: wanted.scaled.kafka_topic.clone(),
+        // One broker.
+        kafka_dev: true,
+        redis: wanted.scaled.redis.clone(),
+        postgres: wanted.scaled.postgres.clone(),
         ..ServeArgs::default()
     };
     let server = Server::open(&ServeSettings::new(&args)?).await?;

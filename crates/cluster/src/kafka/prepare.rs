@@ -31,7 +31,7 @@ pub struct Topic {
 /// [`OpenError`].
 pub async fn prepare(settings: &KafkaSettings) -> Result<Topic, OpenError> {
     let admin = admin(settings)?;
-    let (admin, found) = ask(settings, admin, |settings, admin| partitions_of(settings, admin)).await?;
+    let (admin, found) = ask(settings, admin, partitions_of).await?;
     let admin = if found.is_none() {
         create(settings, &admin).await?;
         admin
@@ -135,7 +135,7 @@ async fn create(settings: &KafkaSettings, admin: &Admin) -> Result<(), OpenError
 }
 
 async fn check_with(settings: &KafkaSettings, admin: Admin) -> Result<Admin, OpenError> {
-    let (admin, replicas) = ask(settings, admin, |settings, admin| partitions_of(settings, admin)).await?;
+    let (admin, replicas) = ask(settings, admin, partitions_of).await?;
     let options = AdminOptions::new().request_timeout(Some(ASK_TIME_MAX));
     let described = admin.describe_configs([&ResourceSpecifier::Topic(&settings.topic)], &options).await;
     let described = described.map_err(|error| settings.failed(error))?.into_iter().next();
