@@ -111,6 +111,8 @@ fn consumer(settings: &KafkaSettings, offsets: impl Iterator<Item = (u32, u64)>)
     config.set("queued.max.messages.kbytes", "32768");
     config.set("allow.auto.create.topics", "false");
     config.set("check.crcs", "true");
+    // A sink that takes its time is no reason to stop reading.
+    config.set("max.poll.interval.ms", "86400000");
     let consumer = BaseConsumer::from_config_and_context(&config, Hearing::default()).map_err(|error| settings.failed(error))?;
     let mut places = TopicPartitionList::new();
     for (partition, offset) in offsets {
