@@ -51,6 +51,16 @@ async fn who_is_not_let_in_is_told_why() {
     let error = refused(&right).await;
     assert!(matches!(&error, ConnectError::Store { what, .. } if what.contains("permission denied")), "{error}");
 
+    // Once the tables are there, it may do without.
+    tables(&url, 1).await;
+    let grant = "GRANT USAGE ON SCHEMA firstcome TO shop; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA firstcome TO shop";
+    raw(&url).await.batch_execute(grant).await.unwrap();
+    let postgres = tables(&right, 1).await;
+    let mut partition = support::cluster::Partition::new(0);
+    partition.coupon(put("spring", settings(5)), 1).coupon(claim("spring", "ann"), 2);
+    partition.project_all(&mut begin(&postgres).await).await;
+    support::cluster::check_loaded(&postgres, &[partition]).await;
+
     let error = refused(&login(&url, "nobody")).await;
     assert!(matches!(error, ConnectError::Login { .. }), "{error}");
     let error = refused(&url.replace("/login", "/nowhere")).await;

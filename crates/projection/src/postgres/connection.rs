@@ -87,7 +87,7 @@ pub(super) fn pool(settings: &Settings, target: &Target, connector: Connector) -
     Pool::builder(manager)
         .max_size(settings.pool_size.max(1))
         .wait_timeout(Some(settings.statement_timeout))
-        .create_timeout(Some(settings.connect_timeout))
+        .create_timeout(Some(settings.connect_max(target)))
         .recycle_timeout(Some(settings.connect_timeout))
         .runtime(Runtime::Tokio1)
         .build()

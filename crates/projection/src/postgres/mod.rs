@@ -74,7 +74,8 @@ impl Postgres {
     pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
         let target = settings.target()?;
         let connector = Connector::new(&target)?;
-        let mut db = within(settings.answer_max(), connector.open(&target.config)).await.map_err(|failure| refused(&failure, &target))?;
+        let mut db =
+            within(settings.connect_max(&target), connector.open(&target.config)).await.map_err(|failure| refused(&failure, &target))?;
         let limit = settings.answer_max();
         let failed = |failure: Failure| ConnectError::from_failure(&failure, &target.host);
         let server = within(limit, server(&db)).await.map_err(failed)?;
@@ -98,7 +99,7 @@ impl Postgres {
 
     /// A connection outside the pool.
     async fn open(&self) -> Result<ClientWrapper, Failure> {
-        within(self.inner.settings.answer_max(), self.inner.connector.open(&self.inner.target.config)).await
+        within(self.inner.settings.connect_max(&self.inner.target), self.inner.connector.open(&self.inner.target.config)).await
     }
 }
 
@@ -125,12 +126,12 @@ fn refused(failure: &Failure, target: &Target) -> ConnectError {
     let (host, what) = (target.host.clone(), failure.describe());
     let Failure::Db(error) = failure else { return ConnectError::from_failure(failure, &host) };
     let Some(code) = error.code() else {
-        // Neither the server nor the network said it: the client lacks what the server asks for.
-        let is_login = error.to_string() == "invalid configuration" || error.to_string() == "authentication error";
-        if is_login {
-            return ConnectError::Login { host, user: target.user.clone(), what };
-        }
-        return ConnectError::from_failure(failure, &host);
+        // Neither the server nor the network said it: the two cannot agree.
+        return match error.to_string().as_str() {
+            "invalid configuration" | "authentication error" => ConnectError::Login { host, user: target.user.clone(), what },
+            "error performing TLS handshake" => ConnectError::Tls { host, what },
+            _ => ConnectError::from_failure(failure, &host),
+        };
     };
     match *code {
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {

@@ -25,7 +25,7 @@ pub struct Settings {
     pub url: String,
     /// Connections for reading; the projector has one of its own.
     pub pool_size: usize,
-    /// How long connecting and logging in may take.
+    /// How long connecting and logging in may take, for each host.
     pub connect_timeout: Duration,
     /// How long one statement may take.
     pub statement_timeout: Duration,
@@ -49,6 +49,11 @@ impl Settings {
     /// How long to wait for the answer to one statement.
     pub(super) fn answer_max(&self) -> Duration {
         self.statement_timeout.saturating_add(GRACE)
+    }
+
+    /// How long to wait for a connection, whichever host gives it.
+    pub(super) fn connect_max(&self, target: &Target) -> Duration {
+        self.connect_timeout.saturating_mul(u32::try_from(target.config.get_hosts().len()).unwrap_or(1).max(1))
     }
 
     /// What the database client is told, and how the place is named to people.
