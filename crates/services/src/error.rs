@@ -101,6 +101,12 @@ pub enum ServiceError {
     /// No user without rights can be found to run a server as.
     #[error("neither the user postgres nor nobody is there, and initdb refuses to run as root")]
     NoUser,
+    /// The server that all tests of this process share is not there.
+    #[error(transparent)]
+    Shared {
+        /// Why not.
+        error: &'static ServiceError,
+    },
     /// A database's name is not a plain word.
     #[error("the database name {name:?} is not made of a-z, 0-9 and _ (63 at most)")]
     DatabaseName {

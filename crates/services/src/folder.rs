@@ -15,14 +15,25 @@ use crate::error::ServiceError;
 /// dropped the folder or has died in whatever way. A parent-death signal would not do: it is sent
 /// when the *thread* that spawned ends, is lost when the child changes its user, and removes no
 /// folder. Ids are noted by each process before it becomes the engine; it is looked twice, for one
-/// that was being started just then.
+/// that was being started just then. Children are ended by name, because one that is stopped does
+/// not notice that its parent is gone.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
+kill_family() {
+    children=
+    for stat in /proc/[0-9]*/stat; do
+        { read -r line < "$stat"; } 2>/dev/null || continue
+        after_name=${line##*) }
+        after_state=${after_name#* }
+        [ "${after_state%% *}" = "$1" ] && children="$children ${line%% *}"
+    done
+    kill -KILL "$1" $children
+}
 while read -r line; do :; done
 [ -d "$1" ] || exit 0
 for round in 1 2; do
     for file in "$1"/processes/*; do
-        [ -e "$file" ] && kill -KILL $(cat "$file")
+        [ -e "$file" ] && kill_family "$(cat "$file")"
     done
     sleep 0.1
 done
@@ -69,8 +80,8 @@ impl Folder {
         &self.path
     }
 
-    /// Where the ids of a process stand while it runs.
-    pub(crate) fn ids_of(&self, name: &str) -> PathBuf {
+    /// Where the id of a process stands while it runs.
+    pub(crate) fn id_of(&self, name: &str) -> PathBuf {
         self.path.join("processes").join(name)
     }
 

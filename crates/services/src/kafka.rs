@@ -7,6 +7,7 @@ mod jars;
 mod prepare;
 mod settings;
 
+use std::path::Path;
 use std::process::Command;
 
 use broker::{Broker, Start};
@@ -102,6 +103,11 @@ impl Kafka {
     /// `SIGCONT` of a broker (0, 1, 2), after `stop`.
     pub fn resume(&mut self, broker: usize) -> Result<(), ServiceError> {
         self.find(broker)?.resume()
+    }
+
+    /// Where its data and its logs are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Runs one of Kafka's own tools, which is told itself where the brokers are, and gives what it

@@ -3,6 +3,7 @@
 //! services`. Dropping one stops it and removes its folder; if the process that started it dies,
 //! however it dies, a guard does the same.
 
+mod addresses;
 mod clock;
 mod error;
 mod folder;
@@ -13,9 +14,12 @@ mod process;
 mod programs;
 mod redis;
 mod redis_cluster;
+mod shared;
 
+pub use addresses::Addresses;
 pub use error::ServiceError;
 pub use kafka::{Kafka, KafkaOptions};
 pub use postgres::{Postgres, PostgresOptions, new_database};
 pub use redis::{Redis, RedisOptions};
 pub use redis_cluster::{RedisCluster, RedisClusterOptions};
+pub use shared::{FILE_VARIABLE, Shared, shared};

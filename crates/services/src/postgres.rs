@@ -80,6 +80,11 @@ impl Postgres {
         self.process.id()
     }
 
+    /// Where its data and its logs are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Makes an empty database and gives its address.
     pub fn new_database(&self, name: &str) -> Result<String, ServiceError> {
         new_database(&self.url(), name)

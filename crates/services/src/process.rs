@@ -66,10 +66,10 @@ impl Launch {
         let log = File::options().create(true).append(true).open(&log_file).map_err(ServiceError::file(&log_file))?;
         let log_begins_at = log.metadata().map_err(ServiceError::file(&log_file))?.len();
         let errors = log.try_clone().map_err(ServiceError::file(&log_file))?;
-        let ids_file = folder.ids_of(&self.name);
+        let id_file = folder.id_of(&self.name);
         let child = Command::new("sh")
             .args(["-c", NOTE_ID, "sh"])
-            .arg(&ids_file)
+            .arg(&id_file)
             .arg(program)
             .args(arguments)
             .current_dir(folder.path())
@@ -79,7 +79,7 @@ impl Launch {
             .process_group(0)
             .spawn()
             .map_err(|source| ServiceError::Process { what: "start", name: self.name.clone(), source })?;
-        Ok(Process { name: self.name.clone(), child: Some(child), ids_file, log_file, log_begins_at })
+        Ok(Process { name: self.name.clone(), child: Some(child), id_file, log_file, log_begins_at })
     }
 
     fn command(&self) -> (PathBuf, Vec<OsString>) {
@@ -99,7 +99,7 @@ impl Launch {
 pub(crate) struct Process {
     name: String,
     child: Option<Child>,
-    ids_file: PathBuf,
+    id_file: PathBuf,
     log_file: PathBuf,
     /// What stands before was said by an earlier run in the same folder.
     log_begins_at: u64,
@@ -144,7 +144,7 @@ impl Process {
         let family = if runs { family(child.id()) } else { Vec::new() };
         let killed = signal_all(&family, Signal::KILL);
         let _ = child.wait();
-        let _ = fs::remove_file(&self.ids_file);
+        let _ = fs::remove_file(&self.id_file);
         killed.map_err(|source| self.failed("kill", source))?;
         let is_gone = wait_until(GONE_MAX, || Ok::<_, ServiceError>(family.iter().all(|id| is_gone(*id))))?;
         if is_gone { Ok(()) } else { Err(self.failed("kill", io::ErrorKind::TimedOut.into())) }
@@ -155,17 +155,12 @@ impl Process {
         let Some(child) = &self.child else { return Ok(()) };
         // The parent first: it makes no children any more.
         signal_all(&[child.id()], Signal::STOP).map_err(|source| self.failed("stop", source))?;
-        let family = family(child.id());
-        // The children of a stopped parent do not notice its death; the guard has to know them.
-        let ids: Vec<String> = family.iter().map(u32::to_string).collect();
-        fs::write(&self.ids_file, ids.join(" ")).map_err(ServiceError::file(&self.ids_file))?;
-        signal_all(&family, Signal::STOP).map_err(|source| self.failed("stop", source))
+        signal_all(&family(child.id()), Signal::STOP).map_err(|source| self.failed("stop", source))
     }
 
     /// `SIGCONT`, its children too.
     pub(crate) fn resume(&self) -> Result<(), ServiceError> {
         let Some(child) = &self.child else { return Ok(()) };
-        fs::write(&self.ids_file, child.id().to_string()).map_err(ServiceError::file(&self.ids_file))?;
         signal_all(&family(child.id()), Signal::CONT).map_err(|source| self.failed("resume", source))
     }
 

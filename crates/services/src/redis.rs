@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::ServiceError;
@@ -79,6 +80,11 @@ impl Redis {
     /// The id of its process.
     pub fn process_id(&self) -> Option<u32> {
         self.node.process.id()
+    }
+
+    /// Where its data and its logs are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// `SIGSTOP`: it is there and says nothing.

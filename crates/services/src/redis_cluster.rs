@@ -1,5 +1,6 @@
 //! Redis Cluster: three primaries with a replica each.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -66,6 +67,11 @@ impl RedisCluster {
     /// The ids of the processes that run.
     pub fn process_ids(&self) -> Vec<u32> {
         self.nodes.iter().filter_map(|node| node.process.id()).collect()
+    }
+
+    /// Where its data and its logs are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// `kill -9` of one node (0 to 5).

@@ -63,11 +63,11 @@ pub(crate) fn get() -> Result<&'static Jars, ServiceError> {
 fn cache() -> PathBuf {
     let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    // A user without a home, as servers and CI have them.
+    // Some users, as servers have them, have a home only by name.
     let is_usable = |folder: &PathBuf| folder.is_absolute() && fs::create_dir_all(folder.join("firstcome")).is_ok();
     let user = rustix::process::geteuid().as_raw();
     let folder = caches.or_else(home).filter(is_usable).map(|folder| folder.join("firstcome"));
-    folder.unwrap_or_else(|| std::env::temp_dir().join(format!("firstcome-cache-{user}"))).join(format!("kafka-{VERSION}"))
+    folder.unwrap_or_else(|| PathBuf::from(format!("/var/tmp/firstcome-cache-{user}"))).join(format!("kafka-{VERSION}"))
 }
 
 fn listed() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -85,11 +85,14 @@ fn fetch(cache: &Path, folder: &Path) -> Result<(), ServiceError> {
     let pom = cache.join("pom.xml");
     fs::write(&pom, POM).map_err(ServiceError::file(&pom))?;
     let _ = fs::remove_dir_all(folder);
-    let mut output_folder = std::ffi::OsString::from("-DoutputDirectory=");
-    output_folder.push(folder);
+    // Maven's own folder is in the user's home, which a user of servers and CI may not have.
+    let repository = cache.join("maven");
+    let setting = |name: &str, value: &Path| format!("-D{name}={}", value.display());
     let mut fetch = Command::new(maven);
-    fetch.args(["--quiet", "--batch-mode", "--file"]).arg(&pom);
-    programs::output(fetch.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]).arg(output_folder))?;
+    fetch.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    fetch.args([setting("outputDirectory", folder), setting("maven.repo.local", &repository)]);
+    programs::output(fetch.arg("--file").arg(&pom))?;
+    fs::remove_dir_all(&repository).map_err(ServiceError::file(&repository))?;
     for (checksum, name) in listed() {
         let file = folder.join(name);
         let found = checksum_of(&file)?;
