@@ -102,16 +102,40 @@ fn check_domain(found: &mut Vec<String>) -> Outcome {
     Ok(())
 }
 
-/// E1: only `firstcome` knows HTTP and JSON (with `rush`, which asks over HTTP), only `projection`
-/// SQL.
+/// Who may depend on what: only `firstcome` knows HTTP and JSON (with `rush`, which asks over HTTP),
+/// only `projection` SQL, only `cluster` Kafka and Redis (E1).
+const EDGES: &[(&str, &[&str])] = &[
+    ("axum", &["firstcome"]),
+    ("hyper", &["firstcome", "rush"]),
+    ("serde_json", &["firstcome", "rush"]),
+    ("clap", &["firstcome"]),
+    ("rusqlite", &["projection"]),
+    ("tokio-postgres", &["projection"]),
+    ("deadpool-postgres", &["projection"]),
+    ("rdkafka", &["cluster"]),
+    ("redis", &["cluster"]),
+];
+/// The product's crates.
+const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rush", "firstcome", "sim"];
+
 fn check_edges(found: &mut Vec<String>) -> Outcome {
-    for name in ["domain", "journal", "engine", "projection", "sim"] {
+    for name in CRATES {
         let manifest = read(&format!("crates/{name}/Cargo.toml"))?;
         let dependencies = manifest.split("[dev-dependencies]").next().unwrap_or_default();
-        let sql: &[&str] = if name == "projection" { &[] } else { &["rusqlite", "tokio-postgres", "deadpool-postgres"] };
-        let foreign = ["axum", "hyper", "serde_json", "clap"].iter().chain(sql);
+        let foreign = EDGES.iter().filter(|(_, allowed)| !allowed.contains(name)).map(|(library, _)| library);
         for library in foreign.filter(|library| dependencies.contains(&format!("\n{library} "))) {
             found.push(format!("crates/{name}/Cargo.toml: depends on {library} (E1)"));
+        }
+    }
+    check_protocol(found)
+}
+
+/// What makes the scaled mode exact is free of I/O, so that a simulation can run all of it.
+fn check_protocol(found: &mut Vec<String>) -> Outcome {
+    for file in rust_files(Path::new("crates/cluster/src/protocol"))? {
+        let text = read(&file.to_string_lossy())?;
+        for word in ["rdkafka", "redis::", "std::net", "tokio::net", "std::fs", "std::thread"].iter().filter(|word| text.contains(**word)) {
+            found.push(format!("{}: {word:?}; the protocol does no I/O", file.display()));
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rdkafka::Client;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -12,6 +13,9 @@ use super::{Hearing, KafkaSettings, OpenError};
 
 /// How long the brokers may take to answer.
 const ASK_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often, and after how long, a leader is asked for again.
+const LEADER_TRIES_MAX: u32 = 50;
+const LEADER_WAIT: Duration = Duration::from_millis(100);
 /// Copies of each record, and how many of them must be there before it counts.
 const REPLICATION: usize = 3;
 const IN_SYNC: u32 = 2;
@@ -45,13 +49,27 @@ pub async fn prepare(settings: &KafkaSettings) -> Result<Topic, OpenError> {
         let partitions = partitions_of(settings, admin)?.map_or(0, |replicas| replicas.len());
         let offsets = (0..partitions).map(|partition| {
             let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            let (low, high) = client.fetch_watermarks(&settings.topic, partition, ASK_TIME_MAX).map_err(|error| settings.failed(error))?;
-            Ok((u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0)))
+            ends_of(settings, client, partition)
         });
         Ok(Topic { cluster_id, offsets: offsets.collect::<Result<_, OpenError>>()? })
     })
     .await?;
     Ok(topic)
+}
+
+/// Where a partition begins and ends. Its leader may be a new one, of which not every broker knows.
+fn ends_of(settings: &KafkaSettings, client: &Client<Hearing>, partition: i32) -> Result<(u64, u64), OpenError> {
+    let mut tries = 0;
+    loop {
+        match client.fetch_watermarks(&settings.topic, partition, ASK_TIME_MAX) {
+            Ok((low, high)) => return Ok((u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0))),
+            Err(error) if tries == LEADER_TRIES_MAX => return Err(settings.failed(error)),
+            Err(_) => {
+                tries += 1;
+                std::thread::sleep(LEADER_WAIT);
+            }
+        }
+    }
 }
 
 /// Checks how the topic is set.
