@@ -61,8 +61,8 @@ pub(crate) fn measure(seconds: u64, rounds: usize) -> Outcome<Value> {
     let two = claims_and_refusals(&engines, "two", 2, data.path(), time, rounds)?;
     Ok(json!({
         "versions": versions(&engines)?,
-        "rush_one_server": rush(&engines, "rush-one", 1, data.path(), rounds)?,
-        "rush_two_servers": rush(&engines, "rush-two", 2, data.path(), rounds)?,
+        "rush_one_server": rush(&engines, "rush_one", 1, data.path(), rounds)?,
+        "rush_two_servers": rush(&engines, "rush_two", 2, data.path(), rounds)?,
         "one_server": one,
         "two_servers": two,
         "gate_memory": gate_memory(&engines, data.path())?,
