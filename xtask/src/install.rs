@@ -1,30 +1,68 @@
 //! What tests and benchmarks need beside Rust, from the system's package manager. Asks first on a
 //! terminal; without one it installs only in CI, and says what to install otherwise.
 
+use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::Command;
 
 use crate::parts::{Outcome, is_there, output, run};
 
-/// A program, and the package that brings it.
+/// Something that must be there, and the packages that bring it.
 struct Needed {
-    program: &'static str,
+    is_there: fn() -> bool,
     packages: &'static [&'static str],
     why: &'static str,
 }
 
-const STRACE: Needed = Needed { program: "strace", packages: &["strace"], why: "lets writes and syncs of the real program fail" };
-const PYTHON: Needed = Needed { program: "python3", packages: &["python3", "python3-venv"], why: "runs schemathesis" };
-const REDIS: Needed =
-    Needed { program: "redis-server", packages: &["redis-server", "redis-tools"], why: "is what claims are compared with" };
+const STRACE: Needed =
+    Needed { is_there: || is_there("strace"), packages: &["strace"], why: "lets writes and syncs of the real program fail" };
+const PYTHON: Needed = Needed { is_there: || is_there("python3"), packages: &["python3", "python3-venv"], why: "runs schemathesis" };
+const REDIS: Needed = Needed {
+    is_there: || is_there("redis-server") && is_there("redis-cli"),
+    packages: &["redis-server", "redis-tools"],
+    why: "is the gate of the scaled mode, and what claims are compared with",
+};
+const POSTGRES: Needed = Needed { is_there: has_postgres, packages: &["postgresql"], why: "keeps the history of the scaled mode" };
+const JAVA: Needed =
+    Needed { is_there: has_java, packages: &["default-jre-headless"], why: "(17 or later) runs Kafka, the log of the scaled mode" };
+const MAVEN: Needed = Needed { is_there: || is_there("mvn"), packages: &["maven"], why: "fetches Kafka" };
+const FAKETIME: Needed = Needed { is_there: has_faketime, packages: &["libfaketime"], why: "gives a Kafka broker a wrong clock" };
+
+/// Debian's package makes a cluster of PostgreSQL and starts it, unless a file in this folder says
+/// otherwise. Ours is there only meanwhile: who wants a cluster later gets one.
+const CLUSTER_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
+/// The oldest Java that runs a broker.
+const JAVA_VERSION_MIN: u32 = 17;
 
 pub(crate) fn for_tests() -> Outcome {
-    install(&[STRACE])?;
+    install(&[STRACE, FAKETIME])?;
+    for_services()?;
     python()
+}
+
+pub(crate) fn for_services() -> Outcome {
+    install(&[REDIS, POSTGRES, JAVA, MAVEN])
 }
 
 pub(crate) fn for_bench() -> Outcome {
     install(&[REDIS])
+}
+
+/// Debian keeps the programs of each version in a folder of its own, outside of the search path.
+fn has_postgres() -> bool {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    is_there("initdb") || versions.into_iter().any(|version| version.path().join("bin/initdb").is_file())
+}
+
+fn has_java() -> bool {
+    let version = output(Command::new("java").arg("--version")).unwrap_or_default();
+    let number = version.split_whitespace().nth(1).and_then(|version| version.split(['.', '-', '+']).next()?.parse().ok());
+    number.is_some_and(|number: u32| JAVA_VERSION_MIN <= number)
+}
+
+fn has_faketime() -> bool {
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().filter_map(Result::ok);
+    folders.into_iter().any(|folder| folder.path().join("faketime/libfaketimeMT.so.1").is_file())
 }
 
 /// Python with a venv that works: some systems bring the one without the other.
@@ -37,7 +75,7 @@ pub(crate) fn python() -> Outcome {
 }
 
 fn install(needed: &[Needed]) -> Outcome {
-    for needed in needed.iter().filter(|needed| !is_there(needed.program)) {
+    for needed in needed.iter().filter(|needed| !(needed.is_there)()) {
         install_packages(needed.packages, needed.why)?;
     }
     Ok(())
@@ -49,24 +87,36 @@ fn install_packages(packages: &[&str], why: &str) -> Outcome {
     if !is_there("apt-get") {
         return Err(by_hand);
     }
-    let is_root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !is_root && !is_there("sudo") {
+    if !is_root() && !is_there("sudo") {
         return Err(by_hand);
     }
     if !is_agreed(&names, why) {
         return Err(by_hand);
     }
-    let apt = |arguments: &[&str]| {
-        let mut command = if is_root { Command::new("apt-get") } else { Command::new("sudo") };
-        if !is_root {
-            command.arg("apt-get");
-        }
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        run(&mut command)
-    };
-    apt(&["update", "-qq"])?;
-    // A server that only the benchmarks start must not be started by its package.
-    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
+    as_root("apt-get", &["update", "-qq"])?;
+    let brings_postgres = packages == POSTGRES.packages;
+    if brings_postgres {
+        let say = format!("mkdir -p {CLUSTER_SETTINGS} && echo 'create_main_cluster = false' > {CLUSTER_SETTINGS}/firstcome.conf");
+        as_root("sh", &["-c", &say])?;
+    }
+    // A server that only tests and benchmarks start must not be started by its package.
+    let installed = as_root("apt-get", &[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat());
+    if brings_postgres {
+        as_root("rm", &["-f", &format!("{CLUSTER_SETTINGS}/firstcome.conf")])?;
+    }
+    installed
+}
+
+fn as_root(program: &str, arguments: &[&str]) -> Outcome {
+    let mut command = if is_root() { Command::new(program) } else { Command::new("sudo") };
+    if !is_root() {
+        command.arg(program);
+    }
+    run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
 }
 
 fn is_agreed(names: &str, why: &str) -> bool {

@@ -5,6 +5,7 @@ mod deny;
 mod install;
 mod parts;
 mod schemathesis;
+mod services;
 mod test_programs;
 mod tidy;
 
@@ -21,6 +22,8 @@ cargo xtask COMMAND
   schemathesis        the API against its own description
   sim --seeds N       the simulation with N seeds [--from SEED]
   kill --rounds N     kill -9 of the real program under load, N times
+  services up         Kafka, Redis and PostgreSQL in the background, and where they are
+                      [--brokers 1|3]; services status; services down
   bench [OPTIONS]     the benchmarks; cargo xtask bench --help
 ";
 
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         "schemathesis" => install::python().and_then(|()| schemathesis::check()),
         "sim" => run(cargo(&["run", "--release", "--package", "sim", "--"]).args(rest)),
         "kill" => kill(rest),
+        "services" => services::command(rest),
         "bench" => bench(rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

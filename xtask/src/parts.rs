@@ -1,5 +1,6 @@
 //! Parts of a long command, each with its time; and running other programs.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,12 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.args(arguments);
     cargo
+}
+
+/// A program of this workspace, where cargo has put it.
+pub(crate) fn built(program: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    Path::new(&target).join("release").join(program)
 }
 
 /// Runs a program to its end; an exit code other than 0 is an error.

@@ -1,10 +1,10 @@
 //! The running program against its own OpenAPI document, with every check of schemathesis.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::parts::{Outcome, cargo, run};
+use crate::parts::{Outcome, built, cargo, run};
 
 const REQUIREMENTS: &str = "tests/schemathesis/requirements.txt";
 const VENV: &str = "target/schemathesis";
@@ -42,14 +42,8 @@ fn install() -> Outcome {
     std::fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))
 }
 
-/// Where cargo has put it.
-fn program() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    Path::new(&target).join("release/firstcome")
-}
-
 fn make_key(data: &Path) -> Result<String, String> {
-    let made = Command::new(program())
+    let made = Command::new(built("firstcome"))
         .args(["key", "create", "tester", "--scopes", "admin", "--data"])
         .arg(data)
         .output()
@@ -67,7 +61,7 @@ struct Server {
 
 impl Server {
     fn start(data: &Path) -> Result<Self, String> {
-        let mut child = Command::new(program())
+        let mut child = Command::new(built("firstcome"))
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data"])
             .arg(data)
             .stderr(Stdio::piped())

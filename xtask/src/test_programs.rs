@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::parts::{Outcome, Parts, cargo, output, run};
+use crate::services::Services;
 
 /// A test program, and the package that it belongs to.
 struct TestProgram {
@@ -20,17 +21,34 @@ pub(crate) fn run_all(parts: &mut Parts) -> Outcome {
         programs = build()?;
         Ok(())
     })?;
+    let mut services = None;
+    parts.run("start services", || {
+        services = Some(Services::start()?);
+        Ok(())
+    })?;
     let mut packages: Vec<String> = programs.iter().map(|program| program.package.clone()).collect();
     packages.dedup();
     for package in packages {
-        parts.run(&package, || programs.iter().filter(|program| program.package == package).try_for_each(run_one))?;
+        parts.run(&package, || {
+            let mut programs = programs.iter().filter(|program| program.package == package);
+            programs.try_for_each(|program| run_one(program, services.as_ref()))
+        })?;
     }
+    parts.run("end services", || {
+        drop(services);
+        Ok(())
+    })?;
     parts.run("examples in docs", || run(&mut cargo(&["test", "--release", "--workspace", "--doc", "--quiet"])))
 }
 
-fn run_one(test: &TestProgram) -> Outcome {
+fn run_one(test: &TestProgram, services: Option<&Services>) -> Outcome {
     eprintln!("-- {}", test.program.file_name().and_then(|name| name.to_str()).unwrap_or_default());
-    run(Command::new(&test.program).arg("--quiet").current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder))
+    let mut program = Command::new(&test.program);
+    program.arg("--quiet").current_dir(&test.folder).env("CARGO_MANIFEST_DIR", &test.folder);
+    if let Some(services) = services {
+        services.tell(&mut program);
+    }
+    run(&mut program)
 }
 
 /// Builds every test program; cargo says in JSON, a line each, where they are.

@@ -163,9 +163,10 @@ pub enum RushCommand {
 /// Options of `rush coupon`.
 #[derive(Clone, Debug, Args)]
 pub struct RushArgs {
-    /// Server to rush; without it a server is started in a temporary folder and stopped again
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
+    /// Server to rush, or several of one cluster with commas between; without it a server is started
+    /// in a temporary folder and stopped again
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub url: Vec<String>,
     /// People who ask
     #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,

@@ -51,8 +51,8 @@ pub enum RushError {
 /// [`RushError`].
 pub async fn run(args: &RushArgs, progress: bool) -> Result<Report, RushError> {
     let ends = Ends::new().map_err(RushError::Start)?;
-    let Some(url) = &args.url else { return run_own(args, progress, ends).await };
-    let options = options(args, url.clone(), None, progress)?;
+    let Some((url, other_urls)) = args.url.split_first() else { return run_own(args, progress, ends).await };
+    let options = Options { other_urls: other_urls.to_vec(), ..options(args, url.clone(), None, progress)? };
     tokio::select! {
         report = rush::coupon::run(&options) => Ok(report?),
         number = ends.first() => Err(RushError::Interrupted(number)),
@@ -100,6 +100,7 @@ impl Ends {
 fn options(args: &RushArgs, url: String, server_pid: Option<u32>, progress: bool) -> Result<Options, RushError> {
     Ok(Options {
         url,
+        other_urls: Vec::new(),
         campaign: match &args.campaign {
             Some(campaign) => campaign.clone(),
             None => format!("rush-{:016x}", random().map_err(RushError::Start)?),

@@ -147,6 +147,44 @@ async fn a_server_whose_record_does_not_hold_an_answer_is_caught() {
     caught(Cheat::ForgetsOneInTheRecord, "answers_not_in_record").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_addresses_of_one_server_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut server, address) = Program::start(folder.path(), &[]);
+    let urls = format!("http://{address},http://localhost:{}", address.port());
+    let (json, output) =
+        tokio::task::spawn_blocking(move || rush_json(&["--users", "3000", "--stock", "1500", "--url", &urls])).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((json["claimed"].as_u64(), json["errors"].as_u64()), (Some(1_500), Some(0)));
+    assert_eq!(json["broken"], serde_json::json!([]));
+    let elsewhere = &json["findings"]["elsewhere"];
+    assert_eq!((elsewhere["asked"].as_u64(), elsewhere["servers_differ"].as_bool()), (Some(750), Some(false)));
+    server.stop();
+    verify(folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_that_share_nothing_are_found_out() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (mut one, first) = Program::start(folders[0].path(), &[]);
+    let (mut other, second) = Program::start(folders[1].path(), &[]);
+    for knows_the_campaign in [false, true] {
+        let campaign = format!("shared-{knows_the_campaign}");
+        if knows_the_campaign {
+            put_campaign(second, &campaign, 50, 1).await;
+        }
+        let urls = format!("http://{first},http://{second}");
+        let run_it = move || rush_json(&["--users", "500", "--stock", "50", "--campaign", &campaign, "--url", &urls]);
+        let (json, output) = tokio::task::spawn_blocking(run_it).await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let broken: Vec<&str> = json["broken"].as_array().unwrap().iter().map(|promise| promise["name"].as_str().unwrap()).collect();
+        assert!(broken.contains(&"unknown_elsewhere") && broken.contains(&"not_repeated_elsewhere"), "{broken:?}");
+        assert_eq!(broken.contains(&"servers_differ"), !knows_the_campaign, "{broken:?}");
+    }
+    one.stop();
+    other.stop();
+}
+
 /// A rush that takes half a minute unless somebody ends it, with its temporary folder in `folder`.
 fn long_rush(folder: &Path) -> (Child, u32) {
     let mut command = program();

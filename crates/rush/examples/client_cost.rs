@@ -52,6 +52,7 @@ fn start_server() -> Result<(Child, String), Box<dyn Error>> {
 async fn measure(url: &str, server_pid: u32, connections: usize) -> Result<coupon::Report, rush::Error> {
     coupon::run(&Options {
         url: url.to_owned(),
+        other_urls: Vec::new(),
         campaign: "rush-cost".to_owned(),
         users: 300_000,
         stock: 30_000,

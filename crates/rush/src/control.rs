@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -43,6 +43,12 @@ impl Call {
         let response = self.open(target).await?;
         let status = response.status();
         Ok((status, self.whole(response.into_body()).await?))
+    }
+
+    /// The answer's status, headers and whole body.
+    pub(crate) async fn fetch_all(&self, target: &Target) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
+        let (head, body) = self.open(target).await?.into_parts();
+        Ok((head.status, head.headers, self.whole(body).await?))
     }
 
     /// The answer with its body still to come.

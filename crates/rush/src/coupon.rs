@@ -5,6 +5,7 @@
 mod answers;
 mod campaign;
 mod desk;
+mod elsewhere;
 mod load;
 mod page;
 mod plan;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use crate::Error;
 pub use crate::figures::{CurvePoint, Percentiles, Slot};
 pub use crate::machine::Machine;
+pub use elsewhere::{Elsewhere, ServerCounts};
 pub use report::{Campaign, Findings, Report, Settings};
 pub use verdict::BrokenPromise;
 
@@ -31,6 +33,9 @@ use crate::target::Target;
 pub struct Options {
     /// `http://host:port`, the base URL. Plain HTTP only.
     pub url: String,
+    /// Base URLs of more servers that have the same campaigns. Connections are spread over all of
+    /// them, and what one has answered is asked for at another.
+    pub other_urls: Vec<String>,
     /// The campaign to create. It must not have been claimed from before.
     pub campaign: String,
     /// How many different people ask.
@@ -66,15 +71,21 @@ pub struct Options {
 /// did wrong is no error; see [`Report::broken`].
 pub async fn run(options: &Options) -> Result<Report, Error> {
     options.check()?;
-    let target = Target::resolve(&options.url, options.token.as_deref()).await?;
-    let target = Arc::new(target);
+    let mut targets = Vec::new();
+    for url in std::iter::once(&options.url).chain(&options.other_urls) {
+        targets.push(Arc::new(Target::resolve(url, options.token.as_deref()).await?));
+    }
     let admin_url = options.admin_url.as_ref().unwrap_or(&options.url);
     let admin_token = options.admin_token.as_ref().or(options.token.as_ref());
     let admin = Target::resolve(admin_url, admin_token.map(String::as_str)).await?;
     campaign::create(&admin, options).await?;
-    let load = load::run(options, &target).await?;
-    let findings = record::compare(&target, options, &load).await?;
-    Ok(Report::new(options, &target.server, load, findings))
+    let load = load::run(options, &targets).await?;
+    let mut findings = record::compare(&targets[0], options, &load).await?;
+    if 1 < targets.len() {
+        findings.elsewhere = Some(elsewhere::compare(&targets, options, &load).await?);
+    }
+    let servers: Vec<&str> = targets.iter().map(|target| target.server.as_str()).collect();
+    Ok(Report::new(options, &servers.join(","), load, findings))
 }
 
 impl Options {
@@ -89,8 +100,11 @@ impl Options {
         if self.stock == 0 {
             return refuse("stock", "there must be at least one coupon");
         }
-        if self.connections == 0 {
-            return refuse("connections", "at least one is needed");
+        if self.connections <= self.other_urls.len() {
+            return refuse("connections", "at least one for each server is needed");
+        }
+        if usize::from(u16::MAX) < self.other_urls.len() {
+            return refuse("other_urls", "at most 65,535 more servers can be asked");
         }
         if 100 < self.repeat_percent {
             return refuse("repeat_percent", "at most 100 percent can ask twice");

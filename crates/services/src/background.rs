@@ -174,8 +174,11 @@ fn print_addresses(addresses: &Addresses, file: &Path) {
     let postgres = addresses.postgres.as_deref().unwrap_or_default();
     let redis_cluster = addresses.redis_cluster.as_deref().unwrap_or_default().join(",");
     println!("kafka          {kafka}\nredis          {redis}\nredis cluster  {redis_cluster}\npostgres       {postgres}\n");
-    println!("A server that uses them:\n");
-    println!("  firstcome serve --kafka {kafka} --redis {redis} --postgres '{postgres}'\n");
+    // A server asks for three brokers, unless it is told that it is only tried out.
+    let dev = if kafka.contains(',') { "" } else { " --kafka-dev" };
+    let serve = format!("firstcome serve --kafka {kafka}{dev} --redis {redis} --postgres '{postgres}'");
+    println!("Servers that use them, each in a terminal of its own:\n");
+    println!("  {serve} --listen 127.0.0.1:7071\n  {serve} --listen 127.0.0.1:7072\n");
     println!("Tests that use them, instead of starting their own:\n");
     println!("  export {FILE_VARIABLE}={}", file.display());
 }

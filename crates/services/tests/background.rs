@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -18,7 +19,13 @@ impl Program {
         let target = tempfile::tempdir().unwrap();
         fs::create_dir(target.path().join("release")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_services"), target.path().join("release/services")).unwrap();
-        Self(target)
+        let program = Self(target);
+        // A process that another thread has just begun may hold the copy open for writing until it
+        // becomes another program; meanwhile it cannot be run.
+        while program.command().output().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        program
     }
 
     fn command(&self) -> Command {
@@ -52,7 +59,7 @@ fn the_services_are_up_until_they_are_down() {
 
     let up = program.says(&["up"]);
     let addresses = Addresses::read(&program.state()).unwrap();
-    assert!(up.contains(&format!("firstcome serve --kafka {} --redis", addresses.kafka.as_deref().unwrap())), "{up}");
+    assert!(up.contains(&format!("firstcome serve --kafka {} --kafka-dev --redis", addresses.kafka.as_deref().unwrap())), "{up}");
     assert!(answers(&program.state()));
     let again = program.says(&["up"]);
     assert!(again.contains("are up already") && again.contains(&up), "{again}");

@@ -14,6 +14,8 @@ pub(crate) struct Coupon {
 pub(crate) struct Answers {
     /// The first yes of each person.
     first: Vec<Option<Coupon>>,
+    /// The server that said it, by its place in the list of servers.
+    told_by: Vec<u16>,
     /// Every yes that differs from the first one of that person.
     others: Vec<(UserIndex, Coupon)>,
     serials: HashMap<u64, UserIndex>,
@@ -30,6 +32,7 @@ impl Answers {
     pub(crate) fn new(users: u32) -> Answers {
         Answers {
             first: vec![None; users as usize],
+            told_by: vec![0; users as usize],
             others: Vec::new(),
             serials: HashMap::new(),
             codes: HashMap::new(),
@@ -39,14 +42,17 @@ impl Answers {
         }
     }
 
-    pub(crate) fn note(&mut self, user: UserIndex, coupon: Coupon) {
+    pub(crate) fn note(&mut self, user: UserIndex, coupon: Coupon, server: u16) {
         if self.first[user as usize].as_ref() == Some(&coupon) {
             return;
         }
         self.check_owner(user, &coupon);
         let known = &mut self.first[user as usize];
         match known {
-            None => *known = Some(coupon),
+            None => {
+                *known = Some(coupon);
+                self.told_by[user as usize] = server;
+            }
             Some(_) => self.others.push((user, coupon)),
         }
     }
@@ -72,6 +78,12 @@ impl Answers {
         self.others.iter().map(|(user, _)| *user).collect()
     }
 
+    /// The first yes of everybody who has one, and the server that said it.
+    pub(crate) fn first_and_server(&self) -> impl Iterator<Item = (UserIndex, &Coupon, u16)> {
+        let first = self.first.iter().zip(&self.told_by).zip(0u32..);
+        first.filter_map(|((coupon, server), user)| Some((user, coupon.as_ref()?, *server)))
+    }
+
     /// Every different yes.
     pub(crate) fn all(&self) -> impl Iterator<Item = (UserIndex, &Coupon)> {
         let first = self.first.iter().zip(0u32..);
@@ -91,8 +103,8 @@ mod tests {
     #[test]
     fn the_same_answer_again_is_nothing_new() {
         let mut answers = Answers::new(2);
-        answers.note(0, coupon(1, "A"));
-        answers.note(0, coupon(1, "A"));
+        answers.note(0, coupon(1, "A"), 0);
+        answers.note(0, coupon(1, "A"), 0);
         assert_eq!((answers.winners(), answers.distinct_serials()), (1, 1));
         assert!(answers.with_several().is_empty() && answers.shared.is_empty());
     }
@@ -101,8 +113,8 @@ mod tests {
     fn another_serial_or_code_for_the_same_person_is_a_second_coupon() {
         for other in [coupon(2, "A"), coupon(1, "B")] {
             let mut answers = Answers::new(2);
-            answers.note(0, coupon(1, "A"));
-            answers.note(0, other);
+            answers.note(0, coupon(1, "A"), 0);
+            answers.note(0, other, 0);
             assert_eq!(answers.with_several(), HashSet::from([0]));
             assert_eq!(answers.all().count(), 2);
         }
@@ -112,8 +124,8 @@ mod tests {
     fn one_serial_or_code_for_two_people_is_noticed() {
         for other in [coupon(1, "B"), coupon(2, "A")] {
             let mut answers = Answers::new(2);
-            answers.note(0, coupon(1, "A"));
-            answers.note(1, other);
+            answers.note(0, coupon(1, "A"), 0);
+            answers.note(1, other, 0);
             assert_eq!(answers.shared.len(), 1);
         }
     }

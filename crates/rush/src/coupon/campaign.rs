@@ -45,7 +45,8 @@ pub(crate) async fn counts(target: &Target, campaign: &str) -> Result<Counts, Er
     found.ok_or_else(|| Call::get(path(campaign)).refused(StatusCode::NOT_FOUND, b"it is gone"))
 }
 
-async fn find(target: &Target, campaign: &str) -> Result<Option<Counts>, Error> {
+/// None if the server does not know the campaign.
+pub(crate) async fn find(target: &Target, campaign: &str) -> Result<Option<Counts>, Error> {
     let call = Call::get(path(campaign));
     let (status, body) = call.fetch(target).await?;
     match status {

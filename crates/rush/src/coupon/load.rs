@@ -1,8 +1,10 @@
 //! The load itself: opens the connections, lets everybody go, and gathers what
 //! the workers have counted.
 
+use std::future::{Future, poll_fn};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -15,7 +17,7 @@ use super::desk::Desk;
 use super::plan::Plan;
 use super::subjects::Subjects;
 use super::tally::Tally;
-use super::worker::{Crowd, Worker};
+use super::worker::{Crowd, Door, Worker};
 use super::{Error, Options};
 use crate::clock;
 use crate::connection::Connection;
@@ -37,20 +39,20 @@ pub(crate) struct Load {
     pub(crate) client_cpu_percent: Option<f64>,
 }
 
-pub(crate) async fn run(options: &Options, target: &Arc<Target>) -> Result<Load, Error> {
-    let plan = Plan::new(options.users, options.repeat_percent, options.over);
-    let asked = plan.count() as u64;
+pub(crate) async fn run(options: &Options, targets: &[Arc<Target>]) -> Result<Load, Error> {
+    let plans = Plan::for_servers(targets.len(), options.users, options.repeat_percent, options.over);
+    let asked = plans.iter().map(|plan| plan.count() as u64).sum();
     let subjects = Subjects::new(options.users);
-    let connections = open_all(options, target).await?;
+    let connections = open_all(options, targets).await?;
     let date = clock::utc_text();
     let client = CpuMark::of_this_process();
     let server = options.server_pid.map(CpuMark::of);
     let start = clock::now();
-    let crowd = Arc::new(crowd(options, target, plan, subjects, start)?);
+    let crowd = Arc::new(crowd(options, targets, plans, subjects, start)?);
     let mut tally = stampede(options, &crowd, connections).await?;
     let duration = start.elapsed();
-    tally.in_doubt.extend(crowd.desk.in_doubt());
-    let skipped = crowd.desk.unsettled() as u64;
+    tally.in_doubt.extend(crowd.doors.iter().flat_map(|door| door.desk.in_doubt()));
+    let skipped = crowd.unsettled();
     let crowd = Arc::into_inner(crowd).ok_or_else(|| Error::Worker { detail: "a worker has not ended".to_owned() })?;
     Ok(Load {
         date,
@@ -65,51 +67,69 @@ pub(crate) async fn run(options: &Options, target: &Arc<Target>) -> Result<Load,
     })
 }
 
-/// Before the load, so that it measures answers and not handshakes.
-async fn open_all(options: &Options, target: &Arc<Target>) -> Result<Vec<Connection>, Error> {
+/// A connection, and the place of its server in the list of servers.
+type Opened = (u16, Connection);
+
+/// Before the load, so that it measures answers and not handshakes. Each server gets its share of
+/// the connections.
+async fn open_all(options: &Options, targets: &[Arc<Target>]) -> Result<Vec<Opened>, Error> {
     let mut dialling = JoinSet::new();
-    for _ in 0..options.connections {
+    for (server, target) in (0u16..).zip(targets).cycle().take(options.connections) {
         let (target, timeout) = (Arc::clone(target), options.request_timeout);
-        dialling.spawn(async move { Connection::open(&target, timeout).await });
+        dialling.spawn(async move {
+            let connection = Connection::open(&target, timeout).await;
+            connection.map(|connection| (server, connection)).map_err(|source| Error::Connect { server: target.server.clone(), source })
+        });
     }
     let mut open = Vec::with_capacity(options.connections);
     while let Some(dialled) = dialling.join_next().await {
-        let connection = dialled.map_err(|error| worker_error(&error))?;
-        open.push(connection.map_err(|source| Error::Connect { server: target.server.clone(), source })?);
+        open.push(dialled.map_err(|error| worker_error(&error))??);
     }
     Ok(open)
 }
 
-fn crowd(options: &Options, target: &Arc<Target>, plan: Plan, subjects: Subjects, start: Instant) -> Result<Crowd, Error> {
-    let mut headers = target.headers.clone();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+fn crowd(options: &Options, targets: &[Arc<Target>], plans: Vec<Plan>, subjects: Subjects, start: Instant) -> Result<Crowd, Error> {
+    let doors = targets.iter().zip(plans).map(|(target, plan)| {
+        let mut headers = target.headers.clone();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let uri = target.uri(&claims_path(&options.campaign))?;
+        Ok(Door { target: Arc::clone(target), uri, headers, desk: Desk::new(plan, start) })
+    });
     Ok(Crowd {
-        target: Arc::clone(target),
+        doors: doors.collect::<Result<_, Error>>()?,
         campaign: options.campaign.clone(),
         timeout: options.request_timeout,
         start,
-        uri: target.uri(&claims_path(&options.campaign))?,
-        headers,
         subjects,
-        desk: Desk::new(plan, start),
         answers: Mutex::new(Answers::new(options.users)),
         served: (0..options.users).map(|_| AtomicBool::new(false)).collect(),
     })
 }
 
-async fn stampede(options: &Options, crowd: &Arc<Crowd>, connections: Vec<Connection>) -> Result<Tally, Error> {
+async fn stampede(options: &Options, crowd: &Arc<Crowd>, connections: Vec<Opened>) -> Result<Tally, Error> {
     let mut workers = JoinSet::new();
-    for connection in connections {
-        let worker = Worker { crowd: Arc::clone(crowd), connection: Some(connection), tally: Tally::default() };
+    for (server, connection) in connections {
+        let worker = Worker { crowd: Arc::clone(crowd), server, connection: Some(connection), tally: Tally::default() };
         workers.spawn(worker.run());
     }
-    let asks = crowd.desk.unsettled() as u64;
-    let progress = Progress::new(options.progress, "asking", asks);
+    let progress = Progress::new(options.progress, "asking", crowd.unsettled());
     tokio::select! {
         tally = gather(workers) => tally,
-        () = crowd.desk.keep_time() => Ok(Tally::default()),
-        () = progress.follow(|| crowd.desk.settled() as u64) => Ok(Tally::default()),
+        () = keep_time(crowd) => Ok(Tally::default()),
+        () = progress.follow(|| crowd.settled()) => Ok(Tally::default()),
     }
+}
+
+/// The clocks of all desks, none of which ever comes to an end.
+async fn keep_time(crowd: &Crowd) {
+    let mut clocks: Vec<_> = crowd.doors.iter().map(|door| Box::pin(door.desk.keep_time())).collect();
+    poll_fn(|cx| {
+        for clock in &mut clocks {
+            let _ = clock.as_mut().poll(cx);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 async fn gather(mut workers: JoinSet<Tally>) -> Result<Tally, Error> {

@@ -16,6 +16,7 @@ struct Ask {
     place: u32,
 }
 
+/// What comes to one server.
 pub(crate) struct Plan {
     asks: Vec<Ask>,
     users: u32,
@@ -23,20 +24,23 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(users: u32, repeat_percent: u8, over: Duration) -> Plan {
+    /// One plan for each server: people come to them in turn, and who asks twice asks the next
+    /// server the second time.
+    pub(crate) fn for_servers(servers: usize, users: u32, repeat_percent: u8, over: Duration) -> Vec<Plan> {
         let mut random = Random(SEED);
-        let mut asks = Vec::with_capacity(users as usize * 2);
+        let mut plans: Vec<Plan> = (0..servers).map(|_| Plan { asks: Vec::new(), users, over }).collect();
         for (place, user) in (0..users).zip(shuffled(users, &mut random)) {
-            asks.push(Ask { user, place });
+            let server = place as usize % servers;
+            plans[server].asks.push(Ask { user, place });
             if asks_twice(place, repeat_percent) {
                 let later = place + 1 + random.below(REPEAT_WITHIN);
                 let place = later.min(users - 1);
-                asks.push(Ask { user, place });
+                plans[(server + 1) % servers].asks.push(Ask { user, place });
             }
         }
         // Stable: at the same place the first of a person stays before the repeat.
-        asks.sort_by_key(|ask| ask.place);
-        Plan { asks, users, over }
+        plans.iter_mut().for_each(|plan| plan.asks.sort_by_key(|ask| ask.place));
+        plans
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -87,13 +91,17 @@ impl Random {
 mod tests {
     use super::*;
 
+    fn new(users: u32, repeat_percent: u8, over: Duration) -> Plan {
+        Plan::for_servers(1, users, repeat_percent, over).remove(0)
+    }
+
     fn asks_of(plan: &Plan) -> Vec<(UserIndex, Duration)> {
         (0..plan.count()).filter_map(|index| plan.get(index)).collect()
     }
 
     #[test]
     fn everybody_asks_once_and_the_given_share_twice() {
-        let plan = Plan::new(1_000, 5, Duration::from_secs(1));
+        let plan = new(1_000, 5, Duration::from_secs(1));
         let mut times = vec![0; 1_000];
         for (user, _) in asks_of(&plan) {
             times[user as usize] += 1;
@@ -105,7 +113,7 @@ mod tests {
 
     #[test]
     fn arrivals_are_in_order_and_spread_over_the_whole_span() {
-        let asks = asks_of(&Plan::new(1_000, 5, Duration::from_secs(10)));
+        let asks = asks_of(&new(1_000, 5, Duration::from_secs(10)));
         assert!(asks.windows(2).all(|pair| pair[0].1 <= pair[1].1));
         let early = asks.iter().filter(|ask| ask.1 < Duration::from_secs(1));
         assert!((100..=110).contains(&early.count()));
@@ -115,15 +123,29 @@ mod tests {
     #[test]
     fn the_order_is_shuffled_and_the_same_every_time() {
         let users = |plan: Plan| asks_of(&plan).iter().map(|ask| ask.0).collect::<Vec<_>>();
-        let first = users(Plan::new(1_000, 0, Duration::ZERO));
-        assert_eq!(first, users(Plan::new(1_000, 0, Duration::ZERO)));
+        let first = users(new(1_000, 0, Duration::ZERO));
+        assert_eq!(first, users(new(1_000, 0, Duration::ZERO)));
         assert!(!first.is_sorted());
     }
 
     #[test]
     fn all_at_once_means_that_everybody_is_due_at_the_start() {
-        let asks = asks_of(&Plan::new(300, 100, Duration::ZERO));
+        let asks = asks_of(&new(300, 100, Duration::ZERO));
         assert_eq!(asks.len(), 600);
         assert!(asks.iter().all(|ask| ask.1.is_zero()));
+    }
+
+    #[test]
+    fn the_servers_get_equal_shares_and_nobody_asks_the_same_one_twice() {
+        for servers in [2, 3] {
+            let plans = Plan::for_servers(servers, 999, 20, Duration::ZERO);
+            let shares: Vec<Vec<UserIndex>> = plans.iter().map(|plan| asks_of(plan).iter().map(|ask| ask.0).collect()).collect();
+            assert_eq!(shares.iter().map(Vec::len).sum::<usize>(), 999 + 199);
+            for share in &shares {
+                assert!((999 / servers..=1_300 / servers).contains(&share.len()), "{}", share.len());
+                let different: std::collections::HashSet<_> = share.iter().collect();
+                assert_eq!(different.len(), share.len());
+            }
+        }
     }
 }

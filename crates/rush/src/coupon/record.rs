@@ -198,6 +198,7 @@ impl<'a> Comparison<'a> {
             record_live: self.live,
             campaign: Campaign::from(counts[1]),
             counts_differ: self.counts_differ(stock, counts),
+            elsewhere: None,
         }
     }
 

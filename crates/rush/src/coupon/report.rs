@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::campaign::Counts;
+use super::elsewhere::Elsewhere;
 use super::load::Load;
 use super::page;
 use super::verdict::{self, BrokenPromise};
@@ -72,7 +73,7 @@ pub struct Report {
 /// What was run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
-    /// `host:port`
+    /// `host:port`; of several servers, with commas between.
     pub server: String,
     pub campaign: String,
     pub users: u32,
@@ -109,6 +110,9 @@ pub struct Findings {
     pub campaign: Campaign,
     /// The campaign's counts do not add up or do not fit the record.
     pub counts_differ: bool,
+    /// What several servers say of the same claims; none where only one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// A campaign's counts.
@@ -229,6 +233,9 @@ impl Report {
         for promise in self.broken() {
             text.push_str(&format!("  {}: {}\n", promise.name, promise.sentence));
         }
+        for sample in self.findings.elsewhere.iter().flat_map(|elsewhere| &elsewhere.samples) {
+            text.push_str(&format!("  elsewhere: {sample}\n"));
+        }
         for sample in &self.error_samples {
             text.push_str(&format!("  error: {sample}\n"));
         }
@@ -302,11 +309,16 @@ impl Report {
     fn promise_rows(&self) -> Vec<Row> {
         let found = &self.findings;
         let must_be_zero = |label, count| Row::zero(label, count).with("must be 0".to_owned());
-        vec![
+        let mut rows = vec![
             must_be_zero("over-issued", found.over_issued),
             must_be_zero("two for one person", found.two_for_one),
             must_be_zero("answers the record doesn't hold", found.answers_not_in_record),
-        ]
+        ];
+        if let Some(elsewhere) = &found.elsewhere {
+            let asked = format!("of {} asked for there, must be 0", thousands(elsewhere.asked));
+            rows.push(Row::zero("not so on another server", elsewhere.wrong()).with(asked));
+        }
+        rows
     }
 
     fn speed_rows(&self) -> Vec<Row> {

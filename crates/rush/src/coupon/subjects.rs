@@ -29,7 +29,6 @@ impl Subjects {
     }
 
     /// A person's name as it is sent.
-    #[cfg(test)]
     pub(crate) fn name(&self, user: UserIndex) -> String {
         format!("u{:0digits$}", u64::from(user) + 1, digits = self.digits)
     }

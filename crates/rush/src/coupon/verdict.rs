@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::elsewhere::{Elsewhere, ServerCounts};
 use super::report::Report;
 use crate::format::thousands;
 
@@ -33,6 +34,13 @@ pub(crate) fn broken(report: &Report) -> Vec<BrokenPromise> {
         ("in_record_unanswered", found.in_record_unanswered, COUPON, "in the record that nobody was told of"),
         ("yes_taken_back", found.yes_taken_back, PERSON, "had a coupon and got a refusal when asking again"),
         ("misdirected", found.misdirected, ANSWER, "named another person or campaign than the one that asked"),
+        ("unknown_elsewhere", elsewhere(report, |found| found.unknown), COUPON, "that another server does not show as it was given"),
+        (
+            "not_repeated_elsewhere",
+            elsewhere(report, |found| found.not_repeated),
+            PERSON,
+            "asked another server and did not get the same coupon again",
+        ),
         ("undersold", undersold(report), COUPON, "kept back though enough people asked"),
     ];
     let broken = all.into_iter().filter(|(_, count, ..)| 0 < *count);
@@ -44,7 +52,23 @@ pub(crate) fn broken(report: &Report) -> Vec<BrokenPromise> {
         })
         .collect();
     broken.extend(counts(report));
+    broken.extend(servers_differ(report));
     broken
+}
+
+/// Nothing where only one server was asked.
+fn elsewhere(report: &Report, count: impl FnOnce(&Elsewhere) -> u64) -> u64 {
+    report.findings.elsewhere.as_ref().map_or(0, count)
+}
+
+fn servers_differ(report: &Report) -> Option<BrokenPromise> {
+    let found = report.findings.elsewhere.as_ref().filter(|found| found.servers_differ)?;
+    let say = |server: &ServerCounts| match server.campaign {
+        Some(campaign) => format!("{} says {} claimed of {}", server.server, thousands(campaign.claimed), thousands(campaign.stock)),
+        None => format!("{} does not know the campaign", server.server),
+    };
+    let all: Vec<String> = found.servers.iter().map(say).collect();
+    Some(BrokenPromise { name: "servers_differ", count: 1, sentence: format!("the servers do not agree: {}", all.join(", ")) })
 }
 
 /// Only judged when every request was answered: otherwise nobody knows whether

@@ -26,16 +26,21 @@ const LOST_MAX: u32 = 1;
 const DIALS_MAX: u32 = 10;
 const DIAL_PAUSE: Duration = Duration::from_millis(100);
 
+/// One server, and those who are on their way to it.
+pub(crate) struct Door {
+    pub(crate) target: Arc<Target>,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) desk: Desk,
+}
+
 /// What all workers share.
 pub(crate) struct Crowd {
-    pub(crate) target: Arc<Target>,
+    pub(crate) doors: Vec<Door>,
     pub(crate) campaign: String,
     pub(crate) timeout: Duration,
     pub(crate) start: Instant,
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
     pub(crate) subjects: Subjects,
-    pub(crate) desk: Desk,
     pub(crate) answers: Mutex<Answers>,
     /// Who has a yes. Beside `answers`, so that a refusal needs no lock.
     pub(crate) served: Box<[AtomicBool]>,
@@ -46,17 +51,19 @@ impl Crowd {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn request(&self, user: UserIndex) -> Outgoing {
-        let mut request = Outgoing::new(Full::new(self.subjects.body(user)));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
+    pub(crate) fn unsettled(&self) -> u64 {
+        self.doors.iter().map(|door| door.desk.unsettled() as u64).sum()
+    }
+
+    pub(crate) fn settled(&self) -> u64 {
+        self.doors.iter().map(|door| door.desk.settled() as u64).sum()
     }
 }
 
 pub(crate) struct Worker {
     pub(crate) crowd: Arc<Crowd>,
+    /// The server that it asks, by its place in the list of servers.
+    pub(crate) server: u16,
     pub(crate) connection: Option<Connection>,
     pub(crate) tally: Tally,
 }
@@ -81,12 +88,12 @@ struct ProblemBody<'a> {
 impl Worker {
     /// Works until everything is settled, or the server cannot be reached any more.
     pub(crate) async fn run(mut self) -> Tally {
-        while let Some(ask) = self.crowd.desk.take().await {
+        while let Some(ask) = self.door().desk.take().await {
             let Some(connection) = self.connect().await else {
                 self.fail(ask, || "cannot connect".to_owned());
                 break;
             };
-            let request = self.crowd.request(ask.user);
+            let request = self.request(ask.user);
             let told_before = self.crowd.served[ask.user as usize].load(Ordering::Acquire);
             let sent = clock::now();
             match self.connection.insert(connection).exchange(request).await {
@@ -95,6 +102,19 @@ impl Worker {
             }
         }
         self.tally
+    }
+
+    fn door(&self) -> &Door {
+        &self.crowd.doors[usize::from(self.server)]
+    }
+
+    fn request(&self, user: UserIndex) -> Outgoing {
+        let door = self.door();
+        let mut request = Outgoing::new(Full::new(self.crowd.subjects.body(user)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = door.uri.clone();
+        *request.headers_mut() = door.headers.clone();
+        request
     }
 
     /// A closed connection is replaced here and not by another worker, whose own
@@ -107,7 +127,7 @@ impl Worker {
         }
         self.tally.reconnects += 1;
         for _ in 0..DIALS_MAX {
-            let dialled = Connection::open(&self.crowd.target, self.crowd.timeout).await;
+            let dialled = Connection::open(&self.door().target, self.crowd.timeout).await;
             if let Ok(connection) = dialled {
                 return Some(connection);
             }
@@ -132,7 +152,7 @@ impl Worker {
         let lost = ask.lost + 1;
         let ask = Ask { lost, ..ask };
         match lost <= LOST_MAX {
-            true => self.crowd.desk.put_back(ask, clock::now()),
+            true => self.door().desk.put_back(ask, clock::now()),
             false => self.fail(ask, what),
         }
     }
@@ -140,7 +160,7 @@ impl Worker {
     fn again(&mut self, ask: Ask, pause: Duration) {
         let tries = ask.tries + 1;
         let instant = clock::now() + pause;
-        self.crowd.desk.put_back(Ask { tries, ..ask }, instant);
+        self.door().desk.put_back(Ask { tries, ..ask }, instant);
     }
 
     fn fail(&mut self, ask: Ask, what: impl FnOnce() -> String) {
@@ -149,7 +169,7 @@ impl Worker {
         }
         let at = self.crowd.start.elapsed();
         self.tally.error(at, what);
-        self.crowd.desk.settle();
+        self.door().desk.settle();
     }
 
     fn judge(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Answer) {
@@ -186,7 +206,7 @@ impl Worker {
             answers.misdirected += 1;
         }
         let coupon = Coupon { serial: claim.serial, code: claim.code };
-        answers.note(user, coupon);
+        answers.note(user, coupon, self.server);
         self.crowd.served[user as usize].store(true, Ordering::Release);
     }
 
@@ -219,7 +239,7 @@ impl Worker {
     fn settle(&mut self, ask: Ask, sent: Instant, gave: bool) {
         let now = clock::now();
         self.tally.samples.push(Sample::new(now - self.crowd.start, now.saturating_duration_since(ask.due), now - sent, gave));
-        self.crowd.desk.settle();
+        self.door().desk.settle();
     }
 }
 

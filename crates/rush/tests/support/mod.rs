@@ -33,6 +33,7 @@ pub(crate) enum Cheat {
     KeepsOneBack,
     RefusesWhoAsksAgain,
     AnswersInTheNameOfAnother,
+    HidesAClaimWhenAsked,
 }
 
 /// When the connection is closed after deciding, instead of answering.
@@ -110,6 +111,14 @@ impl Server {
         Server { url: url(address), shared }
     }
 
+    /// The address of a second server that shares everything with this one.
+    pub(crate) async fn second(&self) -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(accept(listener, Arc::clone(&self.shared)));
+        url(address)
+    }
+
     /// Claim requests that have reached the server.
     pub(crate) fn asked(&self) -> u64 {
         self.shared.asked.load(Ordering::SeqCst)
@@ -133,6 +142,7 @@ fn url(address: SocketAddr) -> String {
 pub(crate) fn options(server: &Server) -> Options {
     Options {
         url: server.url.clone(),
+        other_urls: Vec::new(),
         campaign: "rush-test".to_owned(),
         users: 500,
         stock: 100,
@@ -192,6 +202,9 @@ type Reply = Result<Response<Full<Bytes>>, Dropped>;
 
 async fn answer(request: Request<Incoming>, shared: &Shared) -> Reply {
     let path = request.uri().path().to_owned();
+    if let Some((_, subject)) = path.split_once("/claims/") {
+        return Ok(shared.shown(subject));
+    }
     let is_claims = path.ends_with("/claims");
     match (request.method(), is_claims) {
         (&Method::PUT, false) => Ok(shared.create(&path, &body(request).await)),
@@ -237,6 +250,15 @@ impl Shared {
             "claimed": claimed, "remaining": remaining, "state": "open",
         });
         json_answer(StatusCode::OK, &counts)
+    }
+
+    fn shown(&self, subject: &str) -> Response<Full<Bytes>> {
+        let state = self.state.lock().unwrap();
+        let index = state.by_subject.get(subject).filter(|index| !(self.cheats(Cheat::HidesAClaimWhenAsked) && **index == 5));
+        match index.map(|index| &state.claims[*index]) {
+            Some(claim) => claim_answer(&state, subject, claim.serial, &claim.code, true),
+            None => problem(StatusCode::NOT_FOUND, "claim_not_found"),
+        }
     }
 
     fn record(&self) -> Response<Full<Bytes>> {
