@@ -14,11 +14,13 @@
 //! - [`systematic`]: a short script with a fault at every call;
 //! - [`plant`]: faults that are planted to show that they are noticed; `tamper` plays the disk's;
 //! - [`counts`]: rare things, which must happen;
-//! - [`report`]: many seeds.
+//! - [`report`]: many seeds;
+//! - [`cluster`]: the same across machines, with a world of its own.
 
 pub mod ask;
 pub mod checker;
 mod clients;
+pub mod cluster;
 pub mod counts;
 pub mod disk;
 pub mod history;

@@ -1,16 +1,21 @@
-//! `cargo run --release -p sim -- --seeds 1000 --from 0 [--jobs 2]`: runs seeds, and ends with 1
-//! and the story of each seed in which a promise was broken.
+//! `cargo run --release -p sim -- --seeds 1000 --from 0 [--jobs 2] [--cluster]`: runs seeds, of one
+//! machine or across machines, and ends with 1 and the story of each seed in which a promise was
+//! broken.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;
 
+use sim::cluster;
 use sim::report::run_all;
 use sim::run::Options;
 
-const USAGE: &str = "usage: sim [--seeds N] [--from N] [--jobs N]";
+const USAGE: &str = "usage: sim [--seeds N] [--from N] [--jobs N] [--cluster]";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments_count = arguments.len();
+    arguments.retain(|argument| argument != "--cluster");
+    let is_cluster = arguments.len() < arguments_count;
     let Some((seeds, from, jobs)) = parse(&arguments) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
@@ -20,6 +25,11 @@ fn main() -> ExitCode {
             eprintln!("{done} of {seeds} seeds");
         }
     };
+    if is_cluster {
+        let report = cluster::run_all(from..from.saturating_add(seeds), jobs, &cluster::Options::default(), &progress);
+        println!("{report}");
+        return if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let report = run_all(from..from.saturating_add(seeds), jobs, &Options::default(), &progress);
     println!("{report}");
     if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -49,9 +49,16 @@ impl Barriers {
         }
     }
 
-    /// Has a barrier appended, unless one is on its way, and does not wait for it.
-    pub fn probe(&self, append: impl Fn(u64) -> bool) {
-        self.join(append);
+    /// Has another barrier appended where the last one may be lost, so that whoever waits need not
+    /// wait until somebody else comes; or one that nobody waits for, if it is wanted. To be called
+    /// now and then.
+    pub fn keep(&self, is_wanted: bool, append: impl Fn(u64) -> bool) {
+        let mut on_the_way = self.on_the_way();
+        let is_missing = self.passed.lsn() < Lsn(on_the_way.last);
+        let is_due = on_the_way.since.is_none_or(|since| BARRIER_RETRY <= since.elapsed());
+        if is_due && (is_missing || is_wanted) {
+            start_next(&mut on_the_way, append);
+        }
     }
 
     /// A barrier of this node has come by.
@@ -118,7 +125,9 @@ mod tests {
         }
     }
 
-    fn start() -> (Arc<Barriers>, Arc<Appended>, impl Fn() -> tokio::task::JoinHandle<Result<(), NotCaughtUp>>) {
+    type Passing = tokio::task::JoinHandle<Result<(), NotCaughtUp>>;
+
+    fn start() -> (Arc<Barriers>, Arc<Appended>, impl Fn() -> Passing) {
         let (barriers, appended) = (Arc::new(Barriers::default()), Arc::new(Appended::default()));
         let (to_pass, to_append) = (Arc::clone(&barriers), Arc::clone(&appended));
         let pass = move || {
@@ -159,6 +168,39 @@ mod tests {
         assert!(!second.is_finished());
         barriers.applied(2, |number| appended.append(number));
         assert_eq!(second.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_barrier_is_replaced_for_those_who_wait_also_if_nobody_comes() {
+        let (barriers, appended, pass) = start();
+        let append = |number| appended.append(number);
+        barriers.keep(false, append);
+        let (first, second) = (pass(), pass());
+        tokio::task::yield_now().await;
+        barriers.keep(false, append);
+        assert_eq!(appended.list(), [1]);
+        tokio::time::sleep(BARRIER_RETRY).await;
+        barriers.keep(false, append);
+        assert_eq!(appended.list(), [1, 2]);
+        barriers.applied(2, |_| true);
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(()), Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_barrier_for_which_there_was_no_room_is_appended_later() {
+        let barriers = Arc::new(Barriers::default());
+        let waiting = Arc::clone(&barriers);
+        let first = tokio::spawn(async move { waiting.pass(|_| false).await });
+        tokio::task::yield_now().await;
+        let appended = Appended::default();
+        barriers.keep(false, |number| appended.append(number));
+        assert_eq!(appended.list(), [2]);
+        barriers.applied(2, |_| true);
+        assert_eq!(first.await.unwrap(), Ok(()));
+        barriers.keep(false, |number| appended.append(number));
+        assert_eq!(appended.list(), [2], "nobody waits");
+        barriers.keep(true, |number| appended.append(number));
+        assert_eq!(appended.list(), [2, 3]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -129,7 +129,8 @@ pub enum Corrected {
 #[error("the gate is away: {0}")]
 pub struct Away(pub String);
 
-/// Where gates are kept.
+/// Where gates are kept. Every call must end within about a second, one way or the other: a lane
+/// makes one at a time, and its claims have no other clock.
 pub trait GateServer: Send + Sync + 'static {
     /// Lets claims pass, or not.
     fn enter(&self, enter: &Enter) -> impl Future<Output = Result<Entered, Away>> + Send;
@@ -137,7 +138,7 @@ pub trait GateServer: Send + Sync + 'static {
     /// Takes over what the record says.
     fn correct(&self, correct: &Correct) -> impl Future<Output = Result<Corrected, Away>> + Send;
 
-    /// Forgets a subject's mark: its claim was cancelled.
+    /// Forgets a subject's mark: its claim was refused or cancelled.
     fn unmark(&self, key: &GateKey, mark: Mark) -> impl Future<Output = Result<(), Away>> + Send;
 }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
@@ -100,7 +101,7 @@ impl<G: GateServer> Lane<G> {
             self.call_unless_calling(&mut inner);
             receiver
         };
-        let mut passing = Passing { lane: self, receiver: Some(receiver) };
+        let mut passing = Passing { lane: self, mark, receiver: Some(receiver) };
         passing.verdict().await
     }
 
@@ -112,7 +113,14 @@ impl<G: GateServer> Lane<G> {
         inner.flight = inner.flight.saturating_sub(1);
     }
 
-    /// A claim that was let pass took none.
+    /// A claim that was let pass was refused, or never went to the record: unit and mark are free
+    /// again. Were the mark to stay, its subject would be held up at the next try.
+    pub fn refused(self: &Arc<Self>, mark: Option<Mark>) {
+        self.returned();
+        mark.into_iter().for_each(|mark| self.unmark(mark));
+    }
+
+    /// A claim that was let pass took no unit: its subject has its claim already.
     pub fn returned(&self) {
         let mut inner = self.inner();
         inner.settled.returned += 1;
@@ -130,11 +138,13 @@ impl<G: GateServer> Lane<G> {
         self.call_unless_calling(&mut inner);
     }
 
-    /// The subject's claim was cancelled.
+    /// The subject holds no claim.
     pub fn unmark(self: &Arc<Self>, mark: Mark) {
         let (Some(server), key) = (self.server.clone(), self.key.clone()) else { return };
+        // Whoever asked may be dropped with the runtime.
+        let Ok(runtime) = Handle::try_current() else { return };
         // Where the gate is away the mark stays, and lets the claim pass to the record.
-        tokio::spawn(async move { server.unmark(&key, mark).await });
+        runtime.spawn(async move { server.unmark(&key, mark).await });
     }
 
     /// Waits for a place among those that go without the gate's leave; `None` if too many wait.
@@ -144,6 +154,12 @@ impl<G: GateServer> Lane<G> {
             return None;
         }
         Arc::clone(&self.ungated).acquire_owned().await.ok()
+    }
+
+    /// A claim without the gate's leave was decided.
+    pub fn decided(&self, offset: u64) {
+        let mut inner = self.inner();
+        inner.settled_through = inner.settled_through.max(offset);
     }
 
     /// Whose it is.
@@ -165,6 +181,10 @@ impl<G: GateServer> Lane<G> {
         !inner.is_calling && inner.waiting.is_empty() && inner.flight == 0
     }
 
+    fn ungated_count(&self) -> u64 {
+        UNGATED_MAX.saturating_sub(self.ungated.available_permits()) as u64
+    }
+
     fn call_unless_calling(self: &Arc<Self>, inner: &mut Inner) {
         if !std::mem::replace(&mut inner.is_calling, true) {
             let lane = Arc::clone(self);
@@ -174,7 +194,7 @@ impl<G: GateServer> Lane<G> {
     }
 
     /// Calls the gate until nobody waits.
-    async fn call(&self) {
+    async fn call(self: &Arc<Self>) {
         let Some(server) = &self.server else { return };
         while let Some(work) = self.next_work() {
             match work {
@@ -211,7 +231,8 @@ impl<G: GateServer> Lane<G> {
                 known: inner.known,
                 base: standing.offset_next,
                 remaining: standing.remaining,
-                flight: inner.flight,
+                // Those without the gate's leave take units too.
+                flight: inner.flight + self.ungated_count(),
                 sets: sets_for(standing.stock),
             }
         };
@@ -225,7 +246,7 @@ impl<G: GateServer> Lane<G> {
         }
     }
 
-    async fn call_enter(&self, server: &G, waiting: Vec<(Option<Mark>, oneshot::Sender<LaneVerdict>)>) {
+    async fn call_enter(self: &Arc<Self>, server: &G, waiting: Vec<(Option<Mark>, oneshot::Sender<LaneVerdict>)>) {
         let mut enter = {
             let mut inner = self.inner();
             Enter {
@@ -254,10 +275,10 @@ impl<G: GateServer> Lane<G> {
             Ok(Entered::Unfilled) | Err(_) => Vec::new(),
         };
         let verdicts = verdicts.into_iter().map(LaneVerdict::Gate).chain(std::iter::repeat(LaneVerdict::Away));
-        for ((_, sender), verdict) in waiting.into_iter().zip(verdicts) {
+        for ((mark, sender), verdict) in waiting.into_iter().zip(verdicts) {
             if let Err(LaneVerdict::Gate(GateVerdict::Passed)) = sender.send(verdict) {
                 // Whoever asked has gone: nothing goes to the record.
-                self.returned();
+                self.refused(mark);
             }
         }
     }
@@ -289,6 +310,7 @@ fn sets_for(stock: u64) -> u32 {
 /// Gives the unit back if whoever asked goes away between the verdict and reading it.
 struct Passing<'a, G: GateServer> {
     lane: &'a Arc<Lane<G>>,
+    mark: Option<Mark>,
     receiver: Option<oneshot::Receiver<LaneVerdict>>,
 }
 
@@ -308,7 +330,7 @@ impl<G: GateServer> Drop for Passing<'_, G> {
         receiver.close();
         let verdict = receiver.try_recv().ok();
         if verdict == Some(LaneVerdict::Gate(GateVerdict::Passed)) {
-            self.lane.returned();
+            self.lane.refused(self.mark);
         }
     }
 }

@@ -145,7 +145,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     pub fn catch_up(&self) {
         for (partition, place) in (0..).zip(&self.partitions) {
             place.is_cut_off.store(true, Ordering::Relaxed);
-            place.barriers.probe(|number| self.append_barrier(partition, number));
+            place.barriers.keep(true, |number| self.append_barrier(partition, number));
         }
     }
 
@@ -298,9 +298,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
                     lanes.values().filter_map(|lane| Some((Arc::clone(lane), standing_of(&replica, lane.campaign())?))).collect();
                 (is_due, standings)
             };
-            if place.is_cut_off.load(Ordering::Relaxed) {
-                place.barriers.probe(|number| self.append_barrier(partition, number));
-            }
+            let is_cut_off = place.is_cut_off.load(Ordering::Relaxed);
+            place.barriers.keep(is_cut_off, |number| self.append_barrier(partition, number));
             for (lane, standing) in standings {
                 lane.correct(standing);
             }

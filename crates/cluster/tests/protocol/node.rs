@@ -305,3 +305,16 @@ async fn rules_are_switched_for_everybody_by_a_record() {
     let fault = world.deliver(&node).unwrap_err();
     assert!(matches!(fault, Fault::UnknownRules { wanted: 2, known: 1, .. }), "{fault}");
 }
+
+/// A mark that stayed would hold its subject up until the gate is not believed any more.
+#[tokio::test(start_paused = true)]
+async fn whoever_was_refused_for_want_of_room_may_ask_again_at_once() {
+    let (world, node) = opened(5).await;
+    world.records.is_full.store(true, Ordering::Relaxed);
+    assert_eq!(submit(&node, claim("spring", "ann")).await.unwrap(), Err(Refusal::Busy));
+    world.records.is_full.store(false, Ordering::Relaxed);
+    rest().await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1);
+    assert!(before.elapsed() < Duration::from_millis(100));
+}

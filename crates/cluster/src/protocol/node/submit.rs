@@ -11,7 +11,7 @@ use domain::{Command, Rejection};
 use engine::core::Foreseen;
 use engine::views::{Done, Effect, Refusal};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{Answered, Log, Node, locked, standing};
 use crate::protocol::gate::{GateKey, GateServer, GateVerdict, Mark};
@@ -40,7 +40,10 @@ impl<L: Log, G: GateServer> Node<L, G> {
         match coupon {
             coupon::Command::Claim(claim) => self.claim(partition, command, claim.subject, request_id).await,
             coupon::Command::Redeem(target) => {
-                let named = coupon::Command::Redeem(self.name_serial(partition, *target)?);
+                let named = match self.name_serial(partition, command, *target) {
+                    Ok(target) => coupon::Command::Redeem(target),
+                    Err(answer) => return answer,
+                };
                 self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1
             }
             coupon::Command::Cancel(target) => self.cancel(partition, command, *target, request_id).await,
@@ -59,13 +62,16 @@ impl<L: Log, G: GateServer> Node<L, G> {
         let CommandKind::Coupon(coupon) = &command.kind else { return Err(Refusal::Unknown) };
         let campaign = coupon.campaign();
         let Some(lane) = self.lane(partition, campaign) else { return self.append(partition, command, request_id).await.1 };
-        let patience = Instant::now() + GATE_PATIENCE;
+        let mut patience = GATE_PATIENCE;
         loop {
             let Some((standing, mark)) = self.with_replica(partition, |replica| gate_view(replica, campaign, subject)).flatten() else {
                 return self.append(partition, command, request_id).await.1;
             };
             match lane.enter(mark, standing).await {
-                LaneVerdict::Gate(GateVerdict::Passed) => return self.append_passed(partition, command, &lane, request_id).await,
+                LaneVerdict::Gate(GateVerdict::Passed) => {
+                    let unit = Unit { lane: &lane, mark, outcome: UnitOutcome::Unclear };
+                    return self.append_passed(partition, command, unit, request_id).await;
+                }
                 LaneVerdict::Full => return Err(Refusal::Busy),
                 LaneVerdict::Away => return self.append_ungated(partition, command, &lane, request_id).await,
                 LaneVerdict::Gate(GateVerdict::SoldOut | GateVerdict::Marked) => {}
@@ -74,9 +80,11 @@ impl<L: Log, G: GateServer> Node<L, G> {
             if let Some(answer) = self.answer_here(partition, command).await? {
                 return answer;
             }
-            if patience <= Instant::now() {
+            // Time for which the log stands still does not count: nothing in flight can be decided in it.
+            let Some(rest) = patience.checked_sub(GATE_LOOK) else {
                 return self.append_ungated(partition, command, &lane, request_id).await;
-            }
+            };
+            patience = rest;
             // Claims in flight take what is left, or give it back.
             tokio::time::sleep(GATE_LOOK).await;
         }
@@ -86,16 +94,16 @@ impl<L: Log, G: GateServer> Node<L, G> {
         &self,
         partition: u32,
         command: &Command<'_>,
-        lane: &Arc<Lane<G>>,
+        mut unit: Unit<'_, G>,
         request_id: RequestId<'_>,
     ) -> Result<Done, Refusal> {
-        let mut unit = Unit { lane, outcome: UnitOutcome::Unclear };
         let (offset, answer) = self.append(partition, command, request_id).await;
         unit.outcome = match &answer {
             Ok(Done { effect: Effect::Claimed(_), novelty: domain::Novelty::Fresh }) => UnitOutcome::Taken(offset),
             // It may be decided yet.
             Err(Refusal::Unknown) => UnitOutcome::Unclear,
-            Ok(_) | Err(_) => UnitOutcome::Returned,
+            Ok(_) => UnitOutcome::Returned,
+            Err(_) => UnitOutcome::Refused,
         };
         answer
     }
@@ -110,16 +118,23 @@ impl<L: Log, G: GateServer> Node<L, G> {
         request_id: RequestId<'_>,
     ) -> Result<Done, Refusal> {
         let _place = lane.ungated().await.ok_or(Refusal::Busy)?;
+        // It may have been a long wait.
+        self.check_takes(partition)?;
         if self.foresee(partition, command) != Ok(Foreseen::TakesEffect)
             && let Some(answer) = self.answer_here(partition, command).await?
         {
             return answer;
         }
-        self.append(partition, command, request_id).await.1
+        let (offset, answer) = self.append(partition, command, request_id).await;
+        offset.into_iter().for_each(|offset| lane.decided(offset));
+        answer
     }
 
     async fn cancel(&self, partition: u32, command: &Command<'_>, target: Target<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
-        let named = coupon::Command::Cancel(self.name_serial(partition, target)?);
+        let named = match self.name_serial(partition, command, target) {
+            Ok(target) => coupon::Command::Cancel(target),
+            Err(answer) => return answer,
+        };
         let done = self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1?;
         if let (Effect::Cancelled(claim), Some(lane)) = (&done.effect, self.lane(partition, target.campaign))
             && let Ok(subject) = SubjectId::new(&claim.subject)
@@ -130,15 +145,17 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     /// The claim that is meant, by its serial: the same command a second time must never hit
-    /// another claim of the same subject.
-    fn name_serial<'a>(&self, partition: u32, target: Target<'a>) -> Result<Target<'a>, Refusal> {
+    /// another claim of the same subject. Since the barrier the state may have gone on: then it may
+    /// have an answer, which is the request key's where it has one.
+    fn name_serial<'a>(&self, partition: u32, command: &Command<'_>, target: Target<'a>) -> Result<Target<'a>, Result<Done, Refusal>> {
         let TargetBy::Subject(subject) = target.by else { return Ok(target) };
-        let found = self.with_replica(partition, |replica| {
-            let campaign = replica.core().state().campaign(target.campaign).ok_or(coupon::Rejection::CampaignNotFound)?;
-            campaign.find(target.by).map(|claim| claim.serial)
+        let found = self.with_replica(partition, |replica| match replica.core().foresee(command) {
+            Ok(Foreseen::TakesEffect) => Ok(replica.core().claim(target.campaign, target.by).value),
+            Ok(Foreseen::Answer(done)) => Err(Ok(done)),
+            Err(rejection) => Err(Err(Refusal::Rejected(rejection))),
         });
-        let serial = found.ok_or(Refusal::NotCaughtUp)?.map_err(|rejection| Refusal::Rejected(rejection.into()))?;
-        Ok(Target { by: TargetBy::SubjectSerial(subject, serial), ..target })
+        let claim = found.unwrap_or(Err(Err(Refusal::NotCaughtUp)))?.map_err(|rejection| Err(Refusal::Rejected(rejection.into())))?;
+        Ok(Target { by: TargetBy::SubjectSerial(subject, claim.serial), ..target })
     }
 
     /// The answer where nothing would change, after a barrier; `None` if the command would take
@@ -241,12 +258,14 @@ impl Drop for Expected<'_> {
 /// A unit that the gate gave, until it is known what became of it.
 struct Unit<'a, G: GateServer> {
     lane: &'a Arc<Lane<G>>,
+    mark: Option<Mark>,
     outcome: UnitOutcome,
 }
 
 enum UnitOutcome {
     Taken(Option<u64>),
     Returned,
+    Refused,
     Unclear,
 }
 
@@ -255,6 +274,7 @@ impl<G: GateServer> Drop for Unit<'_, G> {
         match self.outcome {
             UnitOutcome::Taken(offset) => self.lane.taken(offset),
             UnitOutcome::Returned => self.lane.returned(),
+            UnitOutcome::Refused => self.lane.refused(self.mark),
             // The next correction gives it back if it was not taken.
             UnitOutcome::Unclear => self.lane.taken(None),
         }

@@ -1,0 +1,95 @@
+//! Chance, shared by all who live at once, and how they wait for each other. They take turns on one
+//! thread, so that the same seed gives everybody the same.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::rng::Rng;
+
+/// The chance of one seed and one concern.
+#[derive(Clone, Debug)]
+pub struct Dice(Arc<Mutex<Rng>>);
+
+impl Dice {
+    /// The chance of this seed; each stream is independent of the others.
+    #[must_use]
+    pub fn new(seed: u64, stream: u64) -> Self {
+        Self(Arc::new(Mutex::new(Rng::new(seed, 1_000 + stream))))
+    }
+
+    /// A number below `limit`; 0 where that is 0.
+    #[must_use]
+    pub fn below(&self, limit: u64) -> u64 {
+        locked(&self.0).below(limit)
+    }
+
+    /// A number below `limit`, to use as an index.
+    #[must_use]
+    pub fn index(&self, limit: usize) -> usize {
+        locked(&self.0).index(limit)
+    }
+
+    /// True once in `of` times.
+    #[must_use]
+    pub fn one_in(&self, of: u64) -> bool {
+        locked(&self.0).one_in(of)
+    }
+
+    /// One of these.
+    #[must_use]
+    pub fn pick<T: Copy, const N: usize>(&self, items: &[T; N]) -> T {
+        locked(&self.0).pick(items)
+    }
+
+    /// Between so many milliseconds and so many.
+    #[must_use]
+    pub fn millis(&self, least: u64, most: u64) -> Duration {
+        Duration::from_millis(least + self.below(most - least + 1))
+    }
+}
+
+/// A value that others wait for. They are woken in the order in which they came: tokio's own
+/// channel of this kind wakes in an order that no seed decides.
+#[derive(Debug, Default)]
+pub struct Signal<T> {
+    value: Mutex<T>,
+    changed: Notify,
+}
+
+impl<T: Copy> Signal<T> {
+    /// With this value at first.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self { value: Mutex::new(value), changed: Notify::new() }
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn get(&self) -> T {
+        *locked(&self.value)
+    }
+
+    /// Another value from now on.
+    pub fn set(&self, value: T) {
+        *locked(&self.value) = value;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for such a value.
+    pub async fn wait_for(&self, is_wanted: impl Fn(T) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if is_wanted(self.get()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// A lock that nobody can have poisoned: a panic ends the run.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,31 @@
+//! THE SAME RULES ACROSS MACHINES, SIMULATED: nodes, a broker and a gate on one thread, in a time
+//! that stands still while anybody works.
+//!
+//! Layout, in reading order:
+//! - [`dice`]: chance, shared by all who live at once;
+//! - [`broker`]: the log, and the ways to it and from it;
+//! - [`gates`]: the gate's server;
+//! - [`nodes`]: processes, killed and started again;
+//! - [`people`]: who asks;
+//! - [`model`]: the rules a second time, at every place of the log;
+//! - [`judge`]: whether what was told is what the log says;
+//! - [`trouble`]: what goes wrong;
+//! - [`run`]: one seed, and [`report`] many;
+//! - [`plant`]: faults that are planted to show that they are noticed;
+//! - [`counts`]: rare things, which must happen.
+
+pub mod broker;
+pub mod counts;
+pub mod dice;
+pub mod gates;
+pub mod judge;
+pub mod model;
+pub mod nodes;
+pub mod people;
+pub mod plant;
+pub mod report;
+pub mod run;
+pub mod trouble;
+
+pub use report::{Report, run_all};
+pub use run::{Options, Outcome, run};

@@ -1,0 +1,336 @@
+//! Processes: each follows all partitions with a lag of its own, is killed, and starts again from
+//! the beginning of the log or from a state that a history kept.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cluster::protocol::node::{Node, NodeLimits};
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, RulesVersion, decode, encode};
+use cluster::protocol::replica::{Delivered, Fault, Replica, Topology};
+use domain::hash::HashSeed;
+use domain::wire::state::StateBuilder;
+use tokio::task::AbortHandle;
+use tokio::time::{interval, sleep};
+
+use super::broker::{Broker, SimLog, Stored, Wire, renumbered};
+use super::counts::Rare;
+use super::dice::{Dice, Signal, locked};
+use super::gates::SimGates;
+use super::judge::{Judge, Kind, RULES_NEWEST, Snapshot};
+use super::plant::Plant;
+use super::trouble::Trouble;
+use crate::world::time;
+
+/// The log of a run.
+pub const LOG: LogId = LogId([7; 16]);
+/// Records that are applied together at most.
+const BATCH_MAX: usize = 100;
+/// States that the history keeps.
+const SNAPSHOTS_KEPT: usize = 3;
+
+/// A node as it is simulated.
+pub type SimNode = Node<SimLog, SimGates>;
+
+/// A place where a process runs.
+#[derive(Debug)]
+struct Slot {
+    running: Mutex<Option<Running>>,
+    is_cut: Arc<Signal<bool>>,
+    /// How many milliseconds its consumers may be behind.
+    lag_ms: AtomicU64,
+    /// What its program knows.
+    rules: Mutex<RulesVersion>,
+    /// How wrong its own clock is; used only by a plant.
+    skew_ms: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    node: Arc<SimNode>,
+    tasks: Vec<AbortHandle>,
+    is_killed: Arc<Signal<bool>>,
+}
+
+/// All processes, and what they share.
+#[derive(Debug)]
+pub struct Fleet {
+    dice: Dice,
+    trouble: Arc<Trouble>,
+    judge: Arc<Mutex<Judge>>,
+    broker: Arc<Broker>,
+    gates: Arc<SimGates>,
+    slots: Vec<Slot>,
+    snapshots: Mutex<VecDeque<Vec<Snapshot>>>,
+    starts: AtomicU64,
+    limits: NodeLimits,
+}
+
+/// A process that was found to be up.
+#[derive(Debug)]
+pub struct Found {
+    /// The node.
+    pub node: Arc<SimNode>,
+    /// Tells when it is killed.
+    pub is_killed: Arc<Signal<bool>>,
+}
+
+impl Fleet {
+    /// As many places as `rules` has, each with a program that knows these rules; nothing runs yet.
+    #[must_use]
+    pub fn new(
+        dice: Dice,
+        trouble: &Arc<Trouble>,
+        judge: &Arc<Mutex<Judge>>,
+        broker: &Arc<Broker>,
+        gates: &Arc<SimGates>,
+        rules: &[RulesVersion],
+    ) -> Arc<Self> {
+        let slot = |rules: &RulesVersion| Slot {
+            running: Mutex::new(None),
+            is_cut: Arc::default(),
+            lag_ms: AtomicU64::new(3),
+            rules: Mutex::new(*rules),
+            skew_ms: dice.below(5_000),
+        };
+        let slots = rules.iter().map(slot).collect();
+        let claims_max = if dice.one_in(5) { 150 } else { 100_000 };
+        let limits = NodeLimits { claims_max, requests_max: 10_000, campaigns_max: 10 };
+        Arc::new(Self {
+            dice,
+            trouble: Arc::clone(trouble),
+            judge: Arc::clone(judge),
+            broker: Arc::clone(broker),
+            gates: Arc::clone(gates),
+            slots,
+            snapshots: Mutex::default(),
+            starts: AtomicU64::new(0),
+            limits,
+        })
+    }
+
+    /// How many places there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// How many claims fit in a node's memory.
+    #[must_use]
+    pub fn claims_max(&self) -> u64 {
+        self.limits.claims_max
+    }
+
+    /// The first record of every partition.
+    pub async fn begin_log(&self) {
+        let partitions = self.broker.partitions_count();
+        for partition in 0..partitions {
+            let genesis = Genesis { log: LOG, partitions, rules: RULES_KNOWN };
+            let (origin, place) = (Origin { node: NodeId(0), sequence: 0 }, Place::Partition(partition));
+            self.broker.append(partition, vec![encode(&LogRecord { origin, place, body: Body::Genesis(genesis) }).into()]).await;
+        }
+    }
+
+    /// The process at this place, if it is up.
+    #[must_use]
+    pub fn find(&self, place: usize) -> Option<Found> {
+        let running = locked(&self.slots[place].running);
+        running.as_ref().map(|running| Found { node: Arc::clone(&running.node), is_killed: Arc::clone(&running.is_killed) })
+    }
+
+    /// The history keeps the states as they are now.
+    pub fn keep_snapshot(&self) {
+        let mut snapshots = locked(&self.snapshots);
+        snapshots.push_back(locked(&self.judge).snapshots());
+        if SNAPSHOTS_KEPT < snapshots.len() {
+            snapshots.pop_front();
+        }
+    }
+
+    /// Cuts a place off, or lets it be reached again.
+    pub fn set_cut(&self, place: usize, is_cut: bool) {
+        if is_cut {
+            self.trouble.saw(Rare::CutOff);
+        }
+        self.slots[place].is_cut.set(is_cut);
+    }
+
+    /// Lets the consumers of a place lag by up to so much.
+    pub fn set_lag(&self, place: usize, millis: u64) {
+        if 100 < millis {
+            self.trouble.saw(Rare::Lagged);
+        }
+        self.slots[place].lag_ms.store(millis, Ordering::Relaxed);
+    }
+
+    /// A newer program is installed at every place; it runs from the next start on.
+    pub fn install_newest(&self) {
+        self.slots.iter().for_each(|slot| *locked(&slot.rules) = RULES_NEWEST);
+    }
+
+    /// The process at this place is killed.
+    pub fn kill(&self, place: usize) {
+        if let Some(running) = locked(&self.slots[place].running).take() {
+            self.trouble.saw(Rare::Killed);
+            running.is_killed.set(true);
+            running.tasks.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Starts a process, unless it is up or its program is too old.
+    pub fn start(self: &Arc<Self>, place: usize) {
+        let slot = &self.slots[place];
+        if locked(&slot.running).is_some() {
+            return;
+        }
+        let rules = *locked(&slot.rules);
+        let replicas = match self.replicas(rules) {
+            Ok(replicas) => replicas,
+            Err(Fault::UnknownRules { .. }) if rules < RULES_NEWEST => return self.trouble.saw(Rare::OldRulesStopped),
+            Err(fault) => return locked(&self.judge).break_promise(Kind::Exactness, format!("a node did not start: {fault}")),
+        };
+        let id = NodeId(self.starts.fetch_add(1, Ordering::Relaxed) + 1);
+        let cut = Arc::clone(&slot.is_cut);
+        let wire = Arc::new(Wire::new(&self.broker, self.dice.clone(), &self.trouble, &self.judge, cut, place));
+        let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
+        let log = SimLog(Arc::clone(&wire));
+        let node = Arc::new(Node::new(id, LOG, log, Some(Arc::clone(&self.gates)), self.limits, replicas));
+        let mut tasks = Vec::new();
+        for (partition, offset) in (0..).zip(offsets) {
+            let (carrier, fleet) = (Arc::clone(&wire), Arc::clone(self));
+            tasks.push(tokio::spawn(async move { carrier.carry(partition).await }).abort_handle());
+            let follower =
+                Follower { fleet, node: Arc::clone(&node), wire: Arc::clone(&wire), place, rules, partition, next: offset, shift: 0 };
+            tasks.push(tokio::spawn(follower.follow()).abort_handle());
+        }
+        let keeper = Arc::clone(&node);
+        let keep = async move {
+            let mut seconds = interval(Duration::from_secs(1));
+            loop {
+                seconds.tick().await;
+                keeper.keep();
+            }
+        };
+        tasks.push(tokio::spawn(keep).abort_handle());
+        *locked(&slot.running) = Some(Running { node, tasks, is_killed: Arc::default() });
+    }
+
+    /// What a program that knows these rules starts from.
+    fn replicas(&self, rules: RulesVersion) -> Result<Vec<Replica>, Fault> {
+        let known = if self.trouble.plant() == Some(Plant::RulesIgnored) { RULES_NEWEST } else { rules };
+        let partitions = self.broker.partitions_count();
+        let (seed, snapshots) = (HashSeed(self.dice.below(1_000), 3), locked(&self.snapshots));
+        if snapshots.is_empty() || self.dice.one_in(3) {
+            self.trouble.saw(Rare::StartedAtZero);
+            let topologies = (0..partitions).map(|partition| Topology { partition, partitions });
+            return Ok(topologies.map(|topology| Replica::new(topology, known, seed)).collect());
+        }
+        let kept = &snapshots[self.dice.index(snapshots.len())];
+        let replicas = (0..).zip(kept).map(|(partition, snapshot)| resume(Topology { partition, partitions }, known, seed, snapshot));
+        let replicas = replicas.collect::<Result<Vec<_>, _>>()?;
+        self.trouble.saw(Rare::StartedFromHistory);
+        Ok(replicas)
+    }
+
+    fn stop(&self, place: usize, rules: RulesVersion, node: &SimNode, fault: &Fault) {
+        if rules < RULES_NEWEST && matches!(fault, Fault::UnknownRules { .. }) {
+            self.trouble.saw(Rare::OldRulesStopped);
+        } else {
+            locked(&self.judge).break_promise(Kind::Exactness, format!("a node stopped: {fault}"));
+        }
+        node.fail();
+        if let Some(running) = locked(&self.slots[place].running).take() {
+            running.tasks.iter().for_each(AbortHandle::abort);
+        }
+    }
+}
+
+fn resume(topology: Topology, rules: RulesVersion, seed: HashSeed, snapshot: &Snapshot) -> Result<Replica, Fault> {
+    let mut builder = StateBuilder::new(seed);
+    let built = snapshot.sections.iter().try_for_each(|section| builder.section(section)).and_then(|()| builder.finish());
+    match built {
+        Ok(state) => Replica::resume(topology, rules, state, &snapshot.progress),
+        Err(error) => Err(Fault::Genesis { partition: topology.partition, what: error.to_string() }),
+    }
+}
+
+/// One process's reading of one partition.
+struct Follower {
+    fleet: Arc<Fleet>,
+    node: Arc<SimNode>,
+    wire: Arc<Wire>,
+    place: usize,
+    /// What its program knows.
+    rules: RulesVersion,
+    partition: u32,
+    /// The next record to read.
+    next: u64,
+    /// Records that the node was given and the log does not have; only where that is planted.
+    shift: u64,
+}
+
+impl Follower {
+    async fn follow(mut self) {
+        let committed = self.fleet.broker.follow(self.partition);
+        loop {
+            let has_more = |committed| self.next < committed as u64;
+            let is_planted = self.fleet.trouble.plant() == Some(Plant::BarrierNotWaitedFor);
+            tokio::select! {
+                biased;
+                () = self.wire.barrier_came(self.partition), if is_planted => {
+                    self.give_barrier();
+                    continue;
+                }
+                () = committed.wait_for(has_more) => {}
+            }
+            let lag_ms = self.fleet.slots[self.place].lag_ms.load(Ordering::Relaxed);
+            sleep(self.fleet.dice.millis(0, lag_ms)).await;
+            self.wire.wait_for_way().await;
+            let batch = self.fleet.broker.read(self.partition, usize::try_from(self.next).unwrap_or(usize::MAX), BATCH_MAX);
+            if let Err(fault) = self.give(&batch) {
+                self.fleet.stop(self.place, self.rules, &self.node, &fault);
+                return;
+            }
+        }
+    }
+
+    fn give(&mut self, batch: &[Stored]) -> Result<(), Fault> {
+        let (slot, trouble) = (&self.fleet.slots[self.place], &self.fleet.trouble);
+        let own: Vec<Vec<u8>> = batch.iter().map(|stored| self.as_read(stored, trouble.plant())).collect();
+        let wall = self.fleet.broker.wall_ms() + slot.skew_ms;
+        let at = |stored: &Stored| if trouble.plant() == Some(Plant::TimeFromOwnClock) { wall } else { stored.at };
+        let records = (self.next + self.shift..).zip(batch.iter().zip(&own));
+        let records = records.map(|(offset, (stored, bytes))| Delivered { offset, at: time(at(stored)), bytes });
+        self.node.apply(self.partition, records)?;
+        self.next += batch.len() as u64;
+        let progress = self.node.progress()[self.partition as usize];
+        locked(&self.fleet.judge).compare(self.partition, self.next, progress.digest, self.rules);
+        Ok(())
+    }
+
+    fn as_read(&self, stored: &Stored, plant: Option<Plant>) -> Vec<u8> {
+        let is_own_barrier =
+            || decode(&stored.bytes).is_ok_and(|record| record.body == Body::Barrier && record.origin.node == self.node.id());
+        if plant == Some(Plant::OlderBarrierServes) && is_own_barrier() {
+            return renumbered(&stored.bytes, self.wire.last_barrier(self.partition));
+        }
+        stored.bytes.to_vec()
+    }
+
+    /// The node is told that its barrier has come by, which it has not.
+    fn give_barrier(&mut self) {
+        let origin = Origin { node: self.node.id(), sequence: self.wire.last_barrier(self.partition) };
+        let bytes = encode(&LogRecord { origin, place: Place::Partition(self.partition), body: Body::Barrier });
+        let record = Delivered { offset: self.next + self.shift, at: time(0), bytes: &bytes };
+        if self.next != 0 && self.node.apply(self.partition, std::iter::once(record)).is_ok() {
+            self.shift += 1;
+        }
+    }
+}

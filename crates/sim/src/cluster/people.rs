@@ -1,0 +1,228 @@
+//! Who asks: people who want a unit and ask until they know, operators who change settings, and
+//! some who only look.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cluster::protocol::gate::GateKey;
+use domain::coupon::{Precondition, Settings, TargetBy};
+use domain::types::{CampaignName, Quantity, RequestId, Serial, SubjectId};
+use engine::views::{Done, Refusal};
+use tokio::time::{sleep, timeout};
+
+use super::broker::EPOCH_MS;
+use super::counts::Rare;
+use super::dice::{Dice, locked};
+use super::gates::SimGates;
+use super::judge::Judge;
+use super::nodes::{Fleet, Found, LOG};
+use super::plant::Plant;
+use super::trouble::Trouble;
+use crate::ask::{Answer, Ask, By, Said, What};
+use crate::run::settings;
+use crate::world::time;
+
+/// The campaigns: one unit for each subject; several, with request keys; with a window.
+pub const CAMPAIGNS: [&str; 3] = ["spring", "summer", "autumn"];
+
+/// Everybody who asks.
+#[derive(Debug)]
+pub struct People {
+    /// Chance.
+    pub dice: Dice,
+    /// Whom they ask.
+    pub fleet: Arc<Fleet>,
+    /// The gates, for plants.
+    pub gates: Arc<SimGates>,
+    /// Who looks whether they were told what is so.
+    pub judge: Arc<Mutex<Judge>>,
+    /// What goes wrong.
+    pub trouble: Arc<Trouble>,
+    /// Requests so far.
+    pub asked: AtomicU64,
+}
+
+impl People {
+    /// Asks a process, or any; `None` if it is down, or the asker goes away before the answer.
+    pub async fn ask(&self, place: Option<usize>, campaign: &'static str, key: Option<String>, what: What) -> Option<Said> {
+        let found = self.find(place)?;
+        let id = format!("r{}", self.asked.fetch_add(1, Ordering::Relaxed));
+        let ask = Ask { id, campaign, key, what };
+        locked(&self.judge).register(&ask);
+        let answer = if self.trouble.profile().has_leaving && self.dice.one_in(15) {
+            timeout(self.dice.millis(0, 60), Box::pin(self.submit(found, &ask))).await
+        } else {
+            Ok(Box::pin(self.submit(found, &ask)).await)
+        };
+        match answer {
+            Ok(answer) => {
+                locked(&self.judge).tell(&ask.id, &answer);
+                Some(Said::of(&answer, false))
+            }
+            Err(_) => {
+                locked(&self.judge).gone(&ask.id);
+                None
+            }
+        }
+    }
+
+    fn find(&self, place: Option<usize>) -> Option<Found> {
+        self.fleet.find(place.unwrap_or_else(|| self.dice.index(self.fleet.len())))
+    }
+
+    async fn submit(&self, found: Found, ask: &Ask) -> Result<Done, Refusal> {
+        if let Some(answer) = self.planted(&found, ask) {
+            return answer;
+        }
+        let mut answer = self.submit_once(&found, ask).await;
+        if self.trouble.plant() == Some(Plant::AppendedAgain) && answer == Err(Refusal::Unknown) {
+            answer = self.submit_once(&found, ask).await;
+        }
+        answer
+    }
+
+    async fn submit_once(&self, found: &Found, ask: &Ask) -> Result<Done, Refusal> {
+        let (Some(command), Ok(id)) = (ask.command(), RequestId::new(&ask.id)) else { return Err(Refusal::Busy) };
+        tokio::select! {
+            biased;
+            () = found.is_killed.wait_for(|is_killed| is_killed) => Err(Refusal::Unknown),
+            answer = Box::pin(found.node.submit(&command, id)) => answer,
+        }
+    }
+
+    /// What is told where it is planted that the node should not be asked.
+    fn planted(&self, found: &Found, ask: &Ask) -> Option<Result<Done, Refusal>> {
+        let What::Claim(subject) = &ask.what else { return None };
+        let (partition, _) = locked(&self.judge).place_of(ask.campaign);
+        match self.trouble.plant()? {
+            Plant::GateBelieved => {
+                let key = GateKey { log: LOG, partition, campaign: ask.campaign.to_owned() };
+                let sold_out = Refusal::Rejected(domain::coupon::Rejection::SoldOut.into());
+                self.gates.says_sold_out(&key).then_some(Err(sold_out))
+            }
+            Plant::ToldBeforeItCameBy => {
+                let place = found.node.progress()[partition as usize].offset_next;
+                let said = locked(&self.judge).model_of(ask.campaign).answer(ask, place);
+                let Answer::Claim { serial, claimed_at, .. } = said.answer else { return None };
+                let view = engine::views::ClaimView {
+                    campaign: ask.campaign.to_owned(),
+                    code_key: 1,
+                    subject: subject.clone(),
+                    serial: Serial::new(serial)?,
+                    claimed_at: time(claimed_at),
+                    status: domain::claims::ClaimStatus::Live,
+                };
+                said.has_effect.then_some(Ok(Done { effect: engine::views::Effect::Claimed(view), novelty: domain::Novelty::Fresh }))
+            }
+            _ => None,
+        }
+    }
+
+    /// One person, who asks until they know or have had enough.
+    pub async fn person(&self, campaign: &'static str, number: u64) {
+        let subject = format!("user-{number}");
+        let wishes = if campaign == "summer" { 1 + self.dice.below(4) } else { 1 };
+        for wish in 0..wishes {
+            // Now and then a key that somebody else uses as well.
+            let name = if self.dice.one_in(12) { format!("key-{}", self.dice.below(4)) } else { format!("key-{number}-{wish}") };
+            let key = (campaign == "summer" || self.dice.one_in(5)).then_some(name);
+            let Some(Said { answer: Answer::Claim { .. }, .. }) = self.want(campaign, key, &subject).await else { continue };
+            self.afterwards(campaign, &subject).await;
+        }
+    }
+
+    async fn want(&self, campaign: &'static str, key: Option<String>, subject: &str) -> Option<Said> {
+        for _ in 0..6 {
+            let said = self.ask(None, campaign, key.clone(), What::Claim(subject.to_owned())).await;
+            match said.as_ref().map(|said| &said.answer) {
+                Some(Answer::Claim { .. }) => return said,
+                Some(Answer::No("not_open" | "paused")) => sleep(self.dice.millis(200, 2_000)).await,
+                Some(Answer::No("sold_out")) if self.dice.one_in(3) => sleep(self.dice.millis(10, 1_000)).await,
+                Some(Answer::No(_)) => return said,
+                Some(_) | None => sleep(self.dice.millis(20, 1_500)).await,
+            }
+        }
+        None
+    }
+
+    /// What people do with a claim.
+    async fn afterwards(&self, campaign: &'static str, subject: &str) {
+        let by = By::Subject(subject.to_owned());
+        match self.dice.below(if self.trouble.profile().has_changes { 12 } else { 4 }) {
+            0 => drop(self.ask(None, campaign, None, What::Claim(subject.to_owned())).await),
+            1 => self.look_for(campaign, subject).await,
+            2 => drop(self.ask(None, campaign, None, What::Redeem(by)).await),
+            4..=6 => {
+                sleep(self.dice.millis(0, 2_000)).await;
+                let key = self.dice.one_in(3).then(|| format!("cancel-{subject}"));
+                for _ in 0..=self.dice.below(2) {
+                    drop(self.ask(None, campaign, key.clone(), What::Cancel(by.clone())).await);
+                }
+                if campaign != "summer" {
+                    let again = self.ask(None, campaign, None, What::Claim(subject.to_owned())).await;
+                    if again.is_some_and(|said| matches!(said.answer, Answer::Claim { .. }) && !said.is_repeat) {
+                        self.trouble.saw(Rare::ClaimedAgain);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody looks at a campaign.
+    pub async fn look(&self, campaign: &'static str) {
+        let (Some(Found { node, .. }), Ok(name)) = (self.find(None), CampaignName::new(campaign)) else { return };
+        let since = locked(&self.judge).place_of(campaign).1;
+        let read = node.campaign(name).await;
+        locked(&self.judge).shown(campaign, since, &read);
+    }
+
+    async fn look_for(&self, campaign: &'static str, subject: &str) {
+        let (Some(Found { node, .. }), Ok(name)) = (self.find(None), CampaignName::new(campaign)) else { return };
+        let Ok(by) = SubjectId::new(subject) else { return };
+        let since = locked(&self.judge).place_of(campaign).1;
+        let read = node.claim_of(name, TargetBy::Subject(by)).await;
+        locked(&self.judge).shown_claim((campaign, subject), since, &read);
+    }
+
+    /// Writes settings until that is answered, for at most so long.
+    pub async fn put_for_sure(&self, campaign: &'static str, settings: Settings, at_most: Duration) -> Result<(), String> {
+        let put = || What::Put(settings, Precondition::Always);
+        let putting = async {
+            while !matches!(self.ask(None, campaign, None, put()).await, Some(Said { answer: Answer::Campaign { .. }, .. })) {
+                sleep(self.dice.millis(50, 300)).await;
+            }
+        };
+        timeout(at_most, putting).await.map_err(|_| format!("the settings of {campaign} could not be written in {at_most:?}"))
+    }
+
+    /// An operator who changes something now and then, as long as things go wrong.
+    pub async fn operate(&self, stocks: [u32; 3]) {
+        while self.trouble.profile().has_changes && !self.trouble.has_ended() {
+            sleep(self.dice.millis(100, 2_500)).await;
+            let place = self.dice.index(CAMPAIGNS.len());
+            let stock = Quantity::new(stocks[place].saturating_sub(3) + u32::try_from(self.dice.below(10)).unwrap_or(0));
+            let what = match self.dice.below(6) {
+                0 | 1 => What::Patch(stock, None),
+                2 => What::Patch(None, Some(true)),
+                3 | 4 => What::Patch(None, Some(false)),
+                _ => {
+                    What::Put(self.first_settings(place, stocks[place]), self.dice.pick(&[Precondition::Always, Precondition::Version(3)]))
+                }
+            };
+            drop(self.ask(None, CAMPAIGNS[place], None, what).await);
+        }
+    }
+
+    /// How a campaign begins.
+    #[must_use]
+    pub fn first_settings(&self, place: usize, stock: u32) -> Settings {
+        let mut some = settings(stock.max(1), if CAMPAIGNS[place] == "summer" { 3 } else { 1 });
+        if CAMPAIGNS[place] == "autumn" && self.trouble.profile().has_changes {
+            some.opens_at = Some(time(EPOCH_MS + self.dice.below(4_000)));
+            some.closes_at = Some(time(EPOCH_MS + 5_000 + self.dice.below(60_000)));
+        }
+        some
+    }
+}

@@ -1,0 +1,341 @@
+//! One seed: people rush at nodes while things go wrong; then nothing goes wrong any more, and
+//! every unit must be sold.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cluster::protocol::limits::UNGATED_MAX;
+use cluster::protocol::record::RulesVersion;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::broker::Broker;
+use super::counts::{Counts, Rare};
+use super::dice::{Dice, locked};
+use super::gates::SimGates;
+use super::judge::{Broken, Judge, Kind, RULES_NEWEST};
+use super::nodes::Fleet;
+use super::people::{CAMPAIGNS, People};
+use super::plant::Plant;
+use super::trouble::{Profile, Trouble};
+use crate::ask::{Answer, Said, What};
+use crate::run::settings;
+
+/// How long it takes at most until everything is sold, once nothing goes wrong any more.
+const SALE: Duration = Duration::from_secs(60);
+/// By then everybody has an answer or has had enough: four wishes, six times each, and every time
+/// 6 s until it is unclear, 2 s until the next.
+const CALM_DOWN: Duration = Duration::from_secs(200);
+/// By then whatever is late has happened: a record may be late by 9 s and come again after 12 s.
+const LATE: Duration = Duration::from_secs(25);
+
+/// What is planted in a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// What is done wrong on purpose.
+    pub plant: Option<Plant>,
+}
+
+/// What came of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// The broken promise, if any.
+    pub broken: Option<Broken>,
+    /// Over every record that was committed and every answer given.
+    pub digest: [u8; 32],
+    /// What happened.
+    pub counts: Counts,
+    /// Of each campaign.
+    pub extra: [Extra; 3],
+}
+
+/// Claims of a campaign in the log that changed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Extra {
+    /// The campaign's stock.
+    pub stock: u32,
+    /// How many nodes there were.
+    pub nodes: u64,
+    /// Claims that were unclear.
+    pub unclear: u64,
+    /// How many.
+    pub count: u64,
+}
+
+impl Extra {
+    /// How many there may be. Where nothing fails, hardly any: 5 in 100 of the stock; so too where
+    /// the gate of a single node forgets everything, because the node knows what is in flight. A
+    /// claim that its node or its caller gave up on may be decided after its unit went to somebody
+    /// else. Where anything fails, a few at a time go on without the gate's leave on each node, and
+    /// once more where units come back. A gate that others fill, or that is set back by less than a
+    /// second, lets pass again what is in flight, which is the stock at most.
+    #[must_use]
+    pub fn max(&self, profile: Profile) -> u64 {
+        let (calm, ungated) = (u64::from(self.stock).div_ceil(20), UNGATED_MAX as u64 * self.nodes);
+        let mut max = calm;
+        if profile.has_broker || profile.has_gate {
+            max += ungated + self.unclear;
+        }
+        if profile.has_changes {
+            max += ungated;
+        }
+        if profile.has_gate {
+            max += u64::from(self.stock);
+        }
+        max
+    }
+}
+
+/// Runs one seed. The same seed and options give the same outcome.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Outcome {
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.map(|runtime| runtime.block_on(async { Box::pin(play(seed, options)).await }))
+    }));
+    match played {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => failed(seed, error.to_string()),
+        Err(_) => failed(seed, "it panicked".to_owned()),
+    }
+}
+
+fn failed(seed: u64, story: String) -> Outcome {
+    let broken = Some(Broken { kind: Kind::Exactness, story });
+    Outcome { seed, broken, digest: [0; 32], counts: Counts::default(), extra: [Extra::default(); 3] }
+}
+
+struct Play {
+    dice: Dice,
+    trouble: Arc<Trouble>,
+    judge: Arc<Mutex<Judge>>,
+    broker: Arc<Broker>,
+    gates: Arc<SimGates>,
+    fleet: Arc<Fleet>,
+    people: Arc<People>,
+    stocks: [u32; 3],
+}
+
+async fn play(seed: u64, options: &Options) -> Outcome {
+    let play = Play::new(seed, options);
+    if let Err(story) = play.all().await {
+        locked(&play.judge).break_promise(Kind::Liveness, story);
+    }
+    let mut judge = locked(&play.judge);
+    judge.finish();
+    let extra = [0, 1, 2].map(|place| Extra {
+        stock: play.stocks[place],
+        nodes: play.fleet.len() as u64,
+        unclear: judge.unclear_of(CAMPAIGNS[place]),
+        count: judge.extra_of(CAMPAIGNS[place]),
+    });
+    for (extra, campaign) in extra.iter().zip(CAMPAIGNS) {
+        let max = extra.max(play.trouble.profile());
+        if max < extra.count {
+            let story = format!("{} claims of {campaign} went to the log for nothing, and {max} may: {extra:?}", extra.count);
+            judge.break_promise(Kind::ExtraRecords, story);
+        }
+    }
+    Outcome { seed, broken: judge.broken(), digest: judge.digest(), counts: play.trouble.counts(), extra }
+}
+
+/// A quarter of all seeds is without faults, one has a bad broker, one a bad gate, one everything.
+fn profile(seed: u64) -> Profile {
+    let has_losses = seed % 8 == 2;
+    let (has_broker, has_gate) = (seed % 4 == 1 || seed % 4 == 3, 2 <= seed % 4 && !has_losses);
+    let (has_more, way_ms) = (seed % 4 == 3, if seed % 16 < 8 { 5 } else { 900 });
+    Profile {
+        has_broker,
+        has_gate,
+        has_losses,
+        has_nodes: has_broker,
+        has_leaving: has_more,
+        way_ms,
+        has_changes: has_more || seed % 8 == 5,
+    }
+}
+
+impl Play {
+    fn new(seed: u64, options: &Options) -> Self {
+        let dice = Dice::new(seed, 0);
+        let partitions = 1 + u32::try_from(dice.below(3)).unwrap_or(0);
+        let trouble = Arc::new(Trouble::new(profile(seed), options.plant));
+        let judge = Arc::new(Mutex::new(Judge::new(partitions, Arc::clone(&trouble))));
+        let broker = Broker::new(Dice::new(seed, 1), partitions, Arc::clone(&trouble), Arc::clone(&judge));
+        let gates = SimGates::new(Dice::new(seed, 2), Arc::clone(&trouble));
+        let nodes_count = if profile(seed).has_losses { 1 } else { 1 + dice.below(4) };
+        let rules: Vec<RulesVersion> = (0..nodes_count).map(|_| dice.pick(&[RulesVersion(1), RULES_NEWEST])).collect();
+        let fleet = Fleet::new(Dice::new(seed, 3), &trouble, &judge, &broker, &gates, &rules);
+        let people = Arc::new(People {
+            dice: Dice::new(seed, 4),
+            fleet: Arc::clone(&fleet),
+            gates: Arc::clone(&gates),
+            judge: Arc::clone(&judge),
+            trouble: Arc::clone(&trouble),
+            asked: AtomicU64::new(0),
+        });
+        let most = if dice.one_in(6) { 300 + dice.below(300) } else { 20 + dice.below(130) };
+        let stocks = [most, 10 + dice.below(50), 10 + dice.below(50)].map(|stock| u32::try_from(stock).unwrap_or(1));
+        Self { dice, trouble, judge, broker, gates, fleet, people, stocks }
+    }
+
+    async fn all(&self) -> Result<(), String> {
+        self.fleet.begin_log().await;
+        (0..self.fleet.len()).for_each(|place| self.fleet.start(place));
+        for (place, campaign) in CAMPAIGNS.iter().enumerate() {
+            let settings = self.people.first_settings(place, self.stocks[place]);
+            self.people.put_for_sure(campaign, settings, Duration::from_secs(60)).await?;
+        }
+        let mut rush = self.rush();
+        let (people, stocks) = (Arc::clone(&self.people), self.stocks);
+        rush.spawn(async move { people.operate(stocks).await });
+        let until = Instant::now() + self.dice.millis(3_000, 12_000);
+        self.suffer(until).await;
+        self.heal().await;
+        let calmed = timeout(CALM_DOWN, async { while rush.join_next().await.is_some_and(|ended| ended.is_ok()) {} }).await;
+        if calmed.is_err() {
+            return Err("people wait for an answer still, long after everything works again".to_owned());
+        }
+        if !rush.is_empty() {
+            return Err("somebody panicked".to_owned());
+        }
+        sleep(LATE).await;
+        self.sell_all().await
+    }
+
+    /// Everybody comes, most of them at once.
+    fn rush(&self) -> JoinSet<()> {
+        let mut rush = JoinSet::new();
+        for (place, campaign) in CAMPAIGNS.iter().enumerate() {
+            let persons = u64::from(self.stocks[place]) * self.dice.pick(&[1, 2, 3]);
+            let within = self.dice.pick(&[20, 200, 3_000]);
+            for number in 0..persons {
+                let (people, campaign, wait) = (Arc::clone(&self.people), *campaign, self.dice.millis(0, within));
+                rush.spawn(async move {
+                    sleep(wait).await;
+                    people.person(campaign, number).await;
+                });
+            }
+        }
+        let (people, dice) = (Arc::clone(&self.people), self.dice.clone());
+        rush.spawn(async move {
+            for _ in 0..30 {
+                sleep(dice.millis(1, 400)).await;
+                people.look(dice.pick(&CAMPAIGNS)).await;
+            }
+        });
+        rush
+    }
+
+    /// Things go wrong, one after the other.
+    async fn suffer(&self, until: Instant) {
+        let switches = self.dice.one_in(3);
+        let mut switch_at = until - self.dice.millis(1_000, 3_000);
+        while Instant::now() < until {
+            sleep(self.dice.millis(10, 500)).await;
+            if self.trouble.has_broker() && self.dice.one_in(4) {
+                self.broker.change_leader(u32::try_from(self.dice.below(self.broker.partitions_count().into())).unwrap_or(0));
+            }
+            if self.trouble.has_gate() || (self.trouble.profile().has_losses && self.dice.one_in(2)) {
+                self.gates.suffer();
+            }
+            if self.trouble.has_nodes() {
+                self.disturb_node();
+            }
+            if self.dice.one_in(5) {
+                self.fleet.keep_snapshot();
+            }
+            if switches && switch_at <= Instant::now() {
+                switch_at = until + Duration::from_secs(1);
+                let found = self.fleet.find(self.dice.index(self.fleet.len()));
+                // Where there is no room for it, there is another try in another run.
+                let _ = found.map(|found| found.node.switch_rules(RULES_NEWEST));
+            }
+        }
+    }
+
+    fn disturb_node(&self) {
+        let place = self.dice.index(self.fleet.len());
+        match self.dice.below(10) {
+            0 => self.fleet.kill(place),
+            1 | 2 => self.fleet.start(place),
+            3 => self.fleet.set_cut(place, true),
+            4 | 5 => self.fleet.set_cut(place, false),
+            6 => self.fleet.set_lag(place, 2_000),
+            7 | 8 => self.fleet.set_lag(place, 3),
+            _ => {}
+        }
+    }
+
+    /// From here on everything works.
+    async fn heal(&self) {
+        self.trouble.end();
+        self.gates.heal();
+        for place in 0..self.fleet.len() {
+            self.fleet.set_cut(place, false);
+            self.fleet.set_lag(place, 3);
+        }
+        for _ in 0..10 {
+            sleep(Duration::from_millis(500)).await;
+            self.fleet.install_newest();
+            (0..self.fleet.len()).for_each(|place| self.fleet.start(place));
+        }
+    }
+
+    /// People go on asking until there is nothing left; then everybody is told so by every node.
+    async fn sell_all(&self) -> Result<(), String> {
+        for (place, campaign) in CAMPAIGNS.iter().enumerate() {
+            let claimed = locked(&self.judge).model_of(campaign).campaigns().get(*campaign).map_or(0, super::model::Campaign::claimed);
+            let open = settings(self.stocks[place].max(claimed), if *campaign == "summer" { 3 } else { 1 });
+            self.people.put_for_sure(campaign, open, SALE).await?;
+            timeout(SALE, self.sell(campaign)).await.map_err(|_| format!("units of {campaign} stayed unsold though people asked"))?;
+            self.check_sold_out(campaign).await?;
+        }
+        Ok(())
+    }
+
+    async fn sell(&self, campaign: &'static str) {
+        let mut number = 1_000_000;
+        loop {
+            let mut asking = JoinSet::new();
+            for _ in 0..20 {
+                number += 1;
+                let (people, key) = (Arc::clone(&self.people), (campaign == "summer").then(|| format!("sale-{number}")));
+                let what = What::Claim(format!("buyer-{number}"));
+                asking.spawn(async move { people.ask(None, campaign, key, what).await });
+            }
+            let said: Vec<_> = asking.join_all().await.into_iter().flatten().map(|said| said.answer).collect();
+            let is_over = said.contains(&Answer::No("sold_out")) || said.contains(&Answer::NotTaken("claims"));
+            if is_over || locked(&self.judge).broken().is_some() {
+                return self.trouble.saw(Rare::LastUnitClaimed);
+            }
+            sleep(self.dice.millis(10, 100)).await;
+        }
+    }
+
+    async fn check_sold_out(&self, campaign: &'static str) -> Result<(), String> {
+        for place in 0..self.fleet.len() {
+            let key = (campaign == "summer").then(|| format!("late-{place}"));
+            let said = self.people.ask(Some(place), campaign, key, What::Claim(format!("late-{place}"))).await;
+            match said {
+                None | Some(Said { answer: Answer::No("sold_out"), .. }) => {}
+                Some(Said { answer: Answer::NotTaken("claims"), .. }) => {}
+                Some(said) => return Err(format!("everything works, and node {place} says {said:?} of {campaign}, which is sold out")),
+            }
+        }
+        let has_room = 1_000 < self.fleet.claims_max();
+        let judge = locked(&self.judge);
+        let left = judge.model_of(campaign).campaigns().get(campaign).and_then(|known| {
+            let stock = known.settings()?.stock.get();
+            (known.claimed() < stock).then_some(stock - known.claimed())
+        });
+        match left {
+            Some(left) if has_room && judge.broken().is_none() => Err(format!("{left} units of {campaign} stayed unsold")),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
