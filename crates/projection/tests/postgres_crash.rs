@@ -20,7 +20,7 @@ const BATCH: usize = 30;
 fn rush() -> Partition {
     let mut partition = Partition::new(0);
     partition.coupon(put("spring", Settings { closes_at: None, ..settings(100_000) }), 1);
-    for serial in 1..=12_000_u32 {
+    for serial in 1..=40_000_u32 {
         let key = (serial % 4 == 0).then(|| format!("key-{serial}"));
         partition.ask(CommandKind::Coupon(claim("spring", &format!("user-{serial}"))), key.as_deref(), u64::from(serial));
         if serial % 11 == 0 {

@@ -275,7 +275,7 @@ async fn without_an_origin_nobody_projects_or_loads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_says_nothing_more_is_given_up_in_time() {
     let url = database();
-    let settings = PostgresSettings { statement_timeout: Duration::from_millis(500), ..test_settings(&url) };
+    let settings = PostgresSettings { statement_timeout: Duration::from_millis(1_500), ..test_settings(&url) };
     let postgres = Postgres::connect(settings).await.unwrap();
     postgres.claim_origin(&origin(2)).await.unwrap();
     let (mut projector, partition, db) = (begin(&postgres).await, spring(), raw(&url).await);
