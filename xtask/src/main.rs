@@ -20,7 +20,7 @@ cargo xtask COMMAND
   tidy                what no compiler checks: sizes, headers, words, who knows what
   deny                licences, bans, sources and advisories of dependencies (cargo-deny)
   schemathesis        the API against its own description
-  sim --seeds N       the simulation with N seeds [--from SEED]
+  sim --seeds N       the simulation with N seeds [--from SEED]; --cluster for the scaled mode
   kill --rounds N     kill -9 of the real program under load, N times
   services up         Kafka, Redis and PostgreSQL in the background, and where they are
                       [--brokers 1|3]; services status; services down

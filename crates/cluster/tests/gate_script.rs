@@ -1,5 +1,6 @@
 //! The gate's Lua script on a real Redis, single and cluster, held against its semantics in
 //! `protocol/gate.rs`: the same calls give the same answers.
+#![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used)]
 
 use std::ops::Range;

@@ -67,17 +67,16 @@ pub struct Extra {
 }
 
 impl Extra {
-    /// How many there may be. Where nothing fails, hardly any: 5 in 100 of the stock; so too where
-    /// the gate of a single node forgets everything, because the node knows what is in flight. A
-    /// claim that its node or its caller gave up on may be decided after its unit went to somebody
-    /// else. Where anything fails, a few at a time go on without the gate's leave on each node, and
-    /// once more where units come back. A gate that others fill, or that is set back by less than a
-    /// second, lets pass again what is in flight, which is the stock at most.
+    /// How many there may be. Where nothing fails, hardly any: 5 in 100 of the stock. A claim that
+    /// its node or its caller gave up on may be decided after its unit went to somebody else. Where
+    /// anything fails, also while a lost gate is being filled, a few at a time go on without the
+    /// gate's leave on each node, and once more where units come back. A gate that others fill, or
+    /// that is set back by less than a second, lets pass again what is in flight: the stock at most.
     #[must_use]
     pub fn max(&self, profile: Profile) -> u64 {
         let (calm, ungated) = (u64::from(self.stock).div_ceil(20), UNGATED_MAX as u64 * self.nodes);
         let mut max = calm;
-        if profile.has_broker || profile.has_gate {
+        if profile.has_broker || profile.has_gate || profile.has_losses {
             max += ungated + self.unclear;
         }
         if profile.has_changes {

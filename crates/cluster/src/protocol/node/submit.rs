@@ -41,8 +41,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
             coupon::Command::Claim(claim) => self.claim(partition, command, claim.subject, request_id).await,
             coupon::Command::Redeem(target) => {
                 let named = match self.name_serial(partition, command, *target) {
-                    Ok(target) => coupon::Command::Redeem(target),
-                    Err(answer) => return answer,
+                    Named::Target(target) => coupon::Command::Redeem(target),
+                    Named::Answer(answer) => return answer,
                 };
                 self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1
             }
@@ -132,8 +132,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
 
     async fn cancel(&self, partition: u32, command: &Command<'_>, target: Target<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
         let named = match self.name_serial(partition, command, target) {
-            Ok(target) => coupon::Command::Cancel(target),
-            Err(answer) => return answer,
+            Named::Target(target) => coupon::Command::Cancel(target),
+            Named::Answer(answer) => return answer,
         };
         let done = self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1?;
         if let (Effect::Cancelled(claim), Some(lane)) = (&done.effect, self.lane(partition, target.campaign))
@@ -147,15 +147,17 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// The claim that is meant, by its serial: the same command a second time must never hit
     /// another claim of the same subject. Since the barrier the state may have gone on: then it may
     /// have an answer, which is the request key's where it has one.
-    fn name_serial<'a>(&self, partition: u32, command: &Command<'_>, target: Target<'a>) -> Result<Target<'a>, Result<Done, Refusal>> {
-        let TargetBy::Subject(subject) = target.by else { return Ok(target) };
-        let found = self.with_replica(partition, |replica| match replica.core().foresee(command) {
-            Ok(Foreseen::TakesEffect) => Ok(replica.core().claim(target.campaign, target.by).value),
-            Ok(Foreseen::Answer(done)) => Err(Ok(done)),
-            Err(rejection) => Err(Err(Refusal::Rejected(rejection))),
+    fn name_serial<'a>(&self, partition: u32, command: &Command<'_>, target: Target<'a>) -> Named<'a> {
+        let TargetBy::Subject(subject) = target.by else { return Named::Target(target) };
+        let named = self.with_replica(partition, |replica| match replica.core().foresee(command) {
+            Ok(Foreseen::TakesEffect) => match replica.core().claim(target.campaign, target.by).value {
+                Ok(claim) => Named::Target(Target { by: TargetBy::SubjectSerial(subject, claim.serial), ..target }),
+                Err(rejection) => Named::Answer(Err(Refusal::Rejected(rejection.into()))),
+            },
+            Ok(Foreseen::Answer(done)) => Named::Answer(Ok(done)),
+            Err(rejection) => Named::Answer(Err(Refusal::Rejected(rejection))),
         });
-        let claim = found.unwrap_or(Err(Err(Refusal::NotCaughtUp)))?.map_err(|rejection| Err(Refusal::Rejected(rejection.into())))?;
-        Ok(Target { by: TargetBy::SubjectSerial(subject, claim.serial), ..target })
+        named.unwrap_or(Named::Answer(Err(Refusal::NotCaughtUp)))
     }
 
     /// The answer where nothing would change, after a barrier; `None` if the command would take
@@ -241,6 +243,12 @@ impl<L: Log, G: GateServer> Node<L, G> {
         lanes.insert(campaign.as_str().to_owned(), Arc::clone(&lane));
         Some(lane)
     }
+}
+
+/// What became of naming a claim by its serial.
+enum Named<'a> {
+    Target(Target<'a>),
+    Answer(Result<Done, Refusal>),
 }
 
 /// A command whose answer is waited for.
