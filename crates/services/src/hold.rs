@@ -25,6 +25,8 @@ pub(crate) fn until_input_ends(file: &Path) -> Result<(), CommandError> {
     let engines = Engines::start(1)?;
     engines.state().write(file)?;
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    // Whoever was to remove it may be gone.
+    let _ = std::fs::remove_file(file);
     Ok(())
 }
 

@@ -83,9 +83,11 @@ fn attached_services_end_with_the_input_of_their_process() {
         thread::sleep(Duration::from_millis(50));
     }
     assert!(answers(&state));
+    let addresses = Addresses::read(&state).unwrap();
     drop(holder.stdin.take());
     assert!(holder.wait().unwrap().success());
-    assert!(!answers(&state));
+    assert!(!state.exists());
+    assert!(TcpStream::connect(addresses.kafka.unwrap()).is_err());
 }
 
 #[test]
