@@ -6,6 +6,7 @@ mod begin;
 mod follow;
 mod prepare;
 mod produce;
+mod read;
 
 use std::sync::Mutex;
 
@@ -16,8 +17,9 @@ use rdkafka::error::KafkaError;
 
 pub use begin::begin;
 pub use follow::{FollowError, Follower, Sink, read_first};
-pub use prepare::{Topic, check_settings, prepare};
+pub use prepare::{Topic, check_settings, look, prepare};
 pub use produce::KafkaLog;
+pub use read::read_ranges;
 
 /// How Kafka is reached.
 #[derive(Clone, Debug)]
@@ -42,6 +44,14 @@ pub enum OpenError {
         hosts: String,
         /// Why.
         why: String,
+    },
+    /// There is no such topic, and it must not be made.
+    #[error("there is no topic {topic} (--kafka-topic) at {hosts} (--kafka)")]
+    NoTopic {
+        /// Which.
+        topic: String,
+        /// Where.
+        hosts: String,
     },
     /// The topic cannot be made.
     #[error("cannot make the topic {topic} (--kafka-topic): {why}")]

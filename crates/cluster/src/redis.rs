@@ -109,29 +109,35 @@ impl RedisGate {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(url: &str, topic: &str) -> Result<Self, OpenError> {
-        let info = url.into_connection_info().map_err(|error| OpenError::Url(error.to_string()))?;
+        let gate = Self::open_to_look(url, topic).await?;
+        let address = info_of(url)?.addr().to_string();
+        // It removes a mark that nobody made.
+        let mut invocation = gate.script.prepare_invoke();
+        invocation.key(format!("{topic}:{{}}:gate")).arg(&["unmark", "", "0", "", "0", "0", "0", "0"]);
+        let mut connection = gate.connection.clone();
+        let tried = timeout(CONNECT_TIME_MAX, invocation.invoke_async::<Value>(&mut connection)).await;
+        let tried = tried.map_err(|_| too_slow(&address))?;
+        tried.map_err(|error| OpenError::Script { address, why: error.to_string() })?;
+        Ok(gate)
+    }
+
+    /// Connects for [`RedisGate::look`] alone: the script need not be allowed to run.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_to_look(url: &str, topic: &str) -> Result<Self, OpenError> {
+        let info = info_of(url)?;
         let address = info.addr().to_string();
-        let unreachable = |why: String| OpenError::Unreachable { address: address.clone(), why };
-        let opening = timeout(CONNECT_TIME_MAX, connect(info));
-        let opened = opening.await.map_err(|_| unreachable("it took longer than 5 s".to_owned()))?;
-        let connection = opened.map_err(|error| refused(error, &address))?;
-        let gate = Self {
-            connection,
+        let opened = timeout(CONNECT_TIME_MAX, connect(info)).await.map_err(|_| too_slow(&address))?;
+        Ok(Self {
+            connection: opened.map_err(|error| refused(error, &address))?,
             script: Script::new(SCRIPT),
             topic: topic.to_owned(),
             started: Instant::now(),
             rests_until: AtomicU64::new(0),
             calls_count: AtomicU64::new(0),
             failures_count: AtomicU64::new(0),
-        };
-        // It removes a mark that nobody made.
-        let mut invocation = gate.script.prepare_invoke();
-        invocation.key(format!("{topic}:{{}}:gate")).arg(&["unmark", "", "0", "", "0", "0", "0", "0"]);
-        let mut connection = gate.connection.clone();
-        let tried = timeout(CONNECT_TIME_MAX, invocation.invoke_async::<Value>(&mut connection)).await;
-        let tried = tried.map_err(|_| unreachable("it took longer than 5 s".to_owned()))?;
-        tried.map_err(|error| OpenError::Script { address, why: error.to_string() })?;
-        Ok(gate)
+        })
     }
 
     /// Calls so far.
@@ -266,6 +272,14 @@ async fn connect(info: redis::ConnectionInfo) -> Result<Connection, RedisError> 
     }
     let builder = ClusterClient::builder([info]).retries(3).connection_timeout(CALL_TIME_MAX).response_timeout(CALL_TIME_MAX);
     Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
+}
+
+fn info_of(url: &str) -> Result<redis::ConnectionInfo, OpenError> {
+    url.into_connection_info().map_err(|error| OpenError::Url(error.to_string()))
+}
+
+fn too_slow(address: &str) -> OpenError {
+    OpenError::Unreachable { address: address.to_owned(), why: "it took longer than 5 s".to_owned() }
 }
 
 /// A user that may run the script need not be allowed to ping.

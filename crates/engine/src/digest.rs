@@ -45,6 +45,16 @@ impl RunningDigest {
         digest
     }
 
+    /// Adds a claim: for whoever has come to a state in another way than by [`State`].
+    pub fn add_claim(&mut self, campaign: CampaignNumber, claim: &Claim<'_>) {
+        self.add(claim_item(campaign, claim));
+    }
+
+    /// Adds a remembered request, as [`RunningDigest::add_claim`] does a claim.
+    pub fn add_request(&mut self, known: &Remembered) {
+        self.add(request_item(known));
+    }
+
     /// Takes away what a record is about to change; `state` is the one before it.
     pub fn before(&mut self, record: &Record<'_>, state: &State) {
         match &record.event {

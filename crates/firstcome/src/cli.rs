@@ -31,7 +31,7 @@ pub enum Command {
     /// Send a stampede of people and check every answer
     #[command(subcommand)]
     Rush(RushCommand),
-    /// Recompute every promise from the journal; exit code 1 if one is broken
+    /// Recompute every promise from the journal, or from Kafka's record; exit code 1 if one is broken
     Verify(VerifyArgs),
     /// Show what the journal holds
     Inspect(InspectArgs),
@@ -203,7 +203,7 @@ pub struct RushArgs {
 }
 
 /// Which data folder: the same as the server's, from the same places.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct DataArgs {
     /// Settings file of the server, which may name the data folder
     #[arg(long, env = "FIRSTCOME_CONFIG", value_name = "FILE")]
@@ -226,14 +226,41 @@ impl DataArgs {
 }
 
 /// Options of `verify`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub at: DataArgs,
+    /// Kafka brokers, host:port with commas between: verifies the scaled mode instead of a data
+    /// folder; needs --postgres [default: none]
+    #[arg(long, env = "FIRSTCOME_KAFKA", value_name = "HOSTS")]
+    pub kafka: Option<String>,
+    /// Topic that holds the order [default: firstcome]
+    #[arg(long, env = "FIRSTCOME_KAFKA_TOPIC", value_name = "NAME")]
+    pub kafka_topic: Option<String>,
+    /// PostgreSQL with the history of the scaled mode, which a standby may hold as well; a user who may
+    /// only read is enough [default: none]
+    #[arg(long, env = "FIRSTCOME_POSTGRES", value_name = "URL", hide_env_values = true)]
+    pub postgres: Option<String>,
+    /// Redis or Valkey with the gates of the scaled mode, to tell how far they are behind [default: none]
+    #[arg(long, env = "FIRSTCOME_REDIS", value_name = "URL", hide_env_values = true)]
+    pub redis: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+impl VerifyArgs {
+    /// The same options as those of a server, from the same places.
+    ///
+    /// # Errors
+    /// [`SettingsError`] if the settings file cannot be used.
+    pub fn as_served(&self) -> Result<ServeArgs, SettingsError> {
+        let DataArgs { config, data } = self.at.clone();
+        let (kafka, kafka_topic) = (self.kafka.clone(), self.kafka_topic.clone());
+        let (postgres, redis) = (self.postgres.clone(), self.redis.clone());
+        ServeArgs { config, data, kafka, kafka_topic, postgres, redis, ..ServeArgs::default() }.with_file()
+    }
 }
 
 /// Options of `inspect`.

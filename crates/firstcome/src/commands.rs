@@ -2,15 +2,18 @@
 #![expect(clippy::print_stdout, reason = "what these commands print is their result")]
 
 use std::io::{self, IsTerminal, Write, stderr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use domain::types::Timestamp;
 use journal::Lsn;
 
-use crate::cli::{CreateKeyArgs, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
+use crate::cli::{CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
 use crate::doors::keys::KeyRing;
 use crate::http::keys::KeyJson;
 use crate::http::times;
+use crate::scaled::ScaledSettings;
+use crate::serve::scaled_settings;
 use crate::{clock, inspect, key, rush, verify};
 
 /// Says on stderr why it did not work.
@@ -52,15 +55,45 @@ pub fn rush(args: &RushArgs) -> ExitCode {
 /// `firstcome verify`.
 #[must_use]
 pub fn verify(args: &VerifyArgs) -> ExitCode {
-    let started = clock::elapsed();
-    let data = match args.at.folder() {
-        Ok(data) => data,
+    let settings = args.as_served().and_then(|served| Ok((scaled_settings(&served)?, served.data)));
+    let (scaled, data) = match settings {
+        Ok((scaled, data)) => (scaled, data.unwrap_or_else(|| PathBuf::from(DATA_FOLDER))),
         Err(error) => return misused(&error),
     };
-    let mut verdict = match verify::run(&data) {
+    match scaled {
+        Some(scaled) => verify_scaled(args, &scaled, &data),
+        None => verify_journal(args, &data),
+    }
+}
+
+fn verify_journal(args: &VerifyArgs, data: &Path) -> ExitCode {
+    let started = clock::elapsed();
+    let mut verdict = match verify::run(data) {
         Ok(verdict) => verdict,
         Err(error) => return failed(&error),
     };
+    verdict.seconds = Some(clock::elapsed().saturating_sub(started).as_secs_f64());
+    if args.json {
+        println!("{}", verdict.to_json());
+    } else {
+        println!("{}", verdict.to_text());
+    }
+    if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+fn verify_scaled(args: &VerifyArgs, settings: &ScaledSettings, data: &Path) -> ExitCode {
+    let started = clock::elapsed();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let mut verdict = match verify::scaled::run(settings, &runtime) {
+        Ok(verdict) => verdict,
+        Err(error) => return failed(&error),
+    };
+    if data.join(verify::JOURNAL_FOLDER).is_dir() {
+        verdict.notes.push(format!("Kafka's record is verified (--kafka); the journal in {} is not", data.display()));
+    }
     verdict.seconds = Some(clock::elapsed().saturating_sub(started).as_secs_f64());
     if args.json {
         println!("{}", verdict.to_json());

@@ -33,6 +33,7 @@ mod greeting;
 mod settings;
 
 pub use settings::ServeSettings;
+pub(crate) use settings::scaled_settings;
 
 /// Why the server did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,5 @@
-//! Recomputes every promise from the journal alone, and compares the history with the result.
+//! Recomputes every promise from the journal alone, and compares the history with the result; in
+//! [`scaled`], from Kafka's record.
 //!
 //! The rules are written here a second time, on purpose and in another way: what is verified must
 //! not be verified by the code that decided it. Only the formats are shared. Nothing is changed,
@@ -13,6 +14,7 @@ mod findings;
 mod keys;
 mod names;
 mod rules;
+pub mod scaled;
 mod verdict;
 mod walk;
 

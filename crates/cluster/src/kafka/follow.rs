@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use domain::types::Timestamp;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -18,7 +18,7 @@ use crate::protocol::replica::{Delivered, Fault};
 /// Records that are applied together at most.
 const BATCH_MAX: usize = 1_024;
 /// How long to wait for a record before looking whether to stop.
-const POLL: Duration = Duration::from_millis(50);
+pub(super) const POLL: Duration = Duration::from_millis(50);
 /// How long the first record of a partition may take.
 const FIRST_TIME_MAX: u32 = 200;
 
@@ -69,7 +69,7 @@ impl Follower {
     /// # Errors
     /// [`OpenError`].
     pub fn start(settings: &KafkaSettings, offsets: &[u64], mut sink: impl Sink) -> Result<Self, OpenError> {
-        let consumer = consumer(settings, offsets.iter().zip(0..).map(|(offset, partition)| (partition, *offset)))?;
+        let consumer = consumer(settings, &config(settings), offsets.iter().zip(0..).map(|(offset, partition)| (partition, *offset)))?;
         let is_stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&is_stopping);
         let work = move || {
@@ -97,7 +97,8 @@ impl Drop for Follower {
     }
 }
 
-fn consumer(settings: &KafkaSettings, offsets: impl Iterator<Item = (u32, u64)>) -> Result<BaseConsumer<Hearing>, OpenError> {
+/// What every reader of ours is set to.
+pub(super) fn config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = settings.client();
     // The client wants a name for a group even where none is joined.
     config.set("group.id", "firstcome-none");
@@ -113,7 +114,16 @@ fn consumer(settings: &KafkaSettings, offsets: impl Iterator<Item = (u32, u64)>)
     config.set("check.crcs", "true");
     // A sink that takes its time is no reason to stop reading.
     config.set("max.poll.interval.ms", "86400000");
-    let consumer = BaseConsumer::from_config_and_context(&config, Hearing::default()).map_err(|error| settings.failed(error))?;
+    config
+}
+
+/// Reads each of these partitions from its offset on.
+pub(super) fn consumer(
+    settings: &KafkaSettings,
+    config: &ClientConfig,
+    offsets: impl Iterator<Item = (u32, u64)>,
+) -> Result<BaseConsumer<Hearing>, OpenError> {
+    let consumer = BaseConsumer::from_config_and_context(config, Hearing::default()).map_err(|error| settings.failed(error))?;
     let mut places = TopicPartitionList::new();
     for (partition, offset) in offsets {
         let (partition, offset) = (i32::try_from(partition).unwrap_or(i32::MAX), i64::try_from(offset).unwrap_or(i64::MAX));
@@ -143,7 +153,7 @@ fn follow(consumer: &BaseConsumer<Hearing>, is_stopping: &AtomicBool, sink: &mut
 }
 
 /// Most of what the client reports heals by itself; what does not is an end.
-fn check(error: KafkaError) -> Result<(), KafkaError> {
+pub(super) fn check(error: KafkaError) -> Result<(), KafkaError> {
     use RDKafkaErrorCode::{AutoOffsetReset, Fatal, OffsetOutOfRange, TopicAuthorizationFailed};
     let code = error.rdkafka_error_code();
     if matches!(code, Some(AutoOffsetReset | Fatal | OffsetOutOfRange | TopicAuthorizationFailed)) {
@@ -164,7 +174,7 @@ fn apply(messages: &[BorrowedMessage<'_>], sink: &mut impl Sink) -> Result<(), F
     Ok(())
 }
 
-fn delivered<'a>(message: &'a BorrowedMessage<'_>) -> Delivered<'a> {
+pub(super) fn delivered<'a>(message: &'a BorrowedMessage<'_>) -> Delivered<'a> {
     let millis = message.timestamp().to_millis().and_then(|millis| u64::try_from(millis).ok());
     Delivered {
         offset: u64::try_from(message.offset()).unwrap_or(u64::MAX),
@@ -178,7 +188,7 @@ fn delivered<'a>(message: &'a BorrowedMessage<'_>) -> Delivered<'a> {
 /// # Errors
 /// [`OpenError`].
 pub fn read_first(settings: &KafkaSettings, partition: u32) -> Result<Vec<u8>, OpenError> {
-    let consumer = consumer(settings, std::iter::once((partition, 0)))?;
+    let consumer = consumer(settings, &config(settings), std::iter::once((partition, 0)))?;
     for _ in 0..FIRST_TIME_MAX {
         match consumer.poll(POLL) {
             Some(Ok(message)) => return Ok(message.payload().unwrap_or_default().to_vec()),

@@ -43,17 +43,19 @@ pub async fn prepare(settings: &KafkaSettings) -> Result<Topic, OpenError> {
         admin
     };
     let admin = check_with(settings, admin).await?;
-    let (_, topic) = ask(settings, admin, |settings, admin| {
-        let client = admin.inner();
-        let cluster_id = client.fetch_cluster_id(ASK_TIME_MAX).unwrap_or_default();
-        let partitions = partitions_of(settings, admin)?.map_or(0, |replicas| replicas.len());
-        let offsets = (0..partitions).map(|partition| {
-            let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            ends_of(settings, client, partition)
-        });
-        Ok(Topic { cluster_id, offsets: offsets.collect::<Result<_, OpenError>>()? })
-    })
-    .await?;
+    let (_, topic) = ask(settings, admin, topic_of).await?;
+    Ok(topic)
+}
+
+/// Looks at the topic as it is: nothing is made, and how it is set is not checked.
+///
+/// # Errors
+/// [`OpenError`]; [`OpenError::NoTopic`] if it is not there.
+pub async fn look(settings: &KafkaSettings) -> Result<Topic, OpenError> {
+    let (_, topic) = ask(settings, admin(settings)?, topic_of).await?;
+    if topic.offsets.is_empty() {
+        return Err(OpenError::NoTopic { topic: settings.topic.clone(), hosts: settings.hosts.clone() });
+    }
     Ok(topic)
 }
 
@@ -111,6 +113,14 @@ fn partitions_of(settings: &KafkaSettings, admin: &Admin) -> Result<Option<Vec<u
 
 fn replicas_of(topic: &MetadataTopic) -> Vec<usize> {
     topic.partitions().iter().map(|partition| partition.replicas().len()).collect()
+}
+
+fn topic_of(settings: &KafkaSettings, admin: &Admin) -> Result<Topic, OpenError> {
+    let client = admin.inner();
+    let partitions = partitions_of(settings, admin)?.map_or(0, |replicas| replicas.len());
+    let cluster_id = client.fetch_cluster_id(ASK_TIME_MAX).unwrap_or_default();
+    let offsets = (0..partitions).map(|partition| ends_of(settings, client, i32::try_from(partition).unwrap_or(i32::MAX)));
+    Ok(Topic { cluster_id, offsets: offsets.collect::<Result<_, OpenError>>()? })
 }
 
 async fn create(settings: &KafkaSettings, admin: &Admin) -> Result<(), OpenError> {

@@ -66,7 +66,7 @@ impl ServeSettings {
             segment_bytes: in_range("segment-mib", args.segment_mib, 64, 4, 4_096)? << 20,
             snapshot_every: in_range("snapshot-every", args.snapshot_every, 1_000_000, 1, u64::MAX)?,
             accept_clock_behind: args.accept_clock_behind,
-            scaled: scaled(args)?,
+            scaled: scaled_settings(args)?,
             clock: Clock::System,
         })
     }
@@ -99,8 +99,8 @@ fn http_limits(args: &ServeArgs) -> HttpLimits {
 }
 
 /// The scaled mode, if anything of it is set.
-fn scaled(args: &ServeArgs) -> Result<Option<ScaledSettings>, ServeError> {
-    let missing = |given: &str, missing: &str| Err(SettingsError::Value(format!("--{given} needs --{missing}")).into());
+pub(crate) fn scaled_settings(args: &ServeArgs) -> Result<Option<ScaledSettings>, SettingsError> {
+    let missing = |given: &str, missing: &str| Err(SettingsError::Value(format!("--{given} needs --{missing}")));
     match (&args.kafka, &args.postgres, &args.redis) {
         (None, None, None) => Ok(None),
         (None, Some(_), _) => missing("postgres", "kafka"),
@@ -112,7 +112,7 @@ fn scaled(args: &ServeArgs) -> Result<Option<ScaledSettings>, ServeError> {
             let is_name =
                 !topic.is_empty() && topic.len() <= 200 && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
             if !is_name {
-                return Err(SettingsError::Value("--kafka-topic may only hold letters, digits and the characters . _ -".to_owned()).into());
+                return Err(SettingsError::Value("--kafka-topic may only hold letters, digits and the characters . _ -".to_owned()));
             }
             let partitions = u32::try_from(partitions).unwrap_or(1);
             let kafka = KafkaSettings { hosts: hosts.clone(), topic, partitions, is_dev: args.kafka_dev };
@@ -121,12 +121,12 @@ fn scaled(args: &ServeArgs) -> Result<Option<ScaledSettings>, ServeError> {
     }
 }
 
-fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, ServeError> {
+fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, SettingsError> {
     let value = given.unwrap_or(standard);
     if (min..=max).contains(&value) {
         return Ok(value);
     }
-    Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")).into())
+    Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")))
 }
 
 /// Closed by default: nobody from elsewhere is let in before there is a key that can be used.

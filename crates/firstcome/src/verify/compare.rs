@@ -1,20 +1,15 @@
 //! The history's rows against what the journal's records add up to, at the same record.
 
-use std::fmt::{Debug, Write as _};
 use std::ops::ControlFlow;
 
 use projection::rows::{BareClaim, CampaignRow};
 use projection::{HistoryView, ReadError};
 
-use super::findings::Findings;
+use super::findings::{EXTRA, Fields, Findings, MISSING};
 use super::rules::{Campaign, Claim, Rules};
 
-const MISSING: &str = "history_missing_row";
-const EXTRA: &str = "history_extra_row";
-const DIFFERENT: &str = "history_different_row";
-
 pub(super) fn compare(view: &HistoryView<'_>, rules: &Rules, findings: &mut Findings) -> Result<(), ReadError> {
-    let mut fields = Fields::default();
+    let mut fields = Fields::of("journal");
     fields.compare("time", view.as_of().time.millis(), rules.time.millis());
     fields.report("the history's position".to_owned(), findings);
     compare_campaigns(&view.campaigns()?, rules, findings);
@@ -40,7 +35,7 @@ fn compare_campaigns(rows: &[CampaignRow], rules: &Rules, findings: &mut Finding
 }
 
 fn compare_campaign(row: &CampaignRow, campaign: &Campaign, findings: &mut Findings) {
-    let mut fields = Fields::default();
+    let mut fields = Fields::of("journal");
     fields.compare("name", &*row.name, &*campaign.name);
     fields.compare("version", row.version, campaign.version);
     fields.compare("code_key", row.code_key, campaign.code_key);
@@ -104,28 +99,9 @@ fn compare_claim(row: &BareClaim<'_>, campaign: &Campaign, claim: &Claim, rules:
     if (row.subject, row.claimed_at, row.status) == (subject, claim.claimed_at, claim.status()) {
         return;
     }
-    let mut fields = Fields::default();
+    let mut fields = Fields::of("journal");
     fields.compare("subject", row.subject, subject);
     fields.compare("claimed_at", row.claimed_at.millis(), claim.claimed_at.millis());
     fields.compare("status", row.status, claim.status());
     fields.report(format!("claim {} of campaign {}", claim.serial, campaign.name), findings);
-}
-
-/// The fields of a row that are not as they should be.
-#[derive(Default)]
-struct Fields(String);
-
-impl Fields {
-    fn compare<T: PartialEq + Debug>(&mut self, field: &str, found: T, expected: T) {
-        if found != expected {
-            // Writing to a string cannot fail.
-            let _ = write!(self.0, "; {field} is {found:?}, in the journal {expected:?}");
-        }
-    }
-
-    fn report(self, row: String, findings: &mut Findings) {
-        if !self.0.is_empty() {
-            findings.broken(DIFFERENT, row + &self.0);
-        }
-    }
 }

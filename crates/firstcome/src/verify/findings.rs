@@ -1,11 +1,19 @@
 //! What was found: broken promises, and notes.
 
 use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
 
 use journal::{Lsn, segments};
 
 /// How many broken promises of one kind are told one by one; the others are counted.
 pub const BROKEN_KEPT_MAX: u64 = 20;
+
+/// A row of the history that should be there and is not.
+pub(super) const MISSING: &str = "history_missing_row";
+/// A row of the history that should not be there.
+pub(super) const EXTRA: &str = "history_extra_row";
+/// A row of the history that is not as it should be.
+pub(super) const DIFFERENT: &str = "history_different_row";
 
 /// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,5 +66,31 @@ impl Report<'_> {
         let Place { lsn, segment, offset } = self.place;
         let file = segments::name_of(segment);
         self.findings.broken(promise, format!("{what} (record {lsn}, in the batch in {file} at offset {offset})"));
+    }
+}
+
+/// The fields of a row that are not as they should be.
+pub(super) struct Fields {
+    expected_in: &'static str,
+    text: String,
+}
+
+impl Fields {
+    /// Compared with what this place says.
+    pub(super) fn of(expected_in: &'static str) -> Self {
+        Self { expected_in, text: String::new() }
+    }
+
+    pub(super) fn compare<T: PartialEq + Debug>(&mut self, field: &str, found: T, expected: T) {
+        if found != expected {
+            // Writing to a string cannot fail.
+            let _ = write!(self.text, "; {field} is {found:?}, in the {} {expected:?}", self.expected_in);
+        }
+    }
+
+    pub(super) fn report(self, row: String, findings: &mut Findings) {
+        if !self.text.is_empty() {
+            findings.broken(DIFFERENT, row + &self.text);
+        }
     }
 }

@@ -20,6 +20,14 @@ impl Names {
         std::str::from_utf8(self.bytes_of(number)).unwrap_or_default()
     }
 
+    /// The number of a text that came before.
+    pub(super) fn known(&self, text: &str) -> Option<u32> {
+        if self.table.is_empty() {
+            return None;
+        }
+        self.table.get(self.slot(text.as_bytes()))?.checked_sub(1)
+    }
+
     /// The number of a text, a new one if it comes for the first time.
     pub(super) fn number(&mut self, text: &str) -> u32 {
         if self.table.len() <= self.ends.len() * 2 {
@@ -86,6 +94,7 @@ mod tests {
         for user in 0..5_000 {
             assert_eq!(names.number(&format!("user-{user}")), user);
         }
+        assert_eq!((names.known("user-4999"), names.known("user-5000"), Names::default().known("user-1")), (Some(4_999), None, None));
         for user in 0..5_000 {
             assert_eq!(names.number(&format!("user-{user}")), user);
             assert_eq!(names.text(user), format!("user-{user}"));

@@ -49,9 +49,10 @@ pub(super) struct Claim {
     ended_at_low: u32,
 }
 
+/// How a claim ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-enum Ended {
+pub(super) enum Ended {
     Not,
     Redeemed,
     Cancelled,
@@ -180,7 +181,7 @@ impl Campaign {
             );
         }
         if last < serial {
-            self.claims.push(Claim { claimed_at: at, subject, serial, ended: Ended::Not, ended_at_high: 0, ended_at_low: 0 });
+            self.claims.push(Claim::new(at, subject, serial));
         }
     }
 
@@ -229,6 +230,10 @@ impl Campaign {
 }
 
 impl Claim {
+    pub(super) fn new(claimed_at: Timestamp, subject: u32, serial: u32) -> Self {
+        Self { claimed_at, subject, serial, ended: Ended::Not, ended_at_high: 0, ended_at_low: 0 }
+    }
+
     pub(super) fn status(&self) -> ClaimStatus {
         let millis = u64::from(self.ended_at_high) << 32 | u64::from(self.ended_at_low);
         let at = Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX);
@@ -239,7 +244,7 @@ impl Claim {
         }
     }
 
-    fn set_ended(&mut self, how: Ended, at: Timestamp) {
+    pub(super) fn set_ended(&mut self, how: Ended, at: Timestamp) {
         self.ended = how;
         self.ended_at_high = u16::try_from(at.millis() >> 32).unwrap_or(u16::MAX);
         self.ended_at_low = u32::try_from(at.millis() & u64::from(u32::MAX)).unwrap_or(u32::MAX);

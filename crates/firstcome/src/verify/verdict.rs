@@ -8,7 +8,7 @@ use journal::Lsn;
 use serde_json::{Value, json};
 
 use super::findings::{Broken, Findings};
-use super::rules::Rules;
+use super::rules::{Claim, Rules};
 use super::walk::Walk;
 
 /// What was verified.
@@ -85,11 +85,10 @@ impl Verdict {
     /// null).
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let broken: Vec<Value> = self.broken.iter().map(|broken| json!({ "promise": broken.promise, "detail": broken.detail })).collect();
         let Counts { segments, batches, records, bytes, campaigns, claims_live, claims_redeemed, claims_cancelled } = self.counts;
         json!({
             "is_good": self.is_good(),
-            "broken": broken,
+            "broken": broken_to_json(&self.broken),
             "broken_counts": self.broken_counts,
             "notes": self.notes,
             "segments": segments,
@@ -126,27 +125,38 @@ impl Verdict {
             writeln!(text, "time       {seconds:.1} s")?;
         }
         self.notes.iter().try_for_each(|note| writeln!(text, "note: {note}"))?;
-        self.write_broken(text)
+        write_broken(&self.broken, &self.broken_counts, text)
     }
+}
 
-    fn write_broken(&self, text: &mut String) -> std::fmt::Result {
-        if self.is_good() {
-            return writeln!(text, "every promise holds");
+pub(super) fn broken_to_json(broken: &[Broken]) -> Vec<Value> {
+    broken.iter().map(|broken| json!({ "promise": broken.promise, "detail": broken.detail })).collect()
+}
+
+/// The last lines.
+pub(super) fn write_broken(broken: &[Broken], counts: &BTreeMap<&'static str, u64>, text: &mut String) -> std::fmt::Result {
+    if broken.is_empty() {
+        return writeln!(text, "every promise holds");
+    }
+    broken.iter().try_for_each(|broken| writeln!(text, "BROKEN {}: {}", broken.promise, broken.detail))?;
+    let totals: Vec<String> = counts.iter().map(|(promise, count)| format!("{count} {promise}")).collect();
+    writeln!(text, "broken promises: {}", totals.join(", "))
+}
+
+impl Counts {
+    pub(super) fn add_claims(&mut self, claims: &[Claim]) {
+        for claim in claims {
+            match claim.status() {
+                ClaimStatus::Live => self.claims_live += 1,
+                ClaimStatus::Redeemed { .. } => self.claims_redeemed += 1,
+                ClaimStatus::Cancelled { .. } => self.claims_cancelled += 1,
+            }
         }
-        self.broken.iter().try_for_each(|broken| writeln!(text, "BROKEN {}: {}", broken.promise, broken.detail))?;
-        let totals: Vec<String> = self.broken_counts.iter().map(|(promise, count)| format!("{count} {promise}")).collect();
-        writeln!(text, "broken promises: {}", totals.join(", "))
     }
 }
 
 fn counts_of(rules: &Rules) -> Counts {
     let mut counts = Counts { campaigns: rules.campaigns.len() as u64, ..Counts::default() };
-    for claim in rules.campaigns.iter().flat_map(|campaign| &campaign.claims) {
-        match claim.status() {
-            ClaimStatus::Live => counts.claims_live += 1,
-            ClaimStatus::Redeemed { .. } => counts.claims_redeemed += 1,
-            ClaimStatus::Cancelled { .. } => counts.claims_cancelled += 1,
-        }
-    }
+    rules.campaigns.iter().for_each(|campaign| counts.add_claims(&campaign.claims));
     counts
 }

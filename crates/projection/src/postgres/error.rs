@@ -80,6 +80,18 @@ pub enum ConnectError {
         /// The last that this program knows.
         known: i32,
     },
+    /// No server of this version has worked with the tables yet.
+    #[error(
+        "the tables of --postgres at {host} have version {found}; a server of this program brings them to version {known} as it starts"
+    )]
+    OlderSchema {
+        /// The database's host.
+        host: String,
+        /// The version of the tables.
+        found: i32,
+        /// The version that this program reads.
+        known: i32,
+    },
     /// The tables were made by something else than what this program would have made them with.
     #[error("the tables of --postgres at {host} were made by another migration {version} than this program has")]
     OtherMigration {

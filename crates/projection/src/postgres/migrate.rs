@@ -58,6 +58,17 @@ pub(super) async fn migrate(db: &mut ClientWrapper, limit: Duration, host: &str)
     within(MIGRATE_MAX, locked(db, host)).await.map_err(failed)?
 }
 
+/// Whether the tables are there, in this program's version; nothing is changed.
+pub(super) async fn are_there(db: &ClientWrapper, limit: Duration, host: &str) -> Result<bool, ConnectError> {
+    let applied = within(limit, applied(db)).await.map_err(|failure| ConnectError::from_failure(&failure, host))?;
+    if check(&applied, host)? || applied.is_empty() {
+        return Ok(!applied.is_empty());
+    }
+    let version = |(version, _): &(i32, i64)| *version;
+    let (found, known) = (applied.last().map_or(0, version), MIGRATIONS.last().map_or(0, |last| last.version));
+    Err(ConnectError::OlderSchema { host: host.to_owned(), found, known })
+}
+
 async fn locked(db: &mut ClientWrapper, host: &str) -> Result<Result<(), ConnectError>, Failure> {
     db.batch_execute(&format!("SET statement_timeout = {}", MIGRATE_MAX.as_millis())).await?;
     // For the session, and before the transaction begins: a transaction that began before the lock

@@ -72,23 +72,40 @@ impl Postgres {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
-        let target = settings.target()?;
-        let connector = Connector::new(&target)?;
-        let mut db =
-            within(settings.connect_max(&target), connector.open(&target.config)).await.map_err(|failure| refused(&failure, &target))?;
-        let limit = settings.answer_max();
-        let failed = |failure: Failure| ConnectError::from_failure(&failure, &target.host);
-        let server = within(limit, server(&db)).await.map_err(failed)?;
-        let host = || target.host.clone();
-        if server.version < VERSION_MIN {
-            return Err(ConnectError::TooOld { host: host(), found: server.version, wanted: VERSION_MIN });
-        }
-        if server.is_standby {
-            return Err(ConnectError::Standby { host: host() });
+        let (reached, mut db) = Self::reach(settings).await?;
+        let (limit, target) = (reached.settings.answer_max(), &reached.target);
+        let is_standby = within(limit, is_standby(&db)).await.map_err(|failure| ConnectError::from_failure(&failure, &target.host))?;
+        if is_standby {
+            return Err(ConnectError::Standby { host: target.host.clone() });
         }
         migrate::migrate(&mut db, limit, &target.host).await?;
+        Ok(Self { inner: Arc::new(reached) })
+    }
+
+    /// Connects to tables that are there, of this program's version, and changes nothing; `None` where
+    /// there are no tables. A user who may only read them is enough, and so is a standby.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect_to_read(settings: Settings) -> Result<Option<Self>, ConnectError> {
+        let (reached, db) = Self::reach(settings).await?;
+        let are_there = migrate::are_there(&db, reached.settings.answer_max(), &reached.target.host).await?;
+        Ok(are_there.then(|| Self { inner: Arc::new(reached) }))
+    }
+
+    /// Connects, and checks that the database can be worked with.
+    async fn reach(settings: Settings) -> Result<(Inner, ClientWrapper), ConnectError> {
+        let target = settings.target()?;
+        let connector = Connector::new(&target)?;
+        let opening = within(settings.connect_max(&target), connector.open(&target.config));
+        let db = opening.await.map_err(|failure| refused(&failure, &target))?;
+        let found =
+            within(settings.answer_max(), version(&db)).await.map_err(|failure| ConnectError::from_failure(&failure, &target.host))?;
+        if found < VERSION_MIN {
+            return Err(ConnectError::TooOld { host: target.host, found, wanted: VERSION_MIN });
+        }
         let pool = connection::pool(&settings, &target, connector.clone())?;
-        Ok(Self { inner: Arc::new(Inner { pool, connector, target, settings }) })
+        Ok((Inner { pool, connector, target, settings }, db))
     }
 
     /// The database's host and port, for people.
@@ -109,16 +126,13 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// What answers.
-struct Server {
-    version: u32,
-    is_standby: bool,
+async fn version(db: &tokio_postgres::Client) -> Result<u32, Failure> {
+    let row = db.query_one("SELECT current_setting('server_version_num')::integer / 10000", &[]).await?;
+    get::<i32>(&row, 0).map(i32::unsigned_abs)
 }
 
-async fn server(db: &tokio_postgres::Client) -> Result<Server, Failure> {
-    let row = db.query_one("SELECT current_setting('server_version_num')::integer / 10000, pg_is_in_recovery()", &[]).await?;
-    let version: i32 = get(&row, 0)?;
-    Ok(Server { version: version.unsigned_abs(), is_standby: get(&row, 1)? })
+async fn is_standby(db: &tokio_postgres::Client) -> Result<bool, Failure> {
+    get(&db.query_one("SELECT pg_is_in_recovery()", &[]).await?, 0)
 }
 
 /// Why no connection was made.

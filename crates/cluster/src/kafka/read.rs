@@ -1,0 +1,84 @@
+//! Reading once, from given places to given places: for whoever checks the record.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+
+use super::follow::{POLL, check, config, consumer, delivered};
+use super::{Hearing, KafkaSettings, OpenError};
+use crate::protocol::replica::Delivered;
+
+/// How long nothing may come before it is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Gives each partition's records in this range of offsets to `take`, in their order; partition 0's
+/// range is the first. Offsets at which there is no record are passed over: whoever takes sees the
+/// gap, or the end that is not reached. It blocks.
+///
+/// # Errors
+/// [`OpenError`]; `take` may have seen some records by then.
+pub fn read_ranges(settings: &KafkaSettings, ranges: &[Range<u64>], mut take: impl FnMut(u32, &Delivered<'_>)) -> Result<(), OpenError> {
+    let mut open: Vec<bool> = ranges.iter().map(|range| !range.is_empty()).collect();
+    let starts = ranges.iter().zip(0..).filter(|(range, _)| !range.is_empty()).map(|(range, partition)| (partition, range.start));
+    if open.iter().all(|is_open| !is_open) {
+        return Ok(());
+    }
+    let mut config = config(settings);
+    // Without a record at the last offset, only the end of the partition says that it is over.
+    config.set("enable.partition.eof", "true");
+    let consumer = consumer(settings, &config, starts)?;
+    let mut silence = Duration::ZERO;
+    while open.contains(&true) {
+        let ended = match consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                silence = Duration::ZERO;
+                let (partition, record) = (message.partition(), delivered(&message));
+                let end = place(partition).and_then(|place| ranges.get(place)).map_or(0, |range| range.end);
+                if record.offset < end {
+                    take(u32::try_from(partition).unwrap_or(u32::MAX), &record);
+                }
+                (end <= record.offset.saturating_add(1)).then_some(partition)
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => Some(partition),
+            Some(Err(error)) => {
+                check(error).map_err(|error| settings.failed(error))?;
+                silence += POLL;
+                None
+            }
+            None => {
+                silence += POLL;
+                None
+            }
+        };
+        if let Some(partition) = ended {
+            end(settings, &consumer, partition, &mut open)?;
+        }
+        if SILENCE_MAX <= silence {
+            return Err(silent(settings, &consumer));
+        }
+    }
+    Ok(())
+}
+
+/// Asks for no more of a partition: others may go on for long, and it may grow meanwhile.
+fn end(settings: &KafkaSettings, consumer: &BaseConsumer<Hearing>, partition: i32, open: &mut [bool]) -> Result<(), OpenError> {
+    let Some(is_open) = place(partition).and_then(|place| open.get_mut(place)).filter(|is_open| **is_open) else { return Ok(()) };
+    *is_open = false;
+    let mut ended = TopicPartitionList::new();
+    ended.add_partition(&settings.topic, partition);
+    consumer.pause(&ended).map_err(|error| settings.failed(error))
+}
+
+fn place(partition: i32) -> Option<usize> {
+    usize::try_from(partition).ok()
+}
+
+fn silent(settings: &KafkaSettings, consumer: &BaseConsumer<Hearing>) -> OpenError {
+    let heard = consumer.context().last();
+    let why = if heard.is_empty() { format!("no record came for {} s", SILENCE_MAX.as_secs()) } else { heard };
+    OpenError::Unreachable { hosts: settings.hosts.clone(), why }
+}

@@ -1,0 +1,251 @@
+//! PostgreSQL's rows against what the record's first so many records add up to.
+
+use domain::coupon::CampaignNumber;
+use domain::request::Remembered;
+use projection::ReadError;
+use projection::postgres::scan::{FullClaim, Scan};
+use projection::postgres::{Origin, PartitionPosition};
+use projection::rows::CampaignRow;
+
+use super::campaign::Campaign;
+use super::partition::{Partition, UNKNOWN_RULES};
+use super::record::Record;
+use super::rules::Rules;
+use crate::verify::findings::{DIFFERENT, EXTRA, Fields, Findings, MISSING};
+use crate::verify::rules::Claim;
+
+/// Where what is expected comes from, for people.
+const RECORD: &str = "record";
+/// What cannot be read at all.
+pub(super) const DAMAGED: &str = "history_damaged";
+/// The tables hold what the record does not.
+pub(super) const AHEAD: &str = "history_ahead";
+
+/// Whether the tables follow this record; all that is different is reported.
+pub(super) fn check_origin(origin: &Origin, record: &Record, findings: &mut Findings) -> bool {
+    let Some(log) = record.log.map(|log| log.to_string()) else {
+        findings.note("the history is not compared: the record does not say which log it is".to_owned());
+        return false;
+    };
+    let mut wrong = Vec::new();
+    for (what, found, expected) in [
+        ("cluster id", &origin.cluster_id, &record.topic.cluster_id),
+        ("topic", &origin.topic, &record.name),
+        ("topic id", &origin.topic_id, &log),
+        ("number of partitions", &origin.partitions.to_string(), &record.partitions.len().to_string()),
+    ] {
+        if found != expected {
+            wrong.push(format!("{what} is {found:?}, in the record {expected:?}"));
+        }
+    }
+    if !wrong.is_empty() {
+        findings.broken("history_other_record", format!("the history is that of another record: {}", wrong.join("; ")));
+    }
+    wrong.is_empty()
+}
+
+/// Compares every partition that was read up to the tables' position.
+pub(super) async fn compare(scan: &Scan, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
+    let mut compared = Vec::new();
+    for (number, partition) in (0..).zip(&record.partitions) {
+        match scan.positions().iter().find(|position| position.partition == number) {
+            None => findings.broken(MISSING, format!("the position of partition {number} is not in the history")),
+            Some(position) if is_comparable(position, partition, findings) => compared.push((position, partition)),
+            Some(_) => {}
+        }
+    }
+    for position in scan.positions().iter().filter(|position| record.partitions.len() <= position.partition as usize) {
+        findings.broken(EXTRA, format!("the position of partition {} is in the history only", position.partition));
+    }
+    let campaigns = damage_told(scan.campaigns().await, findings)?;
+    for (position, partition) in compared {
+        compare_position(position, partition, findings);
+        let rules = &partition.rules;
+        if let Some(rows) = &campaigns {
+            compare_campaigns(rows, position.partition, rules, record, findings);
+        }
+        let claims = compare_claims(scan, position.partition, rules, record, findings).await;
+        damage_told(claims, findings)?;
+        let requests = compare_requests(scan, position.partition, rules, findings).await;
+        damage_told(requests, findings)?;
+    }
+    Ok(())
+}
+
+/// A row that cannot be is a finding; everything else is no verdict.
+fn damage_told<T>(read: Result<T, ReadError>, findings: &mut Findings) -> Result<Option<T>, ReadError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(ReadError::Damaged(what)) => {
+            findings.broken(DAMAGED, what);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_comparable(position: &PartitionPosition, partition: &Partition, findings: &mut Findings) -> bool {
+    let PartitionPosition { partition: number, offset_next, .. } = *position;
+    let text =
+        |end: u64| format!("the history is at offset {offset_next} of partition {number}, but the record can be followed to {end} only");
+    match partition.stopped {
+        Some(stopped) if stopped.offset < offset_next && stopped.promise == UNKNOWN_RULES => {
+            findings.note(format!("{}; partition {number} is not compared", text(stopped.offset)));
+        }
+        Some(stopped) if stopped.offset < offset_next => findings.broken(AHEAD, text(stopped.offset)),
+        None if partition.offset_next < offset_next => findings.broken(AHEAD, text(partition.offset_next)),
+        None if offset_next < partition.offset_next => {
+            findings.note(format!("partition {number} of the history was begun anew meanwhile and is not compared"));
+        }
+        Some(_) | None => return true,
+    }
+    false
+}
+
+fn compare_position(position: &PartitionPosition, partition: &Partition, findings: &mut Findings) {
+    let rules = &partition.rules;
+    let mut fields = Fields::of(RECORD);
+    fields.compare("decisions", position.decisions, rules.decisions);
+    fields.compare("effective_at", position.effective_at.millis(), rules.time.millis());
+    fields.compare("rules_version", position.rules_version, partition.rules_version.0);
+    // At the very beginning there is nothing to have a digest of.
+    let digest = if position.offset_next == 0 { Ok(String::new()) } else { rules.digest().map(|digest| hex(&digest)) };
+    match digest {
+        Ok(digest) => fields.compare("digest", hex(&position.digest), digest),
+        Err(error) => findings.broken(DIFFERENT, format!("partition {} has no digest: {error}", position.partition)),
+    }
+    fields.report(format!("the position of partition {}", position.partition), findings);
+}
+
+fn compare_campaigns(rows: &[CampaignRow], partition: u32, rules: &Rules, record: &Record, findings: &mut Findings) {
+    let row_of = |number: CampaignNumber| rows.iter().find(|row| record.place_of(row.number) == (partition, number));
+    for campaign in &rules.campaigns {
+        match row_of(campaign.number) {
+            None => findings.broken(MISSING, format!("campaign {} is not in the history", campaign.name)),
+            Some(row) => compare_campaign(row, campaign, findings),
+        }
+    }
+    for row in rows {
+        let (of, number) = record.place_of(row.number);
+        if of == partition && rules.campaigns.len() <= number.0 as usize {
+            findings.broken(EXTRA, format!("campaign {} (id {}) is in the history only", row.name, row.number.0));
+        }
+    }
+}
+
+fn compare_campaign(row: &CampaignRow, campaign: &Campaign, findings: &mut Findings) {
+    let mut fields = Fields::of(RECORD);
+    fields.compare("name", &*row.name, &*campaign.name);
+    fields.compare("version", row.version, campaign.version);
+    fields.compare("code_key", row.code_key, campaign.code_key);
+    fields.compare("created_at", row.created_at.millis(), campaign.created_at.millis());
+    fields.compare("changed_at", row.changed_at.millis(), campaign.changed_at.millis());
+    fields.compare("stock", row.settings.stock.get(), campaign.settings.stock.get());
+    let others = |settings| domain::coupon::Settings { stock: domain::types::Quantity::ZERO, ..settings };
+    fields.compare("settings", others(row.settings), others(campaign.settings));
+    fields.report(format!("campaign {}", campaign.name), findings);
+}
+
+async fn compare_claims(scan: &Scan, partition: u32, rules: &Rules, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
+    let mut rows = scan.claims(partition).await?;
+    let mut merge = Merge { rules, findings, campaign: 0, place: 0 };
+    while let Some(row) = rows.next().await? {
+        let (_, number) = record.place_of(row.campaign);
+        merge.row(&row, number.0);
+    }
+    merge.skip_to((u32::MAX, u32::MAX));
+    Ok(())
+}
+
+/// Both sides in the order of campaign and serial, walked through together.
+struct Merge<'a> {
+    rules: &'a Rules,
+    findings: &'a mut Findings,
+    /// The next claim of the record: its campaign, and its place in it.
+    campaign: u32,
+    place: usize,
+}
+
+impl<'a> Merge<'a> {
+    fn row(&mut self, row: &FullClaim, number: u32) {
+        let key = (number, row.serial.get());
+        self.skip_to(key);
+        match self.next() {
+            Some((campaign, claim)) if key == (self.campaign, claim.serial) => {
+                compare_claim(row, campaign, claim, self.rules, self.findings);
+                self.place += 1;
+            }
+            _ => {
+                let name = self.rules.campaigns.get(number as usize).map_or("(unknown)", |campaign| &campaign.name);
+                self.findings.broken(EXTRA, format!("claim {} of campaign {name} is in the history only", key.1));
+            }
+        }
+    }
+
+    /// Reports the record's claims before this one: the history does not have them.
+    fn skip_to(&mut self, key: (u32, u32)) {
+        while let Some((campaign, claim)) = self.next() {
+            if key <= (self.campaign, claim.serial) {
+                break;
+            }
+            self.findings.broken(MISSING, format!("claim {} of campaign {} is not in the history", claim.serial, campaign.name));
+            self.place += 1;
+        }
+    }
+
+    fn next(&mut self) -> Option<(&'a Campaign, &'a Claim)> {
+        let rules = self.rules;
+        loop {
+            let campaign = rules.campaigns.get(self.campaign as usize)?;
+            if let Some(claim) = campaign.claims.get(self.place) {
+                return Some((campaign, claim));
+            }
+            self.campaign += 1;
+            self.place = 0;
+        }
+    }
+}
+
+fn compare_claim(row: &FullClaim, campaign: &Campaign, claim: &Claim, rules: &Rules, findings: &mut Findings) {
+    let subject = rules.subjects.text(claim.subject);
+    if (row.subject.as_str(), row.claimed_at, row.status) == (subject, claim.claimed_at, claim.status()) {
+        return;
+    }
+    let mut fields = Fields::of(RECORD);
+    fields.compare("subject", row.subject.as_str(), subject);
+    fields.compare("claimed_at", row.claimed_at.millis(), claim.claimed_at.millis());
+    fields.compare("status", row.status, claim.status());
+    fields.report(format!("claim {} of campaign {}", claim.serial, campaign.name), findings);
+}
+
+/// Request keys by the decision that they were; both sides rise.
+async fn compare_requests(scan: &Scan, partition: u32, rules: &Rules, findings: &mut Findings) -> Result<(), ReadError> {
+    let mut rows = scan.requests(partition).await?;
+    let mut expected = rules.keys.iter().peekable();
+    while let Some((decision, found)) = rows.next().await? {
+        while let Some((_, known)) = expected.next_if(|(expected, _)| *expected < decision.0) {
+            findings.broken(MISSING, format!("{} is not in the history", words_of(known, rules)));
+        }
+        match expected.next_if(|(expected, _)| *expected == decision.0) {
+            Some((_, known)) if *known == found => {}
+            Some((_, known)) => {
+                findings.broken(DIFFERENT, format!("{}; in the history it is {}", words_of(known, rules), words_of(&found, rules)));
+            }
+            None => findings.broken(EXTRA, format!("{} is in the history only", words_of(&found, rules))),
+        }
+    }
+    for (_, known) in expected {
+        findings.broken(MISSING, format!("{} is not in the history", words_of(known, rules)));
+    }
+    Ok(())
+}
+
+fn words_of(known: &Remembered, rules: &Rules) -> String {
+    let campaign = rules.campaigns.get(known.campaign.0 as usize).map_or("(unknown)", |campaign| &campaign.name);
+    let (key, actor, at) = (&known.key, &known.actor, known.recorded_at.millis());
+    format!("the request key {key:?} of {actor} in campaign {campaign}, of {at} ms, with the outcome {:?}", known.outcome)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
