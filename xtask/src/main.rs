@@ -22,6 +22,7 @@ cargo xtask COMMAND
   schemathesis        the API against its own description
   sim --seeds N       the simulation with N seeds [--from SEED]; --cluster for the scaled mode
   kill --rounds N     kill -9 of the real program under load, N times
+  drill --minutes N   faults of Kafka, Redis, PostgreSQL and servers under load [--seed SEED]
   services up         Kafka, Redis and PostgreSQL in the background, and where they are
                       [--brokers 1|3]; services status; services down
   bench [OPTIONS]     the benchmarks; cargo xtask bench --help
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         "sim" => run(cargo(&["run", "--release", "--package", "sim", "--"]).args(rest)),
         "kill" => kill(rest),
         "services" => services::command(rest),
+        "drill" => drill(rest),
         "bench" => bench(rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -73,6 +75,24 @@ fn kill(arguments: &[String]) -> Outcome {
     };
     let mut test = cargo(&["test", "--release", "--package", "firstcome", "--test", "kill", "--", "--nocapture"]);
     run(test.env("FIRSTCOME_KILL_ROUNDS", rounds))
+}
+
+/// The scaled mode's scenarios with faults, again and again; one that fails names its seed.
+fn drill(arguments: &[String]) -> Outcome {
+    let usage = || "usage: cargo xtask drill [--minutes N] [--seed SEED]".to_owned();
+    let (mut minutes, mut seed) = (10, 1);
+    for pair in arguments.chunks(2) {
+        let [flag, value] = pair else { return Err(usage()) };
+        let value: u64 = value.parse().map_err(|_| usage())?;
+        match flag.as_str() {
+            "--minutes" => minutes = value,
+            "--seed" => seed = value,
+            _ => return Err(usage()),
+        }
+    }
+    let mut test = cargo(&["test", "--release", "--package", "firstcome", "--test", "scaled", "--", "--nocapture", "drill"]);
+    test.env("FIRSTCOME_DRILL_SECONDS", (60 * minutes).to_string()).env("FIRSTCOME_DRILL_SEED", seed.to_string());
+    run(&mut test)
 }
 
 fn bench(arguments: &[String]) -> Outcome {

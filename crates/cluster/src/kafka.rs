@@ -17,7 +17,7 @@ use rdkafka::error::KafkaError;
 
 pub use begin::begin;
 pub use follow::{FollowError, Follower, Sink, read_first};
-pub use prepare::{Topic, check_settings, look, prepare};
+pub use prepare::{Topic, check_settings, find, look, prepare};
 pub use produce::KafkaLog;
 pub use read::read_ranges;
 

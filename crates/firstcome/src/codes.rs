@@ -71,7 +71,7 @@ pub enum KeysError {
         campaign: String,
     },
     /// The file is gone, though the data folder is in use.
-    #[error("{path} is missing, but the journal holds decisions; put the file back from a backup")]
+    #[error("{path} is missing, but coupons may have been given out with it; put the file back from a backup")]
     Gone {
         /// Which file.
         path: PathBuf,

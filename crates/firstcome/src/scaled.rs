@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Sink};
+use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Sink, Topic};
 use cluster::protocol::limits::KEEP_EVERY;
 use cluster::protocol::node::{Node, NodeLimits};
 use cluster::protocol::record::{LogId, NodeId, RULES_KNOWN, RulesVersion};
@@ -141,7 +141,10 @@ impl Connected {
         let [node, log_low, log_high, seed_low, seed_high] = random;
         let (node_id, seed) = (NodeId(node), HashSeed(seed_low, seed_high));
         let Self { postgres, origin: stored } = self;
-        let topic = kafka::prepare(&settings.kafka).await?;
+        let topic = match &stored {
+            Some(stored) => find_topic(settings, stored, &postgres).await?,
+            None => kafka::prepare(&settings.kafka).await?,
+        };
         let log = KafkaLog::open(&settings.kafka)?;
         let new_id = LogId([log_low.to_le_bytes(), log_high.to_le_bytes()].as_flattened().try_into().unwrap_or_default());
         let begun = kafka::begin(&settings.kafka, &log, &topic, node_id, new_id).await?;
@@ -161,7 +164,6 @@ impl Connected {
             None => None,
         };
         let loaded = postgres.load(seed).await?;
-        check_reach(&loaded, &topic.offsets)?;
         let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, partitions, seed)).collect::<Result<Vec<_>, Fault>>()?;
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
         let limits = NodeLimits { claims_max: limits.claims_max, requests_max: limits.requests_max, campaigns_max: limits.campaigns_max };
@@ -261,15 +263,29 @@ fn position_of(partition: u32, progress: &Progress) -> PartitionPosition {
     }
 }
 
-fn check_reach(loaded: &[Loaded], offsets: &[(u64, u64)]) -> Result<(), ScaledError> {
-    for (loaded, (low, high)) in loaded.iter().zip(offsets) {
-        let (partition, position) = (loaded.position.partition, loaded.position.offset_next);
-        let apart = |what| Err(ScaledError::Apart { partition, position, low: *low, high: *high, what });
-        if position < *low {
+/// The topic that the tables follow. Where they have begun, it is neither made nor begun anew: an
+/// empty one is not the one that they follow.
+async fn find_topic(settings: &ScaledSettings, stored: &Origin, postgres: &Postgres) -> Result<Topic, ScaledError> {
+    if stored.topic != settings.kafka.topic {
+        let (stored, given) = (stored.topic.clone(), settings.kafka.topic.clone());
+        return Err(OriginError::Differs { what: "the topic", stored, given }.into());
+    }
+    // Servers that are at work bring the tables further on: the log's ends must be the later look.
+    let positions = postgres.positions().await?;
+    let topic = kafka::find(&settings.kafka).await?;
+    check_reach(&positions, &topic.offsets)?;
+    Ok(topic)
+}
+
+fn check_reach(positions: &[PartitionPosition], offsets: &[(u64, u64)]) -> Result<(), ScaledError> {
+    for (partition, (low, high)) in (0..).zip(offsets.iter().copied()) {
+        let known = positions.iter().find(|position| position.partition == partition);
+        let position = known.map_or(0, |position| position.offset_next);
+        let apart = |what| Err(ScaledError::Apart { partition, position, low, high, what });
+        if position < low {
             return apart("records in between are gone; retention must be unlimited");
         }
-        // A log that was just begun was empty when its ends were read.
-        if (*high).max(1) < position {
+        if high < position {
             return apart("the log is another one, or has lost records");
         }
     }

@@ -78,6 +78,9 @@ pub enum ReadError {
     /// Reading took longer than it may.
     #[error("reading the history took longer than {0} ms")]
     TooSlow(u128),
+    /// The database does not answer, or has no place for one more now; trying again is right.
+    #[error("cannot reach the history: {0}")]
+    Unavailable(String),
     /// The file is damaged, or a row holds what cannot be.
     #[error("the history is damaged: {0}")]
     Damaged(String),

@@ -190,7 +190,7 @@ async fn a_read_that_takes_too_long_is_ended() {
     assert_eq!(postgres.claims_of_subject(subject("ann"), "", None, 10).await.unwrap().rows.len(), 1);
     // Dropped in the middle, an export does not leave its connection behind either.
     let export = postgres.export(name("spring"), projection::ClaimFilter::All).await.unwrap().unwrap();
-    assert!(matches!(postgres.campaigns().await, Err(projection::ReadError::Store(_))), "the pool has one connection");
+    assert!(matches!(postgres.campaigns().await, Err(projection::ReadError::Unavailable(_))), "the pool has one connection");
     drop(export);
     // Given back as it was, it would still show the tables of the instant of the export.
     let from = partition.marks().len() - 1;

@@ -13,9 +13,9 @@ use super::{Hearing, KafkaSettings, OpenError};
 
 /// How long the brokers may take to answer.
 const ASK_TIME_MAX: Duration = Duration::from_secs(10);
-/// How often, and after how long, a leader is asked for again.
-const LEADER_TRIES_MAX: u32 = 50;
-const LEADER_WAIT: Duration = Duration::from_millis(100);
+/// How often, and after which pause, brokers that do not agree on the topic are asked again.
+const SETTLE_TRIES_MAX: u32 = 100;
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 /// Copies of each record, and how many of them must be there before it counts.
 const REPLICATION: usize = 3;
 const IN_SYNC: u32 = 2;
@@ -36,15 +36,75 @@ pub struct Topic {
 pub async fn prepare(settings: &KafkaSettings) -> Result<Topic, OpenError> {
     let admin = admin(settings)?;
     let (admin, found) = ask(settings, admin, partitions_of).await?;
-    let admin = if found.is_none() {
+    if found.is_none() {
         create(settings, &admin).await?;
-        admin
-    } else {
-        admin
+    }
+    look_at(settings, Wanted::AsItMustBe).await
+}
+
+/// The same for a topic that must be there: nothing is made.
+///
+/// # Errors
+/// [`OpenError`]; [`OpenError::NoTopic`] if it is not there.
+pub async fn find(settings: &KafkaSettings) -> Result<Topic, OpenError> {
+    let (_, found) = ask(settings, admin(settings)?, partitions_of).await?;
+    if found.is_some() { prepare(settings).await } else { Err(no_topic(settings)) }
+}
+
+/// What is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// A topic that is there, or has just been made, set as it must be.
+    AsItMustBe,
+    /// Whatever is there.
+    AsItIs,
+}
+
+/// Looks, and looks again for some seconds while what is in the way heals by itself.
+async fn look_at(settings: &KafkaSettings, wanted: Wanted) -> Result<Topic, OpenError> {
+    for _ in 0..SETTLE_TRIES_MAX {
+        match look_once(settings, wanted).await {
+            Err(error) if is_passing(&error, wanted) => tracing::debug!(%error, "the brokers do not agree on the topic yet"),
+            outcome => return outcome,
+        }
+        tokio::time::sleep(SETTLE_PAUSE).await;
+    }
+    look_once(settings, wanted).await
+}
+
+async fn look_once(settings: &KafkaSettings, wanted: Wanted) -> Result<Topic, OpenError> {
+    if wanted == Wanted::AsItMustBe {
+        check_settings(settings).await?;
+    }
+    let (_, topic) = ask(settings, admin(settings)?, topic_of).await?;
+    if topic.offsets.is_empty() { Err(no_topic(settings)) } else { Ok(topic) }
+}
+
+/// Whether it heals by itself: brokers learn one by one of a topic that was made, and of a leader
+/// that has changed, and answer from what they know.
+fn is_passing(error: &OpenError, wanted: Wanted) -> bool {
+    use RDKafkaErrorCode::{
+        FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, OffsetNotAvailable, ReplicaNotAvailable, UnknownLeaderEpoch,
+        UnknownTopicOrPartition,
     };
-    let admin = check_with(settings, admin).await?;
-    let (_, topic) = ask(settings, admin, topic_of).await?;
-    Ok(topic)
+    let code = match error {
+        OpenError::Client { source: KafkaError::AdminOp(code), .. } => Some(*code),
+        OpenError::Client { source, .. } => source.rdkafka_error_code(),
+        OpenError::NoTopic { .. } => return wanted == Wanted::AsItMustBe,
+        _ => None,
+    };
+    matches!(
+        code,
+        Some(
+            FencedLeaderEpoch
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+                | OffsetNotAvailable
+                | ReplicaNotAvailable
+                | UnknownLeaderEpoch
+                | UnknownTopicOrPartition
+        )
+    )
 }
 
 /// Looks at the topic as it is: nothing is made, and how it is set is not checked.
@@ -52,26 +112,18 @@ pub async fn prepare(settings: &KafkaSettings) -> Result<Topic, OpenError> {
 /// # Errors
 /// [`OpenError`]; [`OpenError::NoTopic`] if it is not there.
 pub async fn look(settings: &KafkaSettings) -> Result<Topic, OpenError> {
-    let (_, topic) = ask(settings, admin(settings)?, topic_of).await?;
-    if topic.offsets.is_empty() {
-        return Err(OpenError::NoTopic { topic: settings.topic.clone(), hosts: settings.hosts.clone() });
-    }
-    Ok(topic)
+    look_at(settings, Wanted::AsItIs).await
 }
 
-/// Where a partition begins and ends. Its leader may be a new one, of which not every broker knows.
+fn no_topic(settings: &KafkaSettings) -> OpenError {
+    OpenError::NoTopic { topic: settings.topic.clone(), hosts: settings.hosts.clone() }
+}
+
+/// Where a partition begins and ends.
 fn ends_of(settings: &KafkaSettings, client: &Client<Hearing>, partition: i32) -> Result<(u64, u64), OpenError> {
-    let mut tries = 0;
-    loop {
-        match client.fetch_watermarks(&settings.topic, partition, ASK_TIME_MAX) {
-            Ok((low, high)) => return Ok((u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0))),
-            Err(error) if tries == LEADER_TRIES_MAX => return Err(settings.failed(error)),
-            Err(_) => {
-                tries += 1;
-                std::thread::sleep(LEADER_WAIT);
-            }
-        }
-    }
+    let ends = client.fetch_watermarks(&settings.topic, partition, ASK_TIME_MAX);
+    let (low, high) = ends.map_err(|error| settings.failed(error))?;
+    Ok((u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0)))
 }
 
 /// Checks how the topic is set.

@@ -44,6 +44,10 @@ impl From<ListError> for Problem {
         match error {
             ListError::Behind { .. } => Self::new("history_behind", error.to_string()).retry_after_ms(1_000),
             ListError::Busy | ListError::Unread => Self::new("busy", error.to_string()).retry_after_ms(500),
+            ListError::Read(ReadError::Unavailable(_)) => {
+                tracing::warn!(%error, "a list cannot be read now");
+                Self::new("history_behind", "the history cannot be reached").retry_after_ms(1_000)
+            }
             ListError::Read(ReadError::TooSlow(_)) => Self::new("busy", error.to_string()).retry_after_ms(2_000),
             ListError::Read(_) => {
                 tracing::error!(%error, "a list cannot be read");

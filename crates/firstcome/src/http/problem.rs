@@ -159,7 +159,7 @@ pub const CODES: &[CodeInfo] = &[
         "history_behind",
         503,
         "History behind",
-        "The tables that lists read have not caught up with what was decided. Ask again after `retry_after_ms`.",
+        "The tables that lists read have not caught up with what was decided, or cannot be reached. Ask again after `retry_after_ms`.",
     ),
     info(
         "storage_full",

@@ -46,6 +46,11 @@ impl Program {
     pub fn spawn(data: &Path, flags: &[&str]) -> Self {
         let mut command = program();
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(flags);
+        Self::spawn_command(command)
+    }
+
+    /// Starts a server from a command that says it all, without waiting for it.
+    pub fn spawn_command(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&said));
@@ -70,7 +75,8 @@ impl Program {
         said.iter().find_map(|line| line.split_once(GREETING)?.1.trim().split_once("://")?.1.parse().ok())
     }
 
-    fn wait_for_address(&mut self) -> SocketAddr {
+    /// Waits until it serves.
+    pub fn wait_for_address(&mut self) -> SocketAddr {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(address) = self.address() {

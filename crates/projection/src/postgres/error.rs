@@ -302,6 +302,7 @@ pub(super) fn read_error(failure: &Failure, time_max: std::time::Duration) -> Re
     match failure {
         Failure::Row(what) => ReadError::Damaged(what.clone()),
         _ if failure.is_too_slow() => ReadError::TooSlow(time_max.as_millis()),
+        _ if failure.kind() == Kind::Passing => ReadError::Unavailable(failure.describe()),
         _ => ReadError::Store(failure.describe().into()),
     }
 }

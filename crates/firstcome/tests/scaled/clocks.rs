@@ -1,0 +1,106 @@
+//! Clocks that are wrong: what counts is the time of the broker that takes the record, and it never
+//! goes back; a server's own clock decides nothing.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use cluster::protocol::partition::partition_of;
+use domain::types::Timestamp;
+use firstcome::http::times;
+use serde_json::{Value, json};
+use services::{Kafka, KafkaOptions};
+use tokio::task::block_in_place;
+
+use super::brokers::leaders;
+use super::world::{Brokers, World};
+use super::{engines, scenario};
+use crate::support_process::http::{Answer, Request};
+use crate::support_process::program::ask;
+
+/// By how much a clock is wrong.
+const HOUR: u64 = 3_600_000;
+
+#[test]
+fn windows_are_judged_by_the_brokers_time_which_never_goes_back() {
+    if library().is_none() {
+        eprintln!("skipped: clocks cannot be changed here; on Debian and Ubuntu: apt-get install libfaketime");
+        return;
+    }
+    scenario::alone(async {
+        let options = KafkaOptions { brokers: 3, clock_offsets_s: vec![(0, 3_600)], ..KafkaOptions::default() };
+        let mut kafka = block_in_place(|| Kafka::start(options).unwrap());
+        let redis = engines::forgetful_redis();
+        let brokers = Brokers::At(kafka.bootstrap(), false);
+        let mut world = World::new("clocks", &brokers, Some(redis.url()));
+        // The servers' clocks are an hour behind that broker's, and right by the others'.
+        world.add_server(&[]);
+        world.add_server(&[]);
+        for place in world.running() {
+            world.until_ready(place).await;
+        }
+        // A campaign whose partition is led by the broker with the wrong clock.
+        let leaders = block_in_place(|| leaders(&kafka, &world));
+        let is_led_by_it = |name: &String| leaders[partition_of(name, world.kafka.partitions) as usize] == 0;
+        world.name = (0..1_000).map(|number| format!("clocks-{number}")).find(is_led_by_it).unwrap();
+        let soon = now() + HOUR / 2;
+        put(&world, json!({ "stock": 100, "opens_at": time(soon) })).await;
+        for (place, person) in [(0, "ann"), (1, "bob")] {
+            let answer = claim(&world, place, person).await;
+            assert_eq!(answer.status, 201, "by the broker's clock it is open: {}", answer.text());
+            assert!(time(now() + HOUR - 60_000) < claimed_at(&answer), "{}", answer.text());
+        }
+        put(&world, json!({ "stock": 100, "closes_at": time(soon) })).await;
+        for place in world.running() {
+            let answer = claim(&world, place, "cat").await;
+            assert_eq!(answer.json()["code"], "closed", "by the broker's clock it is over: {}", answer.text());
+        }
+        put(&world, json!({ "stock": 100 })).await;
+        let last = claimed_at(&claim_until_told(&world, 0, "dan").await);
+        kafka.kill(0).unwrap();
+        // The new leader's clock is right, an hour behind.
+        for (place, person) in [(0, "eve"), (1, "fay")] {
+            let answer = claim_until_told(&world, place, person).await;
+            assert!(last <= claimed_at(&answer), "time went back from {last}: {}", answer.text());
+        }
+    });
+}
+
+/// What tells a program another time, where it is installed.
+fn library() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|file| file.is_file())
+}
+
+fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+fn time(millis: u64) -> String {
+    times::format(Timestamp::from_millis(millis).unwrap())
+}
+
+fn claimed_at(answer: &Answer) -> String {
+    answer.json()["claimed_at"].as_str().unwrap().to_owned()
+}
+
+async fn put(world: &World, settings: Value) {
+    let path = format!("/v1/campaigns/{}", world.name);
+    let answer = ask(world.address(0), &Request::json("PUT", &path, "", &settings.to_string())).await;
+    assert!(answer.status == 200 || answer.status == 201, "{}", answer.text());
+}
+
+async fn claim(world: &World, place: usize, person: &str) -> Answer {
+    ask(world.address(place), &Request::claim(&world.name, person, None)).await
+}
+
+async fn claim_until_told(world: &World, place: usize, person: &str) -> Answer {
+    for _ in 0..300 {
+        let answer = claim(world, place, person).await;
+        if answer.status == 200 || answer.status == 201 {
+            return answer;
+        }
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{person} was told nothing for half a minute");
+}
