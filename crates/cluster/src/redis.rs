@@ -21,8 +21,9 @@ const SCRIPT: &str = include_str!("redis/gate.lua");
 const CALL_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long connecting may take at start.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// After a failed call nobody asks for so long.
-const REST_MILLIS: u64 = 250;
+/// After a failed call nobody asks for so long at least, and as long again as the call took: what
+/// waits meanwhile goes on without the gate.
+const REST_MIN_MILLIS: u64 = 250;
 
 /// Why Redis cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -177,9 +178,13 @@ impl RedisGate {
         invocation
     }
 
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     async fn call<T: redis::FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Away> {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if now < self.rests_until.load(Ordering::Relaxed) {
+        let began = self.millis();
+        if began < self.rests_until.load(Ordering::Relaxed) {
             return Err(Away("it failed a moment ago".to_owned()));
         }
         self.calls_count.fetch_add(1, Ordering::Relaxed);
@@ -191,7 +196,9 @@ impl RedisGate {
             Err(_) => "it took longer than 1 s".to_owned(),
         };
         self.failures_count.fetch_add(1, Ordering::Relaxed);
-        self.rests_until.store(now + REST_MILLIS, Ordering::Relaxed);
+        let failed_at = self.millis();
+        let rest = REST_MIN_MILLIS.max(failed_at.saturating_sub(began));
+        self.rests_until.store(failed_at.saturating_add(rest), Ordering::Relaxed);
         tracing::warn!(error = failed, "the gate is away; a few claims at a time go on without it");
         Err(Away(failed))
     }

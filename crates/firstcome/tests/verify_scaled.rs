@@ -107,6 +107,24 @@ const FORGERIES: &[(&str, &str, &str)] = &[
         "history_different_row",
         "the request key \"k1\" of local in campaign summer",
     ),
+    (
+        "INSERT INTO requests SELECT partition, ordinal + 1000, recorded_at, body FROM requests ORDER BY ordinal LIMIT 1",
+        "history_extra_row",
+        "the request key \"k1\" of local in campaign summer",
+    ),
+    (
+        "INSERT INTO campaigns SELECT id + 4000, partition, 'winter', stock, per_subject_max, opens_at, closes_at, redeem_until, paused,
+         code_key, version, created_at, changed_at FROM campaigns WHERE name = 'spring'",
+        "history_extra_row",
+        "campaign winter",
+    ),
+    (
+        "DELETE FROM claims USING campaigns WHERE campaign = id AND name = 'summer'; DELETE FROM campaigns WHERE name = 'summer'",
+        "history_missing_row",
+        "campaign summer is not in the history",
+    ),
+    ("DELETE FROM positions WHERE partition NOT IN (SELECT partition FROM campaigns)", "history_missing_row", "is not in the history"),
+    ("INSERT INTO positions VALUES (9, 0, 0, to_timestamp(0), 0, '')", "history_extra_row", "the position of partition 9"),
     ("UPDATE requests SET body = ''", "history_damaged", "remembered request"),
     (
         "UPDATE positions SET digest = '\\x00' WHERE partition = (SELECT partition FROM campaigns WHERE name = 'spring')",

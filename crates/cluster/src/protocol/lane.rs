@@ -62,6 +62,7 @@ struct Inner {
     known: GateVersion,
     standing: Option<Standing>,
     is_correction_due: bool,
+    has_just_corrected: bool,
     used_at: Instant,
 }
 
@@ -78,6 +79,7 @@ impl<G: GateServer> Lane<G> {
             known: GateVersion::default(),
             standing: None,
             is_correction_due: false,
+            has_just_corrected: false,
             used_at: Instant::now(),
         };
         let ungated = Arc::new(Semaphore::new(UNGATED_MAX));
@@ -206,9 +208,14 @@ impl<G: GateServer> Lane<G> {
 
     fn next_work(&self) -> Option<Work> {
         let mut inner = self.inner();
-        if std::mem::take(&mut inner.is_correction_due) {
+        // In turns: where each call hangs, the next correction is due by the end of the last one.
+        let is_turn_of_claims = inner.has_just_corrected && !inner.waiting.is_empty();
+        if inner.is_correction_due && !is_turn_of_claims {
+            inner.is_correction_due = false;
+            inner.has_just_corrected = true;
             return Some(Work::Correct);
         }
+        inner.has_just_corrected = false;
         let count = inner.waiting.len().min(GATE_CALL_MAX);
         if count == 0 {
             inner.is_calling = false;

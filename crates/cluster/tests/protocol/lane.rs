@@ -63,6 +63,32 @@ async fn claims_that_come_during_a_call_go_together_with_the_next() {
     assert!(!lane.is_idle(), "they are in flight");
 }
 
+/// A correction is due every second, and each call to a gate that hangs takes as long.
+#[tokio::test(start_paused = true)]
+async fn while_the_gate_hangs_corrections_do_not_keep_claims_waiting() {
+    let gates = Arc::new(MemoryGates::default());
+    gates.is_away.store(true, Ordering::Relaxed);
+    gates.delay_millis.store(1_000, Ordering::Relaxed);
+    let lane = lane(&gates, 1);
+    let keeping = tokio::spawn({
+        let lane = Arc::clone(&lane);
+        async move {
+            loop {
+                lane.correct(standing(10, 1));
+                tokio::time::sleep(Duration::from_millis(990)).await;
+            }
+        }
+    });
+    rest().await;
+    for number in 0..3 {
+        let told = tokio::time::timeout(Duration::from_millis(2_500), spawn(&lane, number, standing(10, 1))).await;
+        assert_eq!(told.expect("a claim waits for ever").unwrap(), LaneVerdict::Away);
+    }
+    let corrections = gates.calls().iter().filter(|call| matches!(call, Call::Correct(_))).count();
+    assert!(2 <= corrections, "claims do not keep corrections waiting either");
+    keeping.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_goes_away_during_the_call_gives_the_unit_back() {
     let gates = Arc::new(MemoryGates::default());

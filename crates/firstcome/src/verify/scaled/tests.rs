@@ -284,6 +284,48 @@ proptest! {
     }
 }
 
+#[test]
+fn as_many_request_keys_are_forgotten_at_once_as_by_the_servers() {
+    let mut log = Log::begun(at(1));
+    log.command(put("spring"), at(1)).unwrap();
+    let keys: Vec<String> = (0..1_500).map(|number| format!("k{number}")).collect();
+    for (stock, key) in (10..).zip(&keys) {
+        let stock = Quantity::new(stock);
+        let (campaign, precondition) = (CampaignName::new("spring").unwrap(), Precondition::Always);
+        let (opens_at, closes_at, redeem_until) = (None, None, None);
+        let patch = Patch { campaign, precondition, stock, per_subject_max: None, opens_at, closes_at, redeem_until, paused: None };
+        let request = Some(Keyed { key: RequestKey::new(key).unwrap(), fingerprint: Fingerprint([1; 16]) });
+        let command = Command { actor: ActorId::LOCAL, request, kind: CommandKind::Coupon(coupon::Command::Patch(patch)) };
+        log.command(command, at(2)).unwrap();
+    }
+    let forgetting = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
+    for left in [476, 0, 0] {
+        log.command(forgetting, at(86_400_002)).unwrap();
+        assert_eq!(log.partition.rules.keys.iter().count(), left);
+        assert_eq!(log.partition.rules.digest().unwrap(), log.replica().progress().digest);
+    }
+}
+
+#[test]
+fn what_the_rules_could_not_have_led_to_is_counted_anew_and_found() {
+    let forged = |claims: &[(&str, u32)]| {
+        let mut log = Log::begun(at(1));
+        log.command(put("spring"), at(1)).unwrap();
+        let rules = &mut log.partition.rules;
+        for (subject, serial) in claims {
+            let claim = crate::verify::rules::Claim::new(at(1), rules.subjects.number(subject), *serial);
+            rules.campaigns[0].claims.push(claim);
+        }
+        rules.check(&mut log.findings);
+        log.promises()
+    };
+    let five = [("ann", 1), ("bob", 2), ("cat", 3), ("dan", 4), ("eve", 5)];
+    assert_eq!(forged(&five), Vec::<&str>::new());
+    assert_eq!(forged(&[&five[..], &[("fay", 6)]].concat()), ["over_issued"]);
+    assert_eq!(forged(&[("ann", 1), ("ann", 2)]), ["subject_limit"]);
+    assert_eq!(forged(&[("ann", 1), ("bob", 3)]), ["serial_gap"]);
+}
+
 // --- The log itself -------------------------------------------------------------------------
 
 fn put(name: &str) -> Command<'_> {
