@@ -33,10 +33,13 @@ fn nodes_answer_as_the_tables_say_and_all_have_the_same_state() {
     }
 }
 
+/// A record, and the broker's time of it.
+type Kept = (Timestamp, Vec<u8>);
+
 /// Every partition's records with their broker's times, and that broker's clock.
 #[derive(Debug, Default)]
 struct Broker {
-    partitions: Mutex<BTreeMap<u32, Vec<(Timestamp, Vec<u8>)>>>,
+    partitions: Mutex<BTreeMap<u32, Vec<Kept>>>,
     clock: Mutex<Timestamp>,
 }
 

@@ -29,6 +29,10 @@ pub use positions::Positions;
 /// How often the broker's settings are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 
+/// How often, and after which pause, a log that does not reach as far as the tables is looked at.
+const END_LOOKS_MAX: u32 = 10;
+const END_LOOK: Duration = Duration::from_millis(300);
+
 /// Where everything is.
 #[derive(Clone, Debug)]
 pub struct ScaledSettings {
@@ -272,9 +276,17 @@ async fn find_topic(settings: &ScaledSettings, stored: &Origin, postgres: &Postg
     }
     // Servers that are at work bring the tables further on: the log's ends must be the later look.
     let positions = postgres.positions().await?;
-    let topic = kafka::find(&settings.kafka).await?;
-    check_reach(&positions, &topic.offsets)?;
-    Ok(topic)
+    let mut looks = 0;
+    loop {
+        let topic = kafka::find(&settings.kafka).await?;
+        looks += 1;
+        match check_reach(&positions, &topic.offsets) {
+            Ok(()) => return Ok(topic),
+            Err(error) if looks == END_LOOKS_MAX => return Err(error),
+            // A leader that is new may not know yet how much of what it has counts.
+            Err(_) => tokio::time::sleep(END_LOOK).await,
+        }
+    }
 }
 
 fn check_reach(positions: &[PartitionPosition], offsets: &[(u64, u64)]) -> Result<(), ScaledError> {

@@ -2,7 +2,7 @@
 //! last.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support_process::random::Random;
 
@@ -19,7 +19,9 @@ pub fn alone(scenario: impl Future<Output = ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let started = Instant::now();
     runtime.block_on(scenario);
+    eprintln!("-- {:.1} s: {}", started.elapsed().as_secs_f64(), std::thread::current().name().unwrap_or_default());
 }
 
 /// From here on instants and times are drawn from a seed.

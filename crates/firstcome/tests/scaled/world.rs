@@ -201,8 +201,7 @@ impl World {
             false
         })
         .await;
-        let place = found.lock().unwrap().unwrap();
-        place
+        *found.lock().unwrap().as_ref().unwrap()
     }
 }
 
