@@ -158,6 +158,10 @@ fn tables_that_are_behind_are_no_breach_and_foreign_records_are_found() {
     let (code, json) = cluster.verify_with(&behind, &[]);
     assert_eq!((code, promises(&json)), (Some(0), vec![]), "{json}");
     assert!(2 <= json["history_behind"].as_u64().unwrap(), "{json}");
+    assert_eq!(json["notes"], serde_json::json!([]), "all of it is compared, each partition at its own place");
+    psql(&behind, "UPDATE claims SET subject = 'mallory' WHERE subject = 'dan'");
+    let (code, json) = cluster.verify_with(&behind, &[]);
+    assert_eq!((code, promises(&json)), (Some(1), vec!["history_different_row"]), "{json}");
     let (code, json) = cluster.verify_with(&engines().postgres.new_database("behind_nothing").unwrap(), &[]);
     assert_eq!((code, &json["notes"]), (Some(0), &serde_json::json!(["there is no history to compare with"])), "{json}");
 
@@ -197,6 +201,7 @@ fn a_cluster_in_a_rush_is_clean_at_every_look() {
     let mut looks = Vec::new();
     while !rushing.is_finished() {
         let json = cluster.verify_clean(&["--redis", &engines().redis.url()]);
+        assert_eq!(json["notes"], serde_json::json!([]));
         looks.push(json["claims"]["live"].as_u64().unwrap());
     }
     let (code, stdout, stderr) = rushing.join().unwrap();
