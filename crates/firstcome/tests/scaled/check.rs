@@ -142,7 +142,7 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
 pub fn logs(world: &World) {
     for place in 0..world.servers.len() {
         let said = world.said(place);
-        let wrong = ["panicked", "cannot follow the log", "must never happen", "something else than", "Stopping: no answer"];
+        let wrong = ["panicked", "cannot follow the log", "must never happen", "something else than", "stopping: no answer"];
         let found = said.lines().find(|line| wrong.iter().any(|word| line.contains(word)));
         assert!(found.is_none(), "server {place} said: {found:?}");
     }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster::kafka::KafkaSettings;
@@ -190,18 +189,17 @@ impl World {
 
     /// The server that writes the tables, once there is one.
     pub async fn projecting(&self) -> usize {
-        let found = Arc::new(Mutex::new(None));
+        let mut found = None;
         eventually("one server writes the tables", Duration::from_secs(60), async || {
             for place in self.running() {
                 if self.metric(place, "projecting").await == 1 {
-                    *found.lock().unwrap() = Some(place);
-                    return true;
+                    found = Some(place);
                 }
             }
-            false
+            found.is_some()
         })
         .await;
-        *found.lock().unwrap().as_ref().unwrap()
+        found.unwrap()
     }
 }
 
