@@ -12,6 +12,7 @@
 mod compare;
 mod findings;
 mod keys;
+mod merge;
 mod names;
 mod rules;
 pub mod scaled;

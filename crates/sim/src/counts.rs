@@ -1,24 +1,7 @@
 //! What happens rarely, counted: a simulation that never sees a torn tail proves nothing about
 //! torn tails, so over many seeds none of these may stay at zero.
 
-macro_rules! rare {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Something that must happen now and then.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Rare { $($(#[$doc])* $name,)* }
-
-        impl Rare {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// Its name.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
-            }
-        }
-    };
-}
+use std::marker::PhantomData;
 
 rare! {
     /// Recovery found and cleared a torn tail.
@@ -87,36 +70,51 @@ rare! {
     FeedFollowed,
 }
 
-/// How often each happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Counts(Vec<u64>);
+/// A list of things that must happen now and then.
+pub trait Rarity: Copy + 'static {
+    /// All of them, in order.
+    const ALL: &'static [Self];
 
-impl Default for Counts {
+    /// Its place in the list, from 0.
+    fn place(self) -> usize;
+
+    /// Its name.
+    fn name(self) -> &'static str;
+}
+
+/// How often each of them happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counts<R = Rare> {
+    by_place: Vec<u64>,
+    of: PhantomData<R>,
+}
+
+impl<R: Rarity> Default for Counts<R> {
     fn default() -> Self {
-        Self(vec![0; Rare::ALL.len()])
+        Self { by_place: vec![0; R::ALL.len()], of: PhantomData }
     }
 }
 
-impl Counts {
+impl<R: Rarity> Counts<R> {
     /// It happened.
-    pub fn saw(&mut self, rare: Rare) {
-        self.0[rare as usize] += 1;
+    pub fn saw(&mut self, rare: R) {
+        self.by_place[rare.place()] += 1;
     }
 
     /// How often it happened.
     #[must_use]
-    pub fn of(&self, rare: Rare) -> u64 {
-        self.0[rare as usize]
+    pub fn of(&self, rare: R) -> u64 {
+        self.by_place[rare.place()]
     }
 
     /// Adds what another run saw.
     pub fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine += theirs);
+        self.by_place.iter_mut().zip(&other.by_place).for_each(|(mine, theirs)| *mine += theirs);
     }
 
     /// What never happened.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
-        Rare::ALL.iter().filter(|rare| self.of(**rare) == 0).map(|rare| rare.name()).collect()
+        R::ALL.iter().filter(|rare| self.of(**rare) == 0).map(|rare| rare.name()).collect()
     }
 }

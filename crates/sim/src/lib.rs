@@ -13,9 +13,12 @@
 //! - [`run`]: one seed; [`clients`] make up its requests;
 //! - [`systematic`]: a short script with a fault at every call;
 //! - [`plant`]: faults that are planted to show that they are noticed; `tamper` plays the disk's;
-//! - [`counts`]: rare things, which must happen;
+//! - [`counts`]: rare things, which must happen; `lists` names them and the plants;
 //! - [`report`]: many seeds;
 //! - [`cluster`]: the same across machines, with a world of its own.
+
+#[macro_use]
+mod lists;
 
 pub mod ask;
 pub mod checker;
@@ -35,5 +38,5 @@ pub mod systematic;
 mod tamper;
 pub mod world;
 
-pub use report::{Report, main_with, run_all};
+pub use report::{Report, run_all};
 pub use run::{Options, Outcome, run};

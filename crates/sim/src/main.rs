@@ -6,8 +6,7 @@
 use std::process::ExitCode;
 
 use sim::cluster;
-use sim::report::run_all;
-use sim::run::Options;
+use sim::report::{Report, SeedOutcome, run_all};
 
 const USAGE: &str = "usage: sim [--seeds N] [--from N] [--jobs N] [--cluster]";
 
@@ -25,12 +24,14 @@ fn main() -> ExitCode {
             eprintln!("{done} of {seeds} seeds");
         }
     };
+    let seeds = from..from.saturating_add(seeds);
     if is_cluster {
-        let report = cluster::run_all(from..from.saturating_add(seeds), jobs, &cluster::Options::default(), &progress);
-        println!("{report}");
-        return if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return told(&run_all(seeds, jobs, |seed| cluster::run(seed, &cluster::Options::default()), progress));
     }
-    let report = run_all(from..from.saturating_add(seeds), jobs, &Options::default(), &progress);
+    told(&run_all(seeds, jobs, |seed| sim::run(seed, &sim::Options::default()), progress))
+}
+
+fn told<O: SeedOutcome>(report: &Report<O>) -> ExitCode {
     println!("{report}");
     if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,25 +2,6 @@
 //! that some journal or database had. None is in the product: the simulated disk or the driver
 //! plays it.
 
-macro_rules! plants {
-    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// A planted fault.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Plant { $($(#[doc = $doc])* $name,)* }
-
-        impl Plant {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// What is done wrong, in words.
-            #[must_use]
-            pub fn story(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),*),)* }
-            }
-        }
-    };
-}
-
 plants! {
     /// Answers are given before their record is synced.
     AnswerBeforeSync,

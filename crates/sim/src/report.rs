@@ -1,4 +1,4 @@
-//! Many seeds on several threads.
+//! Many seeds on several threads, in whichever world.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,28 +6,50 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::counts::{Counts, Rare};
-use crate::run::{Options, Outcome, run};
+use crate::counts::{Counts, Rarity};
+
+/// What came of one seed, as far as a report needs it.
+pub trait SeedOutcome: Send {
+    /// What must happen now and then in this world.
+    type Rare: Rarity + Send;
+
+    /// Said after the number of seeds.
+    const WHERE: &'static str;
+
+    /// Its seed.
+    fn seed(&self) -> u64;
+
+    /// What happened.
+    fn counts(&self) -> &Counts<Self::Rare>;
+
+    /// How a promise was broken, in words; `None` if none was.
+    fn story(&self) -> Option<String>;
+}
 
 /// What came of many seeds.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
+#[derive(Clone, Debug)]
+pub struct Report<O: SeedOutcome> {
     /// How many were run.
     pub seeds_count: u64,
     /// Those in which a promise was broken, by seed.
-    pub failed: Vec<Outcome>,
+    pub failed: Vec<O>,
     /// What happened in all of them.
-    pub counts: Counts,
+    pub counts: Counts<O::Rare>,
 }
 
-/// Runs these seeds on so many threads.
-#[must_use]
-pub fn main_with(seeds: Range<u64>, jobs: usize) -> Report {
-    run_all(seeds, jobs, &Options::default(), &|_| {})
+impl<O: SeedOutcome> Default for Report<O> {
+    fn default() -> Self {
+        Self { seeds_count: 0, failed: Vec::new(), counts: Counts::default() }
+    }
 }
 
-/// Runs these seeds; `after_each` is told how many are done.
-pub fn run_all(seeds: Range<u64>, jobs: usize, options: &Options, after_each: &(impl Fn(u64) + Sync)) -> Report {
+/// Runs these seeds on so many threads; `after_each` is told how many are done.
+pub fn run_all<O: SeedOutcome>(
+    seeds: Range<u64>,
+    jobs: usize,
+    run: impl Fn(u64) -> O + Sync,
+    after_each: impl Fn(u64) + Sync,
+) -> Report<O> {
     let next = AtomicU64::new(seeds.start);
     let report = Mutex::new(Report::default());
     let work = || {
@@ -36,7 +58,7 @@ pub fn run_all(seeds: Range<u64>, jobs: usize, options: &Options, after_each: &(
             if seeds.end <= seed {
                 return;
             }
-            let outcome = run(seed, options);
+            let outcome = run(seed);
             let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
             report.add(outcome);
             after_each(report.seeds_count);
@@ -48,30 +70,30 @@ pub fn run_all(seeds: Range<u64>, jobs: usize, options: &Options, after_each: &(
         }
     });
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-    report.failed.sort_by_key(|outcome| outcome.seed);
+    report.failed.sort_by_key(O::seed);
     report
 }
 
-impl Report {
-    fn add(&mut self, outcome: Outcome) {
+impl<O: SeedOutcome> Report<O> {
+    fn add(&mut self, outcome: O) {
         self.seeds_count += 1;
-        self.counts.add(&outcome.counts);
-        if outcome.broken.is_some() {
+        self.counts.add(outcome.counts());
+        if outcome.story().is_some() {
             self.failed.push(outcome);
         }
     }
 }
 
-impl fmt::Display for Report {
+impl<O: SeedOutcome> fmt::Display for Report<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for rare in Rare::ALL {
+        for rare in O::Rare::ALL {
             writeln!(f, "{:>10}  {}", self.counts.of(*rare), rare.name())?;
         }
         for outcome in &self.failed {
-            if let Some(broken) = &outcome.broken {
-                writeln!(f, "seed {} broke a promise in step {}: {}", outcome.seed, broken.step, broken.story)?;
+            if let Some(story) = outcome.story() {
+                writeln!(f, "seed {} broke a promise {story}", outcome.seed())?;
             }
         }
-        write!(f, "{} seeds, {} failed", self.seeds_count, self.failed.len())
+        write!(f, "{} seeds{}, {} failed", self.seeds_count, O::WHERE, self.failed.len())
     }
 }

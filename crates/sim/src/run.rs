@@ -14,6 +14,7 @@ use crate::counts::{Counts, Rare};
 use crate::disk::{Fault, Survival};
 use crate::plant::Plant;
 use crate::recovery::Trouble;
+use crate::report::SeedOutcome;
 use crate::rng::Rng;
 use crate::world::{End, World};
 
@@ -54,6 +55,24 @@ pub struct Broken {
     pub step: u64,
     /// What.
     pub story: String,
+}
+
+impl SeedOutcome for Outcome {
+    type Rare = Rare;
+
+    const WHERE: &'static str = "";
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    fn story(&self) -> Option<String> {
+        self.broken.as_ref().map(|Broken { step, story }| format!("in step {step}: {story}"))
+    }
 }
 
 /// Runs one seed. The same seed and options give the same outcome, to the byte.

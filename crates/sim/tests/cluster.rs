@@ -4,18 +4,19 @@
 
 use sim::cluster::judge::{Broken, Kind};
 use sim::cluster::plant::Plant;
-use sim::cluster::{Options, Report, run, run_all};
+use sim::cluster::{Options, Outcome, run};
+use sim::report::{Report, run_all};
 
 const SEEDS_MAX: u64 = 200;
 
-fn stories(report: &Report) -> Vec<String> {
-    let story = |outcome: &sim::cluster::Outcome| format!("seed {}: {:?}", outcome.seed, outcome.broken);
+fn stories(report: &Report<Outcome>) -> Vec<String> {
+    let story = |outcome: &Outcome| format!("seed {}: {:?}", outcome.seed, outcome.broken);
     report.failed.iter().map(story).collect()
 }
 
 #[test]
 fn no_promise_is_broken_in_500_seeds_and_everything_rare_happens() {
-    let report = run_all(0..500, 1, &Options::default(), &|_| {});
+    let report = run_all(0..500, 1, |seed| run(seed, &Options::default()), |_| {});
     assert_eq!(stories(&report), [""; 0]);
     assert_eq!(report.counts.missing(), [""; 0], "never happened");
 }

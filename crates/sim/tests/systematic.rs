@@ -3,7 +3,7 @@
 
 use domain::coupon::Precondition;
 use sim::ask::{Answer, Ask, What};
-use sim::counts::Rare;
+use sim::counts::{Rare, Rarity as _};
 use sim::disk::{Fault, Survival};
 use sim::run::settings;
 use sim::systematic::{ERRORS, SURVIVALS, fail_everywhere, fail_recovery_everywhere, go_on, lose_power_everywhere, play};

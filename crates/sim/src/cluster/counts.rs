@@ -1,23 +1,6 @@
 //! What happens rarely across machines, counted: over many seeds none of these may stay at zero.
 
-macro_rules! rare {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Something that must happen now and then.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Rare { $($(#[$doc])* $name,)* }
-
-        impl Rare {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// Its name.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
-            }
-        }
-    };
-}
+use crate::counts;
 
 rare! {
     /// A claim was granted.
@@ -123,35 +106,4 @@ rare! {
 }
 
 /// How often each of them happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Counts(Vec<u64>);
-
-impl Default for Counts {
-    fn default() -> Self {
-        Self(vec![0; Rare::ALL.len()])
-    }
-}
-
-impl Counts {
-    /// It happened.
-    pub fn saw(&mut self, rare: Rare) {
-        self.0[rare as usize] += 1;
-    }
-
-    /// How often it happened.
-    #[must_use]
-    pub fn of(&self, rare: Rare) -> u64 {
-        self.0[rare as usize]
-    }
-
-    /// Adds what another run saw.
-    pub fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine += theirs);
-    }
-
-    /// What never happened.
-    #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
-        Rare::ALL.iter().filter(|rare| self.of(**rare) == 0).map(|rare| rare.name()).collect()
-    }
-}
+pub type Counts = counts::Counts<Rare>;

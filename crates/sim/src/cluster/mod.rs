@@ -10,7 +10,7 @@
 //! - [`model`]: the rules a second time, at every place of the log;
 //! - [`judge`]: whether what was told is what the log says;
 //! - [`trouble`]: what goes wrong;
-//! - [`run`]: one seed, and [`report`] many;
+//! - [`run`]: one seed;
 //! - [`plant`]: faults that are planted to show that they are noticed;
 //! - [`counts`]: rare things, which must happen.
 
@@ -23,9 +23,7 @@ pub mod model;
 pub mod nodes;
 pub mod people;
 pub mod plant;
-pub mod report;
 pub mod run;
 pub mod trouble;
 
-pub use report::{Report, run_all};
 pub use run::{Options, Outcome, run};

@@ -2,25 +2,6 @@
 //! the rules that make the scaled mode exact. None is in the product: the simulated broker, gate,
 //! process or client plays it.
 
-macro_rules! plants {
-    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// A planted fault.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Plant { $($(#[doc = $doc])* $name,)* }
-
-        impl Plant {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// What is done wrong, in words.
-            #[must_use]
-            pub fn story(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),*),)* }
-            }
-        }
-    };
-}
-
 plants! {
     /// A node does not wait for its barrier before it answers from its own state.
     BarrierNotWaitedFor,

@@ -21,6 +21,7 @@ use super::people::{CAMPAIGNS, People};
 use super::plant::Plant;
 use super::trouble::{Profile, Trouble};
 use crate::ask::{Answer, Said, What};
+use crate::report::SeedOutcome;
 use crate::run::settings;
 
 /// How long it takes at most until everything is sold, once nothing goes wrong any more.
@@ -51,6 +52,24 @@ pub struct Outcome {
     pub counts: Counts,
     /// Of each campaign.
     pub extra: [Extra; 3],
+}
+
+impl SeedOutcome for Outcome {
+    type Rare = Rare;
+
+    const WHERE: &'static str = " across machines";
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    fn story(&self) -> Option<String> {
+        self.broken.as_ref().map(|Broken { kind, story }| format!("({kind:?}): {story}"))
+    }
 }
 
 /// Claims of a campaign in the log that changed nothing.

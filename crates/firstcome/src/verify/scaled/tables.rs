@@ -5,13 +5,15 @@ use domain::request::Remembered;
 use projection::ReadError;
 use projection::postgres::scan::{FullClaim, Scan};
 use projection::postgres::{Origin, PartitionPosition};
-use projection::rows::CampaignRow;
+use projection::rows::{BareClaim, CampaignRow};
 
 use super::campaign::Campaign;
 use super::partition::{Partition, UNKNOWN_RULES};
 use super::record::Record;
 use super::rules::Rules;
 use crate::verify::findings::{DIFFERENT, EXTRA, Fields, Findings, MISSING};
+use crate::verify::merge::{Expected, Merge};
+use crate::verify::names::Names;
 use crate::verify::rules::Claim;
 
 /// Where what is expected comes from, for people.
@@ -148,74 +150,26 @@ fn compare_campaign(row: &CampaignRow, campaign: &Campaign, findings: &mut Findi
 
 async fn compare_claims(scan: &Scan, partition: u32, rules: &Rules, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
     let mut rows = scan.claims(partition).await?;
-    let mut merge = Merge { rules, findings, campaign: 0, place: 0 };
+    let mut merge = Merge::new(rules, findings);
     while let Some(row) = rows.next().await? {
         let (_, number) = record.place_of(row.campaign);
-        merge.row(&row, number.0);
+        let FullClaim { serial, ref subject, claimed_at, status, .. } = row;
+        merge.row(&BareClaim { number, serial, subject, claimed_at, status });
     }
-    merge.skip_to((u32::MAX, u32::MAX));
+    merge.end();
     Ok(())
 }
 
-/// Both sides in the order of campaign and serial, walked through together.
-struct Merge<'a> {
-    rules: &'a Rules,
-    findings: &'a mut Findings,
-    /// The next claim of the record: its campaign, and its place in it.
-    campaign: u32,
-    place: usize,
-}
+impl Expected for Rules {
+    const SOURCE: &'static str = RECORD;
 
-impl<'a> Merge<'a> {
-    fn row(&mut self, row: &FullClaim, number: u32) {
-        let key = (number, row.serial.get());
-        self.skip_to(key);
-        match self.next() {
-            Some((campaign, claim)) if key == (self.campaign, claim.serial) => {
-                compare_claim(row, campaign, claim, self.rules, self.findings);
-                self.place += 1;
-            }
-            _ => {
-                let name = self.rules.campaigns.get(number as usize).map_or("(unknown)", |campaign| &campaign.name);
-                self.findings.broken(EXTRA, format!("claim {} of campaign {name} is in the history only", key.1));
-            }
-        }
+    fn campaign(&self, number: u32) -> Option<(&str, &[Claim])> {
+        self.campaigns.get(number as usize).map(|campaign| (&*campaign.name, &*campaign.claims))
     }
 
-    /// Reports the record's claims before this one: the history does not have them.
-    fn skip_to(&mut self, key: (u32, u32)) {
-        while let Some((campaign, claim)) = self.next() {
-            if key <= (self.campaign, claim.serial) {
-                break;
-            }
-            self.findings.broken(MISSING, format!("claim {} of campaign {} is not in the history", claim.serial, campaign.name));
-            self.place += 1;
-        }
+    fn subjects(&self) -> &Names {
+        &self.subjects
     }
-
-    fn next(&mut self) -> Option<(&'a Campaign, &'a Claim)> {
-        let rules = self.rules;
-        loop {
-            let campaign = rules.campaigns.get(self.campaign as usize)?;
-            if let Some(claim) = campaign.claims.get(self.place) {
-                return Some((campaign, claim));
-            }
-            self.campaign += 1;
-            self.place = 0;
-        }
-    }
-}
-
-fn compare_claim(row: &FullClaim, campaign: &Campaign, claim: &Claim, rules: &Rules, findings: &mut Findings) {
-    let subject = rules.subjects.text(claim.subject);
-    if (row.subject.as_str(), row.claimed_at, row.status) == (subject, claim.claimed_at, claim.status()) {
-        return;
-    }
-    let mut fields = Fields::of(RECORD);
-    fields.compare("subject", row.subject.as_str(), subject);
-    fields.compare("claimed_at", row.claimed_at.millis(), claim.claimed_at.millis());
-    fields.compare("status", row.status, claim.status());
-    fields.report(format!("claim {} of campaign {}", claim.serial, campaign.name), findings);
 }
 
 /// Request keys by the decision that they were; both sides rise.
