@@ -44,10 +44,6 @@ pub(crate) fn for_services() -> Outcome {
     install(&[REDIS, POSTGRES, JAVA, MAVEN])
 }
 
-pub(crate) fn for_bench() -> Outcome {
-    install(&[REDIS])
-}
-
 /// Debian keeps the programs of each version in a folder of its own, outside of the search path.
 fn has_postgres() -> bool {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);

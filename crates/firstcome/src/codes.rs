@@ -6,7 +6,7 @@
 //! round function; the campaign's name goes into every round, so that each campaign has codes of
 //! its own. Written in the alphabet of Crockford's base 32, which lacks I, L, O and U.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::hash::Hasher;
@@ -114,6 +114,12 @@ impl CodeKeys {
         self.keys.keys().next_back().copied().unwrap_or(1)
     }
 
+    /// The number of each key.
+    #[must_use]
+    pub fn numbers(&self) -> BTreeSet<u32> {
+        self.keys.keys().copied().collect()
+    }
+
     /// The number of each key, and what tells it from others without giving it away.
     pub fn fingerprints(&self) -> impl Iterator<Item = (u32, [u8; 16])> + '_ {
         self.keys.iter().map(|(number, key)| {
@@ -161,7 +167,7 @@ impl CodeKeys {
     }
 
     fn permutation<'a>(&self, key: u32, campaign: &'a str) -> Permutation<'a> {
-        // A key that is missing has stopped the start; see `require`.
+        // A key that is missing has stopped the start (see `require`), or the node before any answer.
         let key = self.keys.get(&key).copied().unwrap_or_default();
         Permutation { key, campaign }
     }

@@ -171,7 +171,7 @@ impl Connected {
         let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, partitions, seed)).collect::<Result<Vec<_>, Fault>>()?;
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
         let limits = NodeLimits { claims_max: limits.claims_max, requests_max: limits.requests_max, campaigns_max: limits.campaigns_max };
-        let node = Arc::new(Node::new(node_id, log_id, log, gate, limits, replicas));
+        let node = Arc::new(Node::new(node_id, log_id, log, gate, limits, codes.numbers(), replicas));
         let failure = Arc::new(OnceLock::new());
         let sink = NodeSink { node: Arc::clone(&node), failure: Arc::clone(&failure), log_id };
         let follower = Mutex::new(Some(Follower::start(&settings.kafka, &offsets, sink)?));

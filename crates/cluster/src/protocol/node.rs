@@ -5,8 +5,8 @@
 //! Otherwise the command is appended, a claim with the gate's leave, and what the node says is what
 //! the rules decide when the record comes by.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::coupon::{self, Campaign, TargetBy};
@@ -59,6 +59,8 @@ pub struct Node<L, G> {
     log: L,
     gate: Option<Arc<G>>,
     limits: NodeLimits,
+    /// The numbers of the code keys that this server has.
+    code_keys: BTreeSet<u32>,
     partitions: Vec<Partition<G>>,
     sequence: AtomicU64,
     pending: Mutex<BTreeMap<u64, oneshot::Sender<Answered>>>,
@@ -72,6 +74,8 @@ type Answered = (u64, Result<Done, Rejection>);
 #[derive(Debug)]
 struct Partition<G> {
     replica: Mutex<Replica>,
+    /// Campaigns whose code key was looked for.
+    campaigns_checked: AtomicUsize,
     barriers: Barriers,
     /// Something that this node appended did not come by in time.
     is_cut_off: AtomicBool,
@@ -100,11 +104,22 @@ pub struct NodeStatus {
 }
 
 impl<L: Log, G: GateServer> Node<L, G> {
-    /// A node that follows these replicas, one for each partition, in their order.
+    /// A node that follows these replicas, one for each partition, in their order. `code_keys` are the
+    /// numbers of those that this server has: a campaign with another one stops the node, whose codes
+    /// would be wrong.
     #[must_use]
-    pub fn new(id: NodeId, log_id: LogId, log: L, gate: Option<Arc<G>>, limits: NodeLimits, replicas: Vec<Replica>) -> Self {
+    pub fn new(
+        id: NodeId,
+        log_id: LogId,
+        log: L,
+        gate: Option<Arc<G>>,
+        limits: NodeLimits,
+        code_keys: BTreeSet<u32>,
+        replicas: Vec<Replica>,
+    ) -> Self {
         let partitions = replicas.into_iter().map(|replica| Partition {
             replica: Mutex::new(replica),
+            campaigns_checked: AtomicUsize::new(0),
             barriers: Barriers::default(),
             is_cut_off: AtomicBool::new(false),
             lanes: Mutex::new(BTreeMap::new()),
@@ -115,6 +130,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
             log,
             gate,
             limits,
+            code_keys,
             partitions: partitions.collect(),
             sequence: AtomicU64::new(0),
             pending: Mutex::new(BTreeMap::new()),
@@ -173,6 +189,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
                     Applied::Command { .. } | Applied::Barrier { .. } | Applied::Other => {}
                 }
             }
+            // Before anybody is answered: a yes may carry a code.
+            self.check(partition, place, &replica)?;
         }
         if !answers.is_empty() || barrier != 0 {
             place.is_cut_off.store(false, Ordering::Relaxed);
@@ -358,6 +376,21 @@ impl<L: Log, G: GateServer> Node<L, G> {
             status.cut_off += usize::from(place.is_cut_off.load(Ordering::Relaxed));
         }
         status
+    }
+
+    /// Whether this node may go on with what the log says: it is the one that the node follows, and no
+    /// campaign in it has a code key that is not here.
+    fn check(&self, partition: u32, place: &Partition<G>, replica: &Replica) -> Result<(), Fault> {
+        if let Some(log) = replica.log().filter(|log| *log != self.log_id) {
+            let what = format!("it belongs to log {log}, and this server follows log {}", self.log_id);
+            return Err(Fault::Genesis { partition, what });
+        }
+        let campaigns = replica.core().state().campaigns();
+        let checked = place.campaigns_checked.swap(campaigns.len(), Ordering::Relaxed);
+        match campaigns.iter().skip(checked).find(|campaign| !self.code_keys.contains(&campaign.code_key)) {
+            Some(campaign) => Err(Fault::CodeKeyMissing { number: campaign.code_key, campaign: campaign.name.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn append_barrier(&self, partition: u32, number: u64) -> bool {

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use domain::hash::HashSeed;
-use domain::state::Record;
+use domain::state::{CommandKind, Record};
 use domain::types::Timestamp;
-use domain::{Rejection, State};
+use domain::{Command, Rejection, State};
 use engine::core::{Core, Watch};
 use engine::digest::{DIGEST_BYTES, RunningDigest};
 use engine::limits::Limits;
@@ -14,7 +14,7 @@ use engine::views::Done;
 use journal::Lsn;
 
 use super::limits::DIGESTS_KEPT;
-use super::record::{Body, Genesis, LogId, LogRecord, MalformedRecord, Origin, RulesVersion, decode};
+use super::record::{Body, Genesis, LogId, LogRecord, MalformedRecord, Origin, Place, RulesVersion, decode};
 
 /// Which partition of how many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,6 +123,16 @@ pub enum Fault {
         partition: u32,
         /// How.
         what: String,
+    },
+    /// A campaign's codes are made with a key that this server does not have.
+    #[error(
+        "campaign {campaign:?} makes its codes with code key {number}, which this server does not have; copy code-keys from the data folder of the server that made the campaign"
+    )]
+    CodeKeyMissing {
+        /// Which key.
+        number: u32,
+        /// Whose.
+        campaign: String,
     },
     /// Another node has another state at the same place.
     #[error("the state of partition {partition} before offset {offset_next} is {own} here and {other} in the history")]
@@ -265,6 +275,11 @@ impl Replica {
         }
         match read.body {
             Body::Command { request_id, command } => {
+                check_place(read.place, &command).map_err(|what| Fault::Malformed {
+                    partition: self.topology.partition,
+                    offset: record.offset,
+                    what,
+                })?;
                 let mut watch = Both { digest: &mut self.digest, watch };
                 let answer = self.core.apply(&command, request_id, record.at, &mut watch);
                 Ok(Applied::Command { origin: read.origin, answer })
@@ -321,6 +336,16 @@ impl Replica {
         let behind = usize::try_from(self.offset_next.checked_sub(offset_next)?).ok()?;
         self.digests.get(self.digests.len().checked_sub(behind + 1)?).copied()
     }
+}
+
+/// A command is in the group that it touches.
+fn check_place(place: Place<'_>, command: &Command<'_>) -> Result<(), MalformedRecord> {
+    let is_right = match (place, &command.kind) {
+        (Place::Group(group), CommandKind::Coupon(coupon)) => group == coupon.campaign().as_str(),
+        (Place::Partition(_), CommandKind::ForgetRequests) => true,
+        (Place::Partition(_), CommandKind::Coupon(_)) | (Place::Group(_), CommandKind::ForgetRequests) => false,
+    };
+    if is_right { Ok(()) } else { Err(MalformedRecord("its command is about something else than its group")) }
 }
 
 /// The digest, and whoever else looks.

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use cluster::protocol::limits::{ANSWER_TIME_MAX, BARRIER_TIME_MAX, GATE_PATIENCE, UNGATED_MAX};
 use cluster::protocol::node::NodeLimits;
-use cluster::protocol::record::{Body, RULES_KNOWN, RulesVersion, decode};
-use cluster::protocol::replica::Fault;
-use domain::coupon::{Command as Coupon, Settings, TargetBy};
+use cluster::protocol::record::{Body, Genesis, LogId, RULES_KNOWN, RulesVersion, decode};
+use cluster::protocol::replica::{Delivered, Fault};
+use domain::coupon::{Command as Coupon, Put, Settings, TargetBy};
 use domain::state::CommandKind;
 use domain::types::RequestId;
 use domain::{Command, Novelty};
 use engine::views::{Done, Effect, Refusal};
 use tokio::task::JoinHandle;
 
-use crate::support::{LIMITS, TestNode, World, at, cancel, claim, commanded, keyed, name, put, redeem, settings, subject};
+use crate::support::{
+    LIMITS, TestNode, World, at, cancel, claim, command, commanded, keyed, name, of_partition, put, redeem, settings, subject,
+};
 
 type Answer = Result<Done, Refusal>;
 
@@ -317,4 +319,28 @@ async fn whoever_was_refused_for_want_of_room_may_ask_again_at_once() {
     let before = tokio::time::Instant::now();
     assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1);
     assert!(before.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_campaign_with_a_code_key_that_is_not_here_stops_the_node_before_it_answers() {
+    let (world, node) = opened(1).await;
+    let CommandKind::Coupon(Coupon::Put(put)) = put("autumn", settings(1)).kind else { panic!("a put") };
+    let other_key = command(Coupon::Put(Put { code_key: 2, ..put }));
+    world.records.add(commanded("autumn", other_key));
+    let asked = submit(&node, claim("spring", "ann"));
+    rest().await;
+    let missing = Fault::CodeKeyMissing { number: 2, campaign: "autumn".to_owned() };
+    assert_eq!(world.deliver(&node), Err(missing));
+    node.fail();
+    assert_eq!(asked.await.unwrap(), Err(Refusal::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_begins_otherwise_than_this_one_stops_the_node() {
+    let world = World::new();
+    let node = world.node(1);
+    let other = Genesis { log: LogId([8; 16]), partitions: 1, rules: RULES_KNOWN };
+    let bytes = of_partition(0, Body::Genesis(other));
+    let delivered = node.apply(0, std::iter::once(Delivered { offset: 0, at: at(1), bytes: &bytes }));
+    assert!(matches!(delivered, Err(Fault::Genesis { partition: 0, .. })), "{delivered:?}");
 }

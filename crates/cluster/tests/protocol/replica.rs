@@ -1,11 +1,13 @@
 //! One partition's state: the same records give the same state, and what no log should hold stops
 //! the node.
 
-use cluster::protocol::record::{Body, Genesis, LogId, RULES_KNOWN, RulesVersion};
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, RulesVersion, encode};
 use cluster::protocol::replica::{Applied, Delivered, Fault, Progress, Replica, Topology, Unwatched};
 use domain::hash::HashSeed;
+use domain::state::CommandKind;
+use domain::types::{ActorId, RequestId};
 use domain::wire::state::StateBuilder;
-use domain::{Novelty, Rejection, State, coupon};
+use domain::{Command, Novelty, Rejection, State, coupon};
 use engine::digest::RunningDigest;
 use engine::views::{Done, Effect};
 use proptest::prelude::*;
@@ -64,6 +66,21 @@ fn a_record_in_the_wrong_partition_stops_the_node() {
     assert_eq!(foreign, Err(Fault::WrongPartition { partition: 4, offset: 2, belongs: 5 }));
     let barrier = give(&mut replica, 10, &of_partition(3, Body::Barrier));
     assert_eq!(barrier, Err(Fault::WrongPartition { partition: 4, offset: 2, belongs: 3 }));
+}
+
+#[test]
+fn a_command_that_is_about_something_else_than_its_group_stops_the_node() {
+    let about = |place, kind| {
+        let body = Body::Command { request_id: RequestId::ENGINE, command: Command { actor: ActorId::LOCAL, request: None, kind } };
+        encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, place, body })
+    };
+    for bytes in [
+        commanded("autumn", claim("spring", "ann")),
+        about(Place::Partition(0), claim("spring", "ann").kind),
+        about(Place::Group("spring"), CommandKind::ForgetRequests),
+    ] {
+        assert!(matches!(give(&mut begun(), 1, &bytes), Err(Fault::Malformed { partition: 0, offset: 1, .. })));
+    }
 }
 
 #[test]
@@ -175,6 +192,10 @@ type Step = (u8, u8, u8, u64);
 fn bytes_of((what, campaign, who, _): Step) -> Vec<u8> {
     let (campaign, who) = (format!("campaign-{}", campaign % 3), format!("user-{}", who % 12));
     let key = format!("key-{what}-{who}");
+    let forget = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
+    if what % 10 == 7 {
+        return of_partition(0, Body::Command { request_id: RequestId::ENGINE, command: forget });
+    }
     commanded(
         &campaign,
         match what % 10 {
@@ -184,7 +205,6 @@ fn bytes_of((what, campaign, who, _): Step) -> Vec<u8> {
             3 => redeem(&campaign, &who),
             4 | 5 => keyed(claim(&campaign, &who), &key),
             6 => keyed(cancel(&campaign, &who), &key),
-            7 => domain::Command { actor: domain::types::ActorId::LOCAL, request: None, kind: domain::state::CommandKind::ForgetRequests },
             _ => claim(&campaign, &who),
         },
     )

@@ -17,6 +17,8 @@ use domain::state::CommandKind;
 use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, SubjectId, Timestamp};
 
 pub(crate) const LOG: LogId = LogId([7; 16]);
+/// The code key that the servers have.
+pub(crate) const CODE_KEY: u32 = 1;
 
 pub(crate) fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
@@ -44,7 +46,7 @@ pub(crate) fn keyed<'a>(command: Command<'a>, key: &'a str) -> Command<'a> {
 }
 
 pub(crate) fn put(campaign: &str, settings: Settings) -> Command<'_> {
-    let put = Put { campaign: name(campaign), settings, precondition: Precondition::Always, code_key: 1 };
+    let put = Put { campaign: name(campaign), settings, precondition: Precondition::Always, code_key: CODE_KEY };
     command(coupon::Command::Put(put))
 }
 
@@ -212,7 +214,7 @@ impl World {
     pub(crate) fn limited_node(&self, id: u64, limits: NodeLimits) -> Arc<TestNode> {
         let replica = Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(id, 2));
         let log = MemoryLog(Arc::clone(&self.records));
-        Arc::new(Node::new(NodeId(id), LOG, log, Some(Arc::clone(&self.gates)), limits, vec![replica]))
+        Arc::new(Node::new(NodeId(id), LOG, log, Some(Arc::clone(&self.gates)), limits, [CODE_KEY].into(), vec![replica]))
     }
 
     /// The node applies everything that is in the log.
