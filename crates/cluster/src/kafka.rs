@@ -16,7 +16,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
 pub use begin::begin;
-pub use follow::{FollowError, Follower, Sink, read_first};
+pub use follow::{FollowError, Follower, Pace, Sink, read_first};
 pub use prepare::{Topic, check_settings, find, look, prepare};
 pub use produce::KafkaLog;
 pub use read::read_ranges;

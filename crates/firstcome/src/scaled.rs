@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Sink, Topic};
+use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Pace, Sink, Topic};
 use cluster::protocol::limits::KEEP_EVERY;
 use cluster::protocol::node::{Node, NodeLimits};
 use cluster::protocol::record::{LogId, NodeId, RULES_KNOWN, RulesVersion};
@@ -174,7 +174,7 @@ impl Connected {
         let node = Arc::new(Node::new(node_id, log_id, log, gate, limits, codes.numbers(), replicas));
         let failure = Arc::new(OnceLock::new());
         let sink = NodeSink { node: Arc::clone(&node), failure: Arc::clone(&failure), log_id };
-        let follower = Mutex::new(Some(Follower::start(&settings.kafka, &offsets, sink)?));
+        let follower = Mutex::new(Some(Follower::start(&settings.kafka, &offsets, Pace::AtOnce, sink)?));
         node.catch_up();
         let (positions, projecting) = (Arc::new(Positions::new(partitions)), Arc::new(Projecting::default()));
         let scaled = Scaled { node, postgres, positions, projecting, failure, follower, tasks: Mutex::default() };

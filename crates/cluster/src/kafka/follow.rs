@@ -19,6 +19,10 @@ use crate::protocol::replica::{Delivered, Fault};
 const BATCH_MAX: usize = 1_024;
 /// How long to wait for a record before looking whether to stop.
 pub(super) const POLL: Duration = Duration::from_millis(50);
+/// In bulk, a fetch waits for so many bytes, some hundred records, ...
+const BULK_BYTES: u32 = 65_536;
+/// ... or for so long.
+const BULK_WAIT_MS: u32 = 50;
 /// How long the first record of a partition may take.
 const FIRST_TIME_MAX: u32 = 200;
 
@@ -56,6 +60,15 @@ pub trait Sink: Send + 'static {
     fn ended(&mut self, outcome: Result<(), FollowError>);
 }
 
+/// How soon a reader wants to have what is new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// Each record at once: somebody waits for it.
+    AtOnce,
+    /// Much together, after [`BULK_WAIT_MS`] at the latest: that is less work for everybody.
+    InBulk,
+}
+
 /// A thread that reads.
 #[derive(Debug)]
 pub struct Follower {
@@ -68,8 +81,13 @@ impl Follower {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn start(settings: &KafkaSettings, offsets: &[u64], mut sink: impl Sink) -> Result<Self, OpenError> {
-        let consumer = consumer(settings, &config(settings), offsets.iter().zip(0..).map(|(offset, partition)| (partition, *offset)))?;
+    pub fn start(settings: &KafkaSettings, offsets: &[u64], pace: Pace, mut sink: impl Sink) -> Result<Self, OpenError> {
+        let mut config = config(settings);
+        if pace == Pace::InBulk {
+            config.set("fetch.min.bytes", BULK_BYTES.to_string());
+            config.set("fetch.wait.max.ms", BULK_WAIT_MS.to_string());
+        }
+        let consumer = consumer(settings, &config, offsets.iter().zip(0..).map(|(offset, partition)| (partition, *offset)))?;
         let is_stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&is_stopping);
         let work = move || {

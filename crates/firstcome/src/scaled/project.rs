@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cluster::kafka::{FollowError, Follower, KafkaSettings, OpenError, Sink};
+use cluster::kafka::{FollowError, Follower, KafkaSettings, OpenError, Pace, Sink};
 use cluster::protocol::decided::DecidedRecords;
 use cluster::protocol::replica::{Delivered, Fault, Replica};
 use domain::hash::HashSeed;
@@ -88,7 +88,7 @@ async fn begin(parts: &Parts) -> Result<(), ProjectingError> {
     let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, parts.partitions, parts.seed)).collect::<Result<Vec<_>, Fault>>()?;
     let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
     let (sender, mut receiver) = mpsc::channel(BATCHES_MAX);
-    let follower = Follower::start(&parts.kafka, &offsets, Reading { replicas, sender })?;
+    let follower = Follower::start(&parts.kafka, &offsets, Pace::InBulk, Reading { replicas, sender })?;
     // Waiting for its thread must not keep others from running.
     let follower = Detached(Some(follower));
     parts.state.is_at_work.store(true, Ordering::Relaxed);
