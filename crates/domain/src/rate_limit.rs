@@ -25,6 +25,7 @@ pub mod in_flight;
 pub mod leaky_bucket;
 pub mod reserve;
 pub mod settings;
+pub mod several;
 pub mod sliding_window_counter;
 pub mod sliding_window_log;
 pub mod token_bucket;

@@ -8,7 +8,7 @@
 //! An earlier moment than the last finds the bucket fuller than it was, never emptier.
 
 use super::reserve::Reservation;
-use super::{Moment, Outlook, Policy, Verdict};
+use super::{Decision, Moment, Outlook, Policy, Verdict};
 
 /// What is remembered of a key: its arrival time, 16 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -105,15 +105,18 @@ impl Compact {
     /// The state of a key that nothing is remembered of.
     pub const FULL: u64 = 0;
 
+    #[inline]
     const fn start(self, now: Moment) -> u64 {
         let nanos = if now.nanos() < Self::NANOS_MAX { now.nanos() } else { Self::NANOS_MAX };
         nanos.saturating_mul(self.parts)
     }
 
+    #[inline]
     const fn of_units(self, units: u32) -> u64 {
         self.unit.saturating_mul(units as u64)
     }
 
+    #[inline]
     const fn full(self) -> u64 {
         self.of_units(self.limit)
     }
@@ -130,6 +133,32 @@ impl Compact {
             return Some(old);
         }
         if self.limit < cost || start.saturating_add(self.full()) < new { None } else { Some(new) }
+    }
+
+    /// The answer that goes with a check: `old` went in, and `new` came out. `now` is before
+    /// [`Compact::NANOS_MAX`].
+    #[must_use]
+    #[inline]
+    pub const fn decision(self, mode: super::Mode, old: u64, new: Option<u64>, now: Moment, cost: u32) -> Decision {
+        let start = self.start(now);
+        let arrival = match new {
+            Some(new) if start < new => new,
+            None if start < old => old,
+            Some(_) | None => start,
+        };
+        let latest = start.saturating_add(self.full());
+        let verdict = match new {
+            Some(_) => Verdict::Conforms,
+            None if self.limit < cost => Verdict::ExceedsBurst { max: self.limit },
+            None => {
+                let over = arrival.saturating_add(self.of_units(cost)).saturating_sub(latest);
+                Verdict::NotUntil { at: now.plus_nanos(over.div_ceil(self.parts)) }
+            }
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::arithmetic_side_effects, reason = "at most the limit; a unit is not 0")]
+        let remaining = (latest.saturating_sub(arrival) / self.unit) as u32;
+        let reset_after_ns = arrival.saturating_sub(start).div_ceil(self.parts);
+        Decision { verdict, mode, at: now, limit: self.limit, remaining, reset_after_ns }
     }
 
     /// The state as the policy's own algorithm would keep it, for everything that need not be

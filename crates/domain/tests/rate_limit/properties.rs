@@ -129,6 +129,7 @@ proptest! {
             let (decision, new) = policy.check(wide, moment(now), step.cost);
             let taken = compact.check(narrow, moment(now), step.cost);
             prop_assert_eq!(taken.is_some(), decision.conforms());
+            prop_assert_eq!(compact.decision(policy.settings().mode, narrow, taken, moment(now), step.cost), decision);
             narrow = taken.unwrap_or(narrow);
             wide = new;
             prop_assert_eq!(policy.decide(&compact.widen(&policy, narrow), moment(now), 1), policy.decide(&wide, moment(now), 1));
