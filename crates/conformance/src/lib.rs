@@ -22,9 +22,11 @@
 //! - `#` starts a comment.
 //!
 //! Layout, in reading order: [`Request`], [`Reply`], [`Backend`] and [`run_folder`],
-//! [`DomainBackend`]; the reading of a table is private.
+//! [`DomainBackend`]; the reading of a table is private. [`limits`] are the tables of rate limits,
+//! which have words of their own.
 
 mod domain_backend;
+pub mod limits;
 mod reply;
 mod request;
 mod run;

@@ -124,7 +124,7 @@ pub fn ask(backend: &mut impl Backend, line: &str) -> String {
     step.request.map_or_else(String::new, |(_, request)| backend.run(&request).to_string())
 }
 
-fn table_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(crate) fn table_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
     let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "table"));
@@ -132,7 +132,7 @@ fn table_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn whole_file(file: &Path, expected: &str, got: &str) -> Problem {
+pub(crate) fn whole_file(file: &Path, expected: &str, got: &str) -> Problem {
     let (file, expected, got) = (file.to_owned(), expected.to_owned(), got.to_owned());
     Problem { file, line: 0, case: String::new(), asked: String::new(), expected, got }
 }

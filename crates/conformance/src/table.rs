@@ -54,7 +54,7 @@ pub(crate) fn parse_line(text: &str) -> Result<Step<'_>, Unreadable> {
 }
 
 /// A comment starts at the line's start or after a space, so that a key may hold a `#`.
-fn without_comment(text: &str) -> &str {
+pub(crate) fn without_comment(text: &str) -> &str {
     let text = text.trim();
     if text.starts_with('#') {
         return "";
@@ -86,7 +86,7 @@ fn parse_at(text: &str) -> Result<(Option<Timestamp>, &str), Unreadable> {
     Ok((Some(at), asked.trim_start()))
 }
 
-fn one_space(text: &str) -> String {
+pub(crate) fn one_space(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

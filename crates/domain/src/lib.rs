@@ -3,6 +3,7 @@
 //! Layout, in reading order:
 //! - [`types`]: names, numbers and times, each checked when it is made;
 //! - [`coupon`]: the coupon workload: commands, events, rejections, `decide`, `evolve`;
+//! - [`rate_limit`]: who may ask how often: five algorithms, and how many at once;
 //! - [`request`]: idempotency: one request key, one outcome;
 //! - [`state`]: all workloads together: the one `decide` and the one `evolve`;
 //! - [`wire`]: records and state to bytes and back, numbered and versioned;
@@ -15,6 +16,7 @@ pub mod claims;
 pub mod coupon;
 pub mod hash;
 pub mod index;
+pub mod rate_limit;
 pub mod request;
 pub mod restore;
 pub mod state;
