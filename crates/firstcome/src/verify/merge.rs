@@ -42,7 +42,7 @@ impl<'a, E: Expected> Merge<'a, E> {
                 self.place += 1;
             }
             _ => {
-                let name = self.expected.campaign(key.0).map_or("(unknown)", |(name, _)| name);
+                let name = self.expected.campaign(key.0).map_or_else(|| format!("number {}", key.0), |(name, _)| name.to_owned());
                 self.findings.broken(EXTRA, format!("claim {} of campaign {name} is in the history only", key.1));
             }
         }
