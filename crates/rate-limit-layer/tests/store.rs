@@ -50,6 +50,11 @@ proptest! {
                 0 => { store.refund(key, at(now), cost); policy.refund(old, at(now), cost) }
                 1 => { store.reset(key, at(now)); policy.full() }
                 2 => { store.forget_full(at(now)); old }
+                3 => {
+                    let (decision, new) = policy.check(old, at(now), cost);
+                    prop_assert_eq!(store.admit(key, at(now), cost), Ok(decision.verdict));
+                    new
+                }
                 _ => {
                     let (decision, new) = policy.check(old, at(now), cost);
                     prop_assert_eq!(store.check(key, at(now), cost), Ok(decision));

@@ -78,6 +78,17 @@ impl Shard {
         self.last
     }
 
+    /// Takes it if that can be seen at a glance: a bucket in its compact form, a key without an
+    /// override. `false`: nothing was taken, and [`Shard::check`] knows why.
+    #[inline]
+    pub(super) fn admit_quickly(&mut self, key: u64, now: Moment, cost: u32) -> bool {
+        let (Keys::Compact(compact, arrivals), true) = (&mut self.keys, self.overrides.is_empty()) else { return false };
+        let Some(arrival) = arrivals.entry(key, *compact, now) else { return false };
+        let Some(new) = compact.check(*arrival, now, cost) else { return false };
+        *arrival = new;
+        true
+    }
+
     #[inline]
     pub(super) fn check(&mut self, policy: &Policy, key: u64, now: Moment, cost: u32) -> Result<Decision, NoRoom> {
         if let (Keys::Compact(compact, arrivals), true) = (&mut self.keys, self.overrides.is_empty()) {
@@ -111,7 +122,7 @@ impl Shard {
             return std::mem::replace(state, policy.full());
         }
         match &mut self.keys {
-            Keys::Compact(compact, arrivals) => compact.widen(policy, arrivals.get(key, *compact, now).unwrap_or(Compact::FULL)),
+            Keys::Compact(compact, arrivals) => compact.widen(policy, arrivals.get(key).unwrap_or(Compact::FULL)),
             Keys::Wide(wide) => wide.states.remove(&key).unwrap_or_else(|| policy.full()),
         }
     }
