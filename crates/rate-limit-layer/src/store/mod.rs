@@ -200,7 +200,7 @@ impl Store {
         let now = shard.not_before_last(now);
         shard.make_room_for(key.0, now, &self.policy).map_err(|_| KeysFull)?;
         let policy = shard.policy_of(&self.policy, key.0);
-        let (decision, state, reservation) = policy.reserve(shard.take(&policy, key.0, now), now, cost, timeout_ns);
+        let (decision, state, reservation) = policy.reserve(shard.take(&policy, key.0), now, cost, timeout_ns);
         shard.put(&policy, key.0, now, state).map_err(|_| KeysFull)?;
         Ok((decision, reservation.map(|reservation| Hold { key, reservation })))
     }
@@ -234,7 +234,7 @@ impl Store {
         let mut shard = self.shard(key);
         let now = shard.not_before_last(now);
         let policy = shard.policy_of(&self.policy, key.0);
-        let (state, told) = change(&policy, shard.take(&policy, key.0, now), now);
+        let (state, told) = change(&policy, shard.take(&policy, key.0), now);
         // Only a debt of a key that was forgotten can find no room: it is forgotten too.
         let _ = shard.put(&policy, key.0, now, state);
         told

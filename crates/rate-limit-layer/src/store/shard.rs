@@ -106,7 +106,7 @@ impl Shard {
     fn check_slowly(&mut self, policy: &Policy, key: u64, now: Moment, cost: u32) -> Result<Decision, NoRoom> {
         self.make_room_for(key, now, policy)?;
         let policy = self.policy_of(policy, key);
-        let (decision, state) = policy.check(self.take(&policy, key, now), now, cost);
+        let (decision, state) = policy.check(self.take(&policy, key), now, cost);
         self.put(&policy, key, now, state)?;
         Ok(decision)
     }
@@ -117,7 +117,7 @@ impl Shard {
     }
 
     /// The state of a key, to be put back with [`Shard::put`].
-    pub(super) fn take(&mut self, policy: &Policy, key: u64, now: Moment) -> KeyState {
+    pub(super) fn take(&mut self, policy: &Policy, key: u64) -> KeyState {
         if let Some((_, state)) = self.overrides.get_mut(&key) {
             return std::mem::replace(state, policy.full());
         }
