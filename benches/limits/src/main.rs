@@ -2,8 +2,14 @@
 //! `governor` crate; `bench-limits accuracy [FOLDER]` writes how often each algorithm is wrong, and
 //! plots of what it lets through. `cargo xtask limits` runs them.
 #![expect(clippy::print_stdout, reason = "what is measured is the result of this program")]
+#![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
+mod accuracy;
 mod clock;
+/// The plots of the load generator's reports.
+#[allow(dead_code, unreachable_pub, reason = "a module of another program")]
+#[path = "../../../crates/rush/src/plot.rs"]
+mod plot;
 mod speed;
 
 use std::process::ExitCode;
@@ -20,6 +26,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["speed"] => speed::speed(5, &KEYS),
         ["speed", rounds] => rounds.parse().map_err(Into::into).and_then(|rounds| speed::speed(rounds, &KEYS)),
+        ["accuracy"] => accuracy::accuracy("docs/results"),
+        ["accuracy", folder] => accuracy::accuracy(folder),
         ["alone", which, keys] => keys.parse().map_err(Into::into).and_then(|keys| speed::alone(which, keys)),
         _ => Err("usage: bench-limits speed [ROUNDS] | accuracy [FOLDER]".into()),
     };

@@ -126,15 +126,12 @@ fn run(checks: &impl Checks, threads: u64, keys_count: u64, checks_count: u64) -
     });
     let seconds = started.elapsed().as_secs_f64();
     assert!(passed == threads * checks_count, "something was refused");
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let millions = passed as f64 / 1e6;
     millions / seconds
 }
 
 fn spread(number: u64, keys_count: u64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, reason = "below the number of keys")]
-    let key = ((u128::from(number) * u128::from(keys_count)) >> 64) as u64;
-    key
+    u64::try_from((u128::from(number) * u128::from(keys_count)) >> 64).unwrap_or(0)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -181,7 +178,6 @@ pub(crate) fn speed(rounds: usize, keys: &[u64]) -> Outcome<()> {
 }
 
 fn bytes_per_key(store: &Store) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let (bytes, keys) = (store.bytes() as f64, store.keys_count() as f64);
     bytes / keys
 }
