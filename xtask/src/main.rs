@@ -26,6 +26,8 @@ cargo xtask COMMAND
   services up         Kafka, Redis and PostgreSQL in the background, and where they are
                       [--brokers 1|3]; services status; services down
   bench [OPTIONS]     the benchmarks; cargo xtask bench --help
+  limits WHAT         rate limits: accuracy (writes docs/results/rate-limit.md), or speed beside
+                      the governor crate
 ";
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         "services" => services::command(rest),
         "drill" => drill(rest),
         "bench" => bench(rest),
+        "limits" => run(cargo(&["run", "--release", "--quiet", "--package", "bench-limits", "--"]).args(rest)),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

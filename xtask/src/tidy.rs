@@ -116,7 +116,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("redis", &["cluster"]),
 ];
 /// The product's crates.
-const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rush", "firstcome", "sim"];
+const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "firstcome", "sim"];
 
 fn check_edges(found: &mut Vec<String>) -> Outcome {
     for name in CRATES {

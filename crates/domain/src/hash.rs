@@ -9,6 +9,7 @@ pub struct HashSeed(pub u64, pub u64);
 impl HashSeed {
     /// The hash of `bytes` under this key.
     #[must_use]
+    #[inline]
     pub fn hash(self, bytes: &[u8]) -> u64 {
         let mut sip = Sip::new(self);
         let mut words = bytes.chunks_exact(8);
@@ -21,6 +22,7 @@ impl HashSeed {
     }
 }
 
+#[inline]
 fn little_endian(bytes: &[u8]) -> u64 {
     if let Ok(word) = <[u8; 8]>::try_from(bytes) {
         return u64::from_le_bytes(word);
@@ -33,16 +35,19 @@ struct Sip {
 }
 
 impl Sip {
+    #[inline]
     fn new(HashSeed(k0, k1): HashSeed) -> Self {
         Self { v: (k0 ^ 0x736f_6d65_7073_6575, k1 ^ 0x646f_7261_6e64_6f6d, k0 ^ 0x6c79_6765_6e65_7261, k1 ^ 0x7465_6462_7974_6573) }
     }
 
+    #[inline]
     fn absorb(&mut self, word: u64) {
         self.v.3 ^= word;
         self.round();
         self.v.0 ^= word;
     }
 
+    #[inline]
     fn finish(mut self) -> u64 {
         self.v.2 ^= 0xff;
         self.round();
@@ -51,6 +56,7 @@ impl Sip {
         self.v.0 ^ self.v.1 ^ self.v.2 ^ self.v.3
     }
 
+    #[inline]
     fn round(&mut self) {
         let (mut a, mut b, mut c, mut d) = self.v;
         a = a.wrapping_add(b);

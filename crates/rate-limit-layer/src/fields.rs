@@ -15,7 +15,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// whole number of seconds, which is all that the field can say.
 pub(crate) fn policy_item(name: &str, policy: &Policy) -> String {
     let window_ns = policy.limit_window_ns();
-    let whole = (window_ns % SECOND_NS == 0).then_some(window_ns / SECOND_NS);
+    let whole = window_ns.is_multiple_of(SECOND_NS).then_some(window_ns / SECOND_NS);
     let window = whole.map_or_else(String::new, |seconds| format!(";w={seconds}"));
     format!("\"{name}\";q={}{window}", policy.limit())
 }

@@ -3,6 +3,7 @@
 //!
 //! The very source of the store is compiled here, with the checker's locks in the place of the
 //! standard library's.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails")]
 #![allow(unreachable_pub, dead_code, reason = "the store's source is a module here, and not all of it is used")]
 
 mod sync {

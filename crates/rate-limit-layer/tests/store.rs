@@ -1,5 +1,6 @@
 //! The counters in memory: the same answers as the rules, also together, at the cap, and under
 //! real threads.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -50,6 +51,11 @@ proptest! {
                 0 => { store.refund(key, at(now), cost); policy.refund(old, at(now), cost) }
                 1 => { store.reset(key, at(now)); policy.full() }
                 2 => { store.forget_full(at(now)); old }
+                3 => {
+                    let (decision, new) = policy.check(old, at(now), cost);
+                    prop_assert_eq!(store.admit(key, at(now), cost), Ok(decision.verdict));
+                    new
+                }
                 _ => {
                     let (decision, new) = policy.check(old, at(now), cost);
                     prop_assert_eq!(store.check(key, at(now), cost), Ok(decision));
@@ -117,6 +123,27 @@ fn at_the_cap_a_new_key_is_refused_or_let_pass_and_the_others_notice_nothing() {
             assert!(!store.check(known, at(0), 1).unwrap().conforms());
             assert!(store.check(store.key(b"new"), at(3 * SECOND), 1).unwrap().conforms(), "there is room once keys are full again");
         }
+    }
+}
+
+#[test]
+fn where_only_one_of_two_new_keys_fits_neither_takes() {
+    for algorithm in Algorithm::ALL {
+        let policy = Policy::new(Settings::per_second(algorithm, 1)).unwrap();
+        // One place in each of 64 shards.
+        let store = Store::new(policy, options(64, AtCap::Refuse), Moment::ZERO);
+        let mut refused_count = 0;
+        for number in 0..1_000_u64 {
+            let (now, names) = (at(number * 10 * SECOND), [number.to_le_bytes(), (!number).to_le_bytes()]);
+            let asks = names.map(|name| Ask { store: &store, key: store.key(&name), cost: 1 });
+            let passed = check_all(&asks, now).is_ok_and(|decisions| decisions.iter().all(|decision| decision.conforms()));
+            refused_count += u32::from(!passed);
+            for ask in asks {
+                let look = store.check(ask.key, now, 0).unwrap();
+                assert_eq!(look.remaining, u32::from(!passed), "{algorithm:?}");
+            }
+        }
+        assert!(0 < refused_count && refused_count < 200, "{algorithm:?}: {refused_count}");
     }
 }
 

@@ -26,14 +26,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use domain::hash::HashSeed;
 use domain::rate_limit::leaky_bucket::Compact;
 use domain::rate_limit::reserve::{Reservation, SettleRejection};
-use domain::rate_limit::{Decision, KeyState, Moment, Policy, PolicyError, Settings};
+use domain::rate_limit::{Decision, KeyState, Moment, Policy, PolicyError, Settings, Verdict};
 
 use crate::sync::{Mutex, MutexGuard};
 use shard::Shard;
 
-/// Two to this power is how many shards a store has. So many that threads rarely meet, so few that
-/// empty ones cost nothing worth counting.
+/// Two to this power is how many shards a store has at most.
 pub(crate) const SHARD_BITS: u32 = 8;
+/// And this of small stores: 64 shards, whose locks stay in a core's nearest cache. Threads still
+/// meet rarely.
+const SHARD_BITS_SMALL: u32 = 6;
+/// From so many keys on a store has all shards: making one's table anew then takes a millisecond
+/// at most, in which that shard's keys wait.
+const KEYS_LARGE: usize = 2_000_000;
 /// How long a shard that found no room waits before it looks for room again.
 pub(crate) const CROWDED_NS: u64 = 100_000_000;
 
@@ -110,7 +115,8 @@ impl Store {
     #[must_use]
     pub fn new(policy: Policy, options: StoreOptions, now: Moment) -> Self {
         let random = RandomState::new();
-        Self::with_shards(policy, options, now, SHARD_BITS, HashSeed(random.hash_one(1), random.hash_one(2)))
+        let bits = if options.keys_max.get() < KEYS_LARGE { SHARD_BITS_SMALL } else { SHARD_BITS };
+        Self::with_shards(policy, options, now, bits, HashSeed(random.hash_one(1), random.hash_one(2)))
     }
 
     /// With so many shards, as a power of two, and this seed.
@@ -148,6 +154,23 @@ impl Store {
         decided.or_else(|_| self.uncounted(now, cost))
     }
 
+    /// The same, answered by the verdict alone: for callers that pass on nothing else, at half the
+    /// price.
+    ///
+    /// # Errors
+    /// As [`Store::check`].
+    #[inline]
+    pub fn admit(&self, key: Key, now: Moment, cost: u32) -> Result<Verdict, KeysFull> {
+        let mut shard = self.shard(key);
+        let now = shard.not_before_last(now);
+        if shard.admit_quickly(key.0, now, cost) {
+            return Ok(Verdict::Conforms);
+        }
+        let decided = shard.check(&self.policy, key.0, now, cost);
+        drop(shard);
+        decided.or_else(|_| self.uncounted(now, cost)).map(|decision| decision.verdict)
+    }
+
     /// The answer to a key that cannot be remembered.
     #[cold]
     fn uncounted(&self, now: Moment, cost: u32) -> Result<Decision, KeysFull> {
@@ -177,7 +200,7 @@ impl Store {
         let now = shard.not_before_last(now);
         shard.make_room_for(key.0, now, &self.policy).map_err(|_| KeysFull)?;
         let policy = shard.policy_of(&self.policy, key.0);
-        let (decision, state, reservation) = policy.reserve(shard.take(&policy, key.0, now), now, cost, timeout_ns);
+        let (decision, state, reservation) = policy.reserve(shard.take(&policy, key.0), now, cost, timeout_ns);
         shard.put(&policy, key.0, now, state).map_err(|_| KeysFull)?;
         Ok((decision, reservation.map(|reservation| Hold { key, reservation })))
     }
@@ -211,7 +234,7 @@ impl Store {
         let mut shard = self.shard(key);
         let now = shard.not_before_last(now);
         let policy = shard.policy_of(&self.policy, key.0);
-        let (state, told) = change(&policy, shard.take(&policy, key.0, now), now);
+        let (state, told) = change(&policy, shard.take(&policy, key.0), now);
         // Only a debt of a key that was forgotten can find no room: it is forgotten too.
         let _ = shard.put(&policy, key.0, now, state);
         told

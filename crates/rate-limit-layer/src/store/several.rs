@@ -92,9 +92,9 @@ impl Wanted<'_> {
         self.store.number == ask.store.number && self.key == ask.key
     }
 
-    fn take(&self, guards: &mut [(LockOrder, MutexGuard<'_, Shard>)], now: Moment) -> KeyState {
+    fn take(&self, guards: &mut [(LockOrder, MutexGuard<'_, Shard>)]) -> KeyState {
         let shard = guards.get_mut(self.lock).filter(|_| !self.is_uncounted);
-        shard.map_or_else(|| self.policy.full(), |(_, shard)| shard.take(&self.policy, self.key.0, now))
+        shard.map_or_else(|| self.policy.full(), |(_, shard)| shard.take(&self.policy, self.key.0))
     }
 
     fn put(&self, guards: &mut [(LockOrder, MutexGuard<'_, Shard>)], now: Moment, state: KeyState) -> Result<(), NoRoom> {
@@ -105,7 +105,7 @@ impl Wanted<'_> {
 
 fn decide(wanted: &[Wanted<'_>], guards: &mut [(LockOrder, MutexGuard<'_, Shard>)], now: Moment) -> Result<Vec<Decision>, KeysFull> {
     let mut parts: Vec<Part<'_>> =
-        wanted.iter().map(|wanted| Part { policy: &wanted.policy, state: wanted.take(guards, now), cost: wanted.cost }).collect();
+        wanted.iter().map(|wanted| Part { policy: &wanted.policy, state: wanted.take(guards), cost: wanted.cost }).collect();
     // Two new keys of one shard may find room for one of them only: then all is put back.
     let is_tight = guards.len() < wanted.len();
     let before: Vec<KeyState> = if is_tight { parts.iter().map(|part| part.state.clone()).collect() } else { Vec::new() };

@@ -78,6 +78,17 @@ impl Shard {
         self.last
     }
 
+    /// Takes it if that can be seen at a glance: a bucket in its compact form, a key without an
+    /// override. `false`: nothing was taken, and [`Shard::check`] knows why.
+    #[inline]
+    pub(super) fn admit_quickly(&mut self, key: u64, now: Moment, cost: u32) -> bool {
+        let (Keys::Compact(compact, arrivals), true) = (&mut self.keys, self.overrides.is_empty()) else { return false };
+        let Some(arrival) = arrivals.entry(key, *compact, now) else { return false };
+        let Some(new) = compact.check(*arrival, now, cost) else { return false };
+        *arrival = new;
+        true
+    }
+
     #[inline]
     pub(super) fn check(&mut self, policy: &Policy, key: u64, now: Moment, cost: u32) -> Result<Decision, NoRoom> {
         if let (Keys::Compact(compact, arrivals), true) = (&mut self.keys, self.overrides.is_empty()) {
@@ -95,7 +106,7 @@ impl Shard {
     fn check_slowly(&mut self, policy: &Policy, key: u64, now: Moment, cost: u32) -> Result<Decision, NoRoom> {
         self.make_room_for(key, now, policy)?;
         let policy = self.policy_of(policy, key);
-        let (decision, state) = policy.check(self.take(&policy, key, now), now, cost);
+        let (decision, state) = policy.check(self.take(&policy, key), now, cost);
         self.put(&policy, key, now, state)?;
         Ok(decision)
     }
@@ -106,12 +117,12 @@ impl Shard {
     }
 
     /// The state of a key, to be put back with [`Shard::put`].
-    pub(super) fn take(&mut self, policy: &Policy, key: u64, now: Moment) -> KeyState {
+    pub(super) fn take(&mut self, policy: &Policy, key: u64) -> KeyState {
         if let Some((_, state)) = self.overrides.get_mut(&key) {
             return std::mem::replace(state, policy.full());
         }
         match &mut self.keys {
-            Keys::Compact(compact, arrivals) => compact.widen(policy, arrivals.get(key, *compact, now).unwrap_or(Compact::FULL)),
+            Keys::Compact(compact, arrivals) => compact.widen(policy, arrivals.get(key).unwrap_or(Compact::FULL)),
             Keys::Wide(wide) => wide.states.remove(&key).unwrap_or_else(|| policy.full()),
         }
     }
