@@ -103,20 +103,21 @@ fn check_domain(found: &mut Vec<String>) -> Outcome {
 }
 
 /// Who may depend on what: only `firstcome` knows HTTP and JSON (with `rush`, which asks over HTTP),
-/// only `projection` SQL, only `cluster` Kafka and Redis (E1).
+/// only `projection` SQL, only `cluster` Kafka and Redis (E1); the lab, which shows what others do with
+/// them, aside.
 const EDGES: &[(&str, &[&str])] = &[
-    ("axum", &["firstcome"]),
-    ("hyper", &["firstcome", "rush"]),
-    ("serde_json", &["firstcome", "rush"]),
+    ("axum", &["firstcome", "lab"]),
+    ("hyper", &["firstcome", "rush", "lab"]),
+    ("serde_json", &["firstcome", "rush", "lab"]),
     ("clap", &["firstcome"]),
     ("rusqlite", &["projection"]),
-    ("tokio-postgres", &["projection"]),
-    ("deadpool-postgres", &["projection"]),
-    ("rdkafka", &["cluster"]),
-    ("redis", &["cluster"]),
+    ("tokio-postgres", &["projection", "lab"]),
+    ("deadpool-postgres", &["projection", "lab"]),
+    ("rdkafka", &["cluster", "lab"]),
+    ("redis", &["cluster", "lab"]),
 ];
 /// The product's crates.
-const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "firstcome", "sim"];
+const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "firstcome", "sim"];
 
 fn check_edges(found: &mut Vec<String>) -> Outcome {
     for name in CRATES {

@@ -1,6 +1,8 @@
 //! What can be typed: commands, options, and the settings file. Typed text becomes checked
 //! settings here; nothing else reads the environment.
 
+pub mod lab;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +33,9 @@ pub enum Command {
     /// Send a stampede of people and check every answer
     #[command(subcommand)]
     Rush(RushCommand),
+    /// Compare the strategies that people discuss: what each gives out, how fast, and what a crash costs
+    #[command(subcommand)]
+    Lab(lab::LabCommand),
     /// Recompute every promise from the journal, or from Kafka's record; exit code 1 if one is broken
     Verify(VerifyArgs),
     /// Show what the journal holds

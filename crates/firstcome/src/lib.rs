@@ -9,7 +9,7 @@
 //! - [`backend`]: who decides: this process alone, or, in [`scaled`], the order of a log;
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
 //! - [`history`]: the tables that lists read; [`metrics`]: counts;
-//! - [`commands`]: the commands beside `serve`, with [`rush`], [`verify`], [`inspect`], [`key`].
+//! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`verify`], [`inspect`], [`key`].
 
 /// Many small allocations, freed by another thread than the one that made them, are what this
 /// program does all day; the system's allocator spends a tenth of the server's time on that.
@@ -28,6 +28,7 @@ pub mod history;
 pub mod http;
 pub mod inspect;
 pub mod key;
+pub mod lab;
 pub mod logging;
 pub mod metrics;
 pub mod reload;

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use firstcome::cli::{Cli, Command, RushCommand};
 use firstcome::serve::ServeError;
-use firstcome::{commands, logging, serve};
+use firstcome::{commands, lab, logging, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Serve(args) => run_serve(*args),
         Command::Rush(RushCommand::Coupon(args)) => commands::rush(&args),
+        Command::Lab(command) => lab::run(&command),
         Command::Verify(args) => commands::verify(&args),
         Command::Inspect(args) => commands::inspect(&args),
         Command::Key(command) => commands::key(&command),

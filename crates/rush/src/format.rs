@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `1234567` becomes `1,234,567`.
-pub(crate) fn thousands(number: u64) -> String {
+pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -16,7 +16,7 @@ pub(crate) fn thousands(number: u64) -> String {
 }
 
 /// A span of microseconds with three digits and its unit.
-pub(crate) fn micros(us: u64) -> String {
+pub fn micros(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} µs"),
         1_000..10_000 => format!("{:.2} ms", us as f64 / 1e3),
@@ -26,27 +26,31 @@ pub(crate) fn micros(us: u64) -> String {
     }
 }
 
-pub(crate) fn duration(span: Duration) -> String {
+/// As [`micros`]; nothing is `0 s`.
+pub fn duration(span: Duration) -> String {
     match span.is_zero() {
         true => "0 s".to_owned(),
         false => micros(as_micros(span)),
     }
 }
 
-pub(crate) fn percent(share: Option<f64>) -> String {
+/// Of one core, or `unknown`.
+pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "unknown".to_owned(), |share| format!("{share:.0}%"))
 }
 
-pub(crate) fn as_micros(span: Duration) -> u64 {
+/// As many as fit.
+pub fn as_micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-pub(crate) fn as_millis(span: Duration) -> u64 {
+/// As many as fit.
+pub fn as_millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Text that may stand anywhere in a page.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -7,6 +7,7 @@
 //! latency of everybody who came during it.
 
 pub mod coupon;
+pub mod format;
 pub mod plot;
 
 mod clock;
@@ -14,9 +15,11 @@ mod connection;
 mod control;
 mod error;
 mod figures;
-mod format;
 mod machine;
 mod progress;
 mod target;
 
 pub use error::Error;
+
+/// The style sheet of pages with results.
+pub const STYLE: &str = include_str!("coupon/page.css");

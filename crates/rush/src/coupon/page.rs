@@ -1,11 +1,10 @@
 //! The report as one page: nothing is loaded, nothing is scripted.
 
 use super::report::{Report, Row};
+use crate::STYLE;
 use crate::figures::{CurvePoint, Slot};
 use crate::format::{escape, micros, thousands};
 use crate::plot::{Axis, Line, Plot, Scale};
-
-const STYLE: &str = include_str!("page.css");
 
 pub(crate) fn render(report: &Report) -> String {
     let headline = escape(&report.headline());

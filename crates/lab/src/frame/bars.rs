@@ -1,0 +1,116 @@
+//! Bars as SVG: one line for each strategy, one or two bars in it, each with its value.
+
+use std::fmt::Write;
+
+use rush::format::escape;
+
+const WIDTH: f64 = 760.0;
+const LEFT: f64 = 190.0;
+/// Room for the value behind the longest bar.
+const RIGHT: f64 = 110.0;
+const TOP: f64 = 34.0;
+const BAR: f64 = 15.0;
+const GAP: f64 = 11.0;
+/// Even the shortest one can be seen.
+const BAR_WIDTH_MIN: f64 = 1.5;
+
+/// What stands in a file of its own has no page to give it colours.
+const STYLE: &str = "<style>svg{background:#fff}text{fill:#333;font:12px system-ui,sans-serif}.end{text-anchor:end}.head{font-weight:600}\
+.one{fill:#0a6ebd}.two{fill:#c2570c}.bad{fill:#b3261e}</style>";
+
+/// The values of one strategy; several bars stand below one another.
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) bars: Vec<Bar>,
+}
+
+pub(crate) struct Bar {
+    /// The class that gives the colour: `one`, `two`, `bad`.
+    pub(crate) class: &'static str,
+    pub(crate) value: f64,
+    pub(crate) text: String,
+}
+
+pub(crate) struct Bars {
+    pub(crate) title: String,
+    /// Longer bars by powers of ten, because values lie far apart.
+    pub(crate) is_log: bool,
+    pub(crate) groups: Vec<Group>,
+}
+
+impl Bars {
+    /// To stand in a page that gives the colours.
+    pub(crate) fn svg(&self) -> String {
+        let rows: usize = self.groups.iter().map(|group| group.bars.len()).sum();
+        let height = TOP + rows as f64 * BAR + self.groups.len() as f64 * GAP;
+        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n", escape(&self.title));
+        // Writing to a String cannot fail, hence the results that are dropped here.
+        let _ = writeln!(svg, "<text class=\"head\" x=\"0\" y=\"16\">{}</text>", escape(&self.title));
+        let mut y = TOP;
+        for group in &self.groups {
+            let middle = y + group.bars.len() as f64 * BAR / 2.0 + 4.0;
+            let _ = writeln!(svg, "<text class=\"end\" x=\"{:.1}\" y=\"{middle:.1}\">{}</text>", LEFT - 8.0, escape(&group.name));
+            for bar in &group.bars {
+                let width = self.share(bar.value) * (WIDTH - LEFT - RIGHT);
+                let width = if 0.0 < bar.value { width.max(BAR_WIDTH_MIN) } else { 0.0 };
+                let _ = writeln!(
+                    svg,
+                    "<rect class=\"{}\" x=\"{LEFT}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" rx=\"2\"/>",
+                    bar.class,
+                    y + 1.0,
+                    BAR - 2.0
+                );
+                let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", LEFT + width + 6.0, y + BAR - 4.0, escape(&bar.text));
+                y += BAR;
+            }
+            y += GAP;
+        }
+        svg.push_str("</svg>\n");
+        svg
+    }
+
+    /// To stand in a file of its own.
+    pub(crate) fn svg_alone(&self) -> String {
+        let svg = self.svg().replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
+        svg.replacen('\n', &format!("\n{STYLE}\n"), 1)
+    }
+
+    /// From 0 to 1.
+    fn share(&self, value: f64) -> f64 {
+        let values = || self.groups.iter().flat_map(|group| &group.bars).map(|bar| bar.value).filter(|value| 0.0 < *value);
+        let most = values().fold(f64::MIN_POSITIVE, f64::max);
+        if !self.is_log {
+            return value / most;
+        }
+        // One power of ten below the least, so that the least has a bar too.
+        let least = values().fold(most, f64::min) / 10.0;
+        if value <= least { 0.0 } else { (value / least).ln() / (most / least).ln() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bars(is_log: bool) -> Bars {
+        let group =
+            |name: &str, value: f64| Group { name: name.to_owned(), bars: vec![Bar { class: "one", value, text: value.to_string() }] };
+        Bars { title: "t".to_owned(), is_log, groups: vec![group("a", 0.0), group("b", 10.0), group("c", 1_000.0)] }
+    }
+
+    #[test]
+    fn the_longest_bar_fills_the_plot_and_nothing_has_none() {
+        for is_log in [false, true] {
+            let bars = bars(is_log);
+            assert_eq!((bars.share(0.0), bars.share(1_000.0)), (0.0, 1.0));
+        }
+        assert!((bars(true).share(10.0) - 1.0 / 3.0).abs() < 1e-9);
+        assert!((bars(false).share(10.0) - 0.01).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_file_of_its_own_has_a_name_space_and_colours() {
+        let svg = bars(false).svg_alone();
+        assert!(svg.starts_with("<svg xmlns=") && svg.contains("<style>") && svg.matches("<rect").count() == 3);
+    }
+}

@@ -1,0 +1,124 @@
+//! What a strategy is given to work with, and what can go wrong in it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use rustix::process::{Signal, getpid, kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::error::LabError;
+use super::kafka::Topic;
+use super::postgres::{Database, PoolSize};
+
+/// What a strategy works with; each engine where the strategy needs it.
+pub(crate) struct Tools {
+    pub(crate) postgres: Option<String>,
+    pub(crate) redis: Option<String>,
+    pub(crate) topic: Option<Arc<Topic>>,
+    /// What its keys in Redis begin with.
+    pub(crate) prefix: String,
+    pub(crate) faults: Faults,
+}
+
+impl Tools {
+    /// With its connections open, so that a rush does not begin with logging in.
+    pub(crate) async fn database(&self, size: PoolSize) -> Result<Database, LabError> {
+        let database = Database::open(self.postgres.as_deref().unwrap_or_default(), size)?;
+        let failed = |trouble| LabError::Engine { engine: "PostgreSQL".to_owned(), why: format!("{trouble:?}") };
+        database.warm().await.map_err(failed)?;
+        Ok(database)
+    }
+
+    pub(crate) async fn redis(&self) -> Result<ConnectionManager, LabError> {
+        let failed = |error: redis::RedisError| LabError::Engine { engine: "Redis".to_owned(), why: error.to_string() };
+        let client = redis::Client::open(self.redis.as_deref().unwrap_or_default()).map_err(failed)?;
+        let config = ConnectionManagerConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(10)));
+        ConnectionManager::new_with_config(client, config).await.map_err(failed)
+    }
+
+    pub(crate) fn topic(&self) -> Result<Arc<Topic>, LabError> {
+        let none = || LabError::Engine { engine: "Kafka".to_owned(), why: "no topic".to_owned() };
+        self.topic.clone().ok_or_else(none)
+    }
+}
+
+/// Why somebody gets no answer. It is told to the person as a 5xx.
+#[derive(Clone, Debug)]
+pub(crate) enum Trouble {
+    /// There is no place for the request just now.
+    Busy(String),
+    /// It is not decided yet: come back soon.
+    Pending(String),
+    /// An engine failed; what was asked for may have happened.
+    Failed(String),
+}
+
+impl From<tokio_postgres::Error> for Trouble {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let detail = error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned());
+        Self::Failed(format!("PostgreSQL: {detail}"))
+    }
+}
+
+impl From<redis::RedisError> for Trouble {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Failed(format!("Redis: {error}"))
+    }
+}
+
+impl From<serde_json::Error> for Trouble {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Where the server of a strategy is to be hurt, as it is told to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FaultOrder {
+    /// The name of the point in the code.
+    pub(crate) at: String,
+    /// When it has been reached so often.
+    pub(crate) count: u64,
+    /// Stand still instead of ending.
+    pub(crate) is_pause: bool,
+}
+
+/// The named points between the steps of a strategy. They do nothing, except in the one run in which
+/// one of them is where the server is hurt.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    order: Option<FaultOrder>,
+    reached: AtomicU64,
+}
+
+impl Faults {
+    pub(crate) fn new(order: Option<FaultOrder>) -> Self {
+        Self { order, reached: AtomicU64::new(0) }
+    }
+
+    /// This point is reached. If it is the one, for the last time: nothing is flushed or told.
+    pub(crate) fn reached(&self, point: &str) {
+        let Some(order) = self.order.as_ref().filter(|order| order.at == point) else { return };
+        if self.reached.fetch_add(1, Ordering::Relaxed) + 1 != order.count {
+            return;
+        }
+        match order.is_pause {
+            // It goes on here when somebody lets it.
+            true => drop(kill_process(getpid(), Signal::STOP)),
+            false => std::process::abort(),
+        }
+    }
+}
+
+pub(crate) fn random_number() -> u64 {
+    let mut bytes = [0; 8];
+    // Where the system has no randomness, names meet, and that is told by whoever has taken them.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// A name that nobody else has.
+pub(crate) fn random() -> String {
+    format!("{:016x}", random_number())
+}

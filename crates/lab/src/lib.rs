@@ -1,0 +1,21 @@
+//! THE STRATEGIES, side by side: how people give out what is limited, each way in a file of its own,
+//! to be read, rushed and crashed.
+//!
+//! Layout, in reading order:
+//! - [`coupon`]: the strategies for coupons, one file each; begin with `check_then_act.rs`;
+//! - [`frame`]: what every workload's strategies need: engines, processes, faults, tables, pages;
+//! - [`stampede`]: coupons' own part of it: the HTTP API that all strategies serve, the rush, the
+//!   crash, and what is told of them.
+//!
+//! The one place beside `projection` and `cluster` that knows SQL, Redis and Kafka, because it shows
+//! what others do with them.
+
+pub mod coupon;
+pub mod frame;
+pub mod stampede;
+
+pub use frame::engines::Engines;
+pub use frame::error::LabError;
+pub use stampede::options::{Options, Programs};
+pub use stampede::report::Report;
+pub use stampede::{run, serve_from_stdin};

@@ -1,0 +1,129 @@
+//! The crowd of a run with a fault: a few hundred people who ask until they are told yes or no, come
+//! again when the connection is lost, and remember every answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::Method;
+use tokio::task::JoinSet;
+
+use super::servers::CAMPAIGN;
+use crate::frame::clock::Stopwatch;
+use crate::frame::web::{Reply, Web};
+
+/// Who is not answered comes again after so long.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// People who ask at the same time.
+const AT_ONCE: usize = 32;
+
+/// What everybody remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// The serials that each person was told.
+    pub(crate) yes: BTreeMap<u32, BTreeSet<i64>>,
+    /// Who was told no though they had a yes.
+    pub(crate) taken_back: BTreeSet<u32>,
+    /// Who has got no final answer in a round, and what they heard instead.
+    pub(crate) unanswered: BTreeMap<u32, String>,
+    /// The longest time in which nobody at all was told yes or no.
+    pub(crate) longest_silence: Duration,
+    last_answer: Duration,
+}
+
+/// Everybody, and where they ask.
+pub(crate) struct Crowd {
+    people: u32,
+    ports: Vec<u16>,
+    next: AtomicU32,
+    clock: Stopwatch,
+    memory: Mutex<Memory>,
+}
+
+/// How long one person goes on asking.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// While nobody answers.
+    pub(crate) with_silence: Duration,
+    /// While the answer is that there is none.
+    pub(crate) with_trouble: Duration,
+}
+
+impl Crowd {
+    pub(crate) fn new(people: u32, ports: Vec<u16>) -> Arc<Self> {
+        let memory = Mutex::default();
+        Arc::new(Self { people, ports, next: AtomicU32::new(0), clock: Stopwatch::start(), memory })
+    }
+
+    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many have a yes.
+    pub(crate) fn served(&self) -> usize {
+        self.memory().yes.len()
+    }
+
+    /// Everybody asks, until each was told yes or no or has run out of patience.
+    pub(crate) async fn everybody_asks(self: &Arc<Self>, patience: Patience) {
+        self.next.store(0, Ordering::Relaxed);
+        {
+            let mut memory = self.memory();
+            memory.unanswered.clear();
+            memory.last_answer = self.clock.elapsed();
+        }
+        let mut asking = JoinSet::new();
+        for place in 0..AT_ONCE {
+            let crowd = Arc::clone(self);
+            asking.spawn(async move {
+                let mut web = Web::new(crowd.ports[place % crowd.ports.len()]);
+                loop {
+                    let person = crowd.next.fetch_add(1, Ordering::Relaxed);
+                    if crowd.people <= person {
+                        return;
+                    }
+                    crowd.one_asks(&mut web, person, patience).await;
+                }
+            });
+        }
+        while asking.join_next().await.is_some() {}
+    }
+
+    async fn one_asks(&self, web: &mut Web, person: u32, patience: Patience) {
+        let body = format!("{{\"subject\":\"person-{person}\"}}");
+        let stopwatch = Stopwatch::start();
+        loop {
+            let reply = web.ask(Method::POST, &format!("/v1/campaigns/{CAMPAIGN}/claims"), "application/json", body.clone()).await;
+            let longest = if reply.is_some() { patience.with_trouble } else { patience.with_silence };
+            let heard = match &reply {
+                Some(reply) if self.note(person, reply) => return,
+                Some(reply) => String::from_utf8_lossy(&reply.body).into_owned(),
+                None => "no answer".to_owned(),
+            };
+            if longest < stopwatch.elapsed() {
+                self.memory().unanswered.insert(person, heard);
+                return;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// Whether it was a yes or a no.
+    fn note(&self, person: u32, reply: &Reply) -> bool {
+        let mut memory = self.memory();
+        match reply.status {
+            200 | 201 => {
+                let serial = reply.json()["serial"].as_i64().unwrap_or_default();
+                memory.yes.entry(person).or_default().insert(serial);
+            }
+            409 if memory.yes.contains_key(&person) => drop(memory.taken_back.insert(person)),
+            409 => {}
+            _ => return false,
+        }
+        let now = self.clock.elapsed();
+        memory.longest_silence = memory.longest_silence.max(now.saturating_sub(memory.last_answer));
+        memory.last_answer = now;
+        true
+    }
+}
