@@ -20,6 +20,23 @@ pub(crate) fn policy_item(name: &str, policy: &Policy) -> String {
     format!("\"{name}\";q={}{window}", policy.limit())
 }
 
+/// Adds both fields for decisions whose policies are known by name only: an item for each, in their
+/// order, `q` being the limit.
+pub fn add_all<'a>(headers: &mut HeaderMap, decisions: impl Iterator<Item = (&'a str, &'a Decision)>) {
+    let (mut policies, mut items) = (String::new(), String::new());
+    for (name, decision) in decisions {
+        let separator = if items.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(policies, "{separator}\"{name}\";q={}", decision.limit);
+        let _ = write!(items, "{separator}\"{name}\";r={};t={}", decision.remaining, seconds_up(decision.reset_after_ns));
+    }
+    for (field, value) in [(POLICY, policies), (LIMIT, items)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.append(field, value);
+        }
+    }
+}
+
 /// Adds both fields: an item for each policy, in their order.
 pub(crate) fn add(headers: &mut HeaderMap, policies: &HeaderValue, decisions: &[(Arc<str>, Decision)]) {
     let mut items = String::with_capacity(decisions.len() * 32);
@@ -35,6 +52,7 @@ pub(crate) fn add(headers: &mut HeaderMap, policies: &HeaderValue, decisions: &[
 }
 
 /// Whole seconds, rounded up.
-pub(crate) const fn seconds_up(nanos: u64) -> u64 {
+#[must_use]
+pub const fn seconds_up(nanos: u64) -> u64 {
     nanos.div_ceil(SECOND_NS)
 }

@@ -17,7 +17,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
-mod fields;
+pub mod fields;
 pub mod key;
 mod layer;
 mod problem;
@@ -25,7 +25,7 @@ mod store;
 mod sync;
 
 pub use domain::rate_limit::{Algorithm, Decision, Mode, Moment, Policy, PolicyError, Settings, Verdict};
-pub use layer::{BuildError, Builder, Decisions, RateLimit, RateLimitLayer, ResponseFuture};
+pub use layer::{BuildError, Builder, Decisions, RateLimit, RateLimitLayer, Refused, ResponseFuture};
 pub use store::in_flight::{HeldPlace, InFlightStore};
 pub use store::several::{Ask, check_all};
 pub use store::{AtCap, Hold, Key, KeysFull, Store, StoreOptions};

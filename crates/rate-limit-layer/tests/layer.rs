@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use http::{Request, Response, StatusCode};
-use rate_limit_layer::clock::ManualClock;
+use rate_limit_layer::clock::{Clock, ManualClock};
+use rate_limit_layer::key::Asked;
 use rate_limit_layer::{
-    Algorithm, AtCap, BuildError, Builder, Decisions, Mode, PolicyError, RateLimitLayer, Settings, StoreOptions, Verdict, key,
+    Algorithm, AtCap, BuildError, Builder, Decisions, Mode, PolicyError, RateLimitLayer, Refused, Settings, StoreOptions, Verdict, key,
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -143,6 +144,53 @@ async fn each_kind_of_key_tells_callers_apart_and_those_without_share_one() {
         statuses(&by_header, [with(("x-caller", "a")), with(("x-caller", "b")), with(("x-caller", "a")), plain()]).await,
         [200, 200, 429, 200]
     );
+}
+
+#[tokio::test]
+async fn a_limit_that_does_not_count_a_request_neither_refuses_nor_mentions_it() {
+    let counts = |asked: &key::Asked<'_>| asked.headers.contains_key("x-caller");
+    let builder = RateLimitLayer::builder().limit("all", one_a_second().with_burst(9), key::fixed()).limit_where(
+        "caller",
+        one_a_second(),
+        key::header("x-caller"),
+        counts,
+    );
+    let (layer, _) = built(builder);
+    let counted = ask(&layer, with(("x-caller", "ann"))).await;
+    assert_eq!(field(&counted, "ratelimit-policy"), "\"all\";q=10;w=10, \"caller\";q=1;w=1");
+    let uncounted = ask(&layer, plain()).await;
+    assert_eq!(field(&uncounted, "ratelimit-policy"), "\"all\";q=10;w=10");
+    assert_eq!(field(&uncounted, "ratelimit"), "\"all\";r=8;t=2");
+    let requests = [plain(), with(("x-caller", "ann")), plain(), with(("x-caller", "bob"))];
+    assert_eq!(statuses(&layer, requests).await, [200, 429, 200, 200]);
+}
+
+#[test]
+fn what_was_taken_for_nothing_is_given_back_and_nothing_else() {
+    let builder = RateLimitLayer::builder().limit("api", one_a_second().with_burst(1), key::fixed()).limit(
+        "watched",
+        one_a_second().with_mode(Mode::Shadow),
+        key::fixed(),
+    );
+    let (layer, clock) = built(builder);
+    let request = plain();
+    let asked = Asked { method: request.method(), uri: request.uri(), headers: request.headers(), extensions: request.extensions() };
+    let remaining = |name: &str| {
+        let store = layer.store(name).unwrap();
+        store.check(store.key(b""), clock.now(), 0).unwrap().remaining
+    };
+    let first = layer.check(&asked).unwrap();
+    let second = layer.check(&asked).unwrap();
+    assert_eq!((remaining("api"), remaining("watched")), (0, 0));
+    // The watched limit would have refused the second one, so that it has nothing to give back.
+    let after = layer.give_back(&asked, &second);
+    assert_eq!(after.0.iter().map(|(_, decision)| decision.remaining).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!((remaining("api"), remaining("watched")), (1, 0));
+    let after = layer.give_back(&asked, &first);
+    assert_eq!(after.0.iter().map(|(_, decision)| decision.remaining).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!((remaining("api"), remaining("watched")), (2, 1));
+    assert!(layer.check(&asked).is_ok() && layer.check(&asked).is_ok());
+    assert!(matches!(layer.check(&asked), Err(Refused::Limited { name, .. }) if &*name == "api"));
 }
 
 #[tokio::test]

@@ -49,6 +49,12 @@ impl InFlightStore {
         }
     }
 
+    /// The limit of all keys.
+    #[must_use]
+    pub fn limit(&self) -> &InFlight {
+        &self.limit
+    }
+
     /// The key of that name. It is good for this store only.
     #[must_use]
     pub fn key(&self, name: &[u8]) -> Key {
