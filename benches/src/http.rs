@@ -112,6 +112,43 @@ pub(crate) fn compare(connections: usize, seconds: u64, rounds: usize) -> Outcom
     Ok(summary(connections, &routes, &runs))
 }
 
+/// Checks of a rate limit beside the empty POST: allowed over one key and over many, and denied.
+pub(crate) fn compare_limits(connections: usize, seconds: u64, rounds: usize) -> Outcome<Value> {
+    let folder = tempfile::tempdir()?;
+    let server = ServerProcess::start(folder.path())?;
+    let wide = r#"{"algorithm":"leaky_bucket","quota":1000000000,"window_ms":1000,"burst":1000000000}"#;
+    let narrow = r#"{"algorithm":"leaky_bucket","quota":1,"window_ms":31536000000}"#;
+    for (policy, body) in [("wide", wide), ("narrow", narrow)] {
+        let answer = server.ask("PUT", &format!("/v1/policies/{policy}"), body)?;
+        if !answer.starts_with("HTTP/1.1 201") {
+            return Err(answer.into());
+        }
+    }
+    let (wide, narrow) = ("/v1/policies/wide/checks", "/v1/policies/narrow/checks");
+    let asked = [
+        ("empty_post", Asked::at(EMPTY)),
+        ("check_one_hot_key", Asked::check_at(wide, 1)),
+        ("check_100000_keys", Asked::check_at(wide, 100_000)),
+        // The warming round takes the one unit that there is.
+        ("check_denied", Asked::check_at(narrow, 1)),
+    ];
+    let mut runs: Vec<Vec<Found>> = asked.iter().map(|_| Vec::new()).collect();
+    for round in 0..=rounds {
+        for ((name, asked), runs) in asked.iter().zip(&mut runs) {
+            let time = Duration::from_secs(if round == 0 { 1 } else { seconds });
+            let found = run(&Load { address: server.address, asked: asked.clone(), connections, time, first_subject: 0 })?;
+            if found.unexpected != 0 {
+                return Err(format!("{name}: {} answers were of another status", found.unexpected).into());
+            }
+            if round != 0 {
+                runs.push(found);
+            }
+        }
+    }
+    let routes: Vec<(&str, &str)> = asked.iter().map(|(name, _)| (*name, "")).collect();
+    Ok(summary(connections, &routes, &runs))
+}
+
 /// The same claims on a server without keys and on one that asks for a key.
 pub(crate) fn compare_keys(connections: usize, seconds: u64, rounds: usize) -> Outcome<Value> {
     let folder = tempfile::tempdir()?;

@@ -83,33 +83,46 @@ async fn connection(
         asked.write(&mut request, subjects.fetch_add(1, Ordering::Relaxed));
         let sent = clock::now();
         stream.write_all(&request).await?;
-        unexpected += u64::from(read_status(&mut stream, &mut buffer).await? != 201);
+        unexpected += u64::from(read_status(&mut stream, &mut buffer).await? != asked.expected);
         histogram.record(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX))?;
     }
     Ok((histogram, unexpected))
 }
 
-/// Requests that differ in the subject only.
+/// Requests that differ in the subject or key only.
 #[derive(Clone)]
 pub(crate) struct Asked {
     /// All up to the length of the body.
     head: String,
+    /// What the body names.
+    member: &'static str,
+    /// Subjects or keys that there are; beyond, the first comes again.
+    names_count: u64,
+    /// The status of every answer.
+    expected: u16,
 }
 
 impl Asked {
     pub(crate) fn at(path: &str) -> Self {
-        Self { head: format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ") }
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ");
+        Self { head, member: "subject", names_count: u64::MAX, expected: 201 }
+    }
+
+    /// Checks of a rate limit over so many keys.
+    pub(crate) fn check_at(path: &str, keys_count: u64) -> Self {
+        Self { member: "key", names_count: keys_count, expected: 200, ..Self::at(path) }
     }
 
     /// The same, by the holder of a key.
     pub(crate) fn with_key(path: &str, key: &str) -> Self {
-        let Self { head } = Self::at(path);
-        Self { head: head.replace("content-length", &format!("authorization: Bearer {key}\r\ncontent-length")) }
+        let asked = Self::at(path);
+        Self { head: asked.head.replace("content-length", &format!("authorization: Bearer {key}\r\ncontent-length")), ..asked }
     }
 
     /// The request of this subject.
     pub(crate) fn write(&self, request: &mut Vec<u8>, subject: u64) {
-        let body = format!("{{\"subject\":\"u{subject:012}\"}}");
+        let (member, name) = (self.member, subject % self.names_count);
+        let body = format!("{{\"{member}\":\"u{name:012}\"}}");
         request.clear();
         request.extend_from_slice(self.head.as_bytes());
         request.extend_from_slice(body.len().to_string().as_bytes());

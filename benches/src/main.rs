@@ -11,6 +11,7 @@ mod doors;
 mod handover;
 mod http;
 mod inprocess;
+mod live;
 mod load;
 mod overload;
 mod redis;
@@ -54,7 +55,7 @@ enum Part {
         /// Folder for the plots
         #[arg(long, default_value = "docs/results")]
         plots: PathBuf,
-        /// Only these parts: http, keys, doors, overload, redis, scaled, inprocess, recovery, memory, size
+        /// Only these parts: http, limits, keys, doors, overload, live, redis, scaled, inprocess, recovery, memory, size
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
     },

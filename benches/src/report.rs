@@ -6,10 +6,13 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{Outcome, clock, doors, http, overload, redis, scaled};
+use crate::{Outcome, clock, doors, http, live, overload, redis, scaled};
 
 /// Connections of the overload: twice as many as there are places.
 const OVERLOAD_CONNECTIONS: usize = 8_192;
+
+/// Clients that watch one campaign.
+const LIVE_CLIENTS: usize = 2_000;
 
 /// What to run.
 pub(crate) struct Plan {
@@ -39,6 +42,10 @@ pub(crate) fn all(plan: &Plan) -> Outcome<()> {
         add("http_64", http::compare(64, plan.seconds, plan.rounds)?);
         add("http_512", http::compare(512, plan.seconds, plan.rounds)?);
     }
+    if plan.has("limits") {
+        add("limits_64", http::compare_limits(64, plan.seconds, plan.rounds)?);
+        add("limits_512", http::compare_limits(512, plan.seconds, plan.rounds)?);
+    }
     if plan.has("keys") {
         add("keys_64", http::compare_keys(64, plan.seconds, plan.rounds)?);
         add("keys_512", http::compare_keys(512, plan.seconds, plan.rounds)?);
@@ -48,6 +55,9 @@ pub(crate) fn all(plan: &Plan) -> Outcome<()> {
     }
     if plan.has("overload") {
         add("overload", overload::sweep(OVERLOAD_CONNECTIONS, plan.seconds, plan.rounds.min(3), &plan.plots)?);
+    }
+    if plan.has("live") {
+        add("live", live::compare(LIVE_CLIENTS, plan.seconds, plan.rounds)?);
     }
     if plan.has("redis") {
         add("redis_512", redis::compare(512, plan.rounds)?);

@@ -61,6 +61,8 @@ async fn serve(wanted: &Wanted) -> Outcome<()> {
         listen: Some(([127, 0, 0, 1], 0).into()),
         data: Some(data.join("lock")),
         requests_max: wanted.places,
+        // All that watch come from this machine.
+        live_clients_per_address_max: Some(4_096),
         kafka: wanted.scaled.kafka.clone(),
         kafka_topic: wanted.scaled.kafka_topic.clone(),
         // One broker.

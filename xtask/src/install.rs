@@ -28,16 +28,30 @@ const JAVA: Needed =
 const MAVEN: Needed = Needed { is_there: || is_there("mvn"), packages: &["maven"], why: "fetches Kafka" };
 const FAKETIME: Needed = Needed { is_there: has_faketime, packages: &["libfaketime"], why: "gives a Kafka broker a wrong clock" };
 
+const NODE: Needed = Needed { is_there: has_node, packages: &["nodejs", "npm"], why: "(20 or later) runs the tests of the pages" };
+const CHROMIUM: Needed = Needed {
+    is_there: || ["chromium", "chromium-browser", "google-chrome"].into_iter().any(is_there),
+    packages: &["chromium"],
+    why: "is the browser in which the pages are tested",
+};
+
 /// Debian's package makes a cluster of PostgreSQL and starts it, unless a file in this folder says
 /// otherwise. Ours is there only meanwhile: who wants a cluster later gets one.
 const CLUSTER_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
+/// The oldest Node.js that runs the tests of the pages.
+const NODE_VERSION_MIN: u32 = 20;
 /// The oldest Java that runs a broker.
 const JAVA_VERSION_MIN: u32 = 17;
 
 pub(crate) fn for_tests() -> Outcome {
     install(&[STRACE, FAKETIME])?;
     for_services()?;
+    for_web()?;
     python()
+}
+
+pub(crate) fn for_web() -> Outcome {
+    install(&[NODE, CHROMIUM])
 }
 
 pub(crate) fn for_services() -> Outcome {
@@ -54,6 +68,12 @@ fn has_java() -> bool {
     let version = output(Command::new("java").arg("--version")).unwrap_or_default();
     let number = version.split_whitespace().nth(1).and_then(|version| version.split(['.', '-', '+']).next()?.parse().ok());
     number.is_some_and(|number: u32| JAVA_VERSION_MIN <= number)
+}
+
+fn has_node() -> bool {
+    let version = output(Command::new("node").arg("--version")).unwrap_or_default();
+    let number = version.trim_start_matches('v').split('.').next().and_then(|number| number.parse().ok());
+    is_there("npx") && number.is_some_and(|number: u32| NODE_VERSION_MIN <= number)
 }
 
 fn has_faketime() -> bool {

@@ -8,6 +8,7 @@ mod schemathesis;
 mod services;
 mod test_programs;
 mod tidy;
+mod web;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ cargo xtask COMMAND
   test                all tests; installs what they need, asking first on a terminal
   tidy                what no compiler checks: sizes, headers, words, who knows what
   deny                licences, bans, sources and advisories of dependencies (cargo-deny)
+  web                 the pages, in a browser (a part of `test`)
+  screenshots         the pictures of the pages in docs/images, taken anew
   schemathesis        the API against its own description
   sim --seeds N       the simulation with N seeds [--from SEED]; --cluster for the scaled mode
   kill --rounds N     kill -9 of the real program under load, N times
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
         "tidy" => tidy::check(),
         "deny" => deny::check(),
         "schemathesis" => install::python().and_then(|()| schemathesis::check()),
+        "web" => install::for_web().and_then(|()| web::check()),
+        "screenshots" => web::screenshots(),
         "sim" => run(cargo(&["run", "--release", "--package", "sim", "--"]).args(rest)),
         "kill" => kill(rest),
         "services" => services::command(rest),
@@ -66,6 +71,7 @@ fn test() -> Outcome {
     parts.run("tidy", tidy::check)?;
     test_programs::run_all(&mut parts)?;
     parts.run("schemathesis", schemathesis::check)?;
+    parts.run("pages", web::check)?;
     parts.print();
     Ok(())
 }

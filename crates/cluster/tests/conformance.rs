@@ -114,6 +114,20 @@ impl ClusterBackend {
         }
     }
 
+    /// Both nodes look at their queues until nothing is left to decide at this time.
+    fn decide_due(&self) {
+        self.runtime.block_on(async {
+            // Where nobody asks, no record tells the nodes what time it is.
+            for node in &self.nodes {
+                node.pass_all_barriers().await.unwrap();
+            }
+            for _ in 0..3 {
+                self.nodes.iter().for_each(|node| node.keep_queues());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+
     /// Each question goes to another node than the one before.
     fn next_node(&mut self) -> Arc<Node<BrokerLog, Gates>> {
         self.asked_count += 1;
@@ -125,11 +139,16 @@ impl Backend for ClusterBackend {
     fn set_time(&mut self, at: Timestamp) {
         *self.broker.clock.lock().unwrap() = at;
         self.nodes.iter().for_each(|node| self.runtime.block_on(async { node.keep() }));
+        self.decide_due();
     }
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
         match request.ask {
-            Ask::Command(coupon) => self.command(request, coupon),
+            Ask::Command(coupon) => {
+                let reply = self.command(request, coupon);
+                self.decide_due();
+                reply
+            }
             Ask::ReadCampaign(name) => {
                 let node = self.next_node();
                 let campaign = self.runtime.block_on(node.campaign(name)).unwrap();
@@ -196,9 +215,13 @@ fn reply_of(done: &Done) -> Reply {
     let novelty = done.novelty;
     match &done.effect {
         Effect::Campaign { created, campaign } => Reply::Written { created: *created, version: campaign.view.version, novelty },
-        Effect::Claimed(claim) => Reply::Claimed { serial: claim.serial, novelty },
+        Effect::Claimed(claim) => match claim.waiting {
+            Some(waiting) => Reply::Accepted { place: waiting.place, is_again: novelty != domain::Novelty::Fresh },
+            None => Reply::Claimed { serial: claim.serial, novelty },
+        },
         Effect::Redeemed(claim) => Reply::Redeemed { serial: claim.serial, novelty },
         Effect::Cancelled(claim) => Reply::Cancelled { serial: claim.serial, novelty },
+        Effect::Policy(view) => Reply::Unexpected(format!("policy {}", view.name)),
         Effect::Nothing => Reply::Unexpected("nothing took effect".into()),
     }
 }

@@ -1,11 +1,12 @@
 //! The rules alone, without engine or journal. Every record goes through its bytes before it
 //! takes effect, and after each case the state is put together again in two other ways.
 
+use domain::coupon::queue::DecideNext;
 use domain::coupon::{CampaignNumber, Command as CouponCommand, Target};
 use domain::hash::HashSeed;
 use domain::request::Outcome;
 use domain::state::{Answer, Command, CommandKind, Decision, Novelty, Record, Rejection, State, decide};
-use domain::types::{ActorId, CampaignName, RequestId, Timestamp};
+use domain::types::{ActorId, CampaignName, RequestId, SubjectId, Timestamp};
 use domain::wire::state::StateBuilder;
 use domain::wire::{decode_record, encode_record};
 
@@ -62,15 +63,25 @@ impl DomainBackend {
                 let record = Record { at: self.now, actor: command.actor, request_id: RequestId::ENGINE, request: command.request, event };
                 self.take_effect(&record)
             }
-            Ok(Decision::Answer(answer)) => Reply::from(&answer),
+            Ok(Decision::Answer(answer)) => self.reply(&answer),
             Ok(Decision::Nothing) => Reply::Unexpected("a command of a table is decided as nothing".into()),
             Err(rejection) => Reply::from(&rejection),
         }
     }
 
+    fn reply(&self, answer: &Answer) -> Reply {
+        let place = match &answer.outcome {
+            Outcome::Claimed(campaign, serial) => {
+                self.state.campaign_at(*campaign).and_then(|campaign| campaign.waiting(*serial, self.now)).map(|waiting| waiting.place)
+            }
+            _ => None,
+        };
+        Reply::of(answer, place)
+    }
+
     fn take_effect(&mut self, record: &Record<'_>) -> Reply {
         match self.write(record) {
-            Ok(Some(outcome)) => Reply::from(&Answer { outcome, novelty: Novelty::Fresh }),
+            Ok(Some(outcome)) => self.reply(&Answer { outcome, novelty: Novelty::Fresh }),
             Ok(None) => Reply::Unexpected("an event of a campaign has no outcome".into()),
             Err(what) => Reply::Unexpected(what),
         }
@@ -87,6 +98,25 @@ impl DomainBackend {
         let outcome = self.state.evolve(&decoded);
         self.records.push(RecordBytes { body, private });
         Ok(outcome)
+    }
+
+    /// Decides the pending claims whose time has come.
+    fn decide_due(&mut self) {
+        let next = |state: &State, now| {
+            let campaign = state.queues().find(|campaign| campaign.decides_at() <= now)?;
+            let claim = campaign.first_pending()?;
+            Some((campaign.name.clone(), claim.serial, claim.subject.to_string()))
+        };
+        while let Some((campaign, serial, subject)) = next(&self.state, self.now) {
+            let (Ok(campaign), Ok(subject)) = (CampaignName::new(&campaign), SubjectId::new(&subject)) else { return };
+            let command = CouponCommand::DecideNext(DecideNext { campaign, serial, subject });
+            let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(command) };
+            let Ok(Decision::Event(event)) = decide(&self.state, &command, self.now) else { return };
+            let record = Record { at: self.now, actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: None, event };
+            if self.write(&record).is_err() {
+                return;
+            }
+        }
     }
 
     fn forget_due(&mut self) {
@@ -128,6 +158,7 @@ impl DomainBackend {
 impl Backend for DomainBackend {
     fn set_time(&mut self, at: Timestamp) {
         self.now = self.now.max(at);
+        self.decide_due();
         match self.forgetting {
             Forgetting::WhenDue => self.forget_due(),
             Forgetting::Never => {}
@@ -136,7 +167,11 @@ impl Backend for DomainBackend {
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
         match request.ask {
-            Ask::Command(command) => self.command(request, command),
+            Ask::Command(command) => {
+                let reply = self.command(request, command);
+                self.decide_due();
+                reply
+            }
             Ask::ReadCampaign(name) => self.read_campaign(name),
             Ask::ReadClaim(target) => self.read_claim(&target),
         }

@@ -13,6 +13,7 @@
 //!   from 1970-01-01T00:00:00Z and starts at 0.
 //! - `campaign NAME stock 2 [per-subject 1] [opens 10s] [closes 60s] [redeem-until 90s] [paused]`
 //!   is a put; `patch NAME …` takes the same words, `none` to remove a time, and `unpaused`.
+//!   A queue is `queued [pace 10] [queue-max 100]`; a patch also takes `direct` and `pace none`.
 //!   Both take `if-match 3`, `if-match *`, `if-match unknown` and `if-none-match *`.
 //! - `claim NAME by ann`, `redeem NAME by ann [serial 2]`, `redeem NAME serial 2` (by its code),
 //!   `cancel NAME by ann [serial 2]`.

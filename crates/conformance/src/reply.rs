@@ -4,6 +4,7 @@ use std::fmt;
 
 use domain::Novelty;
 use domain::claims::{Claim, ClaimStatus};
+use domain::coupon::queue::{Mode, QueueSettings};
 use domain::coupon::{self, CampaignState, Settings, campaign_state};
 use domain::request::{CampaignView, Outcome};
 use domain::state::{Answer, Rejection};
@@ -33,6 +34,13 @@ pub enum Reply {
         serial: Serial,
         /// Whether it is said again.
         novelty: Novelty,
+    },
+    /// `accepted place 1` (202), `… again` (202 and header): pending, at this place in the queue.
+    Accepted {
+        /// Its place: 1 is decided next.
+        place: u32,
+        /// Whether it was accepted before.
+        is_again: bool,
     },
     /// `redeemed serial 1`.
     Redeemed {
@@ -72,6 +80,8 @@ pub struct CampaignReply {
     pub claimed: Quantity,
     /// Units that nobody holds.
     pub remaining: Quantity,
+    /// Units that are set aside for pending claims.
+    pub pending: Quantity,
     /// Claims that were used.
     pub redeemed: Quantity,
 }
@@ -110,18 +120,23 @@ pub struct Refusal {
     pub claimed: Option<u32>,
     /// With `subject_limit_reached` and `per_subject_max_lowered`.
     pub per_subject_max: Option<u32>,
+    /// With `queue_full`.
+    pub queue_max: Option<u32>,
     /// With `claim_ambiguous`, in the order of the answer.
     pub serials: Vec<u32>,
 }
 
-impl From<&Answer> for Reply {
-    fn from(answer: &Answer) -> Self {
+impl Reply {
+    /// The answer, where a claim has this place in the queue if it is pending.
+    #[must_use]
+    pub fn of(answer: &Answer, place: Option<u32>) -> Self {
         let novelty = answer.novelty;
-        match &answer.outcome {
-            Outcome::Campaign { created, view } => Self::Written { created: *created, version: view.version, novelty },
-            Outcome::Claimed(_, serial) => Self::Claimed { serial: *serial, novelty },
-            Outcome::Redeemed(_, serial) => Self::Redeemed { serial: *serial, novelty },
-            Outcome::Cancelled(_, serial) => Self::Cancelled { serial: *serial, novelty },
+        match (&answer.outcome, place) {
+            (Outcome::Claimed(..), Some(place)) => Self::Accepted { place, is_again: novelty != Novelty::Fresh },
+            (Outcome::Campaign { created, view }, _) => Self::Written { created: *created, version: view.version, novelty },
+            (Outcome::Claimed(_, serial), None) => Self::Claimed { serial: *serial, novelty },
+            (Outcome::Redeemed(_, serial), _) => Self::Redeemed { serial: *serial, novelty },
+            (Outcome::Cancelled(_, serial), _) => Self::Cancelled { serial: *serial, novelty },
         }
     }
 }
@@ -138,8 +153,9 @@ impl From<&CampaignView> for CampaignReply {
             state: campaign_state(&view.settings, view.remaining, view.at),
             settings: view.settings,
             version: view.version,
-            claimed: view.settings.stock.saturating_sub(view.remaining),
+            claimed: view.claimed(),
             remaining: view.remaining,
+            pending: view.pending,
             redeemed: view.redeemed,
         }
     }
@@ -155,7 +171,8 @@ impl From<&Rejection> for Refusal {
     fn from(rejection: &Rejection) -> Self {
         let mut refusal = Self { code: rejection.code().to_owned(), ..Self::default() };
         match rejection {
-            Rejection::RequestKeyReused => {}
+            // No table of campaigns asks for a policy.
+            Rejection::RequestKeyReused | Rejection::Policy(_) => {}
             Rejection::Coupon(rejection) => refusal.add_fields(rejection),
         }
         refusal
@@ -171,6 +188,7 @@ impl Refusal {
             Why::PerSubjectMaxLowered { per_subject_max } | Why::SubjectLimitReached { per_subject_max } => {
                 self.per_subject_max = Some(*per_subject_max);
             }
+            Why::QueueFull { queue_max } => self.queue_max = Some(*queue_max),
             Why::NotOpen { opens_at } => self.opens_at = Some(*opens_at),
             Why::Closed { closed_at } => self.closed_at = Some(*closed_at),
             Why::ClaimAmbiguous { serials } => self.serials = serials.iter().map(|serial| serial.get()).collect(),
@@ -184,6 +202,7 @@ impl Refusal {
             | Why::RequestKeyRequired
             | Why::Paused
             | Why::SoldOut
+            | Why::ClaimPending
             | Why::ClaimNotFound
             | Why::CodeNotFound => {}
         }
@@ -200,6 +219,7 @@ impl fmt::Display for Reply {
                 write!(f, "{verb} version {version}{}", novelty_word(*novelty))
             }
             Self::Claimed { serial, novelty } => write!(f, "claimed serial {}{}", serial.get(), novelty_word(*novelty)),
+            Self::Accepted { place, is_again } => write!(f, "accepted place {place}{}", if *is_again { " again" } else { "" }),
             Self::Redeemed { serial, novelty } => write!(f, "redeemed serial {}{}", serial.get(), novelty_word(*novelty)),
             Self::Cancelled { serial, novelty } => write!(f, "cancelled serial {}{}", serial.get(), novelty_word(*novelty)),
             Self::Campaign(campaign) => campaign.fmt(f),
@@ -219,7 +239,11 @@ impl fmt::Display for CampaignReply {
         field(f, "closes", settings.closes_at.map(Seconds))?;
         field(f, "redeem-until", settings.redeem_until.map(Seconds))?;
         f.write_str(if settings.paused { " paused" } else { "" })?;
+        f.write_str(if settings.queue.mode == Mode::Queued { " queued" } else { "" })?;
+        field(f, "pace", settings.queue.decisions_per_second_max)?;
+        field(f, "queue-max", Some(settings.queue.queue_max).filter(|max| *max != QueueSettings::DIRECT.queue_max))?;
         write!(f, " version {} claimed {} remaining {}", self.version, self.claimed.get(), self.remaining.get())?;
+        field(f, "pending", Some(self.pending.get()).filter(|pending| *pending != 0))?;
         field(f, "redeemed", Some(self.redeemed.get()).filter(|redeemed| *redeemed != 0))
     }
 }
@@ -228,6 +252,7 @@ impl fmt::Display for ClaimReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "serial {} by {} claimed_at {}", self.serial.get(), self.subject, Seconds(self.claimed_at))?;
         match self.status {
+            ClaimStatus::Pending => f.write_str(" pending"),
             ClaimStatus::Live => Ok(()),
             ClaimStatus::Redeemed { redeemed_at } => field(f, "redeemed_at", Some(Seconds(redeemed_at))),
             ClaimStatus::Cancelled { cancelled_at } => field(f, "cancelled_at", Some(Seconds(cancelled_at))),
@@ -246,6 +271,7 @@ impl fmt::Display for Refusal {
         field(f, "version", self.version)?;
         field(f, "claimed", self.claimed)?;
         field(f, "per_subject_max", self.per_subject_max)?;
+        field(f, "queue_max", self.queue_max)?;
         let serials: Vec<String> = self.serials.iter().map(u32::to_string).collect();
         field(f, "serials", Some(serials.join(",")).filter(|serials| !serials.is_empty()))
     }

@@ -2,6 +2,7 @@
 
 use std::str::SplitWhitespace;
 
+use domain::coupon::queue::{Mode, QueuePatch, QueueSettings};
 use domain::coupon::{ClaimOne, Command, PER_SUBJECT_MAX, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::types::{ActorId, CampaignName, NameError, Quantity, RequestKey, Serial, SubjectId, Timestamp};
 
@@ -25,6 +26,7 @@ struct Options<'a> {
     closes_at: Option<Option<Timestamp>>,
     redeem_until: Option<Option<Timestamp>>,
     paused: Option<bool>,
+    queue: QueuePatch,
 }
 
 /// Reads one request.
@@ -67,6 +69,10 @@ fn parse_options<'a>(words: &mut SplitWhitespace<'a>) -> Result<Options<'a>, Unr
             "redeem-until" => set(word, &mut options.redeem_until, optional_time(words)?)?,
             "paused" => set(word, &mut options.paused, true)?,
             "unpaused" => set(word, &mut options.paused, false)?,
+            "queued" => set(word, &mut options.queue.mode, Mode::Queued)?,
+            "direct" => set(word, &mut options.queue.mode, Mode::Direct)?,
+            "pace" => set(word, &mut options.queue.decisions_per_second_max, optional_number(words)?)?,
+            "queue-max" => set(word, &mut options.queue.queue_max, number(words)?)?,
             _ => return Err(format!("`{word}` is no word of the tables")),
         }
     }
@@ -82,6 +88,7 @@ impl<'a> Options<'a> {
             closes_at: self.closes_at.take().flatten(),
             redeem_until: self.redeem_until.take().flatten(),
             paused: self.paused.take().unwrap_or(false),
+            queue: std::mem::take(&mut self.queue).apply(QueueSettings::DIRECT),
         };
         Ok(Put { campaign, settings, precondition: self.take_precondition(), code_key: 0 })
     }
@@ -96,6 +103,7 @@ impl<'a> Options<'a> {
             closes_at: self.closes_at.take(),
             redeem_until: self.redeem_until.take(),
             paused: self.paused.take(),
+            queue: std::mem::take(&mut self.queue),
         }
     }
 
@@ -129,7 +137,8 @@ impl<'a> Options<'a> {
 
     fn must_be_used_up(&self) -> Result<(), Unreadable> {
         let claim_words = self.subject.is_some() || self.serial.is_some();
-        let setting_words = self.stock.is_some() || self.per_subject_max.is_some() || self.paused.is_some();
+        let other_words = self.paused.is_some() || self.queue != QueuePatch::default();
+        let setting_words = self.stock.is_some() || self.per_subject_max.is_some() || other_words;
         let time_words = self.opens_at.is_some() || self.closes_at.is_some() || self.redeem_until.is_some();
         if claim_words || setting_words || time_words || self.precondition.is_some() {
             return Err("a word does not go with the verb".into());
@@ -145,6 +154,11 @@ fn next<'a>(words: &mut SplitWhitespace<'a>, wanted: &str) -> Result<&'a str, Un
 fn number(words: &mut SplitWhitespace<'_>) -> Result<u32, Unreadable> {
     let word = next(words, "a number")?;
     word.parse().map_err(|_| format!("`{word}` is no number"))
+}
+
+fn optional_number(words: &mut SplitWhitespace<'_>) -> Result<Option<u32>, Unreadable> {
+    let word = next(words, "a number")?;
+    if word == "none" { Ok(None) } else { word.parse().map(Some).map_err(|_| format!("`{word}` is no number")) }
 }
 
 fn name<T>(name: Result<T, NameError>) -> Result<T, Unreadable> {

@@ -1,7 +1,8 @@
 //! How millions of claims fit in memory: 16 bytes and the subject's name for each, in blocks that
 //! are shared with a snapshot rather than copied for it, and an [`Index`] from subject to serial.
 //!
-//! A claim never moves and its serial is its place. Blocks are filled one after the other; a full
+//! A claim never moves and its serial is its place. Those that are pending are the last ones, so that
+//! one number says which they are. Blocks are filled one after the other; a full
 //! one changes only when a claim in it is redeemed or cancelled, and is copied then only if a
 //! snapshot still holds it.
 
@@ -17,6 +18,8 @@ pub const BLOCK_CLAIMS: usize = 4_096;
 /// What became of a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClaimStatus {
+    /// Accepted, and not decided yet.
+    Pending,
     /// Claimed, not yet used.
     Live,
     /// Used; it cannot be cancelled any more.
@@ -38,7 +41,7 @@ pub struct Claim<'a> {
     pub serial: Serial,
     /// Whose it is.
     pub subject: SubjectId<'a>,
-    /// When it was decided.
+    /// When it was decided; while it is pending, when it was accepted.
     pub claimed_at: Timestamp,
     /// What became of it.
     pub status: ClaimStatus,
@@ -66,6 +69,10 @@ impl Slot {
         time_of(self.claimed_at_and_end_low)
     }
 
+    fn set_claimed_at(&mut self, claimed_at: Timestamp) {
+        self.claimed_at_and_end_low = claimed_at.millis() | self.claimed_at_and_end_low & !TIME_MASK;
+    }
+
     fn name_end(self) -> usize {
         let low = self.claimed_at_and_end_low >> 48;
         let high = self.changed_at_and_end_high >> 48 & 0xff;
@@ -83,7 +90,8 @@ impl Slot {
 
     fn set_status(&mut self, status: ClaimStatus) {
         let (number, changed_at) = match status {
-            ClaimStatus::Live => (STATUS_LIVE, Timestamp::ZERO),
+            // Which ones are pending is known by their place.
+            ClaimStatus::Pending | ClaimStatus::Live => (STATUS_LIVE, Timestamp::ZERO),
             ClaimStatus::Redeemed { redeemed_at } => (STATUS_REDEEMED, redeemed_at),
             ClaimStatus::Cancelled { cancelled_at } => (STATUS_CANCELLED, cancelled_at),
         };
@@ -143,6 +151,7 @@ impl Block {
 #[derive(Debug)]
 pub struct Claims {
     blocks: Vec<Arc<Block>>,
+    pending_count: usize,
     /// Live and redeemed claims by subject; a cancelled one is not in it.
     by_subject: Index,
     seed: HashSeed,
@@ -152,7 +161,7 @@ impl Claims {
     /// None yet.
     #[must_use]
     pub fn new(seed: HashSeed) -> Self {
-        Self { blocks: Vec::new(), by_subject: Index::new(), seed }
+        Self { blocks: Vec::new(), pending_count: 0, by_subject: Index::new(), seed }
     }
 
     /// How many claims were ever made, cancelled ones included.
@@ -160,6 +169,31 @@ impl Claims {
     pub fn count(&self) -> usize {
         let Some(last) = self.blocks.last() else { return 0 };
         self.blocks.len().saturating_sub(1).saturating_mul(BLOCK_CLAIMS).saturating_add(last.len())
+    }
+
+    /// How many of them are pending: the last ones.
+    #[must_use]
+    pub fn pending_count(&self) -> usize {
+        self.pending_count
+    }
+
+    /// How many of them were decided: the first ones.
+    #[must_use]
+    pub fn decided_count(&self) -> usize {
+        self.count().saturating_sub(self.pending_count)
+    }
+
+    /// Whether the claim with this serial was decided.
+    #[must_use]
+    pub fn is_decided(&self, serial: Serial) -> bool {
+        serial.index() < self.decided_count()
+    }
+
+    /// The claim that has been pending longest.
+    #[must_use]
+    pub fn first_pending(&self) -> Option<Claim<'_>> {
+        self.pending_count.checked_sub(1)?;
+        u32::try_from(self.decided_count()).ok()?.checked_add(1).and_then(Serial::new).and_then(|serial| self.get(serial))
     }
 
     /// How many of them hold a unit: all but the cancelled ones.
@@ -177,18 +211,42 @@ impl Claims {
     /// The claim with this serial, whatever became of it.
     #[must_use]
     pub fn get(&self, serial: Serial) -> Option<Claim<'_>> {
+        let claim = self.lying(serial)?;
+        if self.is_decided(serial) { Some(claim) } else { Some(Claim { status: ClaimStatus::Pending, ..claim }) }
+    }
+
+    /// The claim as it lies in its block: a pending one as if it were live.
+    pub(crate) fn lying(&self, serial: Serial) -> Option<Claim<'_>> {
         let index = serial.index();
         self.blocks.get(index / BLOCK_CLAIMS)?.claim(index % BLOCK_CLAIMS, serial)
     }
 
-    /// A subject's claims that hold a unit, in no order.
+    /// A subject's claims that hold a unit, pending or decided, in no order.
     pub fn holding<'a>(&'a self, subject: SubjectId<'a>) -> impl Iterator<Item = Serial> + 'a {
         let name = subject.as_str().as_bytes();
         let candidates = self.by_subject.candidates(self.seed.hash(name));
         candidates.filter_map(Serial::new).filter(move |serial| name_at(&self.blocks, *serial) == Some(name))
     }
 
-    /// Adds a claim under the next serial.
+    /// Adds a claim under the next serial, to be decided later.
+    pub fn accept(&mut self, subject: SubjectId<'_>, accepted_at: Timestamp) {
+        let count = self.count();
+        self.push(subject, accepted_at);
+        self.pending_count = self.pending_count.saturating_add(self.count().saturating_sub(count));
+    }
+
+    /// Decides the claim that has been pending longest.
+    pub fn decide_next(&mut self, claimed_at: Timestamp) {
+        let index = self.decided_count();
+        let Some(pending_count) = self.pending_count.checked_sub(1) else { return };
+        self.pending_count = pending_count;
+        let block = self.blocks.get_mut(index / BLOCK_CLAIMS);
+        if let Some(slot) = block.and_then(|block| Arc::make_mut(block).slots.get_mut(index % BLOCK_CLAIMS)) {
+            slot.set_claimed_at(claimed_at);
+        }
+    }
+
+    /// Adds a decided claim under the next serial; none may be pending.
     pub fn push(&mut self, subject: SubjectId<'_>, claimed_at: Timestamp) {
         let Some(serial) = self.serial_next() else { return };
         if self.blocks.last().is_none_or(|block| block.len() == BLOCK_CLAIMS) {
@@ -227,6 +285,11 @@ impl Claims {
             size_of::<Block>().saturating_add(block.slots.capacity().saturating_mul(16)).saturating_add(block.names.capacity())
         });
         blocks.fold(self.by_subject.memory_bytes(), usize::saturating_add)
+    }
+
+    /// The last claims that were read back are pending.
+    pub(crate) fn restore_pending(&mut self, pending_count: usize) {
+        self.pending_count = pending_count.min(self.count());
     }
 
     /// Appends a block that was read back; the blocks before it must be full.

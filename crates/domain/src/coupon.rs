@@ -5,14 +5,18 @@
 //!
 //! Invariants ([`Campaign::check`]): claims that hold a unit and what remains add up to the stock;
 //! serials run from 1 without a gap; the index of subjects holds exactly the claims that hold a
-//! unit.
+//! unit; pending claims are those with the highest serials ([`queue`]).
 //!
 //! Terms: a *claim* takes one unit of a *campaign*'s *stock*; its *serial* is its number; to
-//! *redeem* is to use it; a *cancelled* claim's unit goes back to stock.
+//! *redeem* is to use it; a *cancelled* claim's unit goes back to stock; a *pending* one has its unit
+//! and is decided later.
+
+pub mod queue;
 
 use crate::claims::{Claim, ClaimStatus, Claims};
 use crate::hash::HashSeed;
 use crate::types::{CampaignName, Quantity, Serial, SubjectId, Timestamp};
+use queue::{DecideNext, QueuePatch, QueueSettings};
 
 /// The largest `per_subject_max`: a subject's claims are looked through one by one.
 pub const PER_SUBJECT_MAX: u32 = 100;
@@ -32,6 +36,8 @@ pub enum Command<'a> {
     Redeem(Target<'a>),
     /// Give a claim back.
     Cancel(Target<'a>),
+    /// Decide the claim that has been pending longest.
+    DecideNext(DecideNext<'a>),
 }
 
 /// Under which condition settings are written.
@@ -81,6 +87,8 @@ pub struct Patch<'a> {
     pub redeem_until: Option<Option<Timestamp>>,
     /// Whether claims are refused for now.
     pub paused: Option<bool>,
+    /// The queue.
+    pub queue: QueuePatch,
 }
 
 /// Take one unit for a subject.
@@ -129,6 +137,8 @@ pub struct Settings {
     pub redeem_until: Option<Timestamp>,
     /// Whether claims are refused for now.
     pub paused: bool,
+    /// The queue.
+    pub queue: QueueSettings,
 }
 
 /// What was decided.
@@ -152,7 +162,16 @@ pub enum Event<'a> {
         /// All of its settings.
         settings: Settings,
     },
-    /// A unit was taken.
+    /// A claim was accepted: its unit is set aside, and it is decided later.
+    Accepted {
+        /// Of which campaign.
+        campaign: CampaignNumber,
+        /// Under which serial.
+        serial: Serial,
+        /// By whom.
+        subject: SubjectId<'a>,
+    },
+    /// A unit was taken, or a claim that was accepted is decided.
     Claimed {
         /// Of which campaign.
         campaign: CampaignNumber,
@@ -193,8 +212,10 @@ pub enum Decision<'a> {
 /// What was so already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Repeat {
-    /// The subject has its claim.
+    /// The subject has its claim, pending or decided.
     Claimed(CampaignNumber, Serial),
+    /// It is not its turn.
+    Nothing,
     /// The campaign has these settings.
     Unchanged(CampaignNumber),
 }
@@ -220,7 +241,7 @@ pub enum Rejection {
     RedeemUntilBeforeOpens = 17,
     /// More is claimed than the new stock.
     StockBelowClaimed {
-        /// Units that are claimed.
+        /// Units that are claimed, pending ones included.
         claimed: Quantity,
     } = 15,
     /// The limit per subject may only grow once there are claims.
@@ -249,8 +270,15 @@ pub enum Rejection {
     } = 7,
     /// Nothing is left.
     SoldOut = 8,
+    /// As many claims are pending as may be.
+    QueueFull {
+        /// How many that is.
+        queue_max: u32,
+    } = 22,
     /// The subject holds no claim, or not the one that was named.
     ClaimNotFound = 9,
+    /// The claim is in the queue: nothing can be done with it before it is decided.
+    ClaimPending = 21,
     /// The subject holds several claims.
     ClaimAmbiguous {
         /// Their serials, rising.
@@ -293,6 +321,8 @@ impl Rejection {
             Self::Paused => "paused",
             Self::SubjectLimitReached { .. } => "subject_limit_reached",
             Self::SoldOut => "sold_out",
+            Self::QueueFull { .. } => "queue_full",
+            Self::ClaimPending => "claim_pending",
             Self::ClaimNotFound => "claim_not_found",
             Self::ClaimAmbiguous { .. } => "claim_ambiguous",
             Self::CodeNotFound => "code_not_found",
@@ -306,7 +336,12 @@ impl Rejection {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NotOpen { .. } | Self::Paused | Self::SoldOut | Self::SubjectLimitReached { .. } => true,
+            Self::NotOpen { .. }
+            | Self::Paused
+            | Self::SoldOut
+            | Self::SubjectLimitReached { .. }
+            | Self::QueueFull { .. }
+            | Self::ClaimPending => true,
             Self::CampaignNotFound
             | Self::CampaignExists
             | Self::VersionMismatch { .. }
@@ -343,7 +378,7 @@ pub struct Campaign {
     pub code_key: u32,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Units that nobody holds.
+    /// Units that nobody holds, and that are not set aside for a pending claim.
     pub remaining: Quantity,
     /// Claims that were used.
     pub redeemed: Quantity,
@@ -396,9 +431,21 @@ impl Campaign {
         }
     }
 
-    /// Units that somebody holds, redeemed ones included.
+    /// Units of decided claims, redeemed ones included.
     #[must_use]
     pub fn claimed(&self) -> Quantity {
+        self.taken().saturating_sub(self.pending())
+    }
+
+    /// Units that are set aside for pending claims.
+    #[must_use]
+    pub fn pending(&self) -> Quantity {
+        Quantity::new(self.pending_count()).unwrap_or(Quantity::MAX)
+    }
+
+    /// Units that somebody holds or waits for.
+    #[must_use]
+    pub fn taken(&self) -> Quantity {
         self.settings.stock.saturating_sub(self.remaining)
     }
 
@@ -408,7 +455,7 @@ impl Campaign {
         campaign_state(&self.settings, self.remaining, now)
     }
 
-    /// The subject's claim, where one subject can have only one.
+    /// The subject's claim, pending or decided, where one subject can have only one.
     fn only_claim_of(&self, subject: SubjectId<'_>) -> Option<Serial> {
         if 1 < self.settings.per_subject_max {
             return None;
@@ -416,10 +463,10 @@ impl Campaign {
         self.claims.holding(subject).min()
     }
 
-    /// The serials that a subject holds, rising.
+    /// The serials of the decided claims that a subject holds, rising.
     #[must_use]
     pub fn serials_of(&self, subject: SubjectId<'_>) -> Vec<Serial> {
-        let mut serials: Vec<Serial> = self.claims.holding(subject).collect();
+        let mut serials: Vec<Serial> = self.claims.holding(subject).filter(|serial| self.claims.is_decided(*serial)).collect();
         serials.sort_unstable();
         serials
     }
@@ -427,17 +474,23 @@ impl Campaign {
     /// The claim that is meant.
     ///
     /// # Errors
-    /// [`Rejection::ClaimNotFound`], [`Rejection::ClaimAmbiguous`] or [`Rejection::CodeNotFound`].
+    /// [`Rejection::ClaimNotFound`], [`Rejection::ClaimPending`], [`Rejection::ClaimAmbiguous`] or
+    /// [`Rejection::CodeNotFound`]: nobody has the code of a pending claim.
     pub fn find(&self, by: TargetBy<'_>) -> Result<Claim<'_>, Rejection> {
         match by {
-            TargetBy::Code(serial) => self.claims.get(serial).ok_or(Rejection::CodeNotFound),
+            TargetBy::Code(serial) => {
+                let claim = self.claims.get(serial).filter(|claim| claim.status != ClaimStatus::Pending);
+                claim.ok_or(Rejection::CodeNotFound)
+            }
             TargetBy::SubjectSerial(subject, serial) => {
                 let claim = self.claims.get(serial).filter(|claim| claim.subject == subject);
-                claim.ok_or(Rejection::ClaimNotFound)
+                let claim = claim.ok_or(Rejection::ClaimNotFound)?;
+                if claim.status == ClaimStatus::Pending { Err(Rejection::ClaimPending) } else { Ok(claim) }
             }
             TargetBy::Subject(subject) => {
                 let serials = self.serials_of(subject);
                 match serials.as_slice() {
+                    [] if self.claims.holding(subject).next().is_some() => Err(Rejection::ClaimPending),
                     [] => Err(Rejection::ClaimNotFound),
                     [serial] => self.claims.get(*serial).ok_or(Rejection::ClaimNotFound),
                     _ => Err(Rejection::ClaimAmbiguous { serials }),
@@ -454,8 +507,11 @@ impl Campaign {
         if self.settings.stock < self.remaining {
             return Err("more remains than the stock");
         }
-        if self.claimed().get() as usize != self.claims.holding_count() {
+        if self.taken().get() as usize != self.claims.holding_count() {
             return Err("claims that hold a unit and what remains do not add up to the stock");
+        }
+        if self.claims.holding_count() < self.claims.pending_count() {
+            return Err("more claims are pending than hold a unit");
         }
         if self.claimed() < self.redeemed {
             return Err("more is redeemed than claimed");
@@ -496,6 +552,7 @@ pub fn decide<'a>(campaign: &Campaign, command: &Command<'a>, has_request_key: b
         Command::Claim(claim) => decide_claim(campaign, claim.subject, has_request_key, now),
         Command::Redeem(target) => decide_redeem(campaign, target.by, now),
         Command::Cancel(target) => decide_cancel(campaign, target.by),
+        Command::DecideNext(next) => Ok(queue::decide_next(campaign, next, now)),
     }
 }
 
@@ -527,13 +584,14 @@ fn decide_patch<'a>(campaign: &Campaign, patch: &Patch<'a>) -> Result<Decision<'
         closes_at: patch.closes_at.unwrap_or(old.closes_at),
         redeem_until: patch.redeem_until.unwrap_or(old.redeem_until),
         paused: patch.paused.unwrap_or(old.paused),
+        queue: patch.queue.apply(old.queue),
     };
     decide_settings(campaign, settings)
 }
 
 fn decide_settings<'a>(campaign: &Campaign, settings: Settings) -> Result<Decision<'a>, Rejection> {
     check_window(&settings)?;
-    let claimed = campaign.claimed();
+    let claimed = campaign.taken();
     if settings.stock < claimed {
         return Err(Rejection::StockBelowClaimed { claimed });
     }
@@ -572,8 +630,15 @@ fn decide_claim<'a>(campaign: &Campaign, subject: SubjectId<'a>, has_request_key
     }
     let Some(serial) = campaign.claims.serial_next() else { return Err(Rejection::SoldOut) };
 
-    // From here the claim succeeds.
-    Ok(Decision::Event(Event::Claimed { campaign: campaign.number, serial, subject }))
+    if !campaign.queues_at(now) {
+        return Ok(Decision::Event(Event::Claimed { campaign: campaign.number, serial, subject }));
+    }
+    if settings.queue.queue_max <= campaign.pending_count() {
+        return Err(Rejection::QueueFull { queue_max: settings.queue.queue_max });
+    }
+
+    // From here the claim succeeds, if later.
+    Ok(Decision::Event(Event::Accepted { campaign: campaign.number, serial, subject }))
 }
 
 fn decide_redeem<'a>(campaign: &Campaign, by: TargetBy<'_>, now: Timestamp) -> Result<Decision<'a>, Rejection> {
@@ -601,10 +666,17 @@ pub fn evolve(campaign: &mut Campaign, event: &Event<'_>, at: Timestamp) {
             campaign.created_at = at;
         }
         Event::CampaignChanged { settings, .. } => {
-            let claimed = campaign.claimed();
+            let taken = campaign.taken();
             campaign.settings = *settings;
-            campaign.remaining = settings.stock.saturating_sub(claimed);
+            campaign.remaining = settings.stock.saturating_sub(taken);
             campaign.version = campaign.version.saturating_add(1);
+        }
+        Event::Accepted { subject, .. } => {
+            campaign.remaining = campaign.remaining.saturating_sub(Quantity::ONE);
+            campaign.claims.accept(*subject, at);
+        }
+        Event::Claimed { serial, .. } if campaign.first_pending().is_some_and(|claim| claim.serial == *serial) => {
+            campaign.claims.decide_next(at);
         }
         Event::Claimed { subject, .. } => {
             campaign.remaining = campaign.remaining.saturating_sub(Quantity::ONE);
@@ -621,10 +693,11 @@ pub fn evolve(campaign: &mut Campaign, event: &Event<'_>, at: Timestamp) {
     }
 }
 
-/// Coupons have no deadline of their own: window and expiry are judged by the command's time.
+/// When the claim that has been pending longest falls due. Window and expiry are judged by the
+/// command's time and have no deadline.
 #[must_use]
-pub fn next_deadline(_campaign: &Campaign) -> Option<Timestamp> {
-    None
+pub fn next_deadline(campaign: &Campaign) -> Option<Timestamp> {
+    campaign.first_pending().map(|_| campaign.decides_at())
 }
 
 // --- Helpers --------------------------------------------------------------------------------
@@ -636,6 +709,7 @@ impl Event<'_> {
         match self {
             Self::CampaignCreated { campaign, .. }
             | Self::CampaignChanged { campaign, .. }
+            | Self::Accepted { campaign, .. }
             | Self::Claimed { campaign, .. }
             | Self::Redeemed { campaign, .. }
             | Self::Cancelled { campaign, .. } => *campaign,
@@ -652,6 +726,7 @@ impl<'a> Command<'a> {
             Self::Patch(patch) => patch.campaign,
             Self::Claim(claim) => claim.campaign,
             Self::Redeem(target) | Self::Cancel(target) => target.campaign,
+            Self::DecideNext(next) => next.campaign,
         }
     }
 }
@@ -680,6 +755,7 @@ fn check_window(settings: &Settings) -> Result<(), Rejection> {
 fn check_holds(claim: &Claim<'_>) -> Result<(), Rejection> {
     match claim.status {
         ClaimStatus::Live => Ok(()),
+        ClaimStatus::Pending => Err(Rejection::ClaimPending),
         ClaimStatus::Redeemed { redeemed_at } => Err(Rejection::AlreadyRedeemed { redeemed_at }),
         ClaimStatus::Cancelled { cancelled_at } => Err(Rejection::Cancelled { cancelled_at }),
     }

@@ -23,6 +23,7 @@
 pub mod fixed_window;
 pub mod in_flight;
 pub mod leaky_bucket;
+pub mod policies;
 pub mod reserve;
 pub mod settings;
 pub mod several;

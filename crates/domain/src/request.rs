@@ -44,7 +44,7 @@ pub enum Outcome {
         /// As it stood then.
         view: Box<CampaignView>,
     },
-    /// A unit was claimed.
+    /// A unit was claimed, to be decided now or later.
     Claimed(CampaignNumber, Serial),
     /// A claim was redeemed.
     Redeemed(CampaignNumber, Serial),
@@ -65,12 +65,22 @@ pub struct CampaignView {
     pub code_key: u32,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Units that nobody holds.
+    /// Units that nobody holds or waits for.
     pub remaining: Quantity,
+    /// Units that are set aside for pending claims.
+    pub pending: Quantity,
     /// Claims that were used.
     pub redeemed: Quantity,
     /// The instant.
     pub at: Timestamp,
+}
+
+impl CampaignView {
+    /// Units of decided claims, redeemed ones included.
+    #[must_use]
+    pub fn claimed(&self) -> Quantity {
+        self.settings.stock.saturating_sub(self.remaining).saturating_sub(self.pending)
+    }
 }
 
 /// One remembered request.

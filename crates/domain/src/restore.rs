@@ -149,7 +149,7 @@ impl Restorer {
             let expected = u32::try_from(self.campaigns.len()).unwrap_or(u32::MAX);
             return Err(RestoreError::CampaignOutOfOrder { expected, found: number.0 });
         }
-        if settings.stock == Quantity::ZERO || !(1..=PER_SUBJECT_MAX).contains(&settings.per_subject_max) {
+        if settings.stock == Quantity::ZERO || !(1..=PER_SUBJECT_MAX).contains(&settings.per_subject_max) || !settings.queue.is_in_range() {
             return Err(RestoreError::Campaign { number: number.0, what: "its settings are out of range" });
         }
         if version == 0 {
@@ -192,7 +192,7 @@ impl Restorer {
             return Err(RestoreError::ClaimOutOfOrder { campaign: campaign.0, expected, found: serial.get() });
         }
         let changed_at = match status {
-            ClaimStatus::Live => claimed_at,
+            ClaimStatus::Pending | ClaimStatus::Live => claimed_at,
             ClaimStatus::Redeemed { redeemed_at: at } | ClaimStatus::Cancelled { cancelled_at: at } => at,
         };
         check_claim(of, (subject, claimed_at, status), (*time, changed_at)).map_err(|what| RestoreError::Claim {
@@ -243,6 +243,12 @@ type ClaimRow<'a> = (SubjectId<'a>, Timestamp, ClaimStatus);
 
 fn check_claim(of: &Campaign, (subject, claimed_at, status): ClaimRow<'_>, times: (Timestamp, Timestamp)) -> Result<(), &'static str> {
     let (before, changed_at) = times;
+    let (is_pending, follows_pending) = (status == ClaimStatus::Pending, of.first_pending().is_some());
+    if follows_pending && !is_pending {
+        return Err("it is decided, and the claim ahead of it is pending");
+    }
+    // The first that is pending was accepted before the last decision, as a rule.
+    let before = if is_pending && !follows_pending { of.created_at } else { before };
     if claimed_at < before {
         return Err("it was claimed before the claim ahead of it, or before its campaign was created");
     }
@@ -263,9 +269,13 @@ fn check_claim(of: &Campaign, (subject, claimed_at, status): ClaimRow<'_>, times
 }
 
 fn put_claim(of: &mut Campaign, serial: Serial, subject: SubjectId<'_>, (claimed_at, status): (Timestamp, ClaimStatus)) {
-    of.claims.push(subject, claimed_at);
+    if status == ClaimStatus::Pending {
+        of.claims.accept(subject, claimed_at);
+    } else {
+        of.claims.push(subject, claimed_at);
+    }
     match status {
-        ClaimStatus::Live => of.remaining = of.remaining.saturating_sub(Quantity::ONE),
+        ClaimStatus::Pending | ClaimStatus::Live => of.remaining = of.remaining.saturating_sub(Quantity::ONE),
         ClaimStatus::Redeemed { redeemed_at } => {
             of.remaining = of.remaining.saturating_sub(Quantity::ONE);
             of.redeemed = of.redeemed.saturating_add(Quantity::ONE);

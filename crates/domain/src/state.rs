@@ -1,10 +1,11 @@
 //! All workloads together: the one `decide` and the one `evolve` that everything else calls, in
 //! the engine, in a replay, and in a simulation alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::coupon::{self, Campaign, CampaignNumber};
 use crate::hash::HashSeed;
+use crate::rate_limit::policies::{self, Policies};
 use crate::request::{CampaignView, Keyed, Lookup, Outcome, Remembered, Requests};
 use crate::types::{ActorId, CampaignName, RequestId, Timestamp};
 
@@ -24,6 +25,9 @@ pub struct Command<'a> {
 pub enum CommandKind<'a> {
     /// Something of a campaign.
     Coupon(coupon::Command<'a>),
+    /// Something of a rate limit's policy. A request key on it is of no importance: asking twice
+    /// changes nothing.
+    Policy(policies::Command<'a>),
     /// To forget request keys whose time has come. Anyone may ask; it has no effect before.
     ForgetRequests,
 }
@@ -33,6 +37,8 @@ pub enum CommandKind<'a> {
 pub enum Event<'a> {
     /// Something in a campaign.
     Coupon(coupon::Event<'a>),
+    /// Something of a rate limit's policy.
+    Policy(policies::Event<'a>),
     /// The oldest request keys are forgotten.
     RequestsForgotten {
         /// How many.
@@ -94,6 +100,8 @@ pub enum Rejection {
     RequestKeyReused,
     /// The campaign's rules.
     Coupon(coupon::Rejection),
+    /// The policies' rules.
+    Policy(policies::Rejection),
 }
 
 impl Rejection {
@@ -103,6 +111,7 @@ impl Rejection {
         match self {
             Self::RequestKeyReused => "request_key_reused",
             Self::Coupon(rejection) => rejection.code(),
+            Self::Policy(rejection) => rejection.code(),
         }
     }
 
@@ -110,9 +119,15 @@ impl Rejection {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::RequestKeyReused => false,
+            Self::RequestKeyReused | Self::Policy(_) => false,
             Self::Coupon(rejection) => rejection.is_transient(),
         }
+    }
+}
+
+impl From<policies::Rejection> for Rejection {
+    fn from(rejection: policies::Rejection) -> Self {
+        Self::Policy(rejection)
     }
 }
 
@@ -129,9 +144,13 @@ pub struct State {
     pub time: Timestamp,
     /// Requests that took effect lately.
     pub requests: Requests,
+    /// The policies of rate limits.
+    pub policies: Policies,
     campaigns: Vec<Campaign>,
     by_name: BTreeMap<String, CampaignNumber>,
     claims_count: u64,
+    /// Campaigns in which claims are pending.
+    queues: BTreeSet<CampaignNumber>,
     seed: HashSeed,
 }
 
@@ -142,9 +161,11 @@ impl State {
         Self {
             time: Timestamp::ZERO,
             requests: Requests::new(seed),
+            policies: Policies::default(),
             campaigns: Vec::new(),
             by_name: BTreeMap::new(),
             claims_count: 0,
+            queues: BTreeSet::new(),
             seed,
         }
     }
@@ -191,7 +212,13 @@ impl State {
     /// The first instant at which something falls due by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.requests.next_deadline()
+        let queues = self.queues().filter_map(coupon::next_deadline);
+        queues.chain(self.requests.next_deadline()).min()
+    }
+
+    /// The campaigns in which claims are pending, in the order of creation.
+    pub fn queues(&self) -> impl Iterator<Item = &Campaign> {
+        self.queues.iter().filter_map(|number| self.campaign_at(*number))
     }
 
     /// Writes a record's effect into the state, and says what took effect. Cannot fail and
@@ -203,6 +230,10 @@ impl State {
                 let outcome = self.evolve_coupon(event, record.at)?;
                 self.remember(record, event.campaign(), &outcome);
                 Some(outcome)
+            }
+            Event::Policy(event) => {
+                policies::evolve(&mut self.policies, event, record.at);
+                None
             }
             Event::RequestsForgotten { count } => {
                 self.requests.forget(*count);
@@ -216,6 +247,7 @@ impl State {
     /// # Errors
     /// The broken invariant in words.
     pub fn check(&self) -> Result<(), &'static str> {
+        self.policies.check()?;
         self.campaigns.iter().try_for_each(Campaign::check)
     }
 
@@ -223,6 +255,9 @@ impl State {
     pub(crate) fn push_campaign(&mut self, campaign: Campaign) {
         self.by_name.insert(campaign.name.clone(), campaign.number);
         self.claims_count = self.claims_count.saturating_add(campaign.claims.count() as u64);
+        if campaign.first_pending().is_some() {
+            self.queues.insert(campaign.number);
+        }
         self.campaigns.push(campaign);
     }
 
@@ -230,11 +265,15 @@ impl State {
         if let coupon::Event::CampaignCreated { campaign, name, settings, .. } = event {
             self.push_campaign(Campaign::new(*campaign, *name, *settings, self.seed));
         }
-        if matches!(event, coupon::Event::Claimed { .. }) {
-            self.claims_count = self.claims_count.saturating_add(1);
-        }
         let campaign = self.campaigns.get_mut(event.campaign().0 as usize)?;
+        let claims_count = campaign.claims.count();
         coupon::evolve(campaign, event, at);
+        self.claims_count = self.claims_count.saturating_add(campaign.claims.count().saturating_sub(claims_count) as u64);
+        match event {
+            coupon::Event::Accepted { .. } => drop(self.queues.insert(campaign.number)),
+            coupon::Event::Claimed { .. } if campaign.first_pending().is_none() => drop(self.queues.remove(&campaign.number)),
+            _ => {}
+        }
         debug_assert_eq!(campaign.check(), Ok(()));
         Some(outcome_of(event, campaign, at))
     }
@@ -259,6 +298,10 @@ impl State {
 pub fn decide<'a>(state: &State, command: &Command<'a>, now: Timestamp) -> Result<Decision<'a>, Rejection> {
     match &command.kind {
         CommandKind::Coupon(coupon) => decide_coupon(state, command, coupon, now),
+        CommandKind::Policy(command) => Ok(match policies::decide(&state.policies, command)? {
+            policies::Decision::Event(event) => Decision::Event(Event::Policy(event)),
+            policies::Decision::Unchanged => Decision::Nothing,
+        }),
         CommandKind::ForgetRequests => Ok(match state.requests.due_count(now) {
             0 => Decision::Nothing,
             count => Decision::Event(Event::RequestsForgotten { count }),
@@ -282,6 +325,7 @@ fn decide_coupon<'a>(
     }
     match coupon::decide(campaign, coupon, command.request.is_some(), now)? {
         coupon::Decision::Event(event) => Ok(Decision::Event(Event::Coupon(event))),
+        coupon::Decision::Repeat(coupon::Repeat::Nothing) => Ok(Decision::Nothing),
         coupon::Decision::Repeat(repeat) => Ok(Decision::Answer(repeat_answer(repeat, campaign, now))),
     }
 }
@@ -298,7 +342,7 @@ fn decide_without_campaign<'a>(state: &State, coupon: &coupon::Command<'a>) -> R
 fn repeat_answer(repeat: coupon::Repeat, campaign: &Campaign, now: Timestamp) -> Answer {
     match repeat {
         coupon::Repeat::Claimed(number, serial) => Answer { outcome: Outcome::Claimed(number, serial), novelty: Novelty::Repeated },
-        coupon::Repeat::Unchanged(_) => {
+        coupon::Repeat::Unchanged(_) | coupon::Repeat::Nothing => {
             Answer { outcome: Outcome::Campaign { created: false, view: Box::new(campaign.view(now)) }, novelty: Novelty::Fresh }
         }
     }
@@ -308,7 +352,9 @@ fn outcome_of(event: &coupon::Event<'_>, campaign: &Campaign, at: Timestamp) -> 
     match event {
         coupon::Event::CampaignCreated { .. } => Outcome::Campaign { created: true, view: Box::new(campaign.view(at)) },
         coupon::Event::CampaignChanged { .. } => Outcome::Campaign { created: false, view: Box::new(campaign.view(at)) },
-        coupon::Event::Claimed { campaign, serial, .. } => Outcome::Claimed(*campaign, *serial),
+        coupon::Event::Accepted { campaign, serial, .. } | coupon::Event::Claimed { campaign, serial, .. } => {
+            Outcome::Claimed(*campaign, *serial)
+        }
         coupon::Event::Redeemed { campaign, serial } => Outcome::Redeemed(*campaign, *serial),
         coupon::Event::Cancelled { campaign, serial } => Outcome::Cancelled(*campaign, *serial),
     }
@@ -325,6 +371,7 @@ impl Campaign {
             code_key: self.code_key,
             created_at: self.created_at,
             remaining: self.remaining,
+            pending: self.pending(),
             redeemed: self.redeemed,
             at,
         }

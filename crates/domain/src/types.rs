@@ -130,6 +130,8 @@ impl std::error::Error for NameError {}
 
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
+/// The longest key of a rate limit, in bytes.
+pub const LIMIT_KEY_BYTES_MAX: usize = 255;
 /// The longest request key, in bytes.
 pub const REQUEST_KEY_BYTES_MAX: usize = 255;
 
@@ -192,6 +194,10 @@ name_type! {
     SubjectId
 }
 name_type! {
+    /// The name of a rate limit's policy, chosen by who runs it.
+    PolicyName
+}
+name_type! {
     /// Who asked: the id of the caller's key, or `local`.
     ActorId
 }
@@ -227,6 +233,34 @@ impl<'a> RequestKey<'a> {
             return Err(NameError::TooLong(REQUEST_KEY_BYTES_MAX));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(NameError::Character);
+        }
+        Ok(Self(text))
+    }
+
+    /// The text.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+/// Whoever or whatever a rate limit counts: 1 to 255 bytes without control characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LimitKey<'a>(&'a str);
+
+impl<'a> LimitKey<'a> {
+    /// Checks length and characters.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is wrong with the text.
+    pub fn new(text: &'a str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if LIMIT_KEY_BYTES_MAX < text.len() {
+            return Err(NameError::TooLong(LIMIT_KEY_BYTES_MAX));
+        }
+        if text.chars().any(char::is_control) {
             return Err(NameError::Character);
         }
         Ok(Self(text))

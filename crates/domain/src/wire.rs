@@ -7,15 +7,18 @@
 
 mod bytes;
 pub mod command;
+mod policy;
 pub mod state;
 
 use std::fmt;
 
 use crate::coupon::{self, CampaignNumber, Settings};
+use crate::rate_limit::policies;
 use crate::request::{Fingerprint, Keyed};
 use crate::state::{Event, Record};
 use crate::types::{ActorId, CampaignName, RequestId, RequestKey, Serial, SubjectId};
 use bytes::{Reader, put_settings, put_text, put_time, put_u32};
+use policy::{put_numbers, put_rule};
 
 /// The number of the record format that is written.
 pub const RECORD_FORMAT: u8 = 1;
@@ -25,6 +28,11 @@ const CAMPAIGN_CHANGED: u8 = 2;
 const CLAIMED: u8 = 3;
 const REDEEMED: u8 = 4;
 const CANCELLED: u8 = 5;
+const ACCEPTED: u8 = 6;
+const POLICY_WRITTEN: u8 = 20;
+const POLICY_REMOVED: u8 = 21;
+const OVERRIDE_WRITTEN: u8 = 22;
+const OVERRIDE_REMOVED: u8 = 23;
 const REQUESTS_FORGOTTEN: u8 = 100;
 
 /// A place in the record of decisions: how many records there are up to and with this one.
@@ -66,6 +74,11 @@ fn kind_of(event: &Event<'_>) -> u8 {
         Event::Coupon(coupon::Event::Claimed { .. }) => CLAIMED,
         Event::Coupon(coupon::Event::Redeemed { .. }) => REDEEMED,
         Event::Coupon(coupon::Event::Cancelled { .. }) => CANCELLED,
+        Event::Coupon(coupon::Event::Accepted { .. }) => ACCEPTED,
+        Event::Policy(policies::Event::PolicyWritten { .. }) => POLICY_WRITTEN,
+        Event::Policy(policies::Event::PolicyRemoved { .. }) => POLICY_REMOVED,
+        Event::Policy(policies::Event::OverrideWritten { .. }) => OVERRIDE_WRITTEN,
+        Event::Policy(policies::Event::OverrideRemoved { .. }) => OVERRIDE_REMOVED,
         Event::RequestsForgotten { .. } => REQUESTS_FORGOTTEN,
     }
 }
@@ -76,7 +89,22 @@ fn encode_event(event: &Event<'_>, body: &mut Vec<u8>, private: &mut Vec<u8>) {
             put_u32(body, event.campaign().0);
             encode_coupon(event, body, private);
         }
+        Event::Policy(event) => encode_policy(event, body, private),
         Event::RequestsForgotten { count } => put_u32(body, *count),
+    }
+}
+
+/// A key may be a person's address: it is private.
+fn encode_policy(event: &policies::Event<'_>, body: &mut Vec<u8>, private: &mut Vec<u8>) {
+    put_text(body, event.policy().as_str());
+    match event {
+        policies::Event::PolicyWritten { rule, .. } => put_rule(body, rule),
+        policies::Event::PolicyRemoved { .. } => {}
+        policies::Event::OverrideWritten { key, numbers, .. } => {
+            put_numbers(body, numbers);
+            put_text(private, key.as_str());
+        }
+        policies::Event::OverrideRemoved { key, .. } => put_text(private, key.as_str()),
     }
 }
 
@@ -88,7 +116,7 @@ fn encode_coupon(event: &coupon::Event<'_>, body: &mut Vec<u8>, private: &mut Ve
             put_u32(body, *code_key);
         }
         coupon::Event::CampaignChanged { settings, .. } => put_settings(body, settings),
-        coupon::Event::Claimed { serial, subject, .. } => {
+        coupon::Event::Accepted { serial, subject, .. } | coupon::Event::Claimed { serial, subject, .. } => {
             put_u32(body, serial.get());
             put_text(private, subject.as_str());
         }
@@ -127,20 +155,34 @@ fn decode_event<'a>(kind: u8, body: &mut Reader<'a>, private: &mut Reader<'a>) -
     if kind == REQUESTS_FORGOTTEN {
         return Ok(Event::RequestsForgotten { count: body.u32()? });
     }
+    if matches!(kind, POLICY_WRITTEN | POLICY_REMOVED | OVERRIDE_WRITTEN | OVERRIDE_REMOVED) {
+        return decode_policy(kind, body, private).map(Event::Policy);
+    }
     let campaign = CampaignNumber(body.u32()?);
     let event = match kind {
         CAMPAIGN_CREATED => decode_created(campaign, body)?,
         CAMPAIGN_CHANGED => coupon::Event::CampaignChanged { campaign, settings: body.settings()? },
-        CLAIMED => {
-            let serial = body.serial()?;
-            let subject = SubjectId::new(private.text()?).map_err(|_| DecodeError("the record's subject is no name"))?;
-            coupon::Event::Claimed { campaign, serial, subject }
-        }
+        ACCEPTED => coupon::Event::Accepted { campaign, serial: body.serial()?, subject: decode_subject(private)? },
+        CLAIMED => coupon::Event::Claimed { campaign, serial: body.serial()?, subject: decode_subject(private)? },
         REDEEMED => coupon::Event::Redeemed { campaign, serial: body.serial()? },
         CANCELLED => coupon::Event::Cancelled { campaign, serial: body.serial()? },
         _ => return Err(DecodeError("the record is of a kind that this version does not know")),
     };
     Ok(Event::Coupon(event))
+}
+
+fn decode_policy<'a>(kind: u8, body: &mut Reader<'a>, private: &mut Reader<'a>) -> Result<policies::Event<'a>, DecodeError> {
+    let policy = body.policy_name()?;
+    Ok(match kind {
+        POLICY_WRITTEN => policies::Event::PolicyWritten { policy, rule: body.rule()? },
+        POLICY_REMOVED => policies::Event::PolicyRemoved { policy },
+        OVERRIDE_WRITTEN => policies::Event::OverrideWritten { policy, numbers: body.numbers()?, key: private.limit_key()? },
+        _ => policies::Event::OverrideRemoved { policy, key: private.limit_key()? },
+    })
+}
+
+fn decode_subject<'a>(private: &mut Reader<'a>) -> Result<SubjectId<'a>, DecodeError> {
+    SubjectId::new(private.text()?).map_err(|_| DecodeError("the record's subject is no name"))
 }
 
 fn decode_created<'a>(campaign: CampaignNumber, body: &mut Reader<'a>) -> Result<coupon::Event<'a>, DecodeError> {

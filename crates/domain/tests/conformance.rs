@@ -35,7 +35,8 @@ fn every_rejection() -> Vec<Rejection> {
     let all: Vec<Rejection> = std::iter::once(Rejection::RequestKeyReused).chain(coupons).collect();
     for rejection in &all {
         match rejection {
-            Rejection::RequestKeyReused | Rejection::Coupon(_) => {}
+            // Policies have tables of their own.
+            Rejection::RequestKeyReused | Rejection::Coupon(_) | Rejection::Policy(_) => {}
         }
     }
     all
@@ -57,8 +58,10 @@ fn next(rejection: &coupon::Rejection) -> Option<coupon::Rejection> {
         Why::Closed { .. } => Some(Why::Paused),
         Why::Paused => Some(Why::SubjectLimitReached { per_subject_max: 1 }),
         Why::SubjectLimitReached { .. } => Some(Why::SoldOut),
-        Why::SoldOut => Some(Why::ClaimNotFound),
-        Why::ClaimNotFound => Some(Why::ClaimAmbiguous { serials: Vec::new() }),
+        Why::SoldOut => Some(Why::QueueFull { queue_max: 1 }),
+        Why::QueueFull { .. } => Some(Why::ClaimNotFound),
+        Why::ClaimNotFound => Some(Why::ClaimPending),
+        Why::ClaimPending => Some(Why::ClaimAmbiguous { serials: Vec::new() }),
         Why::ClaimAmbiguous { .. } => Some(Why::CodeNotFound),
         Why::CodeNotFound => Some(Why::AlreadyRedeemed { redeemed_at: time }),
         Why::AlreadyRedeemed { .. } => Some(Why::Cancelled { cancelled_at: time }),

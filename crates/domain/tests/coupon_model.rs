@@ -6,6 +6,7 @@ mod model;
 
 use common::at;
 use conformance::{Ask, Backend, CampaignReply, DomainBackend, Forgetting, Reply, Request};
+use domain::coupon::queue::{Mode, QueuePatch, QueueSettings};
 use domain::coupon::{ClaimOne, Command, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::types::{ActorId, CampaignName, Quantity, RequestKey, Serial, SubjectId, Timestamp};
 use model::Model;
@@ -64,9 +65,14 @@ impl ReferenceStateMachine for Reference {
         state.last = match step {
             Step::Wait(time) => {
                 state.model.now = state.model.now.max(*time);
+                state.model.decide_due();
                 None
             }
-            Step::Ask(request) => Some(state.model.ask(request)),
+            Step::Ask(request) => {
+                let reply = state.model.ask(request);
+                state.model.decide_due();
+                Some(reply)
+            }
         };
         state
     }
@@ -75,7 +81,7 @@ impl ReferenceStateMachine for Reference {
 /// A little while, or to an instant at which something changes, or just before it.
 fn wait(model: &Model) -> BoxedStrategy<Step> {
     let now = model.now.millis();
-    let a_while = (1..40_000_u64).prop_map(move |millis| Step::Wait(at(now + millis)));
+    let a_while = prop_oneof![1..40_000_u64, 1..1_200_u64].prop_map(move |millis| Step::Wait(at(now + millis)));
     let sharp: Vec<u64> = model.sharp_instants().into_iter().flat_map(|time| [time.saturating_sub(1), time]).collect();
     let sharp: Vec<u64> = sharp.into_iter().filter(|time| now < *time).collect();
     if sharp.is_empty() {
@@ -98,25 +104,34 @@ fn patch(now: u64) -> impl Strategy<Value = Command<'static>> + Clone {
     use proptest::option::weighted;
     let campaign = select(&CAMPAIGNS).prop_map(|name| CampaignName::new(name).unwrap());
     let times = [weighted(0.2, time(now)), weighted(0.2, time(now)), weighted(0.2, time(now))];
-    let counts = (weighted(0.3, stock()), weighted(0.3, per_subject_max()), weighted(0.2, proptest::bool::weighted(0.2)));
+    let counts = (weighted(0.3, stock()), weighted(0.3, per_subject_max()), weighted(0.2, proptest::bool::weighted(0.2)), queue_patch());
     (campaign, precondition(), times, counts).prop_map(|(campaign, precondition, [opens_at, closes_at, redeem_until], counts)| {
-        let (stock, per_subject_max, paused) = counts;
-        Command::Patch(Patch { campaign, precondition, stock, per_subject_max, opens_at, closes_at, redeem_until, paused })
+        let (stock, per_subject_max, paused, queue) = counts;
+        Command::Patch(Patch { campaign, precondition, stock, per_subject_max, opens_at, closes_at, redeem_until, paused, queue })
     })
 }
 
 fn settings(now: u64) -> impl Strategy<Value = Settings> + Clone {
     let times = [time(now), time(now), time(now)];
-    (stock(), per_subject_max(), times, proptest::bool::weighted(0.1)).prop_map(
-        |(stock, per_subject_max, [opens_at, closes_at, redeem_until], paused)| Settings {
+    (stock(), per_subject_max(), times, proptest::bool::weighted(0.1), queue_patch()).prop_map(
+        |(stock, per_subject_max, [opens_at, closes_at, redeem_until], paused, queue)| Settings {
             stock,
             per_subject_max,
             opens_at,
             closes_at,
             redeem_until,
             paused,
+            queue: queue.apply(QueueSettings::DIRECT),
         },
     )
+}
+
+/// A queue whose pace and length matter with as few claims as there are.
+fn queue_patch() -> impl Strategy<Value = QueuePatch> + Clone {
+    use proptest::option::weighted;
+    let pace = weighted(0.9, prop_oneof![1..4_u32, 10..13_u32]);
+    (weighted(0.5, select(&[Mode::Queued, Mode::Queued, Mode::Direct])), weighted(0.5, pace), weighted(0.3, 1..4_u32))
+        .prop_map(|(mode, decisions_per_second_max, queue_max)| QueuePatch { mode, decisions_per_second_max, queue_max })
 }
 
 fn stock() -> impl Strategy<Value = Quantity> + Clone {

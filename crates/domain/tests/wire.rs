@@ -3,37 +3,27 @@
 
 mod common;
 
-use common::{Sections, ask, at, from_hex, rebuild, rules, sections};
+use common::{Parts, Sections, ask, assert_refused_or_same, at, changes, encode, lines_of, parts_of, rebuild, rules, sections};
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::{QueuePatch, QueueSettings};
 use domain::coupon::{self, CampaignNumber, ClaimOne, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::hash::HashSeed;
 use domain::request::{Fingerprint, Keyed, Outcome};
-use domain::state::{Command, CommandKind, Event, Record, State};
+use domain::state::{Command, CommandKind, Event, Record};
 use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, Serial, SubjectId};
 use domain::wire::command::{decode_command, encode_command};
-use domain::wire::{decode_record, encode_record};
+use domain::wire::decode_record;
 
 const RECORDS_1: &str = include_str!("fixtures/records-1.hex");
 const COMMANDS_1: &str = include_str!("fixtures/commands-1.hex");
 const STATE_1: &str = include_str!("fixtures/state-1.hex");
 
-type Parts = (Vec<u8>, Vec<u8>);
-
-/// One record in a line: body, `|`, private part. `#` starts a comment.
 fn records_1() -> Vec<Parts> {
-    let lines = RECORDS_1.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.split_once('|').map(|(body, private)| (from_hex(body), from_hex(private))).unwrap()).collect()
+    parts_of(RECORDS_1)
 }
 
-/// One section in a line.
 fn state_1() -> Sections {
-    STATE_1.lines().filter(|line| !line.starts_with('#')).map(from_hex).collect()
-}
-
-fn encode(record: &Record<'_>) -> Parts {
-    let (mut body, mut private) = (Vec::new(), Vec::new());
-    encode_record(record, &mut body, &mut private);
-    (body, private)
+    lines_of(STATE_1)
 }
 
 /// One record of each kind, as the fixture has them.
@@ -45,8 +35,17 @@ fn one_of_each() -> Vec<Record<'static>> {
         closes_at: Some(at(60_000)),
         redeem_until: Some(at(90_000)),
         paused: true,
+        queue: QueueSettings::DIRECT,
     };
-    let bare = Settings { stock: Quantity::ONE, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false };
+    let bare = Settings {
+        stock: Quantity::ONE,
+        per_subject_max: 1,
+        opens_at: None,
+        closes_at: None,
+        redeem_until: None,
+        paused: false,
+        queue: QueueSettings::DIRECT,
+    };
     let name = CampaignName::new("spring-2026").unwrap();
     let (campaign, serial, subject) = (CampaignNumber(7), Serial::new(42).unwrap(), SubjectId::new("user:1").unwrap());
     let key = Some(Keyed { key: RequestKey::new("a/b=c").unwrap(), fingerprint: Fingerprint(*b"0123456789abcdef") });
@@ -86,7 +85,9 @@ fn the_fixture_has_a_record_of_each_kind() {
             Event::Coupon(coupon::Event::Claimed { .. }) => 3,
             Event::Coupon(coupon::Event::Redeemed { .. }) => 4,
             Event::Coupon(coupon::Event::Cancelled { .. }) => 5,
+            Event::Coupon(coupon::Event::Accepted { .. }) => unreachable!("queues have fixtures of their own: tests/wire_queue.rs"),
             Event::RequestsForgotten { .. } => 100,
+            Event::Policy(_) => unreachable!("policies have fixtures of their own: tests/wire_policies.rs"),
         };
         assert!(kinds.contains(&kind));
     }
@@ -253,24 +254,6 @@ fn for_each_section(variants: impl Fn(&[u8]) -> Sections) {
     }
 }
 
-fn assert_refused_or_same(changed: &Sections) {
-    let state: Option<State> = rebuild(changed, HashSeed(7, 8)).ok();
-    if let Some(state) = state {
-        assert_eq!(&sections(&state), changed);
-    }
-}
-
-/// Every byte with each bit flipped, at its smallest, and at its largest.
-fn changes(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let places = 0..bytes.len();
-    let change = |place: usize, byte: u8| {
-        let mut changed = bytes.to_vec();
-        changed[place] = byte;
-        changed
-    };
-    places.flat_map(|place| (0..8).map(move |bit| bytes[place] ^ (1 << bit)).chain([0, 255]).map(move |byte| change(place, byte))).collect()
-}
-
 /// One command of each kind, as the fixture has them.
 fn commands_of_each_kind() -> Vec<Command<'static>> {
     let settings = Settings {
@@ -280,6 +263,7 @@ fn commands_of_each_kind() -> Vec<Command<'static>> {
         closes_at: None,
         redeem_until: Some(at(3)),
         paused: true,
+        queue: QueueSettings::DIRECT,
     };
     let campaign = CampaignName::new("spring-2026").unwrap();
     let (serial, subject) = (Serial::new(42).unwrap(), SubjectId::new("user:1").unwrap());
@@ -292,6 +276,7 @@ fn commands_of_each_kind() -> Vec<Command<'static>> {
         closes_at: Some(Some(at(9))),
         redeem_until: None,
         paused: Some(false),
+        queue: QueuePatch::default(),
     };
     let untouched = Patch { stock: None, per_subject_max: Some(2), opens_at: None, closes_at: None, paused: None, ..patch };
     let target = |by| Target { campaign, by };
@@ -324,7 +309,7 @@ fn commands_of_format_1_are_read_for_ever() {
             bytes
         })
         .collect();
-    let fixture: Vec<Vec<u8>> = COMMANDS_1.lines().filter(|line| !line.starts_with('#')).map(from_hex).collect();
+    let fixture: Vec<Vec<u8>> = lines_of(COMMANDS_1);
     assert_eq!(encoded, fixture);
     for (bytes, command) in fixture.iter().zip(commands_of_each_kind()) {
         assert_eq!(decode_command(bytes), Ok(command));
@@ -333,7 +318,7 @@ fn commands_of_format_1_are_read_for_ever() {
 
 #[test]
 fn a_command_that_is_cut_short_goes_on_or_is_of_another_format_is_refused() {
-    for bytes in COMMANDS_1.lines().filter(|line| !line.starts_with('#')).map(from_hex) {
+    for bytes in lines_of(COMMANDS_1) {
         for length in 0..bytes.len() {
             assert!(decode_command(&bytes[..length]).is_err());
         }

@@ -2,11 +2,18 @@
 //! it and the last record's time on a command (T1).
 #![allow(clippy::disallowed_methods)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::types::Timestamp;
+
+/// The time since the first call in this process, to tell how long something took. Nothing is
+/// decided by it.
+pub(crate) fn elapsed() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
 
 /// The system's clock, or one that stands still until it is moved.
 #[derive(Clone, Debug)]

@@ -9,15 +9,17 @@ use std::mem;
 
 use domain::coupon::{Campaign, TargetBy};
 use domain::hash::HashSeed;
+use domain::rate_limit::policies;
 use domain::state::{CommandKind, Record};
-use domain::types::{ActorId, CampaignName, RequestId, Timestamp};
+use domain::types::{ActorId, CampaignName, PolicyName, RequestId, Serial, Timestamp};
 use domain::wire;
 use domain::{Command, Decision, Event, Novelty, Rejection, State, coupon, decide};
 use journal::Lsn;
 use journal::batch::Batch;
 
-use crate::limits::{Limits, RECORD_BYTES_MAX};
-use crate::views::{ClaimView, Done, Effect, NamedCampaign, Refusal, claim_view, effect_of};
+use crate::limits::{Limits, OVERRIDES_MAX, POLICIES_MAX, RECORD_BYTES_MAX};
+use crate::pending::{PendingClaim, next_decidable};
+use crate::views::{ClaimView, Done, Effect, NamedCampaign, PolicyView, Refusal, WatchedCampaign, claim_view, effect_of, last_claims};
 
 /// Something that was worked out from the state, and the record that it rests on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +57,8 @@ pub struct Core {
     staged_lsn: Lsn,
     /// The last record of each campaign: what an answer about it rests on.
     campaign_lsns: Vec<Lsn>,
+    /// The last record of any policy.
+    policies_lsn: Lsn,
     /// The record that the state's time comes from: what an answer rests on if the clock is
     /// behind that time.
     time_lsn: Lsn,
@@ -83,6 +87,7 @@ impl Core {
             staged: Batch::new(),
             staged_lsn: lsn,
             campaign_lsns,
+            policies_lsn: Lsn::ZERO,
             time_lsn: Lsn::ZERO,
             in_flight_bytes: 0,
             room_bytes: 0,
@@ -121,12 +126,22 @@ impl Core {
     /// Does what has fallen due by `wall`; says whether there was anything.
     pub fn tick(&mut self, wall: Timestamp) -> bool {
         let now = self.state.time.max(wall);
-        let is_due = self.state.next_deadline().is_some_and(|deadline| deadline <= now);
+        let next = self.state.queues().find_map(|campaign| next_decidable(campaign, now));
+        if let Some(command) = next.as_ref().and_then(PendingClaim::command) {
+            return self.submit(&command, RequestId::ENGINE, wall).value.is_ok();
+        }
+        let is_due = self.state.requests.next_deadline().is_some_and(|deadline| deadline <= now);
         if is_due {
             let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
             return self.submit(&command, RequestId::ENGINE, wall).value.is_ok();
         }
         false
+    }
+
+    /// The first instant at which [`Core::tick`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.state.next_deadline()
     }
 
     /// Writes the effect of a record that is durable into the state, at start or behind another
@@ -175,7 +190,7 @@ impl Core {
         Ok(match decide(&self.state, command, self.state.time)? {
             Decision::Event(_) => Foreseen::TakesEffect,
             Decision::Answer(answer) => Foreseen::Answer(Done { effect: effect_of(&self.state, &answer.outcome), novelty: answer.novelty }),
-            Decision::Nothing => Foreseen::Answer(Done { effect: Effect::Nothing, novelty: Novelty::Fresh }),
+            Decision::Nothing => Foreseen::Answer(Done { effect: self.effect_of_nothing(command), novelty: Novelty::Fresh }),
         })
     }
 
@@ -224,6 +239,17 @@ impl Core {
         RestsOn { value: campaign.map(|campaign| named(campaign, now)), lsn }
     }
 
+    /// A campaign as it stands at `wall`, with its last claims.
+    pub fn watched(&self, name: CampaignName<'_>, last_max: u32, wall: Timestamp) -> RestsOn<Option<WatchedCampaign>> {
+        let RestsOn { value: campaign, lsn } = self.campaign(name, wall);
+        let watched = campaign.zip(self.state.campaign(name)).map(|(campaign, state)| WatchedCampaign {
+            campaign,
+            issued: state.claims.decided_count() as u64,
+            last: last_claims(state, last_max),
+        });
+        RestsOn { value: watched, lsn }
+    }
+
     /// Up to `limit` campaigns after a name, of those whose names begin with `prefix`, in the order
     /// of names.
     pub fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize, wall: Timestamp) -> RestsOn<Vec<NamedCampaign>> {
@@ -239,8 +265,27 @@ impl Core {
             return RestsOn { value: Err(coupon::Rejection::CampaignNotFound), lsn: Lsn::ZERO };
         };
         let found = campaign.find(by).map(|claim| claim.serial);
-        let view = found.and_then(|serial| claim_view(campaign, serial).ok_or(coupon::Rejection::ClaimNotFound));
+        let view = found.and_then(|serial| claim_view(campaign, serial, self.state.time).ok_or(coupon::Rejection::ClaimNotFound));
         RestsOn { value: view, lsn: self.lsn_of(campaign) }
+    }
+
+    /// The claim with this serial, pending or decided, at `wall`.
+    pub fn claim_at(&self, name: CampaignName<'_>, serial: Serial, wall: Timestamp) -> RestsOn<Option<ClaimView>> {
+        let Some(campaign) = self.state.campaign(name) else { return RestsOn { value: None, lsn: Lsn::ZERO } };
+        let now = self.state.time.max(wall);
+        RestsOn { value: claim_view(campaign, serial, now), lsn: self.lsn_of(campaign) }
+    }
+
+    /// A policy of a rate limit, if there is one.
+    pub fn policy(&self, name: PolicyName<'_>) -> RestsOn<Option<PolicyView>> {
+        let kept = self.state.policies.get(name);
+        RestsOn { value: kept.map(|kept| PolicyView::new(name.as_str(), kept)), lsn: self.policies_lsn }
+    }
+
+    /// Up to `limit` policies after a name, in the order of names.
+    pub fn policies(&self, after: Option<&str>, limit: usize) -> RestsOn<Vec<PolicyView>> {
+        let policies = self.state.policies.after(after).take(limit).map(|(name, kept)| PolicyView::new(name, kept));
+        RestsOn { value: policies.collect(), lsn: self.policies_lsn }
     }
 
     fn decide(&mut self, command: &Command<'_>, request_id: RequestId<'_>, wall: Timestamp) -> RestsOn<Result<Done, Refusal>> {
@@ -254,7 +299,7 @@ impl Core {
                 let effect = effect_of(&self.state, &answer.outcome);
                 self.rests(command, wall, Ok(Done { effect, novelty: answer.novelty }))
             }
-            Decision::Nothing => RestsOn { value: Ok(Done { effect: Effect::Nothing, novelty: Novelty::Fresh }), lsn: Lsn::ZERO },
+            Decision::Nothing => self.rests(command, wall, Ok(Done { effect: self.effect_of_nothing(command), novelty: Novelty::Fresh })),
             Decision::Event(event) => self.record(command, request_id, event, now),
         }
     }
@@ -270,7 +315,7 @@ impl Core {
         let now = self.state.time;
         match decide(&self.state, command, now)? {
             Decision::Answer(answer) => Ok(Done { effect: effect_of(&self.state, &answer.outcome), novelty: answer.novelty }),
-            Decision::Nothing => Ok(Done { effect: Effect::Nothing, novelty: Novelty::Fresh }),
+            Decision::Nothing => Ok(Done { effect: self.effect_of_nothing(command), novelty: Novelty::Fresh }),
             Decision::Event(event) => {
                 let record = Record { at: now, actor: command.actor, request_id, request: command.request, event };
                 watch.before(&record, &self.state);
@@ -314,7 +359,26 @@ impl Core {
                 assert_eq!(campaign.check(), Ok(()), "an invariant of the rules is broken by record {lsn}");
             }
         }
+        if let Event::Policy(event) = &record.event {
+            self.policies_lsn = lsn;
+            assert_eq!(self.state.policies.check_one(event.policy()), Ok(()), "an invariant of the policies is broken by record {lsn}");
+            return self.effect_on(event.policy());
+        }
         outcome.map_or(Effect::Nothing, |outcome| effect_of(&self.state, &outcome))
+    }
+
+    /// Of a command that changes nothing.
+    fn effect_of_nothing(&self, command: &Command<'_>) -> Effect {
+        match &command.kind {
+            CommandKind::Policy(policy) => self.effect_on(policy.policy()),
+            CommandKind::Coupon(_) | CommandKind::ForgetRequests => Effect::Nothing,
+        }
+    }
+
+    /// The policy as it stands; nothing if it is gone.
+    fn effect_on(&self, policy: PolicyName<'_>) -> Effect {
+        let kept = self.state.policies.get(policy);
+        kept.map_or(Effect::Nothing, |kept| Effect::Policy(PolicyView::new(policy.as_str(), kept)))
     }
 
     fn check_room(&self, command: &Command<'_>, event: &Event<'_>) -> Result<(), Refusal> {
@@ -328,13 +392,23 @@ impl Core {
         if self.room_bytes < wanted {
             return Err(if self.is_read_only() { Refusal::StorageFull } else { Refusal::Busy });
         }
-        if matches!(event, Event::Coupon(coupon::Event::Claimed { .. })) && self.limits.claims_max <= self.state.claims_count() {
+        // A pending claim has its memory: its decision takes none.
+        if matches!(command.kind, CommandKind::Coupon(coupon::Command::Claim(_))) && self.limits.claims_max <= self.state.claims_count() {
             return Err(Refusal::MemoryLimit("claims"));
         }
         if matches!(event, Event::Coupon(coupon::Event::CampaignCreated { .. }))
             && self.limits.campaigns_max <= self.state.campaigns().len()
         {
             return Err(Refusal::MemoryLimit("campaigns"));
+        }
+        if matches!(event, Event::Policy(policies::Event::PolicyWritten { policy, .. }) if self.state.policies.get(*policy).is_none())
+            && POLICIES_MAX <= self.state.policies.len()
+        {
+            return Err(Refusal::MemoryLimit("policies"));
+        }
+        if matches!(event, Event::Policy(policies::Event::OverrideWritten { .. })) && OVERRIDES_MAX <= self.state.policies.overrides_count()
+        {
+            return Err(Refusal::MemoryLimit("overrides"));
         }
         if command.request.is_some() && self.limits.requests_max <= self.state.requests.len() {
             return Err(Refusal::MemoryLimit("request_keys"));
@@ -346,6 +420,7 @@ impl Core {
     fn rests<T>(&self, command: &Command<'_>, wall: Timestamp, value: T) -> RestsOn<T> {
         let campaign = match &command.kind {
             CommandKind::Coupon(coupon) => self.state.campaign(coupon.campaign()),
+            CommandKind::Policy(_) => return RestsOn { value, lsn: self.policies_lsn },
             CommandKind::ForgetRequests => None,
         };
         RestsOn { value, lsn: campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign).max(self.lsn_of_time(wall))) }
@@ -370,12 +445,19 @@ fn check_fits(state: &State, record: &Record<'_>) -> Result<(), String> {
     if record.at < state.time {
         return Err("its time is before that of the record ahead of it".to_owned());
     }
-    let Event::Coupon(event) = &record.event else { return Ok(()) };
+    let event = match &record.event {
+        Event::Coupon(event) => event,
+        Event::Policy(event) => return check_policy_fits(state, event),
+        Event::RequestsForgotten { .. } => return Ok(()),
+    };
     let campaign = state.campaign_at(event.campaign());
     let fits = match (event, campaign) {
         (coupon::Event::CampaignCreated { campaign: number, .. }, None) => number.0 as usize == state.campaigns().len(),
-        (coupon::Event::CampaignChanged { settings, .. }, Some(campaign)) => campaign.claimed() <= settings.stock,
-        (coupon::Event::Claimed { serial, .. }, Some(campaign)) => {
+        (coupon::Event::CampaignChanged { settings, .. }, Some(campaign)) => campaign.taken() <= settings.stock,
+        (coupon::Event::Claimed { serial, subject, .. }, Some(campaign)) if campaign.first_pending().is_some() => {
+            campaign.first_pending().is_some_and(|claim| (claim.serial, claim.subject) == (*serial, *subject))
+        }
+        (coupon::Event::Accepted { serial, .. } | coupon::Event::Claimed { serial, .. }, Some(campaign)) => {
             campaign.claims.serial_next() == Some(*serial) && 0 < campaign.remaining.get()
         }
         (coupon::Event::Redeemed { serial, .. } | coupon::Event::Cancelled { serial, .. }, Some(campaign)) => {
@@ -383,6 +465,23 @@ fn check_fits(state: &State, record: &Record<'_>) -> Result<(), String> {
         }
         (coupon::Event::CampaignCreated { .. }, Some(_)) | (_, None) => false,
     };
+    told(fits)
+}
+
+fn check_policy_fits(state: &State, event: &policies::Event<'_>) -> Result<(), String> {
+    let kept = state.policies.get(event.policy());
+    told(match (event, kept) {
+        (policies::Event::PolicyWritten { rule, .. }, kept) => {
+            kept.is_none_or(|kept| kept.overrides.values().all(|numbers| rule.with_numbers(*numbers).is_ok()))
+        }
+        (policies::Event::OverrideWritten { numbers, .. }, Some(kept)) => kept.rule.with_numbers(*numbers).is_ok(),
+        (policies::Event::PolicyRemoved { .. }, kept) => kept.is_some(),
+        (policies::Event::OverrideRemoved { key, .. }, Some(kept)) => kept.overrides.contains_key(key.as_str()),
+        (policies::Event::OverrideWritten { .. } | policies::Event::OverrideRemoved { .. }, None) => false,
+    })
+}
+
+fn told(fits: bool) -> Result<(), String> {
     if fits { Ok(()) } else { Err("the rules cannot have decided it after the records ahead of it".to_owned()) }
 }
 

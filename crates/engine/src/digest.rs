@@ -59,6 +59,8 @@ impl RunningDigest {
     pub fn before(&mut self, record: &Record<'_>, state: &State) {
         match &record.event {
             Event::Coupon(event) => self.before_coupon(event, state),
+            // Across machines there are no policies yet: a log that holds one is refused.
+            Event::Policy(_) => {}
             Event::RequestsForgotten { count } => {
                 state.requests.iter().take(*count as usize).for_each(|known| self.take(request_item(known)));
             }
@@ -73,6 +75,7 @@ impl RunningDigest {
                 state.campaign_at(*campaign).into_iter().for_each(|campaign| self.add(campaign_item(campaign)));
             }
             coupon::Event::Claimed { campaign, serial, .. }
+            | coupon::Event::Accepted { campaign, serial, .. }
             | coupon::Event::Redeemed { campaign, serial }
             | coupon::Event::Cancelled { campaign, serial } => {
                 claim_of(state, *campaign, *serial).into_iter().for_each(|claim| self.add(claim_item(*campaign, &claim)));
@@ -96,11 +99,14 @@ impl RunningDigest {
 
     fn before_coupon(&mut self, event: &coupon::Event<'_>, state: &State) {
         match event {
-            coupon::Event::CampaignCreated { .. } | coupon::Event::Claimed { .. } => {}
+            coupon::Event::CampaignCreated { .. } | coupon::Event::Accepted { .. } => {}
             coupon::Event::CampaignChanged { campaign, .. } => {
                 state.campaign_at(*campaign).into_iter().for_each(|campaign| self.take(campaign_item(campaign)));
             }
-            coupon::Event::Redeemed { campaign, serial } | coupon::Event::Cancelled { campaign, serial } => {
+            // One that was accepted is there already.
+            coupon::Event::Claimed { campaign, serial, .. }
+            | coupon::Event::Redeemed { campaign, serial }
+            | coupon::Event::Cancelled { campaign, serial } => {
                 claim_of(state, *campaign, *serial).into_iter().for_each(|claim| self.take(claim_item(*campaign, &claim)));
             }
         }
@@ -129,6 +135,7 @@ fn claim_item(campaign: CampaignNumber, claim: &Claim<'_>) -> [u64; 4] {
         ClaimStatus::Live => (0, Timestamp::ZERO),
         ClaimStatus::Redeemed { redeemed_at } => (1, redeemed_at),
         ClaimStatus::Cancelled { cancelled_at } => (2, cancelled_at),
+        ClaimStatus::Pending => (3, Timestamp::ZERO),
     };
     let (claimed_at, changed_at) = (claim.claimed_at.millis().to_le_bytes(), changed_at.millis().to_le_bytes());
     let (campaign, serial) = (campaign.0.to_le_bytes(), claim.serial.get().to_le_bytes());

@@ -1,5 +1,8 @@
 //! All of it with its threads: one that commits, one that keeps a spare segment ready, one that
-//! takes snapshots and looks after deadlines.
+//! looks after deadlines, one that takes snapshots.
+
+mod alarm;
+mod watching;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,9 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use alarm::Alarm;
 use domain::coupon::{self, TargetBy};
 use domain::hash::HashSeed;
-use domain::types::{CampaignName, RequestId};
+use domain::types::{CampaignName, PolicyName, RequestId};
 use domain::wire::Position;
 use domain::{Command, State};
 use journal::Lsn;
@@ -18,14 +22,15 @@ use journal::segments::Spares;
 use journal::storage::FileStorage;
 use journal::writer::{OpenError, Options};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, elapsed};
 use crate::commit::{Committer, lock};
 use crate::core::{Core, RestsOn};
 use crate::durable::Durable;
 use crate::feed::{Feed, FeedError};
 use crate::limits::Limits;
+use crate::meter::Meter;
 use crate::restart::{self, Restarted, restart};
-use crate::views::{ClaimView, Done, NamedCampaign, Refusal};
+use crate::views::{ClaimView, Done, NamedCampaign, PolicyView, Refusal};
 
 /// How an engine is opened.
 #[derive(Clone, Debug)]
@@ -86,7 +91,8 @@ struct Shared {
     snapshot_storage: FileStorage,
     spares: Arc<Spares<FileStorage>>,
     keeper: Keeper,
-    commits_count: AtomicU64,
+    alarm: Alarm,
+    meter: Meter,
     snapshot_lsn: AtomicU64,
     snapshot_every: u64,
 }
@@ -107,7 +113,7 @@ struct Keeper {
     changed: Condvar,
 }
 
-/// How often deadlines are looked at.
+/// How often the disk and the distance to the last snapshot are looked at.
 const TICK: Duration = Duration::from_millis(500);
 /// After so many ticks without an answer of the disk, those who wait for it are told that the outcome
 /// is unknown: 15 seconds.
@@ -158,7 +164,8 @@ impl Engine {
             snapshot_storage,
             spares: Arc::clone(committer.journal().spares()),
             keeper: Keeper::default(),
-            commits_count: AtomicU64::new(0),
+            alarm: Alarm::default(),
+            meter: Meter::default(),
             snapshot_lsn: AtomicU64::new(restarted.snapshot_lsn.unwrap_or_default().0),
             snapshot_every: settings.snapshot_every.max(1),
         });
@@ -207,6 +214,24 @@ impl Engine {
         self.release(answer).await
     }
 
+    /// A policy of a rate limit, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] if the engine has failed.
+    pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Refusal> {
+        let answer = lock(&self.shared.core).policy(name);
+        self.release(answer).await
+    }
+
+    /// Up to `limit` policies after a name, in the order of names.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] if the engine has failed.
+    pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Refusal> {
+        let answer = lock(&self.shared.core).policies(after, limit);
+        self.release(answer).await
+    }
+
     /// A claim as it stands.
     ///
     /// # Errors
@@ -244,7 +269,7 @@ impl Engine {
         Status {
             durable_lsn: self.shared.durable.lsn(),
             snapshot_lsn: Lsn(self.shared.snapshot_lsn.load(Ordering::Relaxed)),
-            commits_count: self.shared.commits_count.load(Ordering::Relaxed),
+            commits_count: self.shared.meter.commits(),
             claims_count: core.state().claims_count(),
             requests_count: core.state().requests.len() as u64,
             campaigns_count: core.state().campaigns().len() as u64,
@@ -267,6 +292,7 @@ impl Engine {
         self.shared.staged.notify_all();
         *self.shared.keeper.is_closed() = true;
         self.shared.keeper.changed.notify_all();
+        self.shared.alarm.close();
         self.shared.spares.close();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -283,6 +309,9 @@ impl Engine {
             let answer = core.submit(command, request_id, wall);
             (answer, core.has_staged())
         };
+        if alarm::begins_queue(&answer.value) {
+            self.shared.alarm.ring();
+        }
         if has_staged && self.shared.committer_waits.swap(false, Ordering::AcqRel) {
             self.shared.staged.notify_one();
         }
@@ -320,10 +349,11 @@ impl Keeper {
 
 fn start_threads(shared: &Arc<Shared>, committer: Committer<FileStorage>, journal: JournalId) -> Result<Vec<JoinHandle<()>>, OpenError> {
     let start = |name: &str, work: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.to_owned()).spawn(work);
-    let (committing, sparing, keeping) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
+    let (committing, sparing, ringing, keeping) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
     Ok(vec![
         start("committer", Box::new(move || run_committer(&committing, committer)))?,
         start("spares", Box::new(move || run_spares(&sparing)))?,
+        start("deadlines", Box::new(move || alarm::run(&ringing)))?,
         start("keeper", Box::new(move || run_keeper(&keeping, journal)))?,
     ])
 }
@@ -334,9 +364,10 @@ fn run_committer(shared: &Shared, mut committer: Committer<FileStorage>) {
         // Whoever is about to run may have more to stage: with a free processor this takes no
         // time, without one it makes the batch larger, and one sync serves more.
         thread::yield_now();
+        let (before, started) = (shared.durable.lsn(), elapsed());
         match committer.commit(&shared.core) {
             Ok(lsn) => {
-                shared.commits_count.fetch_add(1, Ordering::Relaxed);
+                shared.meter.committed(lsn.0.saturating_sub(before.0), elapsed().saturating_sub(started));
                 shared.durable.advance(lsn);
             }
             Err(error) => {
@@ -405,10 +436,6 @@ fn run_keeper(shared: &Shared, journal: JournalId) {
         if stall.has_lasted(shared) {
             tracing::error!("the disk has not answered for {STALL_TICKS_MAX} ticks of {TICK:?}; those who wait are told so");
             shared.durable.give_up();
-        }
-        let wall = shared.clock.now();
-        while !is_closed && lock(&shared.core).tick(wall) {
-            shared.staged.notify_one();
         }
         let since_snapshot = shared.durable.lsn().0.saturating_sub(shared.snapshot_lsn.load(Ordering::Relaxed));
         let wanted = if is_closed { 1 } else { shared.snapshot_every };

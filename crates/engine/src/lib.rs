@@ -12,6 +12,7 @@
 //! - [`views`]: what an answer is made from;
 //! - [`commit`]: taking what is staged to the journal;
 //! - [`durable`]: waiting until a record is on disk;
+//! - [`histogram`], [`meter`]: how long things took, and what the committer does;
 //! - [`restart`]: a core from a snapshot and the journal's tail, and snapshots;
 //! - [`feed`]: what was decided and is durable, in order;
 //! - [`engine`]: all of it with its threads.
@@ -24,7 +25,10 @@ pub mod digest;
 pub mod durable;
 pub mod engine;
 pub mod feed;
+pub mod histogram;
 pub mod limits;
+pub mod meter;
+pub mod pending;
 pub mod restart;
 pub mod views;
 

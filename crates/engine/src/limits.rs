@@ -21,6 +21,11 @@ impl Limits {
         Self { claims_max: 200_000_000, requests_max: 20_000_000, campaigns_max: 100_000, staged_bytes_max: 2 << 20 };
 }
 
+/// Policies of rate limits.
+pub const POLICIES_MAX: usize = 1_000;
+/// Keys with numbers of their own, over all policies.
+pub const OVERRIDES_MAX: usize = 10_000;
+
 /// No record takes more than this on disk: four names, a request key, and the fixed parts.
 pub const RECORD_BYTES_MAX: u64 = 2_048;
 

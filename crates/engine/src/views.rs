@@ -3,6 +3,8 @@
 
 use domain::claims::ClaimStatus;
 use domain::coupon::Campaign;
+use domain::coupon::queue::{Mode, Waiting};
+use domain::rate_limit::policies::{KeptPolicy, Numbers, Rule};
 use domain::request::{CampaignView, Outcome};
 use domain::types::{Serial, Timestamp};
 use domain::{Novelty, Rejection, State};
@@ -32,8 +34,32 @@ pub enum Effect {
     Redeemed(ClaimView),
     /// A claim was cancelled.
     Cancelled(ClaimView),
+    /// A policy was created, or its rule written, or was so already; or an override of it changed.
+    Policy(PolicyView),
     /// Nothing that anybody waits for.
     Nothing,
+}
+
+/// A policy of a rate limit as it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicyView {
+    /// Its name.
+    pub name: String,
+    /// What it limits.
+    pub rule: Rule,
+    /// 1 at first, one more with each rule that is written.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Keys with numbers of their own, in order.
+    pub overrides: Vec<(Box<str>, Numbers)>,
+}
+
+impl PolicyView {
+    pub(crate) fn new(name: &str, kept: &KeptPolicy) -> Self {
+        let overrides = kept.overrides.iter().map(|(key, numbers)| (key.clone(), *numbers)).collect();
+        Self { name: name.to_owned(), rule: kept.rule, version: kept.version, created_at: kept.created_at, overrides }
+    }
 }
 
 /// A campaign and its name.
@@ -43,6 +69,17 @@ pub struct NamedCampaign {
     pub name: String,
     /// How it stood.
     pub view: CampaignView,
+}
+
+/// A campaign as somebody who watches it sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WatchedCampaign {
+    /// The campaign.
+    pub campaign: NamedCampaign,
+    /// Claims that were ever granted, cancelled ones included.
+    pub issued: u64,
+    /// The last of them, the newest first.
+    pub last: Vec<ClaimView>,
 }
 
 /// A claim as it stands.
@@ -60,6 +97,10 @@ pub struct ClaimView {
     pub claimed_at: Timestamp,
     /// What became of it.
     pub status: ClaimStatus,
+    /// How its campaign answers claims.
+    pub mode: Mode,
+    /// Its place in the queue; `None` once it is decided.
+    pub waiting: Option<Waiting>,
 }
 
 /// A no.
@@ -75,6 +116,8 @@ pub enum Refusal {
     MemoryLimit(&'static str),
     /// The engine stops and takes nothing more.
     Stopping,
+    /// Rate limits are not shared between machines yet.
+    NotAcrossMachines,
     /// The node does not know whether it knows everything up to now: nothing was done.
     NotCaughtUp,
     /// The disk failed after the command had been staged: nobody knows whether it took effect.
@@ -82,7 +125,7 @@ pub enum Refusal {
 }
 
 /// A claim as it stands in the state.
-pub(crate) fn claim_view(campaign: &Campaign, serial: Serial) -> Option<ClaimView> {
+pub(crate) fn claim_view(campaign: &Campaign, serial: Serial, now: Timestamp) -> Option<ClaimView> {
     let claim = campaign.claims.get(serial)?;
     Some(ClaimView {
         campaign: campaign.name.clone(),
@@ -91,12 +134,21 @@ pub(crate) fn claim_view(campaign: &Campaign, serial: Serial) -> Option<ClaimVie
         serial,
         claimed_at: claim.claimed_at,
         status: claim.status,
+        mode: campaign.settings.queue.mode,
+        waiting: campaign.waiting(serial, now),
     })
+}
+
+/// The last claims of a campaign that were decided, the newest first.
+pub(crate) fn last_claims(campaign: &Campaign, last_max: u32) -> Vec<ClaimView> {
+    let newest = u32::try_from(campaign.claims.decided_count()).unwrap_or(u32::MAX);
+    let serials = (1..=newest).rev().take(last_max as usize).filter_map(Serial::new);
+    serials.filter_map(|serial| claim_view(campaign, serial, campaign.created_at)).collect()
 }
 
 /// What an outcome shows.
 pub(crate) fn effect_of(state: &State, outcome: &Outcome) -> Effect {
-    let claim = |number, serial| state.campaign_at(number).and_then(|campaign| claim_view(campaign, serial));
+    let claim = |number, serial| state.campaign_at(number).and_then(|campaign| claim_view(campaign, serial, state.time));
     let effect = match outcome {
         Outcome::Campaign { created, view } => state
             .campaign_at(view.number)

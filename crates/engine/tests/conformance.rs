@@ -85,11 +85,16 @@ impl EngineBackend {
 impl Backend for EngineBackend {
     fn set_time(&mut self, at: Timestamp) {
         self.clock.set(at);
+        self.engine.do_due();
     }
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
         match request.ask {
-            Ask::Command(coupon) => self.command(request, coupon),
+            Ask::Command(coupon) => {
+                let reply = self.command(request, coupon);
+                self.engine.do_due();
+                reply
+            }
             Ask::ReadCampaign(name) => self.read_campaign(name),
             Ask::ReadClaim(target) => self.read_claim(&target),
         }
@@ -117,9 +122,13 @@ fn reply_of(done: &Done) -> Reply {
     let novelty: Novelty = done.novelty;
     match &done.effect {
         Effect::Campaign { created, campaign } => Reply::Written { created: *created, version: campaign.view.version, novelty },
-        Effect::Claimed(claim) => Reply::Claimed { serial: claim.serial, novelty },
+        Effect::Claimed(claim) => match claim.waiting {
+            Some(waiting) => Reply::Accepted { place: waiting.place, is_again: novelty != Novelty::Fresh },
+            None => Reply::Claimed { serial: claim.serial, novelty },
+        },
         Effect::Redeemed(claim) => Reply::Redeemed { serial: claim.serial, novelty },
         Effect::Cancelled(claim) => Reply::Cancelled { serial: claim.serial, novelty },
+        Effect::Policy(view) => Reply::Unexpected(format!("policy {}", view.name)),
         Effect::Nothing => Reply::Unexpected("nothing took effect".into()),
     }
 }

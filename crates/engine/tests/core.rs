@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use domain::Command;
+use domain::coupon::queue::{Mode, QueueSettings};
 use domain::coupon::{self, ClaimOne, Precondition, Put, Settings};
 use domain::hash::HashSeed;
 use domain::state::CommandKind;
@@ -16,6 +17,10 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn put(campaign: &str, closes_at: Option<u64>) -> Command<'_> {
+    put_with(campaign, closes_at, QueueSettings::DIRECT)
+}
+
+fn put_with(campaign: &str, closes_at: Option<u64>, queue: QueueSettings) -> Command<'_> {
     let settings = Settings {
         stock: Quantity::new(5).unwrap(),
         per_subject_max: 1,
@@ -23,13 +28,18 @@ fn put(campaign: &str, closes_at: Option<u64>) -> Command<'_> {
         closes_at: closes_at.map(at),
         redeem_until: None,
         paused: false,
+        queue,
     };
     let put = Put { campaign: CampaignName::new(campaign).unwrap(), settings, precondition: Precondition::Always, code_key: 1 };
     Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Put(put)) }
 }
 
 fn claim(campaign: &str) -> Command<'_> {
-    let claim = ClaimOne { campaign: CampaignName::new(campaign).unwrap(), subject: SubjectId::new("ann").unwrap() };
+    claim_by(campaign, "ann")
+}
+
+fn claim_by<'a>(campaign: &'a str, subject: &'a str) -> Command<'a> {
+    let claim = ClaimOne { campaign: CampaignName::new(campaign).unwrap(), subject: SubjectId::new(subject).unwrap() };
     Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Claim(claim)) }
 }
 
@@ -52,4 +62,21 @@ fn an_answer_rests_on_the_record_that_its_time_comes_from() {
     assert_eq!((core.campaign(name, at(50)).lsn, core.campaign(name, at(100)).lsn), (Lsn(2), Lsn(1)));
     assert_eq!(core.campaigns(None, "", 1, at(50)).lsn, Lsn(3));
     assert_eq!(core.campaigns(Some("autumn"), "", 1, at(50)).lsn, Lsn(2));
+}
+
+#[test]
+fn a_pending_claim_counts_as_one_in_memory_and_is_decided_at_the_limit() {
+    let mut core = Core::new(HashSeed(1, 2), Limits { claims_max: 3, ..Limits::STANDARD });
+    core.settle(1 << 20);
+    let queue = QueueSettings { mode: Mode::Queued, decisions_per_second_max: Some(1), ..QueueSettings::DIRECT };
+    assert!(core.submit(&put_with("spring", None, queue), RequestId::ENGINE, at(10)).value.is_ok());
+    let submit = |core: &mut Core, subject| core.submit(&claim_by("spring", subject), RequestId::ENGINE, at(10)).value;
+    for subject in ["ann", "bob", "cat"] {
+        assert!(submit(&mut core, subject).is_ok(), "{subject}");
+    }
+    assert_eq!(submit(&mut core, "dan"), Err(Refusal::MemoryLimit("claims")));
+    let pending = |core: &Core| core.state().campaigns()[0].pending_count();
+    assert_eq!((pending(&core), core.next_deadline()), (2, Some(at(1_010))));
+    assert!(!core.tick(at(1_009)) && core.tick(at(1_010)) && !core.tick(at(1_010)));
+    assert_eq!((pending(&core), core.state().claims_count(), core.next_deadline()), (1, 3, Some(at(2_010))));
 }

@@ -1,15 +1,24 @@
 //! What all requests share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine::clock::Clock;
+use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, BackendStatus};
 use crate::codes::CodeKeys;
+use crate::demonstration::Demonstration;
 use crate::doors::Doors;
+use crate::gateway::Gateway;
 use crate::http::serve::RequestIds;
+use crate::limits::{LimitClock, Limits};
+use crate::live::{Live, LiveLimits};
 use crate::metrics::Metrics;
+
+/// Answers that may be followed live at once: each is looked at every few moments.
+const LIVE_ANSWERS_MAX: usize = 10_000;
 
 /// What HTTP takes on at most.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +41,8 @@ pub struct HttpLimits {
     pub drain_time: Duration,
     /// For a list to wait for the history.
     pub history_time: Duration,
+    /// Who may watch.
+    pub live: LiveLimits,
 }
 
 impl HttpLimits {
@@ -46,6 +57,7 @@ impl HttpLimits {
         write_time: Duration::from_secs(10),
         drain_time: Duration::from_secs(10),
         history_time: Duration::from_secs(5),
+        live: LiveLimits::STANDARD,
     };
 }
 
@@ -58,6 +70,16 @@ pub struct App {
     pub codes: CodeKeys,
     /// Who may call, and how many at once.
     pub doors: Doors,
+    /// How often.
+    pub gateway: Gateway,
+    /// What keys of rate limits have taken.
+    pub rate_limits: Limits,
+    /// Held by whoever changes a policy, until the counters have the change.
+    pub policy_changes: tokio::sync::Mutex<()>,
+    /// Who watches.
+    pub live: Live,
+    /// The small rush that a button starts.
+    pub demonstration: Demonstration,
     /// The wall clock.
     pub clock: Clock,
     /// Whether connections begin with TLS.
@@ -66,6 +88,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What HTTP takes on at most.
     pub limits: HttpLimits,
+    /// Answers that are followed live.
+    pub live_answers: Arc<Semaphore>,
     request_ids: RequestIds,
     is_stopping: AtomicBool,
 }
@@ -79,6 +103,8 @@ pub struct Parts {
     pub codes: CodeKeys,
     /// Who may call.
     pub doors: Doors,
+    /// How often.
+    pub gateway: Gateway,
     /// The wall clock.
     pub clock: Clock,
     /// Whether connections begin with TLS.
@@ -89,10 +115,28 @@ impl App {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
-        let Parts { backend, codes, doors, clock, uses_tls } = parts;
+        let Parts { backend, codes, doors, gateway, clock, uses_tls } = parts;
         let metrics = if matches!(backend, Backend::Scaled(_)) { Metrics::scaled() } else { Metrics::new() };
         let request_ids = RequestIds::new(random);
-        Self { backend, codes, doors, clock, uses_tls, metrics, limits, request_ids, is_stopping: AtomicBool::new(false) }
+        let rate_limits = Limits::new(LimitClock::new(&clock), random);
+        let policy_changes = tokio::sync::Mutex::default();
+        Self {
+            backend,
+            codes,
+            doors,
+            gateway,
+            rate_limits,
+            policy_changes,
+            live: Live::new(limits.live),
+            demonstration: Demonstration::default(),
+            clock,
+            uses_tls,
+            metrics,
+            limits,
+            live_answers: Arc::new(Semaphore::new(LIVE_ANSWERS_MAX)),
+            request_ids,
+            is_stopping: AtomicBool::new(false),
+        }
     }
 
     /// An id for a request that came without one.
@@ -100,9 +144,16 @@ impl App {
         self.request_ids.next()
     }
 
-    /// From now on `/readyz` says no.
+    /// Whether it is about to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// From now on `/readyz` says no, and nobody watches.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
+        self.live.stop();
     }
 
     /// Why the server should get no requests; `None` if it should.

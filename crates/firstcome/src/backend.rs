@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use domain::Command;
 use domain::coupon::{self, CampaignNumber, TargetBy};
-use domain::types::{CampaignName, RequestId, Serial, SubjectId};
+use domain::types::{CampaignName, PolicyName, RequestId, Serial, SubjectId, Timestamp};
 use engine::Engine;
-use engine::views::{ClaimView, Done, NamedCampaign, Refusal};
+use engine::views::{ClaimView, Done, NamedCampaign, PolicyView, Refusal, WatchedCampaign};
 use projection::{ClaimFilter, Page, ReadError, SubjectPage};
 
 use crate::history::{History, ListError};
@@ -88,6 +88,39 @@ impl Backend {
         }
     }
 
+    /// A campaign for somebody who watches, as it was durable a moment ago, with its last claims.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn watched(&self, name: CampaignName<'_>, last_max: u32, now: Timestamp) -> Result<Option<WatchedCampaign>, Refusal> {
+        match self {
+            Self::Single { engine, .. } => engine.watched(name, last_max).await,
+            Self::Scaled(scaled) => Ok(scaled.node.watched(name, last_max, now)),
+        }
+    }
+
+    /// A policy of a rate limit, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Refusal> {
+        match self {
+            Self::Single { engine, .. } => engine.policy(name).await,
+            Self::Scaled(_) => Err(Refusal::NotAcrossMachines),
+        }
+    }
+
+    /// Up to `limit` policies after a name, in the order of names.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Refusal> {
+        match self {
+            Self::Single { engine, .. } => engine.policies(after, limit).await,
+            Self::Scaled(_) => Err(Refusal::NotAcrossMachines),
+        }
+    }
+
     /// A claim as it stands.
     ///
     /// # Errors
@@ -96,6 +129,17 @@ impl Backend {
         match self {
             Self::Single { engine, .. } => engine.claim(name, by).await,
             Self::Scaled(scaled) => scaled.node.claim_of(name, by).await,
+        }
+    }
+
+    /// The claim with this serial, pending or decided, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Refusal> {
+        match self {
+            Self::Single { engine, .. } => engine.claim_at(name, serial).await,
+            Self::Scaled(scaled) => scaled.node.claim_at(name, serial).await,
         }
     }
 

@@ -2,12 +2,14 @@
 //! settings here; nothing else reads the environment.
 
 pub mod lab;
+mod rush;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+pub use rush::{RushArgs, RushCommand};
 use serde::Deserialize;
 
 use crate::doors::caller::Scope;
@@ -113,12 +115,31 @@ pub struct ServeArgs {
     /// What the names of end users' campaigns begin with [default: all campaigns]
     #[arg(long, env = "FIRSTCOME_JWT_CAMPAIGNS", value_name = "PREFIX")]
     pub jwt_campaigns: Option<String>,
+    /// Requests of each client address, such as 50/1s or 50/1s,burst=100,algorithm=token_bucket,shadow;
+    /// a bucket gives a whole window's units at once unless told otherwise [default: no limit]
+    #[arg(long, env = "FIRSTCOME_LIMIT_ADDRESS", value_name = "LIMIT")]
+    pub limit_address: Option<String>,
+    /// Requests of each key, likewise [default: no limit]
+    #[arg(long, env = "FIRSTCOME_LIMIT_KEY", value_name = "LIMIT")]
+    pub limit_key: Option<String>,
+    /// Requests for each subject of a campaign, likewise [default: no limit]
+    #[arg(long, env = "FIRSTCOME_LIMIT_SUBJECT", value_name = "LIMIT")]
+    pub limit_subject: Option<String>,
+    /// Proxies, such as 10.0.0.0/8, whose X-Forwarded-For says who the client is [default: none]
+    #[arg(long, env = "FIRSTCOME_TRUSTED_PROXIES", value_name = "RANGES", value_delimiter = ',')]
+    pub trusted_proxies: Option<Vec<String>>,
     /// Requests in flight at once; a caller gets its share of them [default: 4096]
     #[arg(long, env = "FIRSTCOME_REQUESTS_MAX", value_name = "N")]
     pub requests_max: Option<u64>,
     /// Connections at once [default: 20000]
     #[arg(long, env = "FIRSTCOME_CONNECTIONS_MAX", value_name = "N")]
     pub connections_max: Option<usize>,
+    /// Clients that watch a campaign live at once, in all [default: 4096]
+    #[arg(long, env = "FIRSTCOME_LIVE_CLIENTS_MAX", value_name = "N")]
+    pub live_clients_max: Option<u64>,
+    /// The same from one address; behind a proxy all come from its address [default: 64]
+    #[arg(long, env = "FIRSTCOME_LIVE_CLIENTS_PER_ADDRESS_MAX", value_name = "N")]
+    pub live_clients_per_address_max: Option<u64>,
     /// Time for a request's header [default: 5000]
     #[arg(long, env = "FIRSTCOME_HEADER_TIME_MS", value_name = "MS")]
     pub header_time_ms: Option<u64>,
@@ -156,55 +177,6 @@ pub struct ServeArgs {
     /// What to log: error, warn, info, debug, or by module [default: info]
     #[arg(long, env = "FIRSTCOME_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-}
-
-/// Workloads to rush.
-#[derive(Debug, Subcommand)]
-pub enum RushCommand {
-    /// Everybody claims a coupon at once
-    Coupon(RushArgs),
-}
-
-/// Options of `rush coupon`.
-#[derive(Clone, Debug, Args)]
-pub struct RushArgs {
-    /// Server to rush, or several of one cluster with commas between; without it a server is started
-    /// in a temporary folder and stopped again
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
-    pub url: Vec<String>,
-    /// People who ask
-    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub users: u32,
-    /// Coupons that there are
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
-    pub stock: u32,
-    /// Keep-alive connections that they share
-    #[arg(long, default_value_t = 512, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
-    pub connections: u32,
-    /// File with the key that claims and reads; it needs the scopes issue and read
-    #[arg(long, env = "FIRSTCOME_KEY_FILE", value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
-    /// File with the key that makes the campaign, with the scope admin [default: the same]
-    #[arg(long, env = "FIRSTCOME_ADMIN_KEY_FILE", value_name = "FILE")]
-    pub admin_key_file: Option<PathBuf>,
-    /// Server's admin address, where it has one [default: the same as --url]
-    #[arg(long, value_name = "URL", requires = "url")]
-    pub admin_url: Option<String>,
-    /// Time over which they come, such as 10s or 500ms; 0s: all at once
-    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = duration)]
-    pub over: Duration,
-    /// Share of people who ask twice, in percent
-    #[arg(long, default_value_t = 5, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
-    pub repeat_percent: u8,
-    /// Name of the campaign, which must not have claims yet [default: a new one]
-    #[arg(long, value_name = "NAME")]
-    pub campaign: Option<String>,
-    /// Write one self-contained page with plots
-    #[arg(long, value_name = "FILE.html")]
-    pub report: Option<PathBuf>,
-    /// Print one JSON object instead of the table
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Which data folder: the same as the server's, from the same places.
@@ -407,8 +379,14 @@ impl ServeArgs {
             jwt_leeway_s: self.jwt_leeway_s.or(file.jwt_leeway_s),
             jwt_scopes: self.jwt_scopes.or(file.jwt_scopes),
             jwt_campaigns: self.jwt_campaigns.or(file.jwt_campaigns),
+            limit_address: self.limit_address.or(file.limit_address),
+            limit_key: self.limit_key.or(file.limit_key),
+            limit_subject: self.limit_subject.or(file.limit_subject),
+            trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             requests_max: self.requests_max.or(file.requests_max),
             connections_max: self.connections_max.or(file.connections_max),
+            live_clients_max: self.live_clients_max.or(file.live_clients_max),
+            live_clients_per_address_max: self.live_clients_per_address_max.or(file.live_clients_per_address_max),
             header_time_ms: self.header_time_ms.or(file.header_time_ms),
             body_time_ms: self.body_time_ms.or(file.body_time_ms),
             idle_time_ms: self.idle_time_ms.or(file.idle_time_ms),
@@ -441,7 +419,7 @@ fn overlap(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `10s`, `500ms`, `2m`, `24h`, `7d` or `0`.
-fn time_up_to(text: &str, most: Duration, most_words: &str) -> Result<Duration, String> {
+pub(crate) fn time_up_to(text: &str, most: Duration, most_words: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     let (number, unit_ms) = units.iter().find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, *millis))).unwrap_or((text, 1_000));
     let number: u64 = number.trim().parse().map_err(|_| "must be a time such as 10s, 500ms, 2m or 24h".to_owned())?;

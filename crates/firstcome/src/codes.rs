@@ -166,6 +166,21 @@ impl CodeKeys {
         u32::try_from(serial).ok().and_then(Serial::new).ok_or(CodeError::Unknown)
     }
 
+    /// The name of a claim's answer: it is known to whoever made the claim, and cannot be guessed.
+    /// Its last part is a code of its own, of which the claim's code tells nothing.
+    #[must_use]
+    pub fn answer(&self, key: u32, campaign: &str, serial: Serial) -> String {
+        format!("{campaign}:{}", self.code(key, &answers_of(campaign), serial))
+    }
+
+    /// The claim that an answer's name stands for, of the campaign that the name begins with.
+    ///
+    /// # Errors
+    /// [`CodeError`].
+    pub fn answered(&self, key: u32, campaign: &str, code: &str) -> Result<Serial, CodeError> {
+        self.serial(key, &answers_of(campaign), code)
+    }
+
     fn permutation<'a>(&self, key: u32, campaign: &'a str) -> Permutation<'a> {
         // A key that is missing has stopped the start (see `require`), or the node before any answer.
         let key = self.keys.get(&key).copied().unwrap_or_default();
@@ -184,6 +199,11 @@ impl CodeKeys {
         }
         if keys.is_empty() { Err(malformed(1)) } else { Ok(Self { keys }) }
     }
+}
+
+/// No campaign has a blank in its name.
+fn answers_of(campaign: &str) -> String {
+    format!("answers {campaign}")
 }
 
 fn path_in(folder: &Path) -> PathBuf {

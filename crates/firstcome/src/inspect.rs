@@ -3,12 +3,14 @@
 //! As JSON, every line is one object; its `kind` says which: one `journal`, a `campaign` for each
 //! campaign, a `snapshot` for each snapshot, and a `record` for each record that was asked for.
 
+mod policies;
 mod summary;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use domain::coupon::queue::QueueSettings;
 use domain::coupon::{Event as CouponEvent, Settings};
 use domain::state::{Event, Record};
 use domain::types::Timestamp;
@@ -129,11 +131,15 @@ fn event_text(event: &Event<'_>, summary: &Summary) -> String {
     let campaign = summary.name_of(event);
     match event {
         Event::RequestsForgotten { count } => format!("requests_forgotten count={count}"),
+        Event::Policy(event) => policies::text(event),
         Event::Coupon(CouponEvent::CampaignCreated { settings, code_key, .. }) => {
             format!("campaign_created {campaign} {} code_key={code_key}", settings_text(settings))
         }
         Event::Coupon(CouponEvent::CampaignChanged { settings, .. }) => {
             format!("campaign_changed {campaign} {}", settings_text(settings))
+        }
+        Event::Coupon(CouponEvent::Accepted { serial, subject, .. }) => {
+            format!("accepted {campaign} serial={} subject={subject}", serial.get())
         }
         Event::Coupon(CouponEvent::Claimed { serial, subject, .. }) => {
             format!("claimed {campaign} serial={} subject={subject}", serial.get())
@@ -151,11 +157,19 @@ fn settings_text(settings: &Settings) -> String {
             text += &format!(" {name}={}", rfc3339(time));
         }
     }
+    if settings.queue != QueueSettings::DIRECT {
+        let QueueSettings { mode, decisions_per_second_max, queue_max } = settings.queue;
+        text += &format!(" mode={}", mode.word());
+        if let Some(pace) = decisions_per_second_max {
+            text += &format!(" decisions_per_second_max={pace}");
+        }
+        text += &format!(" queue_max={queue_max}");
+    }
     text + if settings.paused { " paused" } else { "" }
 }
 
 /// Fields of every record: `kind`, `lsn`, `at`, `actor`, `request_id`, `request_key` (or null),
-/// `event`; of all but `requests_forgotten`: `campaign`; and what the event adds.
+/// `event`; of a campaign's events `campaign`, of a policy's `policy`; and what the event adds.
 fn record_json(lsn: Lsn, record: &Record<'_>, summary: &Summary) -> Value {
     let mut line = json!({
         "kind": "record",
@@ -176,11 +190,15 @@ fn event_json(event: &Event<'_>, summary: &Summary) -> Value {
     let campaign = summary.name_of(event);
     match event {
         Event::RequestsForgotten { count } => json!({ "event": "requests_forgotten", "count": count }),
+        Event::Policy(event) => policies::json(event),
         Event::Coupon(CouponEvent::CampaignCreated { settings, code_key, .. }) => json!({
             "event": "campaign_created", "campaign": campaign, "settings": settings_json(settings), "code_key": code_key,
         }),
         Event::Coupon(CouponEvent::CampaignChanged { settings, .. }) => {
             json!({ "event": "campaign_changed", "campaign": campaign, "settings": settings_json(settings) })
+        }
+        Event::Coupon(CouponEvent::Accepted { serial, subject, .. }) => {
+            json!({ "event": "accepted", "campaign": campaign, "serial": serial.get(), "subject": subject.as_str() })
         }
         Event::Coupon(CouponEvent::Claimed { serial, subject, .. }) => {
             json!({ "event": "claimed", "campaign": campaign, "serial": serial.get(), "subject": subject.as_str() })
@@ -202,6 +220,9 @@ fn settings_json(settings: &Settings) -> Value {
         "closes_at": settings.closes_at.map(rfc3339),
         "redeem_until": settings.redeem_until.map(rfc3339),
         "paused": settings.paused,
+        "mode": settings.queue.mode.word(),
+        "decisions_per_second_max": settings.queue.decisions_per_second_max,
+        "queue_max": settings.queue.queue_max,
     })
 }
 

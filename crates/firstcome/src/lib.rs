@@ -8,7 +8,8 @@
 //! - [`doors`], [`tokens`]: who may call, and how many at once;
 //! - [`backend`]: who decides: this process alone, or, in [`scaled`], the order of a log;
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
-//! - [`history`]: the tables that lists read; [`metrics`]: counts;
+//! - [`history`]: the tables that lists read; [`live`]: who watches; [`demonstration`]: the rush that
+//!   a button starts; [`metrics`]: counts;
 //! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`verify`], [`inspect`], [`key`].
 
 /// Many small allocations, freed by another thread than the one that made them, are what this
@@ -23,12 +24,16 @@ pub mod clock;
 pub mod codes;
 pub mod commands;
 pub mod data;
+pub mod demonstration;
 pub mod doors;
+pub mod gateway;
 pub mod history;
 pub mod http;
 pub mod inspect;
 pub mod key;
 pub mod lab;
+pub mod limits;
+pub mod live;
 pub mod logging;
 pub mod metrics;
 pub mod reload;

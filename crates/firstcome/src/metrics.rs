@@ -1,11 +1,13 @@
 //! Counts for Prometheus. Nothing in a label comes from a request.
 
+mod live;
 mod scaled;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
 use axum::http::{Method, StatusCode};
+use domain::rate_limit::Mode;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,6 +18,7 @@ use prometheus_client::registry::Registry;
 use crate::app::App;
 use crate::backend::Backend;
 use crate::http::connection::Overdue;
+pub use live::LiveCounts;
 use scaled::ScaledGauges;
 
 type Labels = [(&'static str, String); 3];
@@ -35,7 +38,10 @@ pub struct Metrics {
     connections_open: Gauge,
     connections_refused: Counter,
     connections_overdue: Family<[(&'static str, &'static str); 1], Counter>,
+    limited: Family<[(&'static str, String); 2], Counter>,
     gauges: Gauges,
+    /// Who watches.
+    pub live: LiveCounts,
     scaled: Option<ScaledGauges>,
 }
 
@@ -78,7 +84,9 @@ impl Metrics {
             connections_open: Gauge::default(),
             connections_refused: Counter::default(),
             connections_overdue: Family::default(),
+            limited: Family::default(),
             gauges: Gauges::default(),
+            live: LiveCounts::default(),
             scaled: None,
         };
         metrics.registered()
@@ -101,6 +109,9 @@ impl Metrics {
         registry.register("connections", "Open connections", self.connections_open.clone());
         registry.register("connections_refused", "Connections above the limit", self.connections_refused.clone());
         registry.register("connections_overdue", "Connections ended because a limit of time had passed", self.connections_overdue.clone());
+        let limited = "Requests that a limit in front of every call refused, or in shadow mode would have refused";
+        registry.register("limited", limited, self.limited.clone());
+        self.live.register(registry);
         let gauges = &self.gauges;
         registry.register("requests_in_flight", "Requests in flight, operators' aside", gauges.requests_in_flight.clone());
         registry.register("position", "The last durable record", gauges.position.clone());
@@ -149,6 +160,12 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
+    /// A limit refused a request, or would have.
+    pub fn limited(&self, limit: &str, mode: Mode) {
+        let mode = if mode == Mode::Shadow { "shadow" } else { "enforce" };
+        self.limited.get_or_create(&[("limit", limit.to_owned()), ("mode", mode.to_owned())]).inc();
+    }
+
     /// A connection was ended because a limit of time had passed.
     pub fn connection_overdue(&self, why: Overdue) {
         let why = match why {
@@ -167,6 +184,7 @@ impl Metrics {
     pub fn text(&self, app: &App) -> Result<String, fmt::Error> {
         let (status, gauges) = (app.status(), &self.gauges);
         gauges.requests_in_flight.set(i64::from(app.doors.in_flight()));
+        self.live.set(&app.live);
         gauges.position.set(status.position);
         gauges.snapshot_position.set(status.snapshot_position);
         gauges.history_position.set(status.history_position);

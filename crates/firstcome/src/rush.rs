@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use domain::coupon::queue::PACE_MAX;
 use rush::coupon::{Options, Report};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -110,6 +111,8 @@ fn options(args: &RushArgs, url: String, server_pid: Option<u32>, progress: bool
         connections: args.connections as usize,
         over: args.over,
         repeat_percent: args.repeat_percent,
+        // Ten seconds, if nothing is said.
+        decisions_per_second: args.queued.then(|| args.decisions_per_second.unwrap_or((args.stock / 10).clamp(1, PACE_MAX))),
         request_timeout: REQUEST_TIME,
         server_pid,
         token: args.key_file.as_deref().map(key_in).transpose()?,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Pace, Sink, Topic};
-use cluster::protocol::limits::KEEP_EVERY;
+use cluster::protocol::limits::{KEEP_EVERY, QUEUES_EVERY};
 use cluster::protocol::node::{Node, NodeLimits};
 use cluster::protocol::record::{LogId, NodeId, RULES_KNOWN, RulesVersion};
 use cluster::protocol::replica::{Delivered, Fault, Progress, Replica, Topology};
@@ -224,6 +224,7 @@ impl Scaled {
 
     fn start_tasks(&self, settings: &ScaledSettings, clock: &Clock, seed: HashSeed) {
         let keeping = keep(Arc::clone(&self.node), clock.clone());
+        let deciding = decide_pending(Arc::clone(&self.node));
         let checking = check_broker(settings.kafka.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
         let following = Arc::clone(&self.positions).follow(self.postgres.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
         let projecting = project::run(project::Parts {
@@ -233,7 +234,8 @@ impl Scaled {
             seed,
             state: Arc::clone(&self.projecting),
         });
-        let tasks = [tokio::spawn(keeping), tokio::spawn(checking), tokio::spawn(following), tokio::spawn(projecting)];
+        let tasks =
+            [tokio::spawn(keeping), tokio::spawn(deciding), tokio::spawn(checking), tokio::spawn(following), tokio::spawn(projecting)];
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
 }
@@ -329,6 +331,16 @@ impl Sink for NodeSink {
         tracing::error!(%error, log = %self.log_id, "this node cannot follow the log any more");
         let _ = self.failure.set(error.to_string());
         self.node.fail();
+    }
+}
+
+/// Has claims decided that are pending, as long as there are any.
+async fn decide_pending(node: Arc<Node<KafkaLog, RedisGate>>) {
+    let mut ticks = tokio::time::interval(QUEUES_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        node.keep_queues();
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::hash::HashSeed;
 use engine::Engine;
 use engine::engine::Settings as EngineSettings;
-use engine::limits::CLOCK_BEHIND_MS_MAX;
+use engine::limits::{CLOCK_BEHIND_MS_MAX, POLICIES_MAX};
 use engine::restart::Restarted;
 use journal::writer::{OpenError, Options};
 use tokio::net::TcpListener;
@@ -21,10 +21,12 @@ use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
 use crate::doors::key_file::KeyFile;
 use crate::doors::{Doors, DoorsError};
+use crate::gateway::Gateway;
 use crate::history::History;
 use crate::http::routes::{self, Route};
 use crate::http::serve::{self as http_serve, Listening};
 use crate::http::times;
+use crate::limits::LimitClock;
 use crate::reload::{self, Reload};
 use crate::scaled::{Scaled, ScaledError, ScaledSettings};
 use crate::tls::{Tls, TlsError};
@@ -106,6 +108,12 @@ pub enum ServeError {
     /// The keys of codes are those of another cluster, or not there.
     #[error("{0}; copy code-keys from the data folder of a server of this cluster")]
     CodeKeys(KeysError),
+    /// A policy in the journal has numbers that the rules let nobody have.
+    #[error("the journal holds a rate limit that cannot be: {0}")]
+    Policy(#[from] domain::rate_limit::PolicyError),
+    /// The limits in front of every call are none.
+    #[error("the limits in front of every call: {0}")]
+    Gateway(#[from] rate_limit_layer::BuildError),
     /// The log or the tables are not what they should be.
     #[error("this server has stopped, so that it answers nothing that might be wrong: {0}")]
     Stopped(String),
@@ -212,6 +220,7 @@ impl Server {
     /// [`ServeError::Failed`] if the disk failed.
     pub async fn run_with(self, tables: Tables, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
+        app.demonstration.serves_at(self.address()?, self.admin_address()?);
         let following = tokio::spawn(follow_keys(Arc::clone(&app)));
         let ends = async {
             tokio::select! {
@@ -316,8 +325,14 @@ impl Opened {
         let doors = Doors::open(data.path(), settings.doors.clone(), settings.http.requests_max)?;
         // Much may have happened since it was first asked.
         settings::refuse_strangers(settings, &doors.ring())?;
-        let parts = Parts { backend, codes, doors, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
+        let gateway = Gateway::new(&settings.gateway, LimitClock::new(&settings.clock))?;
+        let parts = Parts { backend, codes, doors, gateway, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
         let app = App::new(parts, settings.http, number()?);
+        if let Some(engine) = app.backend.engine() {
+            for view in engine.policies(None, POLICIES_MAX).await.map_err(|_| ServeError::Failed)? {
+                app.rate_limits.write(&view)?;
+            }
+        }
         Ok((Arc::new(app), data))
     }
 }

@@ -14,6 +14,7 @@ mod findings;
 mod keys;
 mod merge;
 mod names;
+mod policies;
 mod rules;
 pub mod scaled;
 mod verdict;

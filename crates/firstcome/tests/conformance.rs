@@ -13,6 +13,7 @@ use std::path::Path;
 use conformance::{Ask, Backend, CampaignReply, ClaimReply, Refusal, Reply, Request, run_folder};
 use domain::Novelty;
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::{Mode, QueueSettings};
 use domain::coupon::{CampaignState, Command, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::types::{ActorId, Quantity, Serial, Timestamp};
 use firstcome::doors::caller::Scope;
@@ -131,6 +132,7 @@ impl HttpBackend {
                 let (path, query) = self.target(target);
                 ("DELETE", path + &query, Precondition::Always, String::new())
             }
+            Command::DecideNext(_) => return Reply::Unexpected("nobody asks for it".into()),
         };
         let condition = condition_header(condition);
         let key = request.key.map(|key| ("idempotency-key", key.as_str()));
@@ -138,7 +140,26 @@ impl HttpBackend {
         let given = condition.iter().chain(&credential).map(|(name, value)| (*name, value.as_str()));
         let headers: Vec<(&str, &str)> = given.chain(key).collect();
         let answer = self.client.send(method, &target, &headers, &body);
-        reply_to_command(command, &answer)
+        let reply = match (command, answer.status) {
+            (Command::Claim(_), 202) => self.reply_to_queued(&answer),
+            _ => reply_to_command(command, &answer),
+        };
+        self.server.app.backend.engine().unwrap().do_due();
+        reply
+    }
+
+    /// What a pending claim's answer says, or what the decision is, read at the place that was named.
+    fn reply_to_queued(&mut self, answer: &Answer) -> Reply {
+        let (body, location) = (answer.json(), answer.header("location").unwrap().to_owned());
+        let later = self.get(&location);
+        match (body["status"].as_str().unwrap(), later.status) {
+            ("pending", 202) => {
+                assert_eq!(later.json(), body);
+                Reply::Accepted { place: number(&body["place"]), is_again: answer.is_replayed() }
+            }
+            ("decided", 201) => Reply::Claimed { serial: serial(&later.json()), novelty: Novelty::Fresh },
+            _ => Reply::Unexpected(format!("{answer:?}, then {later:?}")),
+        }
     }
 
     fn target(&self, target: &Target<'_>) -> (String, String) {
@@ -157,6 +178,7 @@ impl HttpBackend {
 impl Backend for HttpBackend {
     fn set_time(&mut self, at: Timestamp) {
         self.server.clock.set(at);
+        self.server.app.backend.engine().unwrap().do_due();
     }
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
@@ -206,11 +228,12 @@ fn condition_header(condition: Precondition) -> Option<(&'static str, String)> {
 }
 
 fn put_body(put: &Put<'_>) -> String {
-    let Settings { stock, per_subject_max, opens_at, closes_at, redeem_until, paused } = put.settings;
+    let Settings { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, queue } = put.settings;
     let time = |time: Option<Timestamp>| json!(time.map(times::format));
     let body = json!({
         "stock": stock.get(), "per_subject_max": per_subject_max, "paused": paused,
         "opens_at": time(opens_at), "closes_at": time(closes_at), "redeem_until": time(redeem_until),
+        "mode": queue.mode.word(), "decisions_per_second_max": queue.decisions_per_second_max, "queue_max": queue.queue_max,
     });
     body.to_string()
 }
@@ -222,6 +245,9 @@ fn patch_body(patch: &Patch<'_>) -> String {
     set("stock", patch.stock.map(|stock| json!(stock.get())));
     set("per_subject_max", patch.per_subject_max.map(|max| json!(max)));
     set("paused", patch.paused.map(|paused| json!(paused)));
+    set("mode", patch.queue.mode.map(|mode| json!(mode.word())));
+    set("decisions_per_second_max", patch.queue.decisions_per_second_max.map(|pace| json!(pace)));
+    set("queue_max", patch.queue.queue_max.map(|max| json!(max)));
     set("opens_at", time(patch.opens_at));
     set("closes_at", time(patch.closes_at));
     set("redeem_until", time(patch.redeem_until));
@@ -250,7 +276,9 @@ fn reply_to_command(command: &Command<'_>, answer: &Answer) -> Reply {
         (Command::Claim(_), _) if answer.is_replayed() => Reply::Claimed { serial: serial(&body), novelty: Novelty::Repeated },
         (Command::Redeem(_), 200) if body["status"] == "redeemed" => Reply::Redeemed { serial: serial(&body), novelty },
         (Command::Cancel(_), 200) if body["status"] == "cancelled" => Reply::Cancelled { serial: serial(&body), novelty },
-        (Command::Claim(_) | Command::Redeem(_) | Command::Cancel(_), _) => Reply::Unexpected(format!("{answer:?}")),
+        (Command::Claim(_) | Command::Redeem(_) | Command::Cancel(_) | Command::DecideNext(_), _) => {
+            Reply::Unexpected(format!("{answer:?}"))
+        }
     })
 }
 
@@ -284,10 +312,16 @@ fn campaign_reply(body: &Value) -> Reply {
             closes_at: time(&body["closes_at"]),
             redeem_until: time(&body["redeem_until"]),
             paused: body["paused"].as_bool().unwrap(),
+            queue: QueueSettings {
+                mode: Mode::from_word(body["mode"].as_str().unwrap()).unwrap(),
+                decisions_per_second_max: body["decisions_per_second_max"].as_u64().map(|_| number(&body["decisions_per_second_max"])),
+                queue_max: number(&body["queue_max"]),
+            },
         },
         version: body["version"].as_u64().unwrap(),
         claimed: quantity("claimed"),
         remaining: quantity("remaining"),
+        pending: quantity("pending"),
         redeemed: quantity("redeemed"),
     })
 }
@@ -313,6 +347,7 @@ fn refusal(body: &Value) -> Refusal {
         version: body["version"].as_u64(),
         claimed: body["claimed"].as_u64().map(|_| number(&body["claimed"])),
         per_subject_max: body["per_subject_max"].as_u64().map(|_| number(&body["per_subject_max"])),
+        queue_max: body["queue_max"].as_u64().map(|_| number(&body["queue_max"])),
         serials: body["serials"].as_array().map(|serials| serials.iter().map(number).collect()).unwrap_or_default(),
     }
 }

@@ -10,6 +10,7 @@ mod server;
 #[path = "support/tokens.rs"]
 mod tokens;
 
+use domain::types::Serial;
 use std::cell::Cell;
 use std::path::Path;
 
@@ -25,7 +26,8 @@ use tokens::Signer;
 /// Seconds after 1970 at which everything happens.
 const NOW: u64 = 1_000_000;
 /// What is open to everybody: a new call that is open too must be named here.
-const OPEN: [&str; 5] = ["GET /", "GET /docs", "GET /healthz", "GET /openapi.json", "GET /readyz"];
+const OPEN: [&str; 7] =
+    ["GET /", "GET /assets/{asset}", "GET /c/{campaign}", "GET /docs", "GET /healthz", "GET /openapi.json", "GET /readyz"];
 
 /// A call of the document.
 struct Call {
@@ -59,7 +61,14 @@ struct Fresh {
     subject: String,
     code: String,
     key: String,
+    policy: String,
+    reservation: String,
+    lease: String,
+    answer: String,
 }
+
+/// The key of a rate limit that has numbers of its own.
+const LIMIT_KEY: &str = "ann";
 
 impl World {
     fn new(user_scopes: &str) -> Self {
@@ -70,6 +79,8 @@ impl World {
         let mut world = Self { server, admin, signers, calls: Vec::new(), made: Cell::new(0), _folder: folder };
         let body = r#"{"stock":1000000}"#;
         assert_eq!(world.send("PUT", "/v1/campaigns/spring", &world.admin, body).status, 201);
+        assert_eq!(world.send("PUT", "/v1/policies/api", &world.admin, &policy("leaky_bucket")).status, 201);
+        assert_eq!(world.send("PUT", "/v1/policies/flight", &world.admin, &in_flight()).status, 201);
         world.calls = calls(&world.server.client().get("/openapi.json").json());
         world
     }
@@ -84,13 +95,36 @@ impl World {
         let (subject, key) = (format!("u{}", self.made.get()), format!("k{}", self.made.get()));
         let claim = self.send("POST", "/v1/campaigns/spring/claims", &self.admin, &format!(r#"{{"subject":"{subject}"}}"#));
         self.server.make_key(&key, &[Scope::Read], "");
-        Fresh { subject, code: claim.json()["code"].as_str().unwrap().to_owned(), key }
+        let policy_name = format!("p{}", self.made.get());
+        let target = format!("/v1/policies/{policy_name}");
+        assert_eq!(self.send("PUT", &target, &self.admin, &policy("leaky_bucket")).status, 201);
+        let numbers = r#"{"quota":5,"window_ms":1000}"#;
+        assert_eq!(self.send("PUT", &format!("{target}/overrides/{LIMIT_KEY}"), &self.admin, numbers).status, 200);
+        let reserve = r#"{"key":"ann","cost":1,"timeout_ms":60000}"#;
+        let reserved = self.send("POST", &format!("{target}/reservations"), &self.admin, reserve);
+        let leased = self.send("POST", "/v1/policies/flight/checks", &self.admin, r#"{"key":"ann"}"#);
+        let text = |answer: Answer, field: &str| answer.json()[field].as_str().unwrap().to_owned();
+        let serial = Serial::new(u32::try_from(claim.json()["serial"].as_u64().unwrap()).unwrap()).unwrap();
+        Fresh {
+            subject,
+            answer: self.server.app.codes.answer(1, "spring", serial),
+            code: text(claim, "code"),
+            key,
+            policy: policy_name,
+            reservation: text(reserved, "reservation"),
+            lease: text(leased, "lease"),
+        }
     }
 
     /// Asks a call with these headers, about what is fresh.
     fn ask(&self, call: &Call, fresh: &Fresh, headers: &[(&str, &str)]) -> Answer {
         let target = call.path.replace("{campaign}", "spring").replace("{subject}", &fresh.subject);
-        let target = target.replace("{code}", &fresh.code).replace("{key}", &fresh.key);
+        let target = target.replace("{code}", &fresh.code).replace("{key}", &fresh.key).replace("{policy}", &fresh.policy);
+        let target = target.replace("{limit_key}", LIMIT_KEY).replace("{reservation}", &fresh.reservation).replace("{lease}", &fresh.lease);
+        let target = target.replace("{answer}", &fresh.answer);
+        let target = target.replace("{asset}", &firstcome::http::web::assets()[0]);
+        // A stream without an end would keep the walk from going on.
+        let target = if target.ends_with("/live") { format!("{target}?events=1") } else { target };
         assert!(!target.contains('{'), "{}: the walk does not know a parameter", call.name());
         let media_type = ("content-type", call.media_type.as_str());
         let headers: Vec<(&str, &str)> = headers.iter().copied().chain((!call.body.is_empty()).then_some(media_type)).collect();
@@ -122,6 +156,11 @@ impl World {
 
     fn granted(&self, call: &Call, fresh: &Fresh, credential: &str) {
         let answer = self.ask_with(call, fresh, credential);
+        if call.name() == "POST /v1/demonstration" {
+            // Let in, and then told that this is no place for it: there are keys.
+            assert_eq!((answer.status, answer.code().as_str()), (403, "demonstration_forbidden"));
+            return;
+        }
         assert!((200..308).contains(&answer.status), "{} with {credential}: {answer:?}", call.name());
     }
 
@@ -144,6 +183,14 @@ fn settings(folder: &Path, signers: &[Signer], user_scopes: &str) -> ServeArgs {
         jwt_scopes: Some(user_scopes.split(',').map(str::to_owned).collect()),
         ..ServeArgs::default()
     }
+}
+
+fn policy(algorithm: &str) -> String {
+    json!({ "algorithm": algorithm, "quota": 1_000, "window_ms": 1_000, "burst": 1_000 }).to_string()
+}
+
+fn in_flight() -> String {
+    json!({ "algorithm": "in_flight", "quota": 10_000, "timeout_ms": 86_400_000 }).to_string()
 }
 
 fn calls(document: &Value) -> Vec<Call> {
@@ -377,7 +424,8 @@ fn the_record_names_the_key_and_never_the_end_user() {
     firstcome::inspect::run(&folder, &options, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert_eq!(text.matches(r#""actor":"users""#).count(), 2, "{text}");
-    assert_eq!(text.matches(r#""actor":"admin""#).count(), 1, "{text}");
+    // The campaign and two policies.
+    assert_eq!(text.matches(r#""actor":"admin""#).count(), 3, "{text}");
 }
 
 #[test]

@@ -55,6 +55,19 @@ fn a_hundred_thousand_people_take_exactly_ten_thousand_coupons() {
 }
 
 #[test]
+fn behind_limits_that_refuse_nobody_gets_two_and_everybody_is_answered_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = ["--limit-address", "1000000/1s", "--limit-subject", "1/2s"];
+    let (_server, address) = Program::start(folder.path(), &limits);
+    let url = format!("http://{address}");
+    let (json, output) = rush_json(&["--url", &url, "--users", "400", "--stock", "40", "--repeat-percent", "100"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((json["claimed"].as_u64(), json["findings"]["record_live"].as_u64()), (Some(40), Some(40)));
+    assert_eq!((json["errors"].as_u64(), &json["broken"]), (Some(0), &serde_json::json!([])));
+    assert!(json["asked_again"].as_u64().unwrap() != 0, "somebody was told to come back: {json}");
+}
+
+#[test]
 fn the_report_is_one_page_that_asks_no_network() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("report.html");

@@ -15,6 +15,21 @@
 #![allow(clippy::await_holding_lock, reason = "scenarios run alone: nobody else wants an engine meanwhile")]
 #![allow(clippy::disallowed_methods, reason = "tests of the running program go by the real clock")]
 
+/// Connections of those who watch.
+mod http {
+    use std::io;
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    /// One on which nobody waits for ever.
+    pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(stream)
+    }
+}
+#[path = "live/stream.rs"]
+mod stream;
 mod support_process;
 
 /// What the scenarios are made of, and the scenarios.
@@ -29,6 +44,7 @@ mod scaled {
     pub mod engines;
     pub mod gate;
     pub mod proxy;
+    pub mod queue;
     pub mod record;
     pub mod refusals;
     pub mod restart;
@@ -36,5 +52,6 @@ mod scaled {
     pub mod scenario;
     pub mod servers;
     pub mod tables;
+    pub mod watch;
     pub mod world;
 }

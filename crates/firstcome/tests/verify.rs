@@ -6,10 +6,14 @@ mod support;
 use std::fs;
 
 use domain::coupon::Settings;
+use domain::coupon::queue::{Mode, QueueSettings};
+use domain::rate_limit::policies::{self, Numbers, Rule};
+use domain::rate_limit::{Algorithm, Policy, Settings as LimitSettings};
 use domain::state::{Event, Record};
+use domain::types::{LimitKey, PolicyName};
 use firstcome::verify::{self, VerifyError};
 use journal::batch::chain_of;
-use support::{Data, at, cancelled, changed, claimed, created, keyed, kinds, record, redeemed, rewrite, settings};
+use support::{Data, accepted, at, cancelled, changed, claimed, created, keyed, kinds, record, redeemed, rewrite, settings};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -30,7 +34,7 @@ fn an_honest_journal_keeps_every_promise() {
     let verdict = data.verify();
     assert_eq!((kinds(&verdict), &verdict.notes[..]), (vec![], &[][..]));
     let json = verdict.to_json();
-    assert_eq!(json["claims"], serde_json::json!({ "live": 2, "redeemed": 1, "cancelled": 1 }));
+    assert_eq!(json["claims"], serde_json::json!({ "live": 2, "pending": 0, "redeemed": 1, "cancelled": 1 }));
     assert_eq!((&json["records"], &json["batches"], &json["history_position"]), (&7.into(), &6.into(), &7.into()));
     assert_eq!((&json["is_good"], &json["seconds"]), (&true.into(), &serde_json::Value::Null));
     assert!(verdict.to_text().ends_with("every promise holds\n"));
@@ -150,6 +154,26 @@ fn a_request_key_forgotten_too_early_is_found() {
 }
 
 #[test]
+fn a_record_of_a_policy_that_cannot_follow_is_found() {
+    let policy = PolicyName::new("api").unwrap();
+    let rule = |algorithm| Rule::Rate(Policy::new(LimitSettings::per_second(algorithm, 5)).unwrap());
+    let (key, numbers) = (LimitKey::new("ann").unwrap(), Numbers { quota: 7, window_ns: 1_000_000_000, burst: 0 });
+    let of = |event| Record { event: Event::Policy(event), ..record(50, claimed(0, 4, "dan")) };
+    let written = of(policies::Event::PolicyWritten { policy, rule: rule(Algorithm::FixedWindow) });
+    let other = of(policies::Event::PolicyWritten { policy, rule: rule(Algorithm::LeakyBucket) });
+    let removed = of(policies::Event::PolicyRemoved { policy });
+    let own = of(policies::Event::OverrideWritten { policy, key, numbers });
+    let bursting = of(policies::Event::OverrideWritten { policy, key, numbers: Numbers { burst: 1, ..numbers } });
+    let ended = of(policies::Event::OverrideRemoved { policy, key });
+    for honest in [&[written, own, ended, other, removed][..], &[written, own, removed, other], &[written, other, written]] {
+        assert_eq!(found_after(honest), Vec::<&str>::new(), "{honest:?}");
+    }
+    for forged in [&[removed][..], &[own], &[written, written], &[written, own, other], &[written, bursting], &[written, ended]] {
+        assert_eq!(found_after(forged), ["policy"], "{forged:?}");
+    }
+}
+
+#[test]
 fn a_flipped_byte_in_a_synced_batch_is_a_hole_and_says_where() {
     let data = Data::spring();
     let mut place = 0;
@@ -245,7 +269,7 @@ fn a_campaigns_row_that_is_missing_extra_or_different_is_found() {
     let (kinds, detail) = found_in_rows("UPDATE campaigns SET stock = 6, version = 2");
     assert!(kinds == ["history_different_row"] && detail.starts_with("campaign spring; version is 2, in the journal 1; settings is"));
     assert_eq!(found_in_rows("PRAGMA foreign_keys = OFF; DELETE FROM campaigns").0, ["history_missing_row"]);
-    let extra = "INSERT INTO campaigns VALUES (1, 'summer', 1, 1, NULL, NULL, NULL, 0, 1, 1, 10, 10)";
+    let extra = "INSERT INTO campaigns VALUES (1, 'summer', 1, 1, NULL, NULL, NULL, 0, 'direct', NULL, 1000000, 1, 1, 10, 10)";
     assert_eq!(found_in_rows(extra).0, ["history_extra_row"]);
     assert_eq!(found_in_rows("UPDATE position SET effective_at = 41").0, ["history_different_row"]);
     assert_eq!(found_in_rows("UPDATE claims SET status = 'lost' WHERE serial = 1").0, ["history_damaged"]);
@@ -304,4 +328,52 @@ fn a_folder_without_a_journal_is_no_verdict_and_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(verify::run(folder.path()), Err(VerifyError::NoJournal(_))));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A queue of one claim a second, two of which are accepted and not decided yet.
+fn queue<'a>(more: &[Record<'a>]) -> Vec<Record<'a>> {
+    let queue = QueueSettings { mode: Mode::Queued, decisions_per_second_max: Some(1), ..QueueSettings::DIRECT };
+    let begun = [
+        record(50, changed(0, Settings { queue, closes_at: Some(at(70)), ..settings(5) })),
+        record(60, accepted(0, 4, "dan")),
+        record(60, accepted(0, 5, "eve")),
+    ];
+    begun.into_iter().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn pending_claims_that_are_decided_in_their_order_and_at_the_pace_break_nothing() {
+    let mut data = Data::spring();
+    data.append(&queue(&[record(1_060, claimed(0, 4, "dan"))]));
+    data.project(data.last());
+    let verdict = data.verify();
+    assert_eq!((kinds(&verdict), verdict.counts.claims_pending), (vec![], 1));
+    assert_eq!(found_after(&queue(&[record(1_060, claimed(0, 4, "dan")), record(2_060, claimed(0, 5, "eve"))])), Vec::<&str>::new());
+}
+
+#[test]
+fn a_decision_out_of_turn_or_of_another_subject_is_found() {
+    assert_eq!(found_after(&queue(&[record(1_060, claimed(0, 5, "eve"))])), ["queue_order"]);
+    assert_eq!(found_after(&queue(&[record(1_060, claimed(0, 4, "eve"))])), ["queue_order"]);
+    assert_eq!(found_after(&queue(&[record(1_060, claimed(0, 6, "fay"))])), ["queue_order"]);
+}
+
+#[test]
+fn a_decision_before_its_time_is_found() {
+    assert_eq!(found_after(&queue(&[record(1_060, claimed(0, 4, "dan")), record(2_059, claimed(0, 5, "eve"))])), ["pace"]);
+}
+
+#[test]
+fn a_pending_claim_that_is_used_or_given_back_is_found() {
+    assert_eq!(found_after(&queue(&[record(61, redeemed(0, 4))])), ["claim_pending"]);
+    assert_eq!(found_after(&queue(&[record(61, cancelled(0, 4))])), ["claim_pending"]);
+}
+
+#[test]
+fn what_is_accepted_too_late_beyond_the_bound_or_twice_is_found() {
+    assert_eq!(found_after(&queue(&[record(70, accepted(0, 6, "fay"))])), ["window"]);
+    assert_eq!(found_after(&queue(&[record(61, accepted(0, 6, "dan"))])), ["subject_limit"]);
+    let bounded = QueueSettings { queue_max: 2, ..QueueSettings::DIRECT };
+    let change = record(60, changed(0, Settings { queue: bounded, ..settings(5) }));
+    assert_eq!(found_after(&queue(&[change, record(61, accepted(0, 6, "fay"))])), ["queue_full"]);
 }

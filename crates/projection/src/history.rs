@@ -220,12 +220,14 @@ impl<'db> Tables<'db> {
                 .prepare_cached("UPDATE claims SET status = ?3, changed_at = ?4 WHERE campaign = ?1 AND serial = ?2 AND status = 'live'")?,
             create_campaign: db.prepare_cached(
                 "INSERT INTO campaigns (number, name, code_key, version, created_at, changed_at,
-                                        stock, per_subject_max, opens_at, closes_at, redeem_until, paused)
-                 VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                        stock, per_subject_max, opens_at, closes_at, redeem_until, paused,
+                                        mode, decisions_per_second_max, queue_max)
+                 VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?,
             change_campaign: db.prepare_cached(
                 "UPDATE campaigns SET version = version + 1, changed_at = ?2, stock = ?3, per_subject_max = ?4,
-                                      opens_at = ?5, closes_at = ?6, redeem_until = ?7, paused = ?8
+                                      opens_at = ?5, closes_at = ?6, redeem_until = ?7, paused = ?8,
+                                      mode = ?9, decisions_per_second_max = ?10, queue_max = ?11
                  WHERE number = ?1",
             )?,
             position: db.prepare_cached("UPDATE position SET applied = ?1, effective_at = ?2 WHERE only = 1")?,
@@ -259,6 +261,8 @@ impl<'db> Tables<'db> {
     fn write_coupon(&mut self, event: &coupon::Event<'_>, position: Position, record: &Record<'_>) -> rusqlite::Result<usize> {
         let at = millis_of(record.at);
         match event {
+            // What is pending is in no list: it is a claim from its decision on.
+            coupon::Event::Accepted { .. } => Ok(1),
             coupon::Event::Claimed { campaign, serial, subject } => {
                 let (actor, request_id) = (record.actor.as_str(), record.request_id.as_str());
                 self.claim.execute(params![campaign.0, serial.get(), subject.as_str(), at, actor, request_id, run_of(position)])
@@ -266,10 +270,12 @@ impl<'db> Tables<'db> {
             coupon::Event::Redeemed { campaign, serial } => self.end(*campaign, *serial, "redeemed", at),
             coupon::Event::Cancelled { campaign, serial } => self.end(*campaign, *serial, "cancelled", at),
             coupon::Event::CampaignCreated { campaign, name, settings, code_key } => {
-                let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused } = settings.into();
+                let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } =
+                    settings.into();
+                let name = name.as_str();
                 self.create_campaign.execute(params![
                     campaign.0,
-                    name.as_str(),
+                    name,
                     code_key,
                     at,
                     stock,
@@ -277,12 +283,28 @@ impl<'db> Tables<'db> {
                     opens_at,
                     closes_at,
                     redeem_until,
-                    paused
+                    paused,
+                    mode,
+                    pace,
+                    queue_max
                 ])
             }
             coupon::Event::CampaignChanged { campaign, settings } => {
-                let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused } = settings.into();
-                self.change_campaign.execute(params![campaign.0, at, stock, per_subject_max, opens_at, closes_at, redeem_until, paused])
+                let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } =
+                    settings.into();
+                self.change_campaign.execute(params![
+                    campaign.0,
+                    at,
+                    stock,
+                    per_subject_max,
+                    opens_at,
+                    closes_at,
+                    redeem_until,
+                    paused,
+                    mode,
+                    pace,
+                    queue_max
+                ])
             }
         }
     }
@@ -300,6 +322,9 @@ struct SettingsRow {
     closes_at: Option<i64>,
     redeem_until: Option<i64>,
     paused: bool,
+    mode: &'static str,
+    pace: Option<u32>,
+    queue_max: u32,
 }
 
 impl From<&Settings> for SettingsRow {
@@ -311,6 +336,9 @@ impl From<&Settings> for SettingsRow {
             closes_at: settings.closes_at.map(millis_of),
             redeem_until: settings.redeem_until.map(millis_of),
             paused: settings.paused,
+            mode: settings.queue.mode.word(),
+            pace: settings.queue.decisions_per_second_max,
+            queue_max: settings.queue.queue_max,
         }
     }
 }
@@ -320,7 +348,7 @@ fn conflict_of(event: &coupon::Event<'_>) -> String {
     match event {
         coupon::Event::CampaignCreated { name, .. } => format!("there is a campaign {campaign}, or one named {name}, already"),
         coupon::Event::CampaignChanged { .. } => format!("there is no campaign {campaign} to change"),
-        coupon::Event::Claimed { serial, .. } => {
+        coupon::Event::Accepted { serial, .. } | coupon::Event::Claimed { serial, .. } => {
             format!("claim {} of campaign {campaign} is there already, or the campaign is not", serial.get())
         }
         coupon::Event::Redeemed { serial, .. } | coupon::Event::Cancelled { serial, .. } => {
@@ -331,6 +359,7 @@ fn conflict_of(event: &coupon::Event<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use domain::coupon::queue::QueueSettings;
     use domain::types::{ActorId, CampaignName, RequestId, SubjectId};
 
     use super::*;
@@ -344,8 +373,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut history = History::open(&folder.path().join("history.sqlite"), [1; 16]).unwrap();
         let campaign = CampaignNumber(0);
-        let settings =
-            Settings { stock: Quantity::MAX, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false };
+        let settings = Settings {
+            stock: Quantity::MAX,
+            per_subject_max: 1,
+            opens_at: None,
+            closes_at: None,
+            redeem_until: None,
+            paused: false,
+            queue: QueueSettings::DIRECT,
+        };
         let name = CampaignName::new("spring").unwrap();
         let created = record(coupon::Event::CampaignCreated { campaign, name, settings, code_key: 1 });
         history.apply([(Position(1), created)]).unwrap();

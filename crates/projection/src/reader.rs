@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::{Mode, QueueSettings};
 use domain::coupon::{CampaignNumber, Settings};
 use domain::types::{CampaignName, Quantity, Serial, SubjectId, Timestamp};
 use domain::wire::Position;
@@ -170,7 +171,8 @@ impl HistoryView<'_> {
     /// [`ReadError`].
     pub fn campaigns(&self) -> Result<Vec<CampaignRow>, ReadError> {
         let sql = "SELECT number, name, code_key, version, created_at, changed_at,
-                          stock, per_subject_max, opens_at, closes_at, redeem_until, paused
+                          stock, per_subject_max, opens_at, closes_at, redeem_until, paused,
+                          mode, decisions_per_second_max, queue_max
                    FROM campaigns ORDER BY number";
         let mut rows = Vec::new();
         self.for_each_row(sql, [], |row| {
@@ -331,12 +333,20 @@ fn campaign_row(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
             closes_at: optional_time_at(row, 9)?,
             redeem_until: optional_time_at(row, 10)?,
             paused: row.get(11)?,
+            queue: queue_settings(row)?,
         },
         version: u64::try_from(version).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(3, version))?,
         code_key: row.get(2)?,
         created_at: time_at(row, 4)?,
         changed_at: time_at(row, 5)?,
     })
+}
+
+fn queue_settings(row: &Row<'_>) -> rusqlite::Result<QueueSettings> {
+    let mode: String = row.get(12)?;
+    let mode = Mode::from_word(&mode)
+        .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(12, rusqlite::types::Type::Text, format!("{mode:?} is no mode").into()))?;
+    Ok(QueueSettings { mode, decisions_per_second_max: row.get(13)?, queue_max: row.get(14)? })
 }
 
 fn status_of(row: &Row<'_>) -> rusqlite::Result<ClaimStatus> {

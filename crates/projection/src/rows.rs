@@ -79,7 +79,7 @@ impl ClaimRow {
 
 pub(crate) fn changed_at(status: ClaimStatus) -> Option<Timestamp> {
     match status {
-        ClaimStatus::Live => None,
+        ClaimStatus::Pending | ClaimStatus::Live => None,
         ClaimStatus::Redeemed { redeemed_at } => Some(redeemed_at),
         ClaimStatus::Cancelled { cancelled_at } => Some(cancelled_at),
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 /// The version of these tables. There are no migrations: the record gives other tables as well.
-pub(crate) const SCHEMA: i64 = 1;
+pub(crate) const SCHEMA: i64 = 2;
 
 /// Pages of the write-ahead log after which it is copied back: fewer syncs than the default, at
 /// most 16 MiB to copy.
@@ -40,6 +40,9 @@ const TABLES: &str = "
         closes_at       INTEGER,
         redeem_until    INTEGER,
         paused          INTEGER NOT NULL,
+        mode            TEXT    NOT NULL,
+        decisions_per_second_max INTEGER,
+        queue_max       INTEGER NOT NULL,
         version         INTEGER NOT NULL,
         code_key        INTEGER NOT NULL,
         created_at      INTEGER NOT NULL,

@@ -109,12 +109,31 @@ async fn tables_of_another_program_are_left_alone() {
     let url = server.new_database("versions").unwrap();
     tables(&url, 1).await;
     let db = raw(&url).await;
-    db.batch_execute("INSERT INTO firstcome.migrations VALUES (2, 'later', 1)").await.unwrap();
+    db.batch_execute("INSERT INTO firstcome.migrations VALUES (3, 'later', 1)").await.unwrap();
     let error = refused(&url).await;
-    assert!(matches!(error, ConnectError::NewerSchema { found: 2, known: 1, .. }), "{error}");
-    db.batch_execute("DELETE FROM firstcome.migrations WHERE version = 2; UPDATE firstcome.migrations SET fingerprint = 7").await.unwrap();
+    assert!(matches!(error, ConnectError::NewerSchema { found: 3, known: 2, .. }), "{error}");
+    db.batch_execute("DELETE FROM firstcome.migrations WHERE version = 3; UPDATE firstcome.migrations SET fingerprint = 7").await.unwrap();
     let error = refused(&url).await;
     assert!(matches!(error, ConnectError::OtherMigration { version: 1, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_from_before_there_were_queues_get_them_and_keep_their_rows() {
+    let server = Services::start().unwrap();
+    let url = server.new_database("older").unwrap();
+    tables(&url, 1).await;
+    let db = raw(&url).await;
+    // As the first version left them, with a campaign.
+    let undo = "DROP TABLE firstcome.queue;
+        ALTER TABLE firstcome.campaigns DROP COLUMN mode, DROP COLUMN decisions_per_second_max, DROP COLUMN queue_max;
+        DELETE FROM firstcome.migrations WHERE version = 2;
+        INSERT INTO firstcome.campaigns (id, partition, name, stock, per_subject_max, paused, code_key, version, created_at, changed_at)
+            VALUES (0, 0, 'spring', 5, 1, false, 1, 1, to_timestamp(0), to_timestamp(0));";
+    db.batch_execute(undo).await.unwrap();
+    let postgres = Postgres::connect(test_settings(&url)).await.unwrap();
+    let loaded = postgres.load(domain::hash::HashSeed(1, 2)).await.unwrap();
+    let spring = &loaded[0].state.campaigns()[0];
+    assert_eq!(spring.settings.queue, domain::coupon::queue::QueueSettings::DIRECT);
 }
 
 #[tokio::test(flavor = "multi_thread")]

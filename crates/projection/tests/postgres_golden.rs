@@ -9,6 +9,7 @@ use services::Postgres as Services;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use domain::coupon::queue::{Mode, QueueSettings};
 use domain::coupon::{self, CampaignNumber, Settings};
 use domain::request::KEEP_MS;
 use domain::state::CommandKind;
@@ -33,6 +34,7 @@ enum Step {
         stock: u32,
         per_subject_max: u32,
         is_paused: bool,
+        pace: Option<u32>,
     },
     Claim {
         campaign: &'static str,
@@ -46,6 +48,10 @@ enum Step {
         campaign: &'static str,
         serial: u32,
     },
+    /// Decides the claim that has been pending longest.
+    Decide {
+        campaign: &'static str,
+    },
     /// Forgets what is due.
     Forget,
 }
@@ -53,11 +59,12 @@ enum Step {
 fn step() -> impl Strategy<Value = (Step, Option<String>, u64)> {
     let campaign = || select(&CAMPAIGNS);
     let step = prop_oneof![
-        2 => (campaign(), 1..9_u32, prop_oneof![3 => Just(1), 1 => 2..4_u32], prop_oneof![5 => Just(false), 1 => Just(true)])
-            .prop_map(|(campaign, stock, per_subject_max, is_paused)| Step::Put { campaign, stock, per_subject_max, is_paused }),
+        2 => (campaign(), 1..9_u32, prop_oneof![3 => Just(1), 1 => 2..4_u32], prop_oneof![5 => Just(false), 1 => Just(true)], pace())
+            .prop_map(|(campaign, stock, per_subject_max, is_paused, pace)| Step::Put { campaign, stock, per_subject_max, is_paused, pace }),
         8 => (campaign(), select(&SUBJECTS)).prop_map(|(campaign, subject)| Step::Claim { campaign, subject }),
         2 => (campaign(), 1..12_u32).prop_map(|(campaign, serial)| Step::Redeem { campaign, serial }),
         4 => (campaign(), 1..12_u32).prop_map(|(campaign, serial)| Step::Cancel { campaign, serial }),
+        4 => campaign().prop_map(|campaign| Step::Decide { campaign }),
         1 => Just(Step::Forget),
     ];
     let key = proptest::option::weighted(0.4, (0..40_u32).prop_map(|key| format!("k{key}")));
@@ -65,15 +72,26 @@ fn step() -> impl Strategy<Value = (Step, Option<String>, u64)> {
     (step, key, prop_oneof![20 => 0..50_u64, 1 => Just(KEEP_MS / 2)])
 }
 
+/// Slow, and at times so fast that nobody waits for long.
+fn pace() -> impl Strategy<Value = Option<u32>> {
+    prop_oneof![2 => Just(None), 2 => (1..4_u32).prop_map(Some), 2 => (50..100_u32).prop_map(Some)]
+}
+
 fn ask(partition: &mut Partition, step: &Step, key: Option<&str>, now: u64) {
     let command = match step {
-        Step::Put { campaign, stock, per_subject_max, is_paused } => {
-            let settings = Settings { paused: *is_paused, per_subject_max: *per_subject_max, closes_at: None, ..settings(*stock) };
+        Step::Put { campaign, stock, per_subject_max, is_paused, pace } => {
+            let mode = if pace.is_some() { Mode::Queued } else { Mode::Direct };
+            let queue = QueueSettings { mode, decisions_per_second_max: *pace, ..QueueSettings::DIRECT };
+            let settings = Settings { paused: *is_paused, per_subject_max: *per_subject_max, closes_at: None, queue, ..settings(*stock) };
             put(campaign, settings)
         }
         Step::Claim { campaign, subject } => claim(campaign, subject),
         Step::Redeem { campaign, serial } => coupon::Command::Redeem(target(campaign, *serial)),
         Step::Cancel { campaign, serial } => coupon::Command::Cancel(target(campaign, *serial)),
+        Step::Decide { campaign } => {
+            partition.decide_next(campaign, now);
+            return;
+        }
         Step::Forget => {
             partition.ask(CommandKind::ForgetRequests, None, now);
             return;
@@ -85,9 +103,11 @@ fn ask(partition: &mut Partition, step: &Step, key: Option<&str>, now: u64) {
 /// Each campaign is always asked for in the same partition.
 fn partition_of(step: &Step) -> usize {
     match step {
-        Step::Put { campaign, .. } | Step::Claim { campaign, .. } | Step::Redeem { campaign, .. } | Step::Cancel { campaign, .. } => {
-            CAMPAIGNS.iter().position(|name| name == campaign).unwrap() % 2
-        }
+        Step::Put { campaign, .. }
+        | Step::Claim { campaign, .. }
+        | Step::Redeem { campaign, .. }
+        | Step::Cancel { campaign, .. }
+        | Step::Decide { campaign } => CAMPAIGNS.iter().position(|name| name == campaign).unwrap() % 2,
         Step::Forget => 0,
     }
 }

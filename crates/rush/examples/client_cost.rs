@@ -59,6 +59,7 @@ async fn measure(url: &str, server_pid: u32, connections: usize) -> Result<coupo
         connections,
         over: Duration::ZERO,
         repeat_percent: 5,
+        decisions_per_second: None,
         request_timeout: Duration::from_secs(10),
         server_pid: Some(server_pid),
         token: None,

@@ -24,3 +24,14 @@ pub(crate) async fn sleep_until(instant: Instant) {
 pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
+
+/// Milliseconds since 1970, by the wall clock.
+pub(crate) fn utc_millis() -> i64 {
+    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// The same of a text as RFC 3339 has it; `None` if it is none.
+pub(crate) fn millis_of(text: &str) -> Option<i64> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()
+}

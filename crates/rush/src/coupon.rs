@@ -9,6 +9,7 @@ mod elsewhere;
 mod load;
 mod page;
 mod plan;
+mod queued;
 mod record;
 mod report;
 mod subjects;
@@ -23,6 +24,7 @@ pub use crate::Error;
 pub use crate::figures::{CurvePoint, Percentiles, Slot};
 pub use crate::machine::Machine;
 pub use elsewhere::{Elsewhere, ServerCounts};
+pub use queued::{Queued, QueuedSlot};
 pub use report::{Campaign, Findings, Report, Settings};
 pub use verdict::BrokenPromise;
 
@@ -48,6 +50,9 @@ pub struct Options {
     pub over: Duration,
     /// The share of people that ask twice, 0 to 100.
     pub repeat_percent: u8,
+    /// The campaign's claims are answered with a place in the queue, and decided at this pace, in
+    /// claims per second; `None`: they are answered with the decision.
+    pub decisions_per_second: Option<u32>,
     /// How long one request may take on the wire.
     pub request_timeout: Duration,
     /// The server's process, to tell its share of the processor.
@@ -80,12 +85,12 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     let admin = Target::resolve(admin_url, admin_token.map(String::as_str)).await?;
     campaign::create(&admin, options).await?;
     let load = load::run(options, &targets).await?;
-    let mut findings = record::compare(&targets[0], options, &load).await?;
+    let (mut findings, decided_ms) = record::compare(&targets[0], options, &load).await?;
     if 1 < targets.len() {
         findings.elsewhere = Some(elsewhere::compare(&targets, options, &load).await?);
     }
     let servers: Vec<&str> = targets.iter().map(|target| target.server.as_str()).collect();
-    Ok(Report::new(options, &servers.join(","), load, findings))
+    Ok(Report::new(options, &servers.join(","), load, findings, decided_ms))
 }
 
 impl Options {
@@ -108,6 +113,9 @@ impl Options {
         }
         if 100 < self.repeat_percent {
             return refuse("repeat_percent", "at most 100 percent can ask twice");
+        }
+        if self.decisions_per_second == Some(0) {
+            return refuse("decisions_per_second", "nobody would ever be decided");
         }
         if self.request_timeout.is_zero() {
             return refuse("request_timeout", "no request can be answered in no time");

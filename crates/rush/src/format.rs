@@ -39,12 +39,12 @@ pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "unknown".to_owned(), |share| format!("{share:.0}%"))
 }
 
-/// As many as fit.
+/// At most `u64::MAX`.
 pub fn as_micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// As many as fit.
+/// At most `u64::MAX`.
 pub fn as_millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

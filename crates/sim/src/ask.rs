@@ -1,6 +1,7 @@
 //! What clients ask and what they are told, in the simulation's own words.
 
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::QueuePatch;
 use domain::coupon::{ClaimOne, Command as Coupon, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::request::{Fingerprint, Keyed};
 use domain::state::CommandKind;
@@ -60,6 +61,8 @@ pub enum Question {
 /// What was done to a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
+    /// Given a place in the queue.
+    Accepted,
     /// Claimed.
     Claimed,
     /// Redeemed.
@@ -81,6 +84,8 @@ pub enum Answer {
         settings: Settings,
         /// Units that somebody holds.
         claimed: u32,
+        /// Units that are set aside for those in the queue.
+        pending: u32,
         /// Units that were used.
         redeemed: u32,
     },
@@ -157,6 +162,7 @@ fn patch(campaign: CampaignName<'_>, stock: Option<Quantity>, paused: Option<boo
         closes_at: None,
         redeem_until: None,
         paused,
+        queue: QueuePatch::default(),
     }
 }
 
@@ -201,10 +207,10 @@ impl Said {
 fn of_effect(effect: &Effect) -> Answer {
     match effect {
         Effect::Campaign { created, campaign } => of_campaign(*created, campaign),
-        Effect::Claimed(view) => of_claim(Verb::Claimed, view),
+        Effect::Claimed(view) => of_claim(if view.status == ClaimStatus::Pending { Verb::Accepted } else { Verb::Claimed }, view),
         Effect::Redeemed(view) => of_claim(Verb::Redeemed, view),
         Effect::Cancelled(view) => of_claim(Verb::Cancelled, view),
-        Effect::Nothing => Answer::No("nothing"),
+        Effect::Policy(_) | Effect::Nothing => Answer::No("nothing"),
     }
 }
 
@@ -216,7 +222,8 @@ pub fn of_campaign(created: bool, campaign: &NamedCampaign) -> Answer {
         created,
         version: view.version,
         settings: view.settings,
-        claimed: view.settings.stock.get() - view.remaining.get(),
+        claimed: view.claimed().get(),
+        pending: view.pending.get(),
         redeemed: view.redeemed.get(),
     }
 }
@@ -229,6 +236,7 @@ fn of_claim(verb: Verb, view: &ClaimView) -> Answer {
 #[must_use]
 pub fn of_claim_read(view: &ClaimView) -> Answer {
     let verb = match view.status {
+        ClaimStatus::Pending => Verb::Accepted,
         ClaimStatus::Live => Verb::Claimed,
         ClaimStatus::Redeemed { .. } => Verb::Redeemed,
         ClaimStatus::Cancelled { .. } => Verb::Cancelled,
@@ -236,14 +244,30 @@ pub fn of_claim_read(view: &ClaimView) -> Answer {
     of_claim(verb, view)
 }
 
+impl Answer {
+    /// Whether this is a right answer to who was told `earlier` before: the same, or the claim, where
+    /// that was a place in the queue.
+    #[must_use]
+    pub fn follows(&self, earlier: &Self) -> bool {
+        let claim = |answer: &Self| match answer {
+            Self::Claim { verb: Verb::Accepted | Verb::Claimed, subject, serial, .. } => Some((subject.clone(), *serial)),
+            _ => None,
+        };
+        let was_accepted = matches!(earlier, Self::Claim { verb: Verb::Accepted, .. });
+        self == earlier || was_accepted && claim(self) == claim(earlier)
+    }
+}
+
 fn of_refusal(refusal: &Refusal) -> Answer {
     match refusal {
         Refusal::Rejected(Rejection::Coupon(rejection)) => Answer::No(rejection.code()),
+        Refusal::Rejected(Rejection::Policy(rejection)) => Answer::No(rejection.code()),
         Refusal::Rejected(Rejection::RequestKeyReused) => Answer::No("request_key_reused"),
         Refusal::Busy => Answer::NotTaken("busy"),
         Refusal::StorageFull => Answer::NotTaken("storage_full"),
         Refusal::MemoryLimit(limit) => Answer::NotTaken(limit),
         Refusal::Stopping => Answer::NotTaken("stopping"),
+        Refusal::NotAcrossMachines => Answer::NotTaken("not_across_machines"),
         Refusal::NotCaughtUp => Answer::NotTaken("not_caught_up"),
         Refusal::Unknown => Answer::NotTaken("unknown"),
     }

@@ -56,6 +56,14 @@ rare! {
     SubjectRepeated,
     /// Sold out was told.
     SoldOut,
+    /// A claim was given a place in the queue.
+    Accepted,
+    /// A claim that had been in the queue was decided.
+    QueueDecided,
+    /// The queue was full.
+    QueueFull,
+    /// A start found claims in the queue.
+    StartedWithQueue,
     /// An answer had to wait for the disk.
     AnswerHeld,
     /// A read or refusal had to wait for the disk.

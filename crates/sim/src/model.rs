@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::Mode;
 use domain::coupon::{Event as Coupon, Precondition, Settings, TargetBy};
 use domain::request::Fingerprint;
 use domain::state::Record;
@@ -81,8 +82,12 @@ impl Model {
         }
         let taken = match (&record.event, asked) {
             (Event::RequestsForgotten { count }, None) => self.forget(*count as usize, at),
+            (Event::Coupon(Coupon::Claimed { campaign, serial, subject }), None) => {
+                let campaign = self.campaigns.get_mut(campaign.0 as usize);
+                campaign.ok_or_else(|| "there is no such campaign".to_owned())?.decide_next(serial.get(), subject.as_str(), at)
+            }
             (Event::Coupon(event), Some((ask, wall))) => self.take(event, ask, wall, at),
-            (Event::RequestsForgotten { .. } | Event::Coupon(_), _) => Err("nobody asked for it".to_owned()),
+            (Event::RequestsForgotten { .. } | Event::Coupon(_) | Event::Policy(_), _) => Err("nobody asked for it".to_owned()),
         };
         self.time = at;
         taken
@@ -132,8 +137,8 @@ impl Model {
         let found = self.campaigns.iter().position(|campaign| campaign.name == ask.campaign);
         let place = found.unwrap_or(self.campaigns.len());
         match (&ask.what, &said.answer) {
-            (What::Claim(subject), _) => {
-                self.campaigns[place].claims.push(Claim { subject: subject.clone(), claimed_at: at, status: Verb::Claimed });
+            (What::Claim(subject), Answer::Claim { verb, .. }) => {
+                self.campaigns[place].claims.push(Claim { subject: subject.clone(), claimed_at: at, status: *verb });
             }
             (What::Redeem(_) | What::Cancel(_), Answer::Claim { serial, verb, .. }) => {
                 self.campaigns[place].claims[*serial as usize - 1].status = *verb;
@@ -164,7 +169,7 @@ impl Model {
             let known = self.keys.iter().find(|known| known.campaign == ask.campaign && known.key == *key && now < known.at + DAY_MS);
             match known {
                 None => {}
-                Some(known) if known.fingerprint == ask.fingerprint() => return Said::again(known.answer.clone()),
+                Some(known) if known.fingerprint == ask.fingerprint() => return Said::again(campaign.replayed(&known.answer)),
                 Some(_) => return no("request_key_reused"),
             }
         }
@@ -188,19 +193,67 @@ fn no(code: &'static str) -> Said {
 
 fn decide_new(what: &What) -> Said {
     let What::Put(settings, Precondition::Always | Precondition::IsNew) = what else { return no("campaign_not_found") };
-    Said::fresh(Answer::Campaign { created: true, version: 1, settings: *settings, claimed: 0, redeemed: 0 })
+    Said::fresh(Answer::Campaign { created: true, version: 1, settings: *settings, claimed: 0, pending: 0, redeemed: 0 })
 }
 
 impl Campaign {
-    fn claimed(&self) -> usize {
+    /// Units that somebody holds, or waits for.
+    fn taken(&self) -> usize {
         self.claims.iter().filter(|claim| claim.status != Verb::Cancelled).count()
+    }
+
+    fn pending(&self) -> usize {
+        self.claims.iter().filter(|claim| claim.status == Verb::Accepted).count()
+    }
+
+    fn claimed(&self) -> usize {
+        self.taken() - self.pending()
+    }
+
+    /// Whether one more may be decided now: no more than the pace in any second, and no more than a
+    /// tenth of it, rounded up, in any tenth of a second; of a pace below ten, one in each part.
+    fn has_room(&self, now: u64) -> bool {
+        let queue = self.settings.queue;
+        let (Mode::Queued, Some(pace)) = (queue.mode, queue.decisions_per_second_max) else { return true };
+        let decided_within = |millis: u64| {
+            let is_recent = |claim: &&Claim| claim.status != Verb::Accepted && now < claim.claimed_at + millis;
+            self.claims.iter().filter(is_recent).count()
+        };
+        let parts = pace.min(10);
+        decided_within(1_000) < pace as usize && decided_within(u64::from(1_000 / parts)) < pace.div_ceil(parts) as usize
+    }
+
+    fn decide_next(&mut self, serial: u32, subject: &str, now: u64) -> Result<(), String> {
+        let has_room = self.has_room(now);
+        let first = self.claims.iter_mut().zip(1..).find(|(claim, _)| claim.status == Verb::Accepted);
+        let Some((claim, _)) = first.filter(|(claim, place)| (*place, claim.subject.as_str()) == (serial, subject)) else {
+            return Err(format!("claim {serial} of {subject} was decided, and is not the next in the queue"));
+        };
+        if !has_room {
+            return Err(format!("claim {serial} was decided at {now}, before its time"));
+        }
+        (claim.status, claim.claimed_at) = (Verb::Claimed, now);
+        Ok(())
+    }
+
+    /// What was answered before, as it is said now: who had a place in the queue may have the claim.
+    fn replayed(&self, answer: &Answer) -> Answer {
+        match answer {
+            Answer::Claim { verb: Verb::Accepted | Verb::Claimed, serial, .. } => self.claimed_or_accepted(*serial as usize),
+            _ => answer.clone(),
+        }
+    }
+
+    fn claimed_or_accepted(&self, serial: usize) -> Answer {
+        let is_pending = self.claims[serial - 1].status == Verb::Accepted;
+        self.claim_answer(serial, if is_pending { Verb::Accepted } else { Verb::Claimed })
     }
 
     fn redeemed(&self) -> usize {
         self.claims.iter().filter(|claim| claim.status == Verb::Redeemed).count()
     }
 
-    /// The serials that a subject holds.
+    /// The serials that a subject holds, or waits for.
     fn held_by(&self, subject: &str) -> Vec<usize> {
         let held = self.claims.iter().zip(1..).filter(|(claim, _)| claim.subject == subject && claim.status != Verb::Cancelled);
         held.map(|(_, serial)| serial).collect()
@@ -208,13 +261,21 @@ impl Campaign {
 
     fn find(&self, by: &By) -> Result<usize, &'static str> {
         match by {
-            By::Code(serial) if serial.get() as usize <= self.claims.len() => Ok(serial.get() as usize),
-            By::Code(_) => Err("code_not_found"),
-            By::Subject(subject) => match self.held_by(subject).as_slice() {
-                [] => Err("claim_not_found"),
-                [serial] => Ok(*serial),
-                _ => Err("claim_ambiguous"),
-            },
+            By::Code(serial) => {
+                let serial = serial.get() as usize;
+                let is_known = self.claims.get(serial - 1).is_some_and(|claim| claim.status != Verb::Accepted);
+                if is_known { Ok(serial) } else { Err("code_not_found") }
+            }
+            By::Subject(subject) => {
+                let held = self.held_by(subject);
+                let decided = held.iter().filter(|serial| self.claims[**serial - 1].status != Verb::Accepted);
+                match decided.copied().collect::<Vec<usize>>().as_slice() {
+                    [] if held.is_empty() => Err("claim_not_found"),
+                    [] => Err("claim_pending"),
+                    [serial] => Ok(*serial),
+                    _ => Err("claim_ambiguous"),
+                }
+            }
         }
     }
 
@@ -224,6 +285,7 @@ impl Campaign {
             version: self.version,
             settings: self.settings,
             claimed: units(self.claimed()),
+            pending: units(self.pending()),
             redeemed: units(self.redeemed()),
         }
     }
@@ -239,10 +301,10 @@ impl Campaign {
             Precondition::Version(version) if version != self.version => return no("version_mismatch"),
             Precondition::Always | Precondition::Exists | Precondition::Version(_) | Precondition::Never => {}
         }
-        if (settings.stock.get() as usize) < self.claimed() {
+        if (settings.stock.get() as usize) < self.taken() {
             return no("stock_below_claimed");
         }
-        if settings.per_subject_max < self.settings.per_subject_max && 0 < self.claimed() {
+        if settings.per_subject_max < self.settings.per_subject_max && 0 < self.taken() {
             return no("per_subject_max_lowered");
         }
         if settings == self.settings {
@@ -258,7 +320,7 @@ impl Campaign {
         }
         let held = self.held_by(subject);
         if let (1, Some(serial)) = (settings.per_subject_max, held.first()) {
-            return Said::again(self.claim_answer(*serial, Verb::Claimed));
+            return Said::again(self.claimed_or_accepted(*serial));
         }
         if settings.opens_at.is_some_and(|opens_at| now < opens_at.millis()) {
             return no("not_open");
@@ -272,11 +334,15 @@ impl Campaign {
         if settings.per_subject_max as usize <= held.len() {
             return no("subject_limit_reached");
         }
-        if settings.stock.get() as usize <= self.claimed() {
+        if settings.stock.get() as usize <= self.taken() {
             return no("sold_out");
         }
-        let serial = units(self.claims.len() + 1);
-        Said::fresh(Answer::Claim { verb: Verb::Claimed, subject: subject.to_owned(), serial, claimed_at: now })
+        let waits = 0 < self.pending() || !self.has_room(now);
+        if waits && settings.queue.queue_max as usize <= self.pending() {
+            return no("queue_full");
+        }
+        let (serial, verb) = (units(self.claims.len() + 1), if waits { Verb::Accepted } else { Verb::Claimed });
+        Said::fresh(Answer::Claim { verb, subject: subject.to_owned(), serial, claimed_at: now })
     }
 
     fn change_claim(&self, by: &By, verb: Verb, now: u64) -> Said {
@@ -286,6 +352,7 @@ impl Campaign {
         };
         match self.claims[serial - 1].status {
             Verb::Claimed => {}
+            Verb::Accepted => return no("claim_pending"),
             Verb::Redeemed => return no("already_redeemed"),
             Verb::Cancelled => return no("cancelled"),
         }
@@ -302,7 +369,8 @@ impl Campaign {
                 name.as_str() == self.name && *settings == self.settings
             }
             (Coupon::CampaignChanged { settings, .. }, Answer::Campaign { created: false, .. }) => *settings == self.settings,
-            (Coupon::Claimed { serial: mine, subject: whose, .. }, Answer::Claim { verb: Verb::Claimed, subject, serial, .. }) => {
+            (Coupon::Claimed { serial: mine, subject: whose, .. }, Answer::Claim { verb: Verb::Claimed, subject, serial, .. })
+            | (Coupon::Accepted { serial: mine, subject: whose, .. }, Answer::Claim { verb: Verb::Accepted, subject, serial, .. }) => {
                 mine.get() == *serial && whose.as_str() == subject
             }
             (Coupon::Redeemed { serial: mine, .. }, Answer::Claim { verb: Verb::Redeemed, serial, .. })
@@ -314,9 +382,11 @@ impl Campaign {
     fn compare(&self, state: &State) -> Result<(), String> {
         let theirs = CampaignName::new(self.name).ok().and_then(|name| state.campaign(name));
         let theirs = theirs.ok_or_else(|| format!("campaign {} is not there", self.name))?;
-        let stands = (theirs.settings, theirs.version, theirs.claimed(), theirs.redeemed, theirs.claims.count());
+        let stands =
+            (theirs.settings, theirs.version, theirs.claimed(), theirs.pending_count() as usize, theirs.redeemed, theirs.claims.count());
         let units_of = |count| Quantity::new(units(count)).unwrap_or_default();
-        let expected = (self.settings, self.version, units_of(self.claimed()), units_of(self.redeemed()), self.claims.len());
+        let expected =
+            (self.settings, self.version, units_of(self.claimed()), self.pending(), units_of(self.redeemed()), self.claims.len());
         if stands != expected {
             return Err(format!("campaign {} stands at {stands:?}, not {expected:?}", self.name));
         }
@@ -327,6 +397,7 @@ impl Campaign {
     fn is_same(&self, claim: &Claim, serial: u32, theirs: &domain::coupon::Campaign) -> bool {
         let Some(found) = Serial::new(serial).and_then(|serial| theirs.claims.get(serial)) else { return false };
         let status = match found.status {
+            ClaimStatus::Pending => Verb::Accepted,
             ClaimStatus::Live => Verb::Claimed,
             ClaimStatus::Redeemed { .. } => Verb::Redeemed,
             ClaimStatus::Cancelled { .. } => Verb::Cancelled,
@@ -338,6 +409,9 @@ impl Campaign {
     /// Whether the product finds the claim by its subject.
     fn finds(&self, subject: &str, serial: u32, theirs: &domain::coupon::Campaign) -> bool {
         let Ok(subject) = SubjectId::new(subject) else { return false };
+        if Serial::new(serial).is_some_and(|serial| !theirs.claims.is_decided(serial)) {
+            return theirs.claims.holding(subject).any(|one| one.get() == serial);
+        }
         match theirs.find(TargetBy::Subject(subject)) {
             Ok(claim) => claim.serial.get() == serial,
             Err(domain::coupon::Rejection::ClaimAmbiguous { serials }) => serials.iter().any(|one| one.get() == serial),

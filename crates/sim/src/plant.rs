@@ -9,6 +9,8 @@ plants! {
     ReadBeforeDurable,
     /// A refusal that depends on the time does not wait for the records that it rests on.
     TimeNotWaitedFor,
+    /// A place in the queue is told as a claim.
+    PlaceToldAsClaim,
     /// When a commit fails, those who wait are told yes.
     UnknownToldAsYes,
     /// The journal's folder is never synced.

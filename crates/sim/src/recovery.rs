@@ -105,6 +105,9 @@ impl World {
         }
         let is_clean = !self.pages_lost;
         let unknowns = self.checker.recovered(&self.disk, core.state(), restarted.last_lsn, is_clean)?;
+        if core.state().queues().next().is_some() {
+            self.counts.saw(Rare::StartedWithQueue);
+        }
         self.count_start(&restarted, &committer);
         (0..unknowns.there).for_each(|_| self.counts.saw(Rare::UnknownWasThere));
         (0..unknowns.lost).for_each(|_| self.counts.saw(Rare::UnknownWasLost));

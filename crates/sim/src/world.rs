@@ -16,7 +16,7 @@ use journal::Lsn;
 use journal::format::SEGMENT_HEADER_BYTES;
 use journal::writer::Options;
 
-use crate::ask::{self, Answer, Ask, Question, Said};
+use crate::ask::{self, Answer, Ask, Question, Said, Verb};
 use crate::checker::{Checker, Told};
 use crate::counts::{Counts, Rare};
 use crate::disk::{Call, Disk, Fault, Fired, SimStorage};
@@ -157,7 +157,10 @@ impl World {
             let before = core.staged_lsn();
             (core.submit(&command, request_id, time(wall)), before, core.staged_lsn())
         };
-        let said = Said::of(&answer.value, before < staged);
+        let mut said = Said::of(&answer.value, before < staged);
+        if let (Answer::Claim { verb, .. }, true) = (&mut said.answer, self.is(Plant::PlaceToldAsClaim)) {
+            *verb = if *verb == Verb::Accepted { Verb::Claimed } else { *verb };
+        }
         let told = Told { question: Question::Ask(ask), wall, staged, said: said.clone() };
         self.answer(answer.lsn, told)?;
         Ok(said)
@@ -200,8 +203,10 @@ impl World {
         let rare = match &told.said.answer {
             Answer::No("sold_out") => Some(Rare::SoldOut),
             Answer::No("request_key_reused") => Some(Rare::KeyReused),
+            Answer::No("queue_full") => Some(Rare::QueueFull),
             Answer::NotTaken("storage_full") => Some(Rare::StorageFull),
             Answer::NotTaken("busy") => Some(Rare::Busy),
+            Answer::Claim { verb: Verb::Accepted, .. } if told.said.has_effect => Some(Rare::Accepted),
             Answer::Claim { .. } if told.said.is_repeat => {
                 let is_keyed = matches!(&told.question, Question::Ask(Ask { key: Some(_), .. }));
                 Some(if is_keyed { Rare::KeyReplayed } else { Rare::SubjectRepeated })
@@ -342,10 +347,18 @@ impl World {
     /// [`End`].
     pub fn tick(&mut self) -> Result<(), End> {
         let wall = time(self.wall);
-        if self.process()?.core().tick(wall) {
-            self.counts.saw(Rare::KeysForgotten);
+        loop {
+            let (has_done, has_forgotten) = {
+                let mut core = self.process()?.core();
+                let keys_count = core.state().requests.len();
+                (core.tick(wall), core.state().requests.len() < keys_count)
+            };
+            match (has_done, has_forgotten) {
+                (false, _) => return Ok(()),
+                (true, true) => self.counts.saw(Rare::KeysForgotten),
+                (true, false) => self.counts.saw(Rare::QueueDecided),
+            }
         }
-        Ok(())
     }
 
     /// Somebody follows the feed of durable records.

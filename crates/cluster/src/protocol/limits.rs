@@ -35,3 +35,12 @@ pub const KEEP_EVERY: Duration = Duration::from_secs(1);
 pub const LANE_IDLE: Duration = Duration::from_secs(60);
 /// Positions whose digests are kept, to be compared with the history's.
 pub const DIGESTS_KEPT: usize = 65_536;
+/// How often queues are looked at.
+pub const QUEUES_EVERY: Duration = Duration::from_millis(10);
+/// A pending claim whose time came so long ago is had decided by any node; before, by the one that
+/// had the last one decided.
+pub const STEP_IN: Duration = Duration::from_millis(300);
+/// What was asked to be decided, without anything being decided for so long, is asked again.
+pub const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Decisions of one campaign that are asked for at once.
+pub const DECISIONS_AT_ONCE_MAX: u32 = 1_024;

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::coupon::{self, Campaign, TargetBy};
 use domain::state::CommandKind;
-use domain::types::{ActorId, CampaignName, RequestId, Timestamp};
+use domain::types::{ActorId, CampaignName, RequestId, Serial, Timestamp};
 use domain::{Command, Rejection};
-use engine::views::{ClaimView, Done, NamedCampaign, Refusal};
+use engine::views::{ClaimView, Done, NamedCampaign, Refusal, WatchedCampaign};
+use queues::Queues;
 use tokio::sync::oneshot;
 
 use super::barrier::{Barriers, NotCaughtUp};
@@ -24,6 +25,7 @@ use super::partition::partition_of;
 use super::record::{Body, LogId, LogRecord, NodeId, Origin, Place, RulesVersion, encode};
 use super::replica::{Applied, Delivered, Fault, Progress, Replica, Unwatched};
 
+mod queues;
 mod submit;
 
 /// The record was surely not appended: as many are on their way as may be.
@@ -80,6 +82,7 @@ struct Partition<G> {
     /// Something that this node appended did not come by in time.
     is_cut_off: AtomicBool,
     lanes: Mutex<BTreeMap<String, Arc<Lane<G>>>>,
+    queues: Mutex<Queues>,
 }
 
 /// What a node has to say of itself.
@@ -123,6 +126,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
             barriers: Barriers::default(),
             is_cut_off: AtomicBool::new(false),
             lanes: Mutex::new(BTreeMap::new()),
+            queues: Mutex::default(),
         });
         Self {
             id,
@@ -186,9 +190,11 @@ impl<L: Log, G: GateServer> Node<L, G> {
                         answers.push((origin.sequence, (record.offset, answer)));
                     }
                     Applied::Barrier { origin } if origin.node == self.id => barrier = barrier.max(origin.sequence),
+                    Applied::Turn { origin, is_decided } => locked(&place.queues).turn(origin.node == self.id, is_decided),
                     Applied::Command { .. } | Applied::Barrier { .. } | Applied::Other => {}
                 }
             }
+            locked(&place.queues).applied();
             // Before anybody is answered: a yes may carry a code.
             self.check(partition, place, &replica)?;
         }
@@ -219,6 +225,14 @@ impl<L: Log, G: GateServer> Node<L, G> {
         Ok(self.with_replica(partition, |replica| replica.core().campaign(name, Timestamp::ZERO).value).flatten())
     }
 
+    /// A campaign as this node knows it, without asking whether others know more: for those who
+    /// watch, never for an answer. All of it is durable, because it came from the log.
+    #[must_use]
+    pub fn watched(&self, name: CampaignName<'_>, last_max: u32, wall: Timestamp) -> Option<WatchedCampaign> {
+        let partition = partition_of(name.as_str(), self.partitions_count());
+        self.with_replica(partition, |replica| replica.core().watched(name, last_max, wall).value).flatten()
+    }
+
     /// Up to `limit` campaigns after a name, in the order of names.
     ///
     /// # Errors
@@ -243,6 +257,16 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.pass_barrier(partition).await?;
         let claim = self.with_replica(partition, |replica| replica.core().claim(name, by).value);
         Ok(claim.unwrap_or(Err(coupon::Rejection::CampaignNotFound)))
+    }
+
+    /// The claim with this serial, pending or decided, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal::NotCaughtUp`].
+    pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Refusal> {
+        let partition = partition_of(name.as_str(), self.partitions_count());
+        self.pass_barrier(partition).await?;
+        Ok(self.with_replica(partition, |replica| replica.core().claim_at(name, serial, Timestamp::ZERO).value).flatten())
     }
 
     /// Waits until the node has applied everything that any node was answered before the call.
@@ -310,7 +334,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
             let (is_due, standings) = {
                 let replica = locked(&place.replica);
                 let state = replica.core().state();
-                let is_due = state.next_deadline().is_some_and(|deadline| deadline <= state.time);
+                let is_due = state.requests.next_deadline().is_some_and(|deadline| deadline <= state.time);
                 let lanes = locked(&place.lanes);
                 let standings: Vec<_> =
                     lanes.values().filter_map(|lane| Some((Arc::clone(lane), standing_of(&replica, lane.campaign())?))).collect();

@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use domain::hash::HashSeed;
 use domain::state::{CommandKind, Record};
 use domain::types::Timestamp;
-use domain::{Command, Rejection, State};
+use domain::{Command, Rejection, State, coupon};
 use engine::core::{Core, Watch};
 use engine::digest::{DIGEST_BYTES, RunningDigest};
 use engine::limits::Limits;
-use engine::views::Done;
+use engine::views::{Done, Effect};
 use journal::Lsn;
 
 use super::limits::DIGESTS_KEPT;
@@ -60,6 +60,13 @@ pub enum Applied {
         origin: Origin,
         /// How.
         answer: Result<Done, Rejection>,
+    },
+    /// The decision of a pending claim was asked for.
+    Turn {
+        /// By whom.
+        origin: Origin,
+        /// Whether it was that claim's turn.
+        is_decided: bool,
     },
     /// A barrier has come by.
     Barrier {
@@ -282,7 +289,11 @@ impl Replica {
                 })?;
                 let mut watch = Both { digest: &mut self.digest, watch };
                 let answer = self.core.apply(&command, request_id, record.at, &mut watch);
-                Ok(Applied::Command { origin: read.origin, answer })
+                if !matches!(command.kind, CommandKind::Coupon(coupon::Command::DecideNext(_))) {
+                    return Ok(Applied::Command { origin: read.origin, answer });
+                }
+                let is_decided = answer.is_ok_and(|done| done.effect != Effect::Nothing);
+                Ok(Applied::Turn { origin: read.origin, is_decided })
             }
             Body::Barrier => {
                 self.core.pass_time(record.at);
@@ -343,7 +354,10 @@ fn check_place(place: Place<'_>, command: &Command<'_>) -> Result<(), MalformedR
     let is_right = match (place, &command.kind) {
         (Place::Group(group), CommandKind::Coupon(coupon)) => group == coupon.campaign().as_str(),
         (Place::Partition(_), CommandKind::ForgetRequests) => true,
-        (Place::Partition(_), CommandKind::Coupon(_)) | (Place::Group(_), CommandKind::ForgetRequests) => false,
+        // There are no policies of rate limits across machines yet.
+        (Place::Partition(_), CommandKind::Coupon(_)) | (Place::Group(_), CommandKind::ForgetRequests) | (_, CommandKind::Policy(_)) => {
+            false
+        }
     };
     if is_right { Ok(()) } else { Err(MalformedRecord("its command is about something else than its group")) }
 }

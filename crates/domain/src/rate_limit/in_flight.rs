@@ -37,6 +37,18 @@ impl InFlight {
         if limit == 0 || IN_FLIGHT_MAX < limit || timeout_ns == 0 { None } else { Some(Self { limit, timeout_ns, mode }) }
     }
 
+    /// After how many nanoseconds a lease that is not given back ends by itself.
+    #[must_use]
+    pub const fn timeout_ns(&self) -> u64 {
+        self.timeout_ns
+    }
+
+    /// Whether refusals count.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// How many may be in flight at once.
     #[must_use]
     pub const fn limit(&self) -> u32 {

@@ -1,6 +1,7 @@
 //! Small pieces of the byte formats, to write and to read.
 
 use super::DecodeError;
+use crate::coupon::queue::{Mode, QueueSettings};
 use crate::coupon::{PER_SUBJECT_MAX, Settings};
 use crate::types::{Quantity, Timestamp};
 
@@ -36,8 +37,24 @@ pub(super) fn put_settings(out: &mut Vec<u8>, settings: &Settings) {
     for time in [settings.opens_at, settings.closes_at, settings.redeem_until] {
         put_optional_time(out, time);
     }
-    out.push(u8::from(settings.paused));
+    let has_queue = settings.queue != QueueSettings::DIRECT;
+    out.push(u8::from(settings.paused) | if has_queue { QUEUE_FOLLOWS } else { 0 });
+    if has_queue {
+        put_mode(out, settings.queue.mode);
+        put_u32(out, settings.queue.decisions_per_second_max.unwrap_or(0));
+        put_u32(out, settings.queue.queue_max);
+    }
 }
+
+pub(super) fn put_mode(out: &mut Vec<u8>, mode: Mode) {
+    out.push(match mode {
+        Mode::Direct => 0,
+        Mode::Queued => 1,
+    });
+}
+
+/// Added to a pause, it says that the settings of a queue follow: they came later than the format.
+pub(super) const QUEUE_FOLLOWS: u8 = 4;
 
 /// Reads from the front of a slice and never past its end.
 pub(super) struct Reader<'a> {
@@ -99,12 +116,35 @@ impl<'a> Reader<'a> {
             opens_at: self.optional_time()?,
             closes_at: self.optional_time()?,
             redeem_until: self.optional_time()?,
-            paused: self.flag()?,
+            paused: false,
+            queue: QueueSettings::DIRECT,
+        };
+        let settings = match self.u8()? {
+            paused @ 0..=1 => Settings { paused: paused == 1, ..settings },
+            byte if byte & !1 == QUEUE_FOLLOWS => Settings { paused: byte & 1 == 1, queue: self.queue()?, ..settings },
+            _ => return Err(DecodeError("a pause is neither on nor off")),
         };
         if settings.stock == Quantity::ZERO || !(1..=PER_SUBJECT_MAX).contains(&settings.per_subject_max) {
             return Err(DecodeError("a campaign's settings are out of range"));
         }
         Ok(settings)
+    }
+
+    /// Settings of a queue, which are written only where they are not the default.
+    fn queue(&mut self) -> Result<QueueSettings, DecodeError> {
+        let queue = QueueSettings {
+            mode: self.mode()?,
+            decisions_per_second_max: Some(self.u32()?).filter(|pace| *pace != 0),
+            queue_max: self.u32()?,
+        };
+        if !queue.is_in_range() || queue == QueueSettings::DIRECT {
+            return Err(DecodeError("a queue's settings are out of range"));
+        }
+        Ok(queue)
+    }
+
+    pub(super) fn mode(&mut self) -> Result<Mode, DecodeError> {
+        Ok(if self.flag()? { Mode::Queued } else { Mode::Direct })
     }
 
     /// What is left must be nothing.

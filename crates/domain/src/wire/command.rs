@@ -2,8 +2,11 @@
 //! asked, across machines.
 
 use super::DecodeError;
-use super::bytes::{Reader, put_optional_time, put_settings, put_text, put_u32, put_u64};
+use super::bytes::{QUEUE_FOLLOWS, Reader, put_mode, put_optional_time, put_settings, put_text, put_u32, put_u64};
+use super::policy::{put_numbers, put_rule};
+use crate::coupon::queue::{DecideNext, QueuePatch};
 use crate::coupon::{self, ClaimOne, PER_SUBJECT_MAX, Patch, Precondition, Put, Target, TargetBy};
+use crate::rate_limit::policies;
 use crate::request::{Fingerprint, Keyed};
 use crate::state::{Command, CommandKind};
 use crate::types::{ActorId, CampaignName, Quantity, RequestKey, SubjectId, Timestamp};
@@ -16,6 +19,11 @@ const PATCH: u8 = 2;
 const CLAIM: u8 = 3;
 const REDEEM: u8 = 4;
 const CANCEL: u8 = 5;
+const DECIDE_NEXT: u8 = 6;
+const PUT_POLICY: u8 = 20;
+const REMOVE_POLICY: u8 = 21;
+const PUT_OVERRIDE: u8 = 22;
+const REMOVE_OVERRIDE: u8 = 23;
 const FORGET_REQUESTS: u8 = 100;
 
 const ALWAYS: u8 = 0;
@@ -39,6 +47,7 @@ pub fn encode_command(command: &Command<'_>, out: &mut Vec<u8>) {
     }
     match &command.kind {
         CommandKind::Coupon(coupon) => encode_coupon(coupon, out),
+        CommandKind::Policy(policy) => encode_policy(policy, out),
         CommandKind::ForgetRequests => out.push(FORGET_REQUESTS),
     }
 }
@@ -50,6 +59,7 @@ fn encode_coupon(command: &coupon::Command<'_>, out: &mut Vec<u8>) {
         coupon::Command::Claim(_) => CLAIM,
         coupon::Command::Redeem(_) => REDEEM,
         coupon::Command::Cancel(_) => CANCEL,
+        coupon::Command::DecideNext(_) => DECIDE_NEXT,
     });
     put_text(out, command.campaign().as_str());
     match command {
@@ -61,6 +71,32 @@ fn encode_coupon(command: &coupon::Command<'_>, out: &mut Vec<u8>) {
         coupon::Command::Patch(patch) => encode_patch(patch, out),
         coupon::Command::Claim(claim) => put_text(out, claim.subject.as_str()),
         coupon::Command::Redeem(target) | coupon::Command::Cancel(target) => encode_target(target, out),
+        coupon::Command::DecideNext(next) => {
+            put_u32(out, next.serial.get());
+            put_text(out, next.subject.as_str());
+        }
+    }
+}
+
+fn encode_policy(command: &policies::Command<'_>, out: &mut Vec<u8>) {
+    out.push(match command {
+        policies::Command::Put { .. } => PUT_POLICY,
+        policies::Command::Remove { .. } => REMOVE_POLICY,
+        policies::Command::PutOverride { .. } => PUT_OVERRIDE,
+        policies::Command::RemoveOverride { .. } => REMOVE_OVERRIDE,
+    });
+    put_text(out, command.policy().as_str());
+    match command {
+        policies::Command::Put { rule, precondition, .. } => {
+            put_rule(out, rule);
+            put_precondition(out, *precondition);
+        }
+        policies::Command::Remove { precondition, .. } => put_precondition(out, *precondition),
+        policies::Command::PutOverride { key, numbers, .. } => {
+            put_text(out, key.as_str());
+            put_numbers(out, numbers);
+        }
+        policies::Command::RemoveOverride { key, .. } => put_text(out, key.as_str()),
     }
 }
 
@@ -75,7 +111,21 @@ fn encode_patch(patch: &Patch<'_>, out: &mut Vec<u8>) {
             put_optional_time(out, time);
         }
     }
-    out.push(patch.paused.map_or(2, u8::from));
+    let has_queue = patch.queue != QueuePatch::default();
+    out.push(patch.paused.map_or(2, u8::from) | if has_queue { QUEUE_FOLLOWS } else { 0 });
+    if has_queue {
+        encode_queue(&patch.queue, out);
+    }
+}
+
+/// Each setting behind a flag that says whether it changes; a pace of 0 removes it.
+fn encode_queue(queue: &QueuePatch, out: &mut Vec<u8>) {
+    out.push(u8::from(queue.mode.is_some()));
+    queue.mode.into_iter().for_each(|mode| put_mode(out, mode));
+    out.push(u8::from(queue.decisions_per_second_max.is_some()));
+    queue.decisions_per_second_max.into_iter().for_each(|pace| put_u32(out, pace.unwrap_or(0)));
+    out.push(u8::from(queue.queue_max.is_some()));
+    queue.queue_max.into_iter().for_each(|max| put_u32(out, max));
 }
 
 fn encode_target(target: &Target<'_>, out: &mut Vec<u8>) {
@@ -120,8 +170,10 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command<'_>, DecodeError> {
     }
     let actor = ActorId::new(reader.text()?).map_err(|_| DecodeError("the command's actor is no name"))?;
     let request = reader.flag()?.then(|| decode_keyed(&mut reader)).transpose()?;
-    let kind = match reader.u8()? {
+    let kind = reader.u8()?;
+    let kind = match kind {
         FORGET_REQUESTS => CommandKind::ForgetRequests,
+        PUT_POLICY | REMOVE_POLICY | PUT_OVERRIDE | REMOVE_OVERRIDE => CommandKind::Policy(decode_policy(kind, &mut reader)?),
         kind => CommandKind::Coupon(decode_coupon(kind, &mut reader)?),
     };
     reader.end()?;
@@ -145,7 +197,18 @@ fn decode_coupon<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<coupon::Comman
         CLAIM => coupon::Command::Claim(ClaimOne { campaign, subject: decode_subject(reader)? }),
         REDEEM => coupon::Command::Redeem(Target { campaign, by: decode_target(reader)? }),
         CANCEL => coupon::Command::Cancel(Target { campaign, by: decode_target(reader)? }),
+        DECIDE_NEXT => coupon::Command::DecideNext(DecideNext { campaign, serial: reader.serial()?, subject: decode_subject(reader)? }),
         _ => return Err(DecodeError("the command is of a kind that this version does not know")),
+    })
+}
+
+fn decode_policy<'a>(kind: u8, reader: &mut Reader<'a>) -> Result<policies::Command<'a>, DecodeError> {
+    let policy = reader.policy_name()?;
+    Ok(match kind {
+        PUT_POLICY => policies::Command::Put { policy, rule: reader.rule()?, precondition: decode_precondition(reader)? },
+        REMOVE_POLICY => policies::Command::Remove { policy, precondition: decode_precondition(reader)? },
+        PUT_OVERRIDE => policies::Command::PutOverride { policy, key: reader.limit_key()?, numbers: reader.numbers()? },
+        _ => policies::Command::RemoveOverride { policy, key: reader.limit_key()? },
     })
 }
 
@@ -163,13 +226,27 @@ fn decode_patch<'a>(campaign: CampaignName<'a>, reader: &mut Reader<'a>) -> Resu
     let mut time =
         || -> Result<Option<Option<Timestamp>>, DecodeError> { if reader.flag()? { reader.optional_time().map(Some) } else { Ok(None) } };
     let (opens_at, closes_at, redeem_until) = (time()?, time()?, time()?);
-    let paused = match reader.u8()? {
+    let pause = reader.u8()?;
+    let paused = match pause & !QUEUE_FOLLOWS {
         0 => Some(false),
         1 => Some(true),
         2 => None,
         _ => return Err(DecodeError("a pause is neither on, off nor left as it is")),
     };
-    Ok(Patch { campaign, precondition, stock, per_subject_max, opens_at, closes_at, redeem_until, paused })
+    let queue = if pause & QUEUE_FOLLOWS == 0 { QueuePatch::default() } else { decode_queue(reader)? };
+    Ok(Patch { campaign, precondition, stock, per_subject_max, opens_at, closes_at, redeem_until, paused, queue })
+}
+
+fn decode_queue(reader: &mut Reader<'_>) -> Result<QueuePatch, DecodeError> {
+    let queue = QueuePatch {
+        mode: reader.flag()?.then(|| reader.mode()).transpose()?,
+        decisions_per_second_max: reader.flag()?.then(|| reader.u32()).transpose()?.map(|pace| Some(pace).filter(|pace| *pace != 0)),
+        queue_max: reader.flag()?.then(|| reader.u32()).transpose()?,
+    };
+    if !queue.is_in_range() || queue == QueuePatch::default() {
+        return Err(DecodeError("a queue's settings are out of range"));
+    }
+    Ok(queue)
 }
 
 fn decode_precondition(reader: &mut Reader<'_>) -> Result<Precondition, DecodeError> {

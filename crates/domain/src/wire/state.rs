@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use super::DecodeError;
 use super::bytes::{Reader, put_settings, put_text, put_time, put_u32, put_u64};
-use crate::claims::{self, Block};
+use super::policy::put_policy;
+use crate::claims::{self, Block, Claim, ClaimStatus};
 use crate::coupon::{Campaign, CampaignNumber};
 use crate::hash::HashSeed;
+use crate::rate_limit::policies::KeptPolicy;
 use crate::request::{CampaignView, Fingerprint, FrozenRequests, Outcome, Remembered};
 use crate::state::State;
-use crate::types::{ActorId, CampaignName, RequestKey, Timestamp};
+use crate::types::{ActorId, CampaignName, Quantity, RequestKey, Serial, Timestamp};
 
 /// The number of the state format that is written.
 pub const STATE_FORMAT: u8 = 1;
@@ -20,6 +22,8 @@ const HEAD: u8 = 1;
 const CAMPAIGN: u8 = 2;
 const CLAIMS: u8 = 3;
 const REQUESTS: u8 = 4;
+/// One policy; only where there are any.
+const POLICY: u8 = 5;
 /// Requests in one section.
 const SECTION_REQUESTS: usize = 1_024;
 
@@ -30,6 +34,7 @@ pub struct FrozenState {
     time: Timestamp,
     campaigns: Vec<FrozenCampaign>,
     requests: FrozenRequests,
+    policies: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +53,8 @@ impl State {
             number: campaign.number,
             blocks: campaign.claims.blocks(),
         });
-        FrozenState { time: self.time, campaigns: campaigns.collect(), requests: self.requests.freeze() }
+        let policies = self.policies.after(None).map(|(name, kept)| encode_policy(name, kept));
+        FrozenState { time: self.time, campaigns: campaigns.collect(), requests: self.requests.freeze(), policies: policies.collect() }
     }
 }
 
@@ -59,7 +65,7 @@ impl FrozenState {
             let blocks = campaign.blocks.iter().map(|block| encode_block(campaign.number, block));
             std::iter::once(campaign.head.clone()).chain(blocks)
         });
-        std::iter::once(self.encode_head()).chain(campaigns).chain(self.request_sections())
+        std::iter::once(self.encode_head()).chain(campaigns).chain(self.request_sections()).chain(self.policies.iter().cloned())
     }
 
     fn encode_head(&self) -> Vec<u8> {
@@ -98,6 +104,16 @@ fn encode_campaign(campaign: &Campaign) -> Vec<u8> {
     put_text(&mut out, &campaign.name);
     encode_view(&campaign.view(campaign.created_at), &mut out);
     put_u64(&mut out, campaign.claims.count() as u64);
+    // Only where there are any: it came later than the format.
+    if campaign.pending() != Quantity::ZERO {
+        put_u32(&mut out, campaign.pending().get());
+    }
+    out
+}
+
+fn encode_policy(name: &str, kept: &KeptPolicy) -> Vec<u8> {
+    let mut out = vec![POLICY];
+    put_policy(&mut out, name, kept);
     out
 }
 
@@ -128,6 +144,7 @@ fn decode_view(reader: &mut Reader<'_>) -> Result<CampaignView, DecodeError> {
         code_key: reader.u32()?,
         created_at: reader.time()?,
         remaining: reader.quantity()?,
+        pending: Quantity::ZERO,
         redeemed: reader.quantity()?,
         at: reader.time()?,
     })
@@ -137,6 +154,8 @@ const OUTCOME_CAMPAIGN: u8 = 1;
 const OUTCOME_CLAIMED: u8 = 2;
 const OUTCOME_REDEEMED: u8 = 3;
 const OUTCOME_CANCELLED: u8 = 4;
+/// A campaign in which claims were pending: their number comes behind it.
+const OUTCOME_CAMPAIGN_PENDING: u8 = 5;
 
 fn encode_request(known: &Remembered, out: &mut Vec<u8>) {
     put_u32(out, known.campaign.0);
@@ -146,8 +165,12 @@ fn encode_request(known: &Remembered, out: &mut Vec<u8>) {
     put_time(out, known.recorded_at);
     match &known.outcome {
         Outcome::Campaign { created, view } => {
-            out.extend_from_slice(&[OUTCOME_CAMPAIGN, u8::from(*created)]);
+            let has_pending = view.pending != Quantity::ZERO;
+            out.extend_from_slice(&[if has_pending { OUTCOME_CAMPAIGN_PENDING } else { OUTCOME_CAMPAIGN }, u8::from(*created)]);
             encode_view(view, out);
+            if has_pending {
+                put_u32(out, view.pending.get());
+            }
         }
         Outcome::Claimed(_, serial) => {
             out.push(OUTCOME_CLAIMED);
@@ -161,6 +184,13 @@ fn encode_request(known: &Remembered, out: &mut Vec<u8>) {
             out.push(OUTCOME_CANCELLED);
             put_u32(out, serial.get());
         }
+    }
+}
+
+fn decode_pending(reader: &mut Reader<'_>) -> Result<Quantity, DecodeError> {
+    match reader.quantity()? {
+        Quantity::ZERO => Err(DecodeError("a number of pending claims is 0")),
+        pending => Ok(pending),
     }
 }
 
@@ -183,6 +213,12 @@ fn decode_outcome(campaign: CampaignNumber, reader: &mut Reader<'_>) -> Result<O
         OUTCOME_CAMPAIGN => {
             let created = reader.flag()?;
             Ok(Outcome::Campaign { created, view: Box::new(decode_view(reader)?) })
+        }
+        OUTCOME_CAMPAIGN_PENDING => {
+            let created = reader.flag()?;
+            let view = decode_view(reader)?;
+            let pending = decode_pending(reader)?;
+            Ok(Outcome::Campaign { created, view: Box::new(CampaignView { pending, ..view }) })
         }
         OUTCOME_CLAIMED => Ok(Outcome::Claimed(campaign, reader.serial()?)),
         OUTCOME_REDEEMED => Ok(Outcome::Redeemed(campaign, reader.serial()?)),
@@ -210,12 +246,20 @@ pub fn decode_remembered(bytes: &[u8]) -> Result<Remembered, DecodeError> {
     Ok(known)
 }
 
+/// A campaign whose claims are being read.
+#[derive(Debug)]
+struct Open {
+    campaign: Campaign,
+    claims_count: u64,
+    pending: Quantity,
+}
+
 /// Puts a state together again from the sections of [`FrozenState::sections`], in their order.
 #[derive(Debug)]
 pub struct StateBuilder {
     state: State,
     campaigns_count: Option<u32>,
-    open: Option<(Campaign, u64)>,
+    open: Option<Open>,
 }
 
 impl StateBuilder {
@@ -235,7 +279,8 @@ impl StateBuilder {
             (HEAD, None) => self.head(&mut reader),
             (CAMPAIGN, Some(_)) => self.campaign(&mut reader),
             (CLAIMS, Some(_)) => self.claims(&mut reader),
-            (REQUESTS, Some(_)) => self.requests(&mut reader),
+            (REQUESTS, Some(_)) if self.state.policies.is_empty() => self.requests(&mut reader),
+            (POLICY, Some(_)) => self.policy(&mut reader),
             _ => Err(DecodeError("a section of the state is unknown or out of order")),
         }
     }
@@ -268,15 +313,19 @@ impl StateBuilder {
         let name = CampaignName::new(reader.text()?).map_err(|_| DecodeError("a campaign's name is malformed"))?;
         let view = decode_view(reader)?;
         let claims_count = reader.u64()?;
+        let pending = if reader.end().is_ok() { Quantity::ZERO } else { decode_pending(reader)? };
         reader.end()?;
+        if claims_count < u64::from(pending.get()) {
+            return Err(DecodeError("more claims are pending than there are"));
+        }
         if view.at != view.created_at {
             return Err(DecodeError("a campaign's two times of creation differ"));
         }
         if self.state.campaign(name).is_some() {
             return Err(DecodeError("two campaigns have the same name"));
         }
-        if !self.state.requests.is_empty() {
-            return Err(DecodeError("a campaign comes after the requests"));
+        if !self.state.requests.is_empty() || !self.state.policies.is_empty() {
+            return Err(DecodeError("a campaign comes after the requests or policies"));
         }
         if view.number.0 as usize != self.state.campaigns().len() {
             return Err(DecodeError("a campaign is out of order"));
@@ -287,15 +336,15 @@ impl StateBuilder {
         campaign.created_at = view.created_at;
         campaign.remaining = view.remaining;
         campaign.redeemed = view.redeemed;
-        self.open = Some((campaign, claims_count));
+        self.open = Some(Open { campaign, claims_count, pending });
         Ok(())
     }
 
     fn claims(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         let number = CampaignNumber(reader.u32()?);
         let claims_count = reader.u32()? as usize;
-        let open = self.open.as_mut().filter(|(campaign, _)| campaign.number == number);
-        let (campaign, _) = open.ok_or(DecodeError("claims of another campaign than the one before them"))?;
+        let open = self.open.as_mut().filter(|open| open.campaign.number == number);
+        let Open { campaign, .. } = open.ok_or(DecodeError("claims of another campaign than the one before them"))?;
         if claims_count == 0 {
             return Err(DecodeError("a block without claims"));
         }
@@ -322,10 +371,28 @@ impl StateBuilder {
         Ok(())
     }
 
+    fn policy(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        self.close_campaign()?;
+        let (name, kept) = reader.policy()?;
+        reader.end()?;
+        if self.state.policies.last_name().is_some_and(|last| name.as_str() <= last) {
+            return Err(DecodeError("a policy is out of order"));
+        }
+        self.state.policies.restore(name, kept);
+        Ok(())
+    }
+
     fn close_campaign(&mut self) -> Result<(), DecodeError> {
-        let Some((campaign, claims_count)) = self.open.take() else { return Ok(()) };
+        let Some(Open { mut campaign, claims_count, pending }) = self.open.take() else { return Ok(()) };
         if campaign.claims.count() as u64 != claims_count {
             return Err(DecodeError("a campaign lacks claims"));
+        }
+        campaign.claims.restore_pending(pending.get() as usize);
+        let is_live = |claim: Option<Claim<'_>>| claim.is_some_and(|claim| claim.status == ClaimStatus::Live);
+        let serials = (1..=claims_count).rev().take(pending.get() as usize).filter_map(|serial| Serial::new(u32::try_from(serial).ok()?));
+        // They are read as they lie, without being told that they are pending.
+        if !serials.into_iter().all(|serial| is_live(campaign.claims.lying(serial))) {
+            return Err(DecodeError("a pending claim was redeemed or cancelled"));
         }
         self.state.push_campaign(campaign);
         Ok(())

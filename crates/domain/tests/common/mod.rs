@@ -3,12 +3,14 @@
 
 use conformance::{DomainBackend, Forgetting};
 use domain::hash::HashSeed;
-use domain::state::State;
+use domain::state::{Record, State};
 use domain::types::Timestamp;
 use domain::wire::state::StateBuilder;
-use domain::wire::{DecodeError, decode_record};
+use domain::wire::{DecodeError, decode_record, encode_record};
 
 pub type Sections = Vec<Vec<u8>>;
+/// A record's body and private part.
+pub type Parts = (Vec<u8>, Vec<u8>);
 
 pub fn rules() -> DomainBackend {
     DomainBackend::new(Forgetting::WhenDue)
@@ -58,4 +60,39 @@ pub fn replay<'a>(records: impl Iterator<Item = (&'a [u8], &'a [u8])>, seed: Has
 pub fn from_hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+/// The lines of a fixture. `#` starts a comment.
+pub fn lines_of(fixture: &str) -> Vec<Vec<u8>> {
+    fixture.lines().filter(|line| !line.starts_with('#')).map(from_hex).collect()
+}
+
+/// The records of a fixture, one in a line: body, `|`, private part.
+pub fn parts_of(fixture: &str) -> Vec<Parts> {
+    let lines = fixture.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split_once('|').map(|(body, private)| (from_hex(body), from_hex(private))).unwrap()).collect()
+}
+
+pub fn encode(record: &Record<'_>) -> Parts {
+    let (mut body, mut private) = (Vec::new(), Vec::new());
+    encode_record(record, &mut body, &mut private);
+    (body, private)
+}
+
+pub fn assert_refused_or_same(changed: &Sections) {
+    let state: Option<State> = rebuild(changed, HashSeed(7, 8)).ok();
+    if let Some(state) = state {
+        assert_eq!(&sections(&state), changed);
+    }
+}
+
+/// Every byte with each bit flipped, at its smallest, and at its largest.
+pub fn changes(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let places = 0..bytes.len();
+    let change = |place: usize, byte: u8| {
+        let mut changed = bytes.to_vec();
+        changed[place] = byte;
+        changed
+    };
+    places.flat_map(|place| (0..8).map(move |bit| bytes[place] ^ (1 << bit)).chain([0, 255]).map(move |byte| change(place, byte))).collect()
 }

@@ -4,6 +4,7 @@
 use conformance::{Ask, CampaignReply, Refusal, Reply, Request};
 use domain::Novelty;
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::Mode;
 use domain::coupon::{CampaignState, Command, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::types::{ActorId, CampaignName, Quantity, RequestKey, Serial, SubjectId, Timestamp};
 
@@ -64,7 +65,8 @@ impl Model {
     pub fn ask(&mut self, request: &Request<'static>) -> Reply {
         let Ask::Command(command) = request.ask else { unreachable!("the model is only asked for changes") };
         if let Some(known) = self.known(request, command.campaign()) {
-            return if known.ask == request.ask { replayed(known.reply.clone()) } else { Reply::Refused(no("request_key_reused")) };
+            let (is_same, reply) = (known.ask == request.ask, known.reply.clone());
+            return if is_same { self.replayed(command.campaign(), reply) } else { Reply::Refused(no("request_key_reused")) };
         }
         match self.command(&command, request.key.is_some()) {
             Err(refusal) => Reply::Refused(refusal),
@@ -72,7 +74,7 @@ impl Model {
                 if took_effect {
                     self.remember(request, command.campaign(), &reply);
                 }
-                reply
+                self.placed(command.campaign(), reply)
             }
         }
     }
@@ -82,7 +84,46 @@ impl Model {
         let settings = self.campaigns.iter().map(|campaign| campaign.settings);
         let windows = settings.flat_map(|settings| [settings.opens_at, settings.closes_at, settings.redeem_until]).flatten();
         let keys = self.remembered.iter().map(|known| known.at.millis() + DAY_MS);
-        windows.map(Timestamp::millis).chain(keys).collect()
+        let decided = self.campaigns.iter().flat_map(|campaign| campaign.claims.iter().map(|claim| claim.claimed_at.millis()));
+        let by_pace = decided.flat_map(|at| [at + 1_000, at + 500, at + 333, at + 100]);
+        windows.map(Timestamp::millis).chain(keys).chain(by_pace).collect()
+    }
+
+    /// What the pace lets be decided now.
+    pub fn decide_due(&mut self) {
+        let now = self.now;
+        for campaign in &mut self.campaigns {
+            while let Some(place) = campaign.claims.iter().position(|claim| claim.status == ClaimStatus::Pending) {
+                if !campaign.has_room(now) {
+                    break;
+                }
+                (campaign.claims[place].status, campaign.claims[place].claimed_at) = (ClaimStatus::Live, now);
+            }
+        }
+    }
+
+    /// The first answer once more.
+    fn replayed(&self, campaign: CampaignName<'_>, reply: Reply) -> Reply {
+        let novelty = Novelty::Replayed;
+        let reply = match reply {
+            Reply::Written { created, version, .. } => Reply::Written { created, version, novelty },
+            Reply::Claimed { serial, .. } => Reply::Claimed { serial, novelty },
+            Reply::Redeemed { serial, .. } => Reply::Redeemed { serial, novelty },
+            Reply::Cancelled { serial, .. } => Reply::Cancelled { serial, novelty },
+            Reply::Accepted { .. } | Reply::Campaign(_) | Reply::Claim(_) | Reply::Refused(_) | Reply::Unexpected(_) => reply,
+        };
+        self.placed(campaign, reply)
+    }
+
+    /// A claim that is pending is answered with its place.
+    fn placed(&self, campaign: CampaignName<'_>, reply: Reply) -> Reply {
+        let Reply::Claimed { serial, novelty } = reply else { return reply };
+        let claims = &self.campaigns.iter().find(|known| known.name == campaign).unwrap().claims;
+        let ahead = claims[..serial.get() as usize].iter().filter(|claim| claim.status == ClaimStatus::Pending).count();
+        match claims[serial.get() as usize - 1].status {
+            ClaimStatus::Pending => Reply::Accepted { place: u32::try_from(ahead).unwrap(), is_again: novelty != Novelty::Fresh },
+            _ => reply,
+        }
     }
 
     fn known(&self, request: &Request<'_>, campaign: CampaignName<'_>) -> Option<&Remembered> {
@@ -116,6 +157,7 @@ impl Model {
             Command::Claim(claim) => campaign.claim(claim.subject, has_key, now),
             Command::Redeem(target) => campaign.redeem(target, now),
             Command::Cancel(target) => campaign.cancel(target, now),
+            Command::DecideNext(_) => unreachable!("nobody asks for it"),
         }
     }
 
@@ -137,6 +179,7 @@ fn patched(old: Settings, patch: &Patch<'_>) -> Settings {
         closes_at: patch.closes_at.unwrap_or(old.closes_at),
         redeem_until: patch.redeem_until.unwrap_or(old.redeem_until),
         paused: patch.paused.unwrap_or(old.paused),
+        queue: patch.queue.apply(old.queue),
     }
 }
 
@@ -154,18 +197,6 @@ fn window(settings: &Settings) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The first answer once more.
-fn replayed(reply: Reply) -> Reply {
-    let novelty = Novelty::Replayed;
-    match reply {
-        Reply::Written { created, version, .. } => Reply::Written { created, version, novelty },
-        Reply::Claimed { serial, .. } => Reply::Claimed { serial, novelty },
-        Reply::Redeemed { serial, .. } => Reply::Redeemed { serial, novelty },
-        Reply::Cancelled { serial, .. } => Reply::Cancelled { serial, novelty },
-        Reply::Campaign(_) | Reply::Claim(_) | Reply::Refused(_) | Reply::Unexpected(_) => reply,
-    }
-}
-
 impl Campaign {
     /// The campaign as a read answers it.
     pub fn reply(&self, now: Timestamp) -> CampaignReply {
@@ -176,24 +207,48 @@ impl Campaign {
             state: self.state(now),
             settings,
             version: self.version,
-            claimed: quantity(self.claimed()),
-            remaining: quantity(settings.stock.get() as usize - self.claimed()),
+            claimed: quantity(self.taken() - self.pending()),
+            remaining: quantity(settings.stock.get() as usize - self.taken()),
+            pending: quantity(self.pending()),
             redeemed: quantity(self.claims.iter().filter(is_redeemed).count()),
         }
     }
 
     /// What a subject holds, rising.
     pub fn serials_of(&self, subject: SubjectId<'_>) -> Vec<Serial> {
+        let taken = self.taken_by(subject).into_iter();
+        taken.filter(|serial| self.claims[serial.get() as usize - 1].status != ClaimStatus::Pending).collect()
+    }
+
+    /// The same with what is pending.
+    pub fn taken_by(&self, subject: SubjectId<'_>) -> Vec<Serial> {
         let held = |(place, claim): (usize, &Claim)| (claim.subject == subject && !claim.is_cancelled()).then(|| serial_of(place));
         self.claims.iter().enumerate().filter_map(held).collect()
     }
 
-    fn claimed(&self) -> usize {
+    fn taken(&self) -> usize {
         self.claims.iter().filter(|claim| !claim.is_cancelled()).count()
     }
 
+    fn pending(&self) -> usize {
+        self.claims.iter().filter(|claim| claim.status == ClaimStatus::Pending).count()
+    }
+
+    /// Whether one more may be decided now: not more than the pace in a second, and not more than a
+    /// tenth of it, rounded up, in a tenth of a second. A pace below ten has a claim in each part.
+    fn has_room(&self, now: Timestamp) -> bool {
+        let queue = self.settings.queue;
+        let (Mode::Queued, Some(pace)) = (queue.mode, queue.decisions_per_second_max) else { return true };
+        let decided = |within: u64| {
+            let since = |claim: &&Claim| claim.status != ClaimStatus::Pending && now.millis() - claim.claimed_at.millis() < within;
+            self.claims.iter().filter(since).count()
+        };
+        let parts = pace.min(10);
+        decided(1_000) < pace as usize && decided(u64::from(1_000 / parts)) < pace.div_ceil(parts) as usize
+    }
+
     fn is_sold_out(&self) -> bool {
-        self.claimed() == self.settings.stock.get() as usize
+        self.taken() == self.settings.stock.get() as usize
     }
 
     fn is_before_opening(&self, now: Timestamp) -> bool {
@@ -224,11 +279,11 @@ impl Campaign {
             }
         }
         window(&settings)?;
-        if (settings.stock.get() as usize) < self.claimed() {
-            let claimed = u32::try_from(self.claimed()).ok();
+        if (settings.stock.get() as usize) < self.taken() {
+            let claimed = u32::try_from(self.taken()).ok();
             return Err(Refusal { claimed, ..no("stock_below_claimed") });
         }
-        if settings.per_subject_max < self.settings.per_subject_max && 0 < self.claimed() {
+        if settings.per_subject_max < self.settings.per_subject_max && 0 < self.taken() {
             return Err(Refusal { per_subject_max: Some(self.settings.per_subject_max), ..no("per_subject_max_lowered") });
         }
         let changes = settings != self.settings;
@@ -238,7 +293,7 @@ impl Campaign {
     }
 
     fn claim(&mut self, subject: SubjectId<'static>, has_key: bool, now: Timestamp) -> Result<(Reply, bool), Refusal> {
-        let (held, per_subject_max) = (self.serials_of(subject), self.settings.per_subject_max);
+        let (held, per_subject_max) = (self.taken_by(subject), self.settings.per_subject_max);
         if 1 < per_subject_max && !has_key {
             return Err(no("request_key_required"));
         }
@@ -260,7 +315,12 @@ impl Campaign {
         if self.is_sold_out() {
             return Err(no("sold_out"));
         }
-        self.claims.push(Claim { subject, claimed_at: now, status: ClaimStatus::Live });
+        let waits = 0 < self.pending() || !self.has_room(now);
+        if waits && self.settings.queue.queue_max as usize <= self.pending() {
+            return Err(Refusal { queue_max: Some(self.settings.queue.queue_max), ..no("queue_full") });
+        }
+        let status = if waits { ClaimStatus::Pending } else { ClaimStatus::Live };
+        self.claims.push(Claim { subject, claimed_at: now, status });
         Ok((Reply::Claimed { serial: serial_of(self.claims.len() - 1), novelty: Novelty::Fresh }, true))
     }
 
@@ -285,6 +345,7 @@ impl Campaign {
         let place = self.find(target)?;
         match self.claims[place].status {
             ClaimStatus::Live => Ok(place),
+            ClaimStatus::Pending => Err(no("claim_pending")),
             ClaimStatus::Redeemed { redeemed_at } => Err(Refusal { redeemed_at: Some(redeemed_at), ..no("already_redeemed") }),
             ClaimStatus::Cancelled { cancelled_at } => Err(Refusal { cancelled_at: Some(cancelled_at), ..no("cancelled") }),
         }
@@ -293,13 +354,16 @@ impl Campaign {
     fn find(&self, target: &Target<'_>) -> Result<usize, Refusal> {
         let place = |serial: Serial| serial.get() as usize - 1;
         match target.by {
-            TargetBy::Code(serial) if place(serial) < self.claims.len() => Ok(place(serial)),
+            TargetBy::Code(serial) if self.claims.get(place(serial)).is_some_and(|claim| claim.status != ClaimStatus::Pending) => {
+                Ok(place(serial))
+            }
             TargetBy::Code(_) => Err(no("code_not_found")),
             TargetBy::SubjectSerial(subject, serial) => {
                 let is_theirs = self.claims.get(place(serial)).is_some_and(|claim| claim.subject == subject);
                 if is_theirs { Ok(place(serial)) } else { Err(no("claim_not_found")) }
             }
             TargetBy::Subject(subject) => match self.serials_of(subject).as_slice() {
+                [] if !self.taken_by(subject).is_empty() => Err(no("claim_pending")),
                 [] => Err(no("claim_not_found")),
                 [serial] => Ok(place(*serial)),
                 serials => Err(Refusal { serials: serials.iter().map(|serial| serial.get()).collect(), ..no("claim_ambiguous") }),

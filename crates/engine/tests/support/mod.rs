@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::Command;
+use domain::coupon::queue::QueueSettings;
 use domain::coupon::{ClaimOne, Command as Coupon, Precondition, Put, Settings as CampaignSettings};
 use domain::hash::HashSeed;
 use domain::state::CommandKind;
@@ -45,6 +46,7 @@ pub fn put(campaign: &str, stock: u32) -> Command<'_> {
         closes_at: None,
         redeem_until: None,
         paused: false,
+        queue: QueueSettings::DIRECT,
     };
     let put = Put { campaign: name(campaign), settings, precondition: Precondition::Always, code_key: 1 };
     command(Coupon::Put(put))

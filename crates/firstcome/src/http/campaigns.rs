@@ -82,7 +82,10 @@ fn written(done: Done) -> Answer {
 }
 
 /// What `If-Match` and `If-None-Match` ask for.
-fn precondition(context: &Context) -> Result<Precondition, Problem> {
+///
+/// # Errors
+/// A [`Problem`] that names the header.
+pub fn precondition(context: &Context) -> Result<Precondition, Problem> {
     match (context.header("if-match")?, context.header("if-none-match")?) {
         (None, None) => Ok(Precondition::Always),
         (Some("*"), None) => Ok(Precondition::Exists),

@@ -1,17 +1,25 @@
 //! Claims: claim, read, redeem, cancel, by subject.
+//!
+//! A claim is answered with its decision, or with a place in the queue: where it is pending, and where
+//! the caller or the campaign wants to read the decision later (RFC 7240, `respond-async`).
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{HeaderName, Response, StatusCode, header};
 use domain::Novelty;
+use domain::coupon::queue::Mode;
 use domain::coupon::{ClaimOne, Command, Target};
 use engine::views::{ClaimView, Done, Effect};
 
 use super::answer::{self, ClaimJson, ClaimedJson, mark_replayed, with_header};
+use super::answers;
 use super::context::Context;
 use super::input::{ClaimBody, parse};
 use super::problem::Problem;
 
 type Answer = Result<Response<Body>, Problem>;
+
+const RESPOND_ASYNC: &str = "respond-async";
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `POST /v1/campaigns/{campaign}/claims`
 pub async fn claim(context: Context) -> Answer {
@@ -21,11 +29,27 @@ pub async fn claim(context: Context) -> Answer {
     let claim = ClaimOne { campaign, subject: context.acting_for(body.subject()?)? };
     let done = context.submit(Command::Claim(claim)).await?;
     let view = claim_of(&done)?;
+    let is_fresh = done.novelty == Novelty::Fresh;
+    let prefers_queue = prefers_async(&context)?;
+    if view.waiting.is_some() || is_fresh && (prefers_queue || view.mode == Mode::Queued) {
+        let response = mark_replayed(answers::accepted(&context, view), !is_fresh);
+        return Ok(if prefers_queue { with_header(response, PREFERENCE_APPLIED, RESPOND_ASYNC) } else { response });
+    }
     // The subject's earlier claim is 200; this request's own is 201, however often it is asked.
     let status = if done.novelty == Novelty::Repeated { StatusCode::OK } else { StatusCode::CREATED };
-    let response = answer::json(status, &ClaimedJson::new(&context.app.codes, view));
-    let location = format!("/v1/campaigns/{}/claims/{}", view.campaign, view.subject);
-    Ok(mark_replayed(with_header(response, header::LOCATION, &location), done.novelty != Novelty::Fresh))
+    Ok(mark_replayed(claimed(&context, status, view), !is_fresh))
+}
+
+/// A decided claim, as the answer to claiming.
+pub fn claimed(context: &Context, status: StatusCode, claim: &ClaimView) -> Response<Body> {
+    let response = answer::json(status, &ClaimedJson::new(&context.app.codes, claim));
+    with_header(response, header::LOCATION, &format!("/v1/campaigns/{}/claims/{}", claim.campaign, claim.subject))
+}
+
+/// Whether the caller would rather read the decision later.
+fn prefers_async(context: &Context) -> Result<bool, Problem> {
+    let Some(preferences) = context.header("prefer")? else { return Ok(false) };
+    Ok(preferences.split(',').any(|preference| preference.trim().eq_ignore_ascii_case(RESPOND_ASYNC)))
 }
 
 /// `GET /v1/campaigns/{campaign}/claims/{subject}`
@@ -67,6 +91,6 @@ pub fn changed(context: &Context, done: &Done) -> Answer {
 fn claim_of(done: &Done) -> Result<&ClaimView, Problem> {
     match &done.effect {
         Effect::Claimed(claim) | Effect::Redeemed(claim) | Effect::Cancelled(claim) => Ok(claim),
-        Effect::Campaign { .. } | Effect::Nothing => Err(Problem::new("internal", "the answer is of another kind")),
+        Effect::Campaign { .. } | Effect::Policy(_) | Effect::Nothing => Err(Problem::new("internal", "the answer is of another kind")),
     }
 }

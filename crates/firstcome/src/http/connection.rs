@@ -41,6 +41,8 @@ pub struct Watched {
     requests_open: AtomicU32,
     /// Its last request found no place: for how many microseconds the next one is not read.
     pause_us: AtomicU64,
+    /// Whether the system shall keep little of what is written.
+    keeps_little: AtomicBool,
 }
 
 /// All connections, and the clock that is read a few times a second instead of at every byte.
@@ -65,6 +67,8 @@ pub enum Overdue {
     Write,
 }
 
+/// What the system keeps of an answer without an end; Linux takes it twice, for what it adds itself.
+const ENDLESS_BUFFER_BYTES: usize = 32 * 1_024;
 /// How often the sweeper looks.
 pub const SWEEP: Duration = Duration::from_millis(250);
 
@@ -154,6 +158,12 @@ impl Watched {
         self.pause_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// What is sent from here on has no end: of what the client does not read, the system shall not
+    /// keep megabytes.
+    pub fn keep_little(&self) {
+        self.keeps_little.store(true, Ordering::Relaxed);
+    }
+
     /// More of an answer of HTTP/2 was taken.
     pub fn body_progressed(&self, now_ms: u64) {
         self.since_ms.store(now_ms, Ordering::Relaxed);
@@ -230,6 +240,13 @@ impl WatchedStream {
         Self { stream, watched, connections, pause }
     }
 
+    fn prepare_write(&self) {
+        if self.watched.keeps_little.load(Ordering::Relaxed) && self.watched.keeps_little.swap(false, Ordering::Relaxed) {
+            // Where the system refuses, its own limit holds.
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&self.stream, ENDLESS_BUFFER_BYTES);
+        }
+    }
+
     fn note_write<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.watched.has_written(outcome.is_ready(), self.connections.now_ms());
         outcome
@@ -255,11 +272,13 @@ impl AsyncRead for WatchedStream {
 
 impl AsyncWrite for WatchedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.prepare_write();
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note_write(outcome)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.prepare_write();
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.note_write(outcome)
     }

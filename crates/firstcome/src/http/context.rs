@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, Method, Uri, header};
 use bytes::Bytes;
 use domain::Command;
 use domain::coupon;
@@ -18,6 +18,8 @@ use domain::types::{CampaignName, RequestId, RequestKey, Serial, SubjectId};
 use engine::views::Done;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use rate_limit_layer::key::Asked;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
@@ -43,11 +45,20 @@ pub struct Context {
     pub caller: Caller,
     /// Its headers.
     pub headers: HeaderMap,
+    /// What else came with it: where it is from, and how its connection becomes a WebSocket.
+    pub extensions: Extensions,
     method: Method,
-    target: String,
+    uri: Uri,
     query: Vec<(String, String)>,
     params: Vec<(String, String)>,
     body: Bytes,
+}
+
+/// A body that names a subject, whatever else it holds.
+#[derive(Deserialize)]
+struct SubjectOnly<'a> {
+    #[serde(borrow)]
+    subject: Cow<'a, str>,
 }
 
 impl Context {
@@ -75,9 +86,10 @@ impl Context {
             request_id,
             caller,
             headers: parts.headers,
+            extensions: parts.extensions,
             method: parts.method,
-            target: parts.uri.path_and_query().map_or_else(String::new, |target| target.as_str().to_owned()),
             query: decoded_pairs(parts.uri.query().unwrap_or_default()),
+            uri: parts.uri,
             params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             body,
         })
@@ -89,6 +101,14 @@ impl Context {
     /// A [`Problem`] if it is no name, or for other callers.
     pub fn campaign(&self) -> Result<CampaignName<'_>, Problem> {
         let campaign = CampaignName::new(self.param("campaign")).map_err(|error| Problem::parameter("campaign", error.to_string()))?;
+        self.usable(campaign)
+    }
+
+    /// A campaign that the caller may act on.
+    ///
+    /// # Errors
+    /// A [`Problem`] if it may not.
+    pub fn usable<'a>(&self, campaign: CampaignName<'a>) -> Result<CampaignName<'a>, Problem> {
         if self.caller.may_use(campaign) {
             return Ok(campaign);
         }
@@ -111,6 +131,23 @@ impl Context {
     pub fn acting_for<'a>(&self, subject: SubjectId<'a>) -> Result<SubjectId<'a>, Problem> {
         let is_own = self.caller.only_subject().is_none_or(|own| own == subject.as_str());
         if is_own { Ok(subject) } else { Err(Refusal::SubjectForbidden.into()) }
+    }
+
+    /// Campaign and subject that the request is about, as far as it says so: to be counted, not to
+    /// be acted on. An end user's requests are about the user.
+    #[must_use]
+    pub fn about(&self) -> Option<(&str, Cow<'_, str>)> {
+        let campaign = Some(self.param("campaign")).filter(|campaign| !campaign.is_empty())?;
+        let of_path = || Some(self.param("subject")).filter(|subject| !subject.is_empty());
+        let known = self.caller.only_subject().or_else(of_path).map(Cow::Borrowed);
+        let of_body = || serde_json::from_slice::<SubjectOnly<'_>>(&self.body).ok().map(|body| body.subject);
+        Some((campaign, known.or_else(of_body)?))
+    }
+
+    /// What limits look at.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        Asked { method: &self.method, uri: &self.uri, headers: &self.headers, extensions: &self.extensions }
     }
 
     /// A part of the path.
@@ -222,7 +259,8 @@ impl Context {
 
     /// What the same key must come with again: method, path and body.
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(digest_of([self.method.as_str().as_bytes(), self.target.as_bytes(), &self.body]))
+        let target = self.uri.path_and_query().map_or("", |target| target.as_str());
+        Fingerprint(digest_of([self.method.as_str().as_bytes(), target.as_bytes(), &self.body]))
     }
 }
 

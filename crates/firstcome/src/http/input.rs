@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use domain::coupon::queue::{Mode, PACE_MAX, QUEUE_MAX, QueuePatch, QueueSettings};
 use domain::coupon::{PER_SUBJECT_MAX, Patch, Precondition, Settings};
 use domain::types::{CampaignName, Quantity, SubjectId, Timestamp};
 use serde::de::{IgnoredAny, Visitor};
@@ -43,6 +44,12 @@ pub struct CampaignBody {
     redeem_until: Option<String>,
     #[serde(default)]
     paused: Option<bool>,
+    #[serde(default)]
+    mode: Option<String>,
+    #[serde(default)]
+    decisions_per_second_max: Option<Whole>,
+    #[serde(default)]
+    queue_max: Option<Whole>,
 }
 
 impl CampaignBody {
@@ -58,6 +65,11 @@ impl CampaignBody {
             closes_at: time("closes_at", self.closes_at.as_deref())?,
             redeem_until: time("redeem_until", self.redeem_until.as_deref())?,
             paused: self.paused.unwrap_or(false),
+            queue: QueueSettings {
+                mode: self.mode.as_deref().map_or(Ok(Mode::default()), mode)?,
+                decisions_per_second_max: self.decisions_per_second_max.map(pace).transpose()?,
+                queue_max: self.queue_max.map_or(Ok(QueueSettings::DIRECT.queue_max), queue_max)?,
+            },
         })
     }
 }
@@ -79,6 +91,12 @@ pub struct PatchBody {
     redeem_until: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     paused: Option<Option<bool>>,
+    #[serde(default, deserialize_with = "given")]
+    mode: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    decisions_per_second_max: Option<Option<Whole>>,
+    #[serde(default, deserialize_with = "given")]
+    queue_max: Option<Option<Whole>>,
 }
 
 /// A whole number. JSON does not tell 5 from 5.0, and some clients write every number with a
@@ -132,6 +150,11 @@ impl PatchBody {
             closes_at: patched_time("closes_at", &self.closes_at)?,
             redeem_until: patched_time("redeem_until", &self.redeem_until)?,
             paused: self.paused.map(|value| value.unwrap_or(false)),
+            queue: QueuePatch {
+                mode: self.mode.as_ref().map(|value| value.as_deref().map_or(Ok(Mode::default()), mode)).transpose()?,
+                decisions_per_second_max: self.decisions_per_second_max.map(|value| value.map(pace).transpose()).transpose()?,
+                queue_max: self.queue_max.map(|value| value.map_or(Ok(QueueSettings::DIRECT.queue_max), queue_max)).transpose()?,
+            },
         })
     }
 }
@@ -141,9 +164,25 @@ fn stock(Whole(units): Whole) -> Result<Quantity, Problem> {
     stock.ok_or_else(|| Problem::field("stock", "must be from 1 to 1000000000"))
 }
 
+fn mode(word: &str) -> Result<Mode, Problem> {
+    Mode::from_word(word).ok_or_else(|| Problem::field("mode", "must be \"direct\" or \"queued\""))
+}
+
+fn pace(Whole(decisions): Whole) -> Result<u32, Problem> {
+    in_range("decisions_per_second_max", decisions, PACE_MAX)
+}
+
+fn queue_max(Whole(claims): Whole) -> Result<u32, Problem> {
+    in_range("queue_max", claims, QUEUE_MAX)
+}
+
+fn in_range(field: &str, number: u64, max: u32) -> Result<u32, Problem> {
+    let number = u32::try_from(number).ok().filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| Problem::field(field, format!("must be from 1 to {max}")))
+}
+
 fn per_subject_max(Whole(units): Whole) -> Result<u32, Problem> {
-    let units = u32::try_from(units).ok().filter(|units| (1..=PER_SUBJECT_MAX).contains(units));
-    units.ok_or_else(|| Problem::field("per_subject_max", format!("must be from 1 to {PER_SUBJECT_MAX}")))
+    in_range("per_subject_max", units, PER_SUBJECT_MAX)
 }
 
 fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {

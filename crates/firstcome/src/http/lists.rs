@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
+use domain::coupon::queue::Mode;
 use domain::coupon::{CampaignNumber, Rejection};
 use domain::types::{CampaignName, Serial};
 use engine::views::ClaimView;
@@ -343,6 +344,9 @@ fn view_of(row: &ClaimRow) -> ClaimView {
         serial: row.serial,
         claimed_at: row.claimed_at,
         status: row.status,
+        // What is pending is in no list.
+        mode: Mode::Direct,
+        waiting: None,
     }
 }
 

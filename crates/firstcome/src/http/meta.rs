@@ -2,12 +2,14 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use serde_json::json;
+use engine::meter::JournalWork;
+use serde_json::{Value, json};
 
 use super::answer::{self, with_header};
 use super::context::Context;
 use super::problem::Problem;
-use super::{docs as docs_page, openapi as document};
+use super::{docs as docs_page, openapi as document, times};
+use crate::clock;
 use crate::doors::Refusal;
 
 type Answer = Result<Response<Body>, Problem>;
@@ -33,6 +35,50 @@ pub async fn readyz(context: Context) -> Answer {
     Ok(answer::json(code, &body))
 }
 
+/// `GET /v1/server`: how the server does, for people who look after it.
+pub async fn server(context: Context) -> Answer {
+    context.query([])?;
+    if !context.caller.campaigns().is_empty() {
+        return Err(Refusal::CampaignForbidden { campaigns: context.caller.campaigns().to_owned() }.into());
+    }
+    let (app, status) = (&context.app, context.app.status());
+    let journal = app.backend.engine().map(|engine| journal(&engine.journal_work()));
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "mode": if journal.is_some() { "single" } else { "scaled" },
+        "time": times::format(app.clock.now()),
+        "uptime_ms": clock::elapsed_ms(),
+        "read_only": status.is_read_only,
+        "position": status.position,
+        "snapshot_position": status.snapshot_position,
+        "history": { "position": status.history_position, "broken": status.is_history_broken },
+        "journal": journal,
+        "requests_in_flight": app.doors.in_flight(),
+        "requests_max": app.limits.requests_max,
+        "live_clients": app.live.clients_count(),
+        "live_campaigns": app.live.campaigns_count(),
+        "campaigns": status.campaigns_count,
+        "claims": status.claims_count,
+        "request_keys": status.requests_count,
+        "keys": !app.doors.are_open(),
+    });
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+fn journal(work: &JournalWork) -> Value {
+    let micros = |per_mille| work.times.quantile(per_mille).and_then(|time| u64::try_from(time.as_micros()).ok());
+    json!({
+        "commits": work.commits,
+        "records": work.records,
+        "batch_records_last": work.records_last,
+        "batch_records_max": work.records_max,
+        "records_waiting": work.waiting,
+        "sync_p50_us": micros(500),
+        "sync_p99_us": micros(990),
+        "sync_max_us": micros(1_000),
+    })
+}
+
 /// `GET /metrics`: for Prometheus.
 pub async fn metrics(context: Context) -> Answer {
     // They are about all campaigns.
@@ -56,13 +102,6 @@ pub async fn docs(_context: Context) -> Answer {
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
     ))
-}
-
-/// `GET /`: until there is a console, the way to the documentation.
-pub async fn home(_context: Context) -> Answer {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    Ok(with_header(response, header::LOCATION, "/docs"))
 }
 
 fn typed(text: impl Into<Body>, media_type: &'static str) -> Response<Body> {

@@ -1,19 +1,20 @@
 //! A no: `application/problem+json` (RFC 9457), with a stable code, whether anything took effect,
 //! and what the caller needs next.
 
-use std::io;
+mod doors;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use domain::coupon::Rejection;
+use domain::rate_limit::policies;
 use engine::views::Refusal;
 use serde_json::{Map, Value, json};
 
+use super::policies::out_of_range;
 use super::times;
-use crate::doors;
-use crate::doors::key_file::{ChangeError, KeyFileError};
-use crate::doors::keys::KeyError;
-use crate::tokens::TokenRefusal;
+
+/// After how long to look at a queue again, in milliseconds.
+const QUEUE_RETRY_MS: u64 = 1_000;
 
 /// What a code means. The table is the one source of statuses, titles and `docs/rejections.md`.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +74,19 @@ pub const CODES: &[CodeInfo] = &[
     info("paused", 409, "Paused", "The campaign's runner has paused it."),
     info("subject_limit_reached", 409, "Subject limit reached", "The subject holds `per_subject_max` claims, as many as it may."),
     info("sold_out", 409, "Sold out", "Nothing is left. A cancellation may bring a unit back."),
+    info(
+        "queue_full",
+        503,
+        "Queue full",
+        "As many claims are pending as may be (`queue_max`). Nothing was done; ask again after `retry_after_ms`.",
+    ),
+    info(
+        "claim_pending",
+        409,
+        "Claim pending",
+        "The claim is in the queue: it can be read, redeemed or cancelled once it is decided. Its answer says when that will be.",
+    ),
+    info("answer_not_found", 404, "Answer not found", "There is no answer of this name. It comes in the `Location` of a 202."),
     info("claim_not_found", 404, "Claim not found", "The subject holds no claim in this campaign, or not the one that `serial` names."),
     info("claim_ambiguous", 409, "Several claims", "The subject holds several claims; pick one of `serials` with `?serial=`."),
     info(
@@ -84,6 +98,53 @@ pub const CODES: &[CodeInfo] = &[
     info("already_redeemed", 409, "Already redeemed", "The claim was used at `redeemed_at`. It cannot be used again or cancelled."),
     info("cancelled", 409, "Cancelled", "The claim was given back at `cancelled_at`."),
     info("expired", 409, "Expired", "Claims of this campaign could be redeemed until just before `redeem_until`."),
+    info("policy_not_found", 404, "Policy not found", "There is no policy of this name."),
+    info("quota_out_of_range", 422, "Quota out of range", "A quota is 1 to 1,000,000,000 units."),
+    info(
+        "log_quota_out_of_range",
+        422,
+        "Quota of a log out of range",
+        "A `sliding_window_log` remembers every request of a window, so its quota is 1 to 10,000.",
+    ),
+    info("window_out_of_range", 422, "Window out of range", "A window is a millisecond to 366 days."),
+    info(
+        "burst_out_of_range",
+        422,
+        "Burst out of range",
+        "A burst is 0 to 1,000,000,000 units, and the bucket must fill within 100 years.",
+    ),
+    info("burst_not_used", 422, "No burst here", "Only `token_bucket` and `leaky_bucket` have a burst."),
+    info("in_flight_out_of_range", 422, "Limit out of range", "At most 10,000 may be in flight; the timeout is a millisecond to 366 days."),
+    info("policy_exists", 412, "Policy exists", "`If-None-Match: *` was given and the policy exists."),
+    info(
+        "policy_has_overrides",
+        409,
+        "Policy has overrides",
+        "Keys have numbers of their own for the policy's algorithm. Remove them, then take another algorithm.",
+    ),
+    info("override_not_possible", 409, "No overrides here", "A limit on what is in flight has one number for all keys."),
+    info("override_not_found", 404, "Override not found", "The key has no numbers of its own under this policy."),
+    info(
+        "policy_of_other_kind",
+        409,
+        "Policy of another kind",
+        "`in_flight` policies take checks of cost 1, and no reservations, refunds or resets.",
+    ),
+    info("reservation_not_found", 404, "Reservation not found", "It never was, has run out, or has been settled."),
+    info("reservation_expired", 409, "Reservation expired", "It is too late to settle it; the estimate stays taken."),
+    info("lease_not_found", 404, "Lease not found", "It never was, was given back, or has ended by itself."),
+    info(
+        "not_across_machines",
+        501,
+        "Not across machines",
+        "Rate limits are kept by one server; servers that share a log (`--kafka`) do not have them yet.",
+    ),
+    info(
+        "rate_limited",
+        429,
+        "Too many requests",
+        "The server limits requests per `policy`: `address`, `key` or `subject` (of a campaign). Ask again after `retry_after_ms`.",
+    ),
     info(
         "credential_required",
         401,
@@ -191,6 +252,13 @@ pub const CODES: &[CodeInfo] = &[
         "Outcome unknown",
         "The command was taken, but whether it became durable is not known. Asking again is safe and tells.",
     ),
+    info(
+        "demonstration_forbidden",
+        403,
+        "No demonstration here",
+        "The small rush runs only where nobody has to show a key, and over plain HTTP.",
+    ),
+    info("demonstration_running", 409, "Demonstration is running", "One is running, in `campaign`; there is one at a time."),
     info("internal", 500, "Internal error", "A fault of the server; the log names the request by its id."),
 ];
 
@@ -313,81 +381,12 @@ impl Problem {
     }
 }
 
-impl From<doors::Refusal> for Problem {
-    fn from(refusal: doors::Refusal) -> Self {
-        use doors::Refusal;
-        match refusal {
-            Refusal::CredentialRequired => Self::new("credential_required", "send a key or token as Authorization: Bearer").challenge(""),
-            Refusal::CredentialInvalid => {
-                Self::new("credential_invalid", "it is no key or token that may be used").challenge(", error=\"invalid_token\"")
-            }
-            Refusal::Token(refusal) => {
-                let code = if refusal == TokenRefusal::Expired { "token_expired" } else { "credential_invalid" };
-                Self::new(code, refusal.to_string()).challenge(", error=\"invalid_token\"")
-            }
-            Refusal::ScopeMissing(scope) => {
-                let scope = scope.word();
-                let problem = Self::new("scope_missing", format!("the call needs the scope {scope}")).with("scope", json!(scope));
-                problem.challenge(&format!(", error=\"insufficient_scope\", scope=\"{scope}\""))
-            }
-            Refusal::KeyOnly => Self::new("key_required", "end users' tokens are not for this call"),
-            Refusal::CampaignForbidden { campaigns } => {
-                let detail = format!("this key or token is for campaigns whose names begin with {campaigns}");
-                Self::new("campaign_forbidden", detail).with("campaigns", json!(campaigns))
-            }
-            Refusal::SubjectForbidden => Self::new("subject_forbidden", "this token is for another subject"),
-            Refusal::HostForbidden => {
-                Self::new("host_forbidden", "without keys, address the server as localhost or by its loopback address")
-            }
-            Refusal::OriginForbidden => Self::new("origin_forbidden", "without keys, pages of other origins may not ask"),
-            Refusal::Busy { pause } => {
-                let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX).max(1_000);
-                Self::new("busy", "as many requests are in flight as may be").retry_after_ms(pause_ms)
-            }
-        }
-    }
-}
-
-impl From<KeyError> for Problem {
-    fn from(error: KeyError) -> Self {
-        let field = |field: &str| Self::field(field, error.to_string());
-        match error {
-            KeyError::Name => field("key"),
-            KeyError::Scopes | KeyError::FirstNotAdmin => field("scopes"),
-            KeyError::Campaigns | KeyError::AdminLimited => field("campaigns"),
-            KeyError::Overlap => field("overlap_ms"),
-            KeyError::Exists => Self::new("key_exists", error.to_string()),
-            KeyError::NotFound => Self::new("key_not_found", error.to_string()),
-            KeyError::Revoked { revoked_at } => {
-                Self::new("key_revoked", error.to_string()).with("revoked_at", json!(times::format(revoked_at)))
-            }
-            KeyError::LastAdmin => Self::new("last_admin_key", error.to_string()),
-            KeyError::TooMany => Self::new("keys_full", error.to_string()),
-            KeyError::AskerEnded => Self::new("credential_invalid", error.to_string()).challenge(", error=\"invalid_token\""),
-            KeyError::Random | KeyError::Older => Self::new("internal", error.to_string()),
-        }
-    }
-}
-
-impl From<ChangeError> for Problem {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Key(error) => error.into(),
-            ChangeError::File(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
-                Self::new("storage_full", "the server's disk is full").retry_after_ms(5_000)
-            }
-            ChangeError::File(error) => {
-                tracing::error!(%error, "the keys cannot be changed");
-                Self::new("internal", "the keys cannot be changed; the server's log says why")
-            }
-        }
-    }
-}
-
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Rejected(domain::Rejection::Coupon(rejection)) => rejection.into(),
+            Refusal::Rejected(domain::Rejection::Policy(rejection)) => rejection.into(),
+            Refusal::NotAcrossMachines => Self::new("not_across_machines", "rate limits are not shared between machines yet"),
             Refusal::Rejected(domain::Rejection::RequestKeyReused) => {
                 Self::new("request_key_reused", "this Idempotency-Key took effect for another request")
             }
@@ -405,6 +404,26 @@ impl From<Refusal> for Problem {
                 problem.0.is_outcome_unknown = true;
                 problem.retry_after_ms(1_000)
             }
+        }
+    }
+}
+
+impl From<policies::Rejection> for Problem {
+    fn from(rejection: policies::Rejection) -> Self {
+        let code = rejection.code();
+        match rejection {
+            policies::Rejection::PolicyNotFound => Self::new(code, "there is no policy of this name"),
+            policies::Rejection::PolicyExists => Self::new(code, "there is a policy of this name"),
+            policies::Rejection::VersionMismatch { version } => {
+                let problem = Self::new(code, format!("the policy has version {version}")).with("version", json!(version));
+                problem.with_header(header::ETAG, &format!("\"{version}\""))
+            }
+            policies::Rejection::PolicyHasOverrides => {
+                Self::new(code, "keys have numbers of their own for this algorithm; remove them before another one is taken")
+            }
+            policies::Rejection::OverrideNotPossible => Self::new(code, "a limit on what is in flight has one number for all keys"),
+            policies::Rejection::NumbersOutOfRange(error) => out_of_range(error),
+            policies::Rejection::OverrideNotFound => Self::new(code, "the key has no numbers of its own"),
         }
     }
 }
@@ -442,6 +461,11 @@ impl From<Rejection> for Problem {
                 Self::new(code, detail).with("per_subject_max", json!(per_subject_max))
             }
             Rejection::SoldOut => Self::new(code, "nothing is left"),
+            Rejection::QueueFull { queue_max } => {
+                let problem = Self::new(code, format!("{queue_max} claims are pending, as many as may be"));
+                problem.with("queue_max", json!(queue_max)).retry_after_ms(QUEUE_RETRY_MS)
+            }
+            Rejection::ClaimPending => Self::new(code, "the claim is in the queue and not decided yet").retry_after_ms(QUEUE_RETRY_MS),
             Rejection::ClaimNotFound => Self::new(code, "the subject holds no such claim"),
             Rejection::ClaimAmbiguous { serials } => {
                 let serials: Vec<u32> = serials.iter().map(|serial| serial.get()).collect();

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Response, Version};
+use axum::http::{Method, Response, Version};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -34,6 +35,9 @@ use crate::tls::{HTTP2, Tls};
 const BACKLOG: u32 = 4_096;
 /// What a connection above the limit hears.
 const TOO_MANY: &str = r#"{"type":"/docs#busy","title":"Busy","status":503,"detail":"as many connections are open as the server may have","code":"busy","outcome":"rejected","retry_after_ms":1000}"#;
+
+/// Bytes of a connection that hyper gathers, each way.
+const BUFFER_BYTES: usize = 64 * 1_024;
 
 /// The same where TLS is expected: a fatal alert, `internal_error` (RFC 8446, 5.1 and 6).
 const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
@@ -130,7 +134,7 @@ impl Door {
             tokio::select! {
                 () = &mut stop => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.start(stream),
+                    Ok((stream, peer)) => self.start(stream, peer),
                     Err(error) => {
                         // Out of file descriptors, most likely: others may close soon.
                         tracing::warn!(%error, "cannot accept a connection");
@@ -145,7 +149,7 @@ impl Door {
         if finished.is_ok() { 0 } else { self.connections.count() }
     }
 
-    fn start(&self, stream: TcpStream) {
+    fn start(&self, stream: TcpStream, address: SocketAddr) {
         if self.connections_max <= self.connections.count() {
             self.app.metrics.connection_refused();
             // A handshake is what there is no room for.
@@ -158,17 +162,19 @@ impl Door {
         let watched = Arc::new(if self.tls.is_some() { Watched::in_handshake() } else { Watched::default() });
         let stream = WatchedStream::new(stream, Arc::clone(&watched), Arc::clone(&self.connections));
         let id = self.connections.next_id();
-        let gone = Gone { id, connections: Arc::clone(&self.connections), app: Arc::clone(&self.app) };
+        let gone = Arc::new(Gone { id, connections: Arc::clone(&self.connections), app: Arc::clone(&self.app) });
         let accepted = Accepted {
             watched: Arc::clone(&watched),
             connections: Arc::clone(&self.connections),
             router: self.router.clone(),
             watcher: self.graceful.watcher(),
+            stopping: self.stopping.clone(),
+            address,
             gone,
         };
         let protocols = Arc::clone(&self.protocols);
         let task = match &self.tls {
-            None => tokio::spawn(async move { accepted.serve(stream, &protocols.either).await }),
+            None => tokio::spawn(async move { accepted.serve(stream, Speaks::Either(&protocols)).await }),
             Some(tls) => tokio::spawn(accepted.shake_hands(stream, tls.acceptor(), protocols, stopped(self.stopping.clone()))),
         };
         self.app.metrics.connection_opened();
@@ -183,14 +189,24 @@ impl Door {
 struct Protocols {
     /// The first bytes tell.
     either: Builder<TokioExecutor>,
-    http1: Builder<TokioExecutor>,
+    http1: http1::Builder,
     http2: Builder<TokioExecutor>,
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy)]
+enum Speaks<'a> {
+    Either(&'a Protocols),
+    Http1(&'a Protocols),
+    Http2(&'a Protocols),
 }
 
 impl Protocols {
     fn new(limits: &HttpLimits) -> Self {
         let either = builder(limits);
-        Self { http1: either.clone().http1_only(), http2: either.clone().http2_only(), either }
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES);
+        Self { http1, http2: either.clone().http2_only(), either }
     }
 }
 
@@ -198,7 +214,7 @@ fn builder(limits: &HttpLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // Not with `pipeline_flush`: it gathers the answers to pipelined requests without a limit, also
     // for a client that never reads them.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(64 * 1_024);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -215,7 +231,9 @@ struct Accepted {
     connections: Arc<Connections>,
     router: Router,
     watcher: Watcher,
-    gone: Gone,
+    stopping: watch::Receiver<bool>,
+    address: SocketAddr,
+    gone: Arc<Gone>,
 }
 
 impl Accepted {
@@ -238,21 +256,61 @@ impl Accepted {
         // An error shows again when the connection is read.
         let has_begun = tls.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() != 0);
         self.watched.handshake_ended(is_http2, has_begun, self.connections.now_ms());
-        self.serve(stream, if is_http2 { &protocols.http2 } else { &protocols.http1 }).await;
+        self.serve(stream, if is_http2 { Speaks::Http2(&protocols) } else { Speaks::Http1(&protocols) }).await;
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, builder: &Builder<TokioExecutor>) {
-        let Self { watched, connections, router, watcher, gone } = self;
-        let service = service_fn(move |request| one(request, router.clone(), Arc::clone(&watched), Arc::clone(&connections)));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, speaks: Speaks<'_>) {
+        let Self { watched, connections, router, watcher, stopping, address, gone } = self;
+        let held = Arc::clone(&gone);
+        let service = service_fn(move |request| {
+            let peer = Peer { address, watched: Arc::clone(&watched), held: Arc::clone(&held) };
+            one(request, peer, router.clone(), Arc::clone(&watched), Arc::clone(&connections))
+        });
+        let stream = TokioIo::new(stream);
+        // hyper's own kinds of connections: only those of HTTP/1 can become a WebSocket.
+        let ended = match speaks {
+            Speaks::Either(with) => watcher.watch(with.either.serve_connection_with_upgrades(stream, service).into_owned()).await,
+            Speaks::Http1(with) => {
+                // What `watcher` does for the others; until it is dropped, the server waits for it.
+                let mut connection = std::pin::pin!(with.http1.serve_connection(stream, service).with_upgrades());
+                let ended = tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = stopped(stopping) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                };
+                drop(watcher);
+                ended.map_err(Into::into)
+            }
+            Speaks::Http2(with) => watcher.watch(with.http2.serve_connection(stream, service).into_owned()).await,
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
         drop(gone);
     }
 }
 
+/// Where a request comes from. Who keeps it keeps the connection's place, also after the connection
+/// has become something else than HTTP.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The address at the other end.
+    pub address: SocketAddr,
+    watched: Arc<Watched>,
+    held: Arc<Gone>,
+}
+
+impl Peer {
+    /// The answer has no end: what of it is not read shall not be kept.
+    pub fn keep_little(&self) {
+        self.watched.keep_little();
+    }
+}
+
 /// Forgets a connection when its task ends, however it ends.
+#[derive(Debug)]
 struct Gone {
     id: u64,
     connections: Arc<Connections>,
@@ -267,13 +325,19 @@ impl Drop for Gone {
 }
 
 async fn one(
-    request: hyper::Request<Incoming>,
+    mut request: hyper::Request<Incoming>,
+    peer: Peer,
     router: Router,
     watched: Arc<Watched>,
     connections: Arc<Connections>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     let is_http2 = request.version() == Version::HTTP_2;
     watched.request_opened(is_http2);
+    // Only those who watch are told apart by address, unless there is a limit for addresses: the
+    // others are spared the cost.
+    if request.method() == Method::GET || peer.held.app.gateway.counts_addresses() {
+        request.extensions_mut().insert(peer);
+    }
     let closed = Closed { watched: Arc::clone(&watched), connections: Arc::clone(&connections) };
     let response = router.oneshot(request).await?;
     drop(closed);

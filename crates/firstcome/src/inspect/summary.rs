@@ -85,7 +85,7 @@ impl Summary {
         }
         let Some(campaign) = self.campaigns.get_mut(event.campaign().0 as usize) else { return };
         match event {
-            CouponEvent::CampaignCreated { .. } => {}
+            CouponEvent::CampaignCreated { .. } | CouponEvent::Accepted { .. } => {}
             CouponEvent::CampaignChanged { settings, .. } => campaign.stock = settings.stock.get(),
             CouponEvent::Claimed { .. } => campaign.claims += 1,
             CouponEvent::Redeemed { .. } => campaign.redeemed += 1,

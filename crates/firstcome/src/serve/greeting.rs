@@ -11,6 +11,8 @@ pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<
     let base = format!("{scheme}://{address}");
     // Writing to a string cannot fail.
     let _ = writeln!(text, "\n  Firstcome serves at   {base}");
+    let console = admin_address.map_or(base.clone(), |admin_address| format!("{scheme}://{admin_address}"));
+    let _ = writeln!(text, "  Console               {console}/");
     let _ = writeln!(text, "  Documentation         {base}/docs");
     let _ = writeln!(text, "  OpenAPI               {base}/openapi.json");
     if let Some(admin_address) = admin_address {

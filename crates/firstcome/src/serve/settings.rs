@@ -13,6 +13,8 @@ use crate::app::HttpLimits;
 use crate::cli::{DATA_FOLDER, ServeArgs, SettingsError};
 use crate::doors::keys::KeyRing;
 use crate::doors::settings::DoorSettings;
+use crate::gateway::settings::GatewaySettings;
+use crate::live::LiveLimits;
 use crate::scaled::ScaledSettings;
 use crate::tls::TlsFiles;
 
@@ -27,6 +29,7 @@ pub struct ServeSettings {
     pub(super) tls: Option<TlsFiles>,
     pub(super) data: PathBuf,
     pub(super) doors: DoorSettings,
+    pub(super) gateway: GatewaySettings,
     pub(super) http: HttpLimits,
     pub(super) limits: Limits,
     pub(super) segment_bytes: u64,
@@ -53,9 +56,11 @@ impl ServeSettings {
             admin_listen: args.admin_listen,
             tls: TlsFiles::new(args.tls_cert.as_deref(), args.tls_key.as_deref())?,
             doors: DoorSettings::new(args)?,
+            gateway: GatewaySettings::new(args)?,
             data: args.data.clone().unwrap_or_else(|| PathBuf::from(DATA_FOLDER)),
             http: HttpLimits {
                 requests_max: u32::try_from(in_range("requests-max", args.requests_max, 4_096, 16, 1_000_000)?).unwrap_or(u32::MAX),
+                live: live_limits(args)?,
                 ..http_limits(args)
             },
             limits: Limits {
@@ -96,6 +101,21 @@ fn http_limits(args: &ServeArgs) -> HttpLimits {
         drain_time: time(args.drain_time_ms, standard.drain_time),
         ..standard
     }
+}
+
+fn live_limits(args: &ServeArgs) -> Result<LiveLimits, SettingsError> {
+    let limit = |name, given, standard: u32| {
+        in_range(name, given, standard.into(), 1, 1_000_000).map(|limit| u32::try_from(limit).unwrap_or(standard))
+    };
+    let standard = LiveLimits::STANDARD;
+    Ok(LiveLimits {
+        clients_max: limit("live-clients-max", args.live_clients_max, standard.clients_max)?,
+        clients_per_address_max: limit(
+            "live-clients-per-address-max",
+            args.live_clients_per_address_max,
+            standard.clients_per_address_max,
+        )?,
+    })
 }
 
 /// The scaled mode, if anything of it is set.

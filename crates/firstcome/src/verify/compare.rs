@@ -53,7 +53,7 @@ impl Expected for Rules {
     const SOURCE: &'static str = JOURNAL;
 
     fn campaign(&self, number: u32) -> Option<(&str, &[Claim])> {
-        self.campaigns.get(number as usize).map(|campaign| (&*campaign.name, &*campaign.claims))
+        self.campaigns.get(number as usize).map(|campaign| (&*campaign.name, campaign.decided()))
     }
 
     fn subjects(&self) -> &Names {

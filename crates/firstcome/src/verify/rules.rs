@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::Mode;
 use domain::coupon::{Event as CouponEvent, Settings};
 use domain::state::{Event, Record};
 use domain::types::{Serial, Timestamp};
@@ -11,6 +12,7 @@ use domain::types::{Serial, Timestamp};
 use super::findings::Report;
 use super::keys::RequestKeys;
 use super::names::Names;
+use super::policies::Policies;
 
 /// What the records so far add up to.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub(super) struct Rules {
     /// In the order of creation.
     pub(super) campaigns: Vec<Campaign>,
     keys: RequestKeys,
+    policies: Policies,
 }
 
 /// A campaign, as its records tell.
@@ -30,8 +33,9 @@ pub(super) struct Campaign {
     pub(super) version: u64,
     pub(super) code_key: u32,
     pub(super) created_at: Timestamp,
-    /// By rising serial.
-    pub(super) claims: Vec<Claim>,
+    /// By rising serial; the last ones may be pending.
+    claims: Vec<Claim>,
+    decided_count: usize,
     /// Claims that hold a unit, redeemed ones included.
     holding_count: u32,
     /// The same by subject.
@@ -53,6 +57,8 @@ pub(super) struct Claim {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Ended {
+    /// Accepted, and not decided yet.
+    Pending,
     Not,
     Redeemed,
     Cancelled,
@@ -60,7 +66,13 @@ pub(super) enum Ended {
 
 impl Rules {
     pub(super) fn new() -> Self {
-        Self { time: Timestamp::ZERO, subjects: Names::default(), campaigns: Vec::new(), keys: RequestKeys::new() }
+        Self {
+            time: Timestamp::ZERO,
+            subjects: Names::default(),
+            campaigns: Vec::new(),
+            keys: RequestKeys::new(),
+            policies: Policies::default(),
+        }
     }
 
     /// Checks a record against the ones before it, and takes it in.
@@ -75,6 +87,7 @@ impl Rules {
                 self.check_key(record, event, report);
                 self.check_coupon(event, record.at, report);
             }
+            Event::Policy(event) => self.policies.check(event, report),
             Event::RequestsForgotten { count } => {
                 if !self.keys.forget(*count, record.at) {
                     report.broken("request_key", &format!("{count} request keys are forgotten, not all of them 24 hours old"));
@@ -106,6 +119,10 @@ impl Rules {
         match event {
             CouponEvent::CampaignCreated { .. } => {}
             CouponEvent::CampaignChanged { settings, .. } => campaign.change(*settings, report),
+            CouponEvent::Accepted { serial, subject, .. } => {
+                let subject_number = self.subjects.number(subject.as_str());
+                campaign.accept(*serial, subject_number, subject.as_str(), at, report);
+            }
             CouponEvent::Claimed { serial, subject, .. } => {
                 let subject_number = self.subjects.number(subject.as_str());
                 campaign.claim(*serial, subject_number, subject.as_str(), at, report);
@@ -136,6 +153,7 @@ impl Campaign {
             code_key,
             created_at,
             claims: Vec::new(),
+            decided_count: 0,
             holding_count: 0,
             holding_by_subject: HashMap::default(),
         }
@@ -157,7 +175,59 @@ impl Campaign {
         self.version += 1;
     }
 
+    /// Claims that were decided, by rising serial.
+    pub(super) fn decided(&self) -> &[Claim] {
+        self.claims.get(..self.decided_count).unwrap_or_default()
+    }
+
+    /// Every claim, those that are pending last.
+    pub(super) fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
+
+    fn accept(&mut self, serial: Serial, subject: u32, subject_text: &str, at: Timestamp, report: &mut Report<'_>) {
+        let (pending, most) = (self.claims.len() - self.decided_count, self.settings.queue.queue_max as usize);
+        if most <= pending {
+            report.broken(
+                "queue_full",
+                &format!("campaign {}: claim {} is accepted behind {pending}, and {most} may be", self.name, serial.get()),
+            );
+        }
+        self.take(serial, subject, subject_text, at, report);
+        if let Some(claim) = self.claims.get_mut(self.decided_count..).and_then(<[Claim]>::last_mut) {
+            claim.ended = Ended::Pending;
+        }
+    }
+
     fn claim(&mut self, serial: Serial, subject: u32, subject_text: &str, at: Timestamp, report: &mut Report<'_>) {
+        self.check_pace(serial, at, report);
+        let Some(next) = self.claims.get_mut(self.decided_count) else {
+            self.take(serial, subject, subject_text, at, report);
+            self.decided_count = self.claims.len();
+            return;
+        };
+        if (next.serial, next.subject) != (serial.get(), subject) {
+            let what = format!("campaign {}: claim {} of {subject_text} is decided before claim {}", self.name, serial.get(), next.serial);
+            return report.broken("queue_order", &what);
+        }
+        next.set_decided(at);
+        self.decided_count += 1;
+    }
+
+    /// Of so many decisions in a row as the pace allows in a second, the first is a second old.
+    fn check_pace(&self, serial: Serial, at: Timestamp, report: &mut Report<'_>) {
+        let queue = self.settings.queue;
+        let Some(pace) = queue.decisions_per_second_max.filter(|_| queue.mode == Mode::Queued) else { return };
+        let earlier = self.decided_count.checked_sub(pace as usize).and_then(|place| self.claims.get(place));
+        if let Some(earlier) = earlier.filter(|earlier| at < earlier.claimed_at.plus_millis(1_000)) {
+            let since = at.millis().saturating_sub(earlier.claimed_at.millis());
+            let what = format!("campaign {}: claim {} is decided {since} ms after the one {pace} before it", self.name, serial.get());
+            report.broken("pace", &what);
+        }
+    }
+
+    /// A unit is taken, by a claim that is decided or pending.
+    fn take(&mut self, serial: Serial, subject: u32, subject_text: &str, at: Timestamp, report: &mut Report<'_>) {
         let last = self.claims.last().map_or(0, |claim| claim.serial);
         let (name, serial, settings) = (&self.name, serial.get(), &self.settings);
         if let Some(why) = outside_window(settings, at) {
@@ -217,6 +287,10 @@ impl Campaign {
                 claim.set_ended(how, at);
                 Some(claim.subject)
             }
+            ClaimStatus::Pending => {
+                report.broken("claim_pending", &format!("campaign {name}: claim {serial} is {verb} before it was decided"));
+                None
+            }
             ClaimStatus::Redeemed { .. } => {
                 report.broken("claim_ended", &format!("campaign {name}: claim {serial} is {verb} after it was redeemed"));
                 None
@@ -234,10 +308,19 @@ impl Claim {
         Self { claimed_at, subject, serial, ended: Ended::Not, ended_at_high: 0, ended_at_low: 0 }
     }
 
+    pub(super) fn pending(accepted_at: Timestamp, subject: u32, serial: u32) -> Self {
+        Self { ended: Ended::Pending, ..Self::new(accepted_at, subject, serial) }
+    }
+
+    pub(super) fn set_decided(&mut self, claimed_at: Timestamp) {
+        (self.ended, self.claimed_at) = (Ended::Not, claimed_at);
+    }
+
     pub(super) fn status(&self) -> ClaimStatus {
         let millis = u64::from(self.ended_at_high) << 32 | u64::from(self.ended_at_low);
         let at = Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX);
         match self.ended {
+            Ended::Pending => ClaimStatus::Pending,
             Ended::Not => ClaimStatus::Live,
             Ended::Redeemed => ClaimStatus::Redeemed { redeemed_at: at },
             Ended::Cancelled => ClaimStatus::Cancelled { cancelled_at: at },

@@ -44,6 +44,8 @@ pub struct Counts {
     pub campaigns: u64,
     /// Claims that can still be redeemed or cancelled.
     pub claims_live: u64,
+    /// Claims that are accepted and not decided yet.
+    pub claims_pending: u64,
     /// Claims that were used.
     pub claims_redeemed: u64,
     /// Claims that were given back.
@@ -85,7 +87,8 @@ impl Verdict {
     /// null).
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Counts { segments, batches, records, bytes, campaigns, claims_live, claims_redeemed, claims_cancelled } = self.counts;
+        let Counts { segments, batches, records, bytes, campaigns, claims_live, claims_pending, claims_redeemed, claims_cancelled } =
+            self.counts;
         json!({
             "is_good": self.is_good(),
             "broken": broken_to_json(&self.broken),
@@ -96,7 +99,7 @@ impl Verdict {
             "records": records,
             "bytes": bytes,
             "campaigns": campaigns,
-            "claims": { "live": claims_live, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
+            "claims": { "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
             "history_position": self.history_position,
             "seconds": self.seconds,
         })
@@ -147,6 +150,7 @@ impl Counts {
     pub(super) fn add_claims(&mut self, claims: &[Claim]) {
         for claim in claims {
             match claim.status() {
+                ClaimStatus::Pending => self.claims_pending += 1,
                 ClaimStatus::Live => self.claims_live += 1,
                 ClaimStatus::Redeemed { .. } => self.claims_redeemed += 1,
                 ClaimStatus::Cancelled { .. } => self.claims_cancelled += 1,
@@ -157,6 +161,6 @@ impl Counts {
 
 fn counts_of(rules: &Rules) -> Counts {
     let mut counts = Counts { campaigns: rules.campaigns.len() as u64, ..Counts::default() };
-    rules.campaigns.iter().for_each(|campaign| counts.add_claims(&campaign.claims));
+    rules.campaigns.iter().for_each(|campaign| counts.add_claims(campaign.claims()));
     counts
 }

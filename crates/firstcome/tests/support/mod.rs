@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use domain::coupon::queue::QueueSettings;
 use domain::coupon::{CampaignNumber, Event as CouponEvent, Settings};
 use domain::request::{Fingerprint, Keyed};
 use domain::state::{Event, Record};
@@ -30,7 +31,7 @@ pub fn at(millis: u64) -> Timestamp {
 
 pub fn settings(stock: u32) -> Settings {
     let stock = Quantity::new(stock).unwrap();
-    Settings { stock, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false }
+    Settings { stock, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false, queue: QueueSettings::DIRECT }
 }
 
 pub fn created(number: u32, name: &str, settings: Settings) -> CouponEvent<'_> {
@@ -44,6 +45,11 @@ pub fn changed(number: u32, settings: Settings) -> CouponEvent<'static> {
 pub fn claimed(number: u32, serial: u32, subject: &str) -> CouponEvent<'_> {
     let (serial, subject) = (Serial::new(serial).unwrap(), SubjectId::new(subject).unwrap());
     CouponEvent::Claimed { campaign: CampaignNumber(number), serial, subject }
+}
+
+pub fn accepted(number: u32, serial: u32, subject: &str) -> CouponEvent<'_> {
+    let (serial, subject) = (Serial::new(serial).unwrap(), SubjectId::new(subject).unwrap());
+    CouponEvent::Accepted { campaign: CampaignNumber(number), serial, subject }
 }
 
 pub fn redeemed(number: u32, serial: u32) -> CouponEvent<'static> {

@@ -25,6 +25,7 @@ static RUNTIME: LazyLock<Runtime> =
 /// A server that serves until it is stopped or dropped.
 pub struct TestServer {
     pub address: SocketAddr,
+    pub admin_address: Option<SocketAddr>,
     pub clock: Arc<ManualClock>,
     pub app: Arc<App>,
     stop: Option<oneshot::Sender<()>>,
@@ -45,6 +46,7 @@ impl TestServer {
         settings.clock = Clock::Manual(Arc::clone(&clock));
         let server = RUNTIME.block_on(Server::open(&settings)).unwrap();
         let (address, app) = (server.address().unwrap(), Arc::clone(server.app()));
+        let admin_address = server.admin_address().unwrap();
         let (stop, stopped) = oneshot::channel();
         let done = RUNTIME.spawn(async move {
             let stopped = async {
@@ -52,7 +54,7 @@ impl TestServer {
             };
             server.run(stopped).await.unwrap();
         });
-        Self { address, clock, app, stop: Some(stop), done: Some(done) }
+        Self { address, admin_address, clock, app, stop: Some(stop), done: Some(done) }
     }
 
     pub fn client(&self) -> Client {

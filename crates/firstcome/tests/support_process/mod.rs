@@ -4,4 +4,5 @@
 
 pub mod http;
 pub mod program;
+pub mod queue;
 pub mod random;

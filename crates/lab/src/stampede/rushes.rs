@@ -96,6 +96,7 @@ async fn rush_these(options: &Options, servers: &Servers) -> Result<rush::coupon
         connections: options.connections,
         over: Duration::ZERO,
         repeat_percent: REPEAT_PERCENT,
+        decisions_per_second: None,
         request_timeout: REQUEST_MAX,
         server_pid: servers.running.first().and_then(crate::frame::process::Server::id),
         token: None,

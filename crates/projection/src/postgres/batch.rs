@@ -10,7 +10,7 @@ use std::time::Duration;
 use deadpool_postgres::ClientWrapper;
 use domain::coupon::{self, CampaignNumber, Settings};
 use domain::state::Event;
-use domain::types::{Serial, Timestamp};
+use domain::types::{RequestId, Serial, Timestamp};
 use domain::wire::Position;
 
 use super::connection::within;
@@ -27,6 +27,11 @@ const CLAIM: &str = "INSERT INTO firstcome.claims (campaign, serial, subject, cl
     FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
          AS new (campaign, serial, subject, claimed_at, actor, request_id)
     JOIN firstcome.campaigns ON campaigns.id = new.campaign";
+const ACCEPT: &str = "INSERT INTO firstcome.queue (campaign, serial, subject, accepted_at)
+    SELECT new.campaign, new.serial, new.subject, new.accepted_at
+    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[]) AS new (campaign, serial, subject, accepted_at)";
+const LEAVE: &str = "DELETE FROM firstcome.queue USING unnest($1::bigint[], $2::bigint[]) AS done (campaign, serial)
+    WHERE queue.campaign = done.campaign AND queue.serial = done.serial";
 const REDEEM: &str = "UPDATE firstcome.claims SET status = 'redeemed', changed_at = done.at
     FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[]) AS done (campaign, serial, at)
     WHERE claims.campaign = done.campaign AND claims.serial = done.serial AND claims.status = 'live'";
@@ -34,10 +39,11 @@ const CANCEL: &str = "UPDATE firstcome.claims SET status = 'cancelled', changed_
     FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[]) AS done (campaign, serial, at)
     WHERE claims.campaign = done.campaign AND claims.serial = done.serial AND claims.status = 'live'";
 const CREATE: &str = "INSERT INTO firstcome.campaigns (id, partition, name, code_key, version, created_at, changed_at,
-        stock, per_subject_max, opens_at, closes_at, redeem_until, paused)
-    VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7, $8, $9, $10, $11)";
+        stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, decisions_per_second_max, queue_max)
+    VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 const CHANGE: &str = "UPDATE firstcome.campaigns SET version = version + 1, changed_at = $2,
-        stock = $3, per_subject_max = $4, opens_at = $5, closes_at = $6, redeem_until = $7, paused = $8
+        stock = $3, per_subject_max = $4, opens_at = $5, closes_at = $6, redeem_until = $7, paused = $8,
+        mode = $9, decisions_per_second_max = $10, queue_max = $11
     WHERE id = $1";
 const REMEMBER: &str = "INSERT INTO firstcome.requests (partition, ordinal, recorded_at, body)
     SELECT $1, new.ordinal, new.recorded_at, new.body
@@ -69,19 +75,24 @@ pub(super) struct Batch<'c> {
 enum EventKind {
     Created,
     Changed,
+    Accepted,
     Claimed,
     Redeemed,
     Cancelled,
     Forgotten,
+    /// Of which there is no table.
+    Untold,
 }
 
 fn kind_of(decided: &Decided<'_>) -> EventKind {
     match decided.record.event {
         Event::Coupon(coupon::Event::CampaignCreated { .. }) => EventKind::Created,
         Event::Coupon(coupon::Event::CampaignChanged { .. }) => EventKind::Changed,
+        Event::Coupon(coupon::Event::Accepted { .. }) => EventKind::Accepted,
         Event::Coupon(coupon::Event::Claimed { .. }) => EventKind::Claimed,
         Event::Coupon(coupon::Event::Redeemed { .. }) => EventKind::Redeemed,
         Event::Coupon(coupon::Event::Cancelled { .. }) => EventKind::Cancelled,
+        Event::Policy(_) => EventKind::Untold,
         Event::RequestsForgotten { .. } => EventKind::Forgotten,
     }
 }
@@ -106,9 +117,11 @@ impl Batch<'_> {
 
     async fn write_run(&self, kind: EventKind, rows: &[Decided<'_>]) -> Result<(), BatchError> {
         match kind {
+            EventKind::Accepted => self.accept(rows).await,
             EventKind::Claimed => self.claim(rows).await,
             EventKind::Redeemed => self.end(rows, REDEEM, "a claim to redeem is not live").await,
             EventKind::Cancelled => self.end(rows, CANCEL, "a claim to cancel is not live").await,
+            EventKind::Untold => Ok(()),
             EventKind::Created | EventKind::Changed | EventKind::Forgotten => {
                 for row in rows {
                     self.write_one(row).await?;
@@ -125,11 +138,46 @@ impl Batch<'_> {
             }
             Event::Coupon(coupon::Event::CampaignChanged { campaign, settings }) => self.change(row, *campaign, settings).await,
             Event::RequestsForgotten { count } => self.forget(row.position, *count).await,
-            Event::Coupon(coupon::Event::Claimed { .. } | coupon::Event::Redeemed { .. } | coupon::Event::Cancelled { .. }) => Ok(()),
+            Event::Coupon(
+                coupon::Event::Accepted { .. }
+                | coupon::Event::Claimed { .. }
+                | coupon::Event::Redeemed { .. }
+                | coupon::Event::Cancelled { .. },
+            )
+            | Event::Policy(_) => Ok(()),
         }
     }
 
+    async fn accept(&self, rows: &[Decided<'_>]) -> Result<(), BatchError> {
+        let (mut campaigns, mut serials, mut subjects, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            let Event::Coupon(coupon::Event::Accepted { campaign, serial, subject }) = &row.record.event else { continue };
+            campaigns.push(self.id(row.position, *campaign)?);
+            serials.push(i64::from(serial.get()));
+            subjects.push(subject.as_str());
+            times.push(Time(row.record.at));
+        }
+        self.exactly(rows, ACCEPT, &[&campaigns, &serials, &subjects, &times], "a claim is in the queue already").await
+    }
+
+    /// Takes out of the queue what was in it: a claim that is decided at once never was.
+    async fn leave(&self, rows: &[Decided<'_>]) -> Result<(), BatchError> {
+        let (mut campaigns, mut serials) = (Vec::new(), Vec::new());
+        for row in rows.iter().filter(|row| row.record.request_id == RequestId::ENGINE) {
+            let Event::Coupon(coupon::Event::Claimed { campaign, serial, .. }) = &row.record.event else { continue };
+            campaigns.push(self.id(row.position, *campaign)?);
+            serials.push(i64::from(serial.get()));
+        }
+        if serials.is_empty() {
+            return Ok(());
+        }
+        let statement = within(self.answer_max, self.db.prepare_cached(LEAVE)).await?;
+        within(self.answer_max, self.db.execute(&statement, &[&campaigns, &serials])).await?;
+        Ok(())
+    }
+
     async fn claim(&self, rows: &[Decided<'_>]) -> Result<(), BatchError> {
+        self.leave(rows).await?;
         let mut columns = ClaimColumns::default();
         for row in rows {
             let Event::Coupon(coupon::Event::Claimed { campaign, serial, subject }) = &row.record.event else { continue };
@@ -164,19 +212,36 @@ impl Batch<'_> {
         (name, settings, code_key): (&str, &Settings, u32),
     ) -> Result<(), BatchError> {
         let (id, partition) = (self.id(row.position, campaign)?, signed_small(self.partition)?);
-        let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused } = SettingsRow::new(settings)?;
+        let settings = SettingsRow::new(settings)?;
+        let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } = &settings;
         let (code_key, at) = (i64::from(code_key), Time(row.record.at));
-        let parameters: Parameters<'_> =
-            &[&id, &partition, &name, &code_key, &at, &stock, &per_subject_max, &opens_at, &closes_at, &redeem_until, &paused];
+        let parameters: Parameters<'_> = &[
+            &id,
+            &partition,
+            &name,
+            &code_key,
+            &at,
+            stock,
+            per_subject_max,
+            opens_at,
+            closes_at,
+            redeem_until,
+            paused,
+            mode,
+            pace,
+            queue_max,
+        ];
         let what = format!("there is a campaign {id}, or one named {name}, already");
         self.exactly(std::slice::from_ref(row), CREATE, parameters, &what).await
     }
 
     async fn change(&self, row: &Decided<'_>, campaign: CampaignNumber, settings: &Settings) -> Result<(), BatchError> {
         let id = self.id(row.position, campaign)?;
-        let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused } = SettingsRow::new(settings)?;
+        let settings = SettingsRow::new(settings)?;
+        let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } = &settings;
         let at = Time(row.record.at);
-        let parameters: Parameters<'_> = &[&id, &at, &stock, &per_subject_max, &opens_at, &closes_at, &redeem_until, &paused];
+        let parameters: Parameters<'_> =
+            &[&id, &at, stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max];
         let what = format!("there is no campaign {id} to change");
         self.exactly(std::slice::from_ref(row), CHANGE, parameters, &what).await
     }

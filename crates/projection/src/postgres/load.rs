@@ -1,6 +1,7 @@
 //! From the tables to the state that decides: how a node starts.
 
 use domain::State;
+use domain::claims::ClaimStatus;
 use domain::coupon::CampaignNumber;
 use domain::hash::HashSeed;
 use domain::restore::{RestoreError, RestoredCampaign, Restorer};
@@ -53,6 +54,11 @@ impl Postgres {
         while let Some(row) = rows.next().await? {
             partitions.claim(&row)?;
         }
+        let queue = "SELECT campaign, serial, subject, accepted_at FROM firstcome.queue ORDER BY campaign, serial";
+        let mut rows = reading.rows(queue, &[]).await?;
+        while let Some(row) = rows.next().await? {
+            partitions.pending(&row)?;
+        }
         let requests = "SELECT partition, recorded_at, body FROM firstcome.requests ORDER BY partition, ordinal";
         let mut rows = reading.rows(requests, &[]).await?;
         while let Some(row) = rows.next().await? {
@@ -103,6 +109,14 @@ impl Partitions {
         let (serial, subject, claimed_at, status) = (serial(row, 1)?, subject(row, 2)?, time(row, 3)?, status(row, 4)?);
         let (_, restorer) = self.at(partition)?;
         restorer.claim(number, serial, subject, claimed_at, status).map_err(|source| LoadError::Impossible { partition, source })
+    }
+
+    fn pending(&mut self, row: &Row) -> Result<(), LoadError> {
+        let (partition, number) = self.campaign_of(half(row, 0)?)?;
+        let (serial, subject, accepted_at) = (serial(row, 1)?, subject(row, 2)?, time(row, 3)?);
+        let (_, restorer) = self.at(partition)?;
+        let restored = restorer.claim(number, serial, subject, accepted_at, ClaimStatus::Pending);
+        restored.map_err(|source| LoadError::Impossible { partition, source })
     }
 
     fn request(&mut self, row: &Row) -> Result<(), LoadError> {

@@ -16,7 +16,10 @@ use super::values::get;
 const MIGRATE_MAX: Duration = Duration::from_secs(15 * 60);
 const LOCK: i32 = 1;
 
-const MIGRATIONS: &[Migration] = &[Migration { version: 1, name: "tables", sql: include_str!("../../migrations/0001_tables.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "tables", sql: include_str!("../../migrations/0001_tables.sql") },
+    Migration { version: 2, name: "queue", sql: include_str!("../../migrations/0002_queue.sql") },
+];
 
 /// The schema and the list of what was applied; everything else is in the migrations.
 const LIST: &str = "

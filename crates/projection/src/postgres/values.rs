@@ -4,6 +4,7 @@ use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::{Mode, QueueSettings};
 use domain::coupon::{CampaignNumber, Settings};
 use domain::types::{CampaignName, Quantity, Serial, SubjectId, Timestamp};
 use tokio_postgres::Row;
@@ -130,9 +131,10 @@ pub(super) fn status(row: &Row, column: usize) -> Result<ClaimStatus, Failure> {
 }
 
 /// The columns of settings, in the order of [`settings`].
-pub(super) const SETTINGS: &str = "stock, per_subject_max, opens_at, closes_at, redeem_until, paused";
+pub(super) const SETTINGS: &str =
+    "stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, decisions_per_second_max, queue_max";
 
-/// Settings from six columns in a row.
+/// Settings from nine columns in a row.
 pub(super) fn settings(row: &Row, first: usize) -> Result<Settings, Failure> {
     let stock = Quantity::new(unsigned_small(row, first)?).ok_or_else(|| Failure::Row("a stock is out of range".to_owned()))?;
     Ok(Settings {
@@ -142,10 +144,21 @@ pub(super) fn settings(row: &Row, first: usize) -> Result<Settings, Failure> {
         closes_at: optional_time(row, first + 3)?,
         redeem_until: optional_time(row, first + 4)?,
         paused: get(row, first + 5)?,
+        queue: queue_settings(row, first + 6)?,
     })
 }
 
-/// Settings as six parameters.
+fn queue_settings(row: &Row, first: usize) -> Result<QueueSettings, Failure> {
+    let mode: &str = get(row, first)?;
+    let pace: Option<i32> = get(row, first + 1)?;
+    Ok(QueueSettings {
+        mode: Mode::from_word(mode).ok_or_else(|| Failure::Row(format!("{mode:?} is no mode")))?,
+        decisions_per_second_max: pace.map(|_| unsigned_small(row, first + 1)).transpose()?,
+        queue_max: unsigned_small(row, first + 2)?,
+    })
+}
+
+/// Settings as nine parameters.
 pub(super) struct SettingsRow {
     pub(super) stock: i32,
     pub(super) per_subject_max: i32,
@@ -153,6 +166,9 @@ pub(super) struct SettingsRow {
     pub(super) closes_at: Option<Time>,
     pub(super) redeem_until: Option<Time>,
     pub(super) paused: bool,
+    pub(super) mode: &'static str,
+    pub(super) pace: Option<i32>,
+    pub(super) queue_max: i32,
 }
 
 impl SettingsRow {
@@ -164,6 +180,9 @@ impl SettingsRow {
             closes_at: settings.closes_at.map(Time),
             redeem_until: settings.redeem_until.map(Time),
             paused: settings.paused,
+            mode: settings.queue.mode.word(),
+            pace: settings.queue.decisions_per_second_max.map(signed_small).transpose()?,
+            queue_max: signed_small(settings.queue.queue_max)?,
         })
     }
 }

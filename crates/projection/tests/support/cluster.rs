@@ -4,11 +4,12 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use domain::coupon::queue::DecideNext;
 use domain::coupon::{self, CampaignNumber};
 use domain::hash::HashSeed;
 use domain::request::{Fingerprint, Keyed};
 use domain::state::{Command, CommandKind, Decision, Record, State};
-use domain::types::{ActorId, RequestId, RequestKey};
+use domain::types::{ActorId, CampaignName, RequestId, RequestKey, SubjectId};
 use domain::wire::state::encode_remembered;
 use domain::wire::{Position, decode_record, encode_record};
 use projection::postgres::{Decided, Origin, PartitionPosition, Postgres, Projector, Settings};
@@ -45,10 +46,21 @@ impl Partition {
         self.state.time = now;
         if let Ok(Decision::Event(event)) = domain::decide(&self.state, &command, now) {
             let request_id = format!("r-{}", self.marks.len());
-            self.write(&Record { at: now, actor, request_id: RequestId::new(&request_id).unwrap(), request, event });
+            let is_own = matches!(kind, CommandKind::Coupon(coupon::Command::DecideNext(_)));
+            let request_id = if is_own { RequestId::ENGINE } else { RequestId::new(&request_id).unwrap() };
+            self.write(&Record { at: now, actor, request_id, request, event });
         }
         self.mark();
         self
+    }
+
+    /// Asks for the decision of the claim that has been pending longest, if there is one.
+    pub fn decide_next(&mut self, campaign: &str, now: u64) -> &mut Self {
+        let campaign = CampaignName::new(campaign).unwrap();
+        let pending = self.state.campaign(campaign).and_then(domain::coupon::Campaign::first_pending);
+        let Some((serial, subject)) = pending.map(|claim| (claim.serial, claim.subject.to_string())) else { return self };
+        let subject = SubjectId::new(&subject).unwrap();
+        self.coupon(coupon::Command::DecideNext(DecideNext { campaign, serial, subject }), now)
     }
 
     pub fn coupon(&mut self, kind: coupon::Command<'_>, now: u64) -> &mut Self {

@@ -13,22 +13,26 @@ pub(crate) struct Counts {
     pub(crate) stock: u64,
     pub(crate) claimed: u64,
     pub(crate) remaining: u64,
+    /// Units of claims that wait to be decided; a server without a queue does not say.
+    #[serde(default)]
+    pub(crate) pending: u64,
 }
 
 /// Creates the campaign, or takes one over that nobody has claimed from. What
 /// is in use is left as it is.
 pub(crate) async fn create(target: &Target, options: &Options) -> Result<(), Error> {
     refuse_if_used(target, &options.campaign).await?;
-    let call = Call {
-        method: Method::PUT,
-        body: Some(format!("{{\"stock\":{},\"per_subject_max\":1}}", options.stock)),
-        ..Call::get(path(&options.campaign))
-    };
+    let call = Call { method: Method::PUT, body: Some(body(options)), ..Call::get(path(&options.campaign)) };
     let (status, body) = call.fetch(target).await?;
     match status {
         StatusCode::CREATED | StatusCode::OK => refuse_if_used(target, &options.campaign).await,
         _ => Err(call.refused(status, &body)),
     }
+}
+
+fn body(options: &Options) -> String {
+    let queue = options.decisions_per_second.map(|pace| format!(",\"mode\":\"queued\",\"decisions_per_second_max\":{pace}"));
+    format!("{{\"stock\":{},\"per_subject_max\":1{}}}", options.stock, queue.unwrap_or_default())
 }
 
 async fn refuse_if_used(target: &Target, campaign: &str) -> Result<(), Error> {

@@ -23,6 +23,8 @@ pub(crate) struct Ask {
     pub(crate) tries: u32,
     /// Tries with an unknown outcome.
     pub(crate) lost: u32,
+    /// It was accepted, and its answer is to be read.
+    pub(crate) is_accepted: bool,
 }
 
 /// Every queue here is bounded by the plan: an ask is in one place at a time.
@@ -69,7 +71,7 @@ impl Desk {
         }
         let (user, offset) = self.plan.get(queues.taken)?;
         queues.taken += 1;
-        Some(Ask { user, due: self.start + offset, tries: 0, lost: 0 })
+        Some(Ask { user, due: self.start + offset, tries: 0, lost: 0, is_accepted: false })
     }
 
     /// Takes an ask back, to be handed out again at `instant`.

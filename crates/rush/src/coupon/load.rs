@@ -28,6 +28,8 @@ use crate::target::Target;
 /// Everything that is known when the last answer is there.
 pub(crate) struct Load {
     pub(crate) date: String,
+    /// When it began, in milliseconds since 1970.
+    pub(crate) began_ms: i64,
     pub(crate) asked: u64,
     /// Asks that were never sent because the server could not be reached any more.
     pub(crate) skipped: u64,
@@ -44,7 +46,7 @@ pub(crate) async fn run(options: &Options, targets: &[Arc<Target>]) -> Result<Lo
     let asked = plans.iter().map(|plan| plan.count() as u64).sum();
     let subjects = Subjects::new(options.users);
     let connections = open_all(options, targets).await?;
-    let date = clock::utc_text();
+    let (date, began_ms) = (clock::utc_text(), clock::utc_millis());
     let client = CpuMark::of_this_process();
     let server = options.server_pid.map(CpuMark::of);
     let start = clock::now();
@@ -56,6 +58,7 @@ pub(crate) async fn run(options: &Options, targets: &[Arc<Target>]) -> Result<Lo
     let crowd = Arc::into_inner(crowd).ok_or_else(|| Error::Worker { detail: "a worker has not ended".to_owned() })?;
     Ok(Load {
         date,
+        began_ms,
         asked,
         skipped,
         tally,
@@ -103,6 +106,7 @@ fn crowd(options: &Options, targets: &[Arc<Target>], plans: Vec<Plan>, subjects:
         subjects,
         answers: Mutex::new(Answers::new(options.users)),
         served: (0..options.users).map(|_| AtomicBool::new(false)).collect(),
+        places: Mutex::new(vec![None; options.users as usize]),
     })
 }
 

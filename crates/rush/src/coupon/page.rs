@@ -1,5 +1,6 @@
 //! The report as one page: nothing is loaded, nothing is scripted.
 
+use super::queued::{Queued, QueuedSlot};
 use super::report::{Report, Row};
 use crate::STYLE;
 use crate::figures::{CurvePoint, Slot};
@@ -18,6 +19,7 @@ pub(crate) fn render(report: &Report) -> String {
         &results(&report.rows()),
         &errors(report),
         "<h2>Over time</h2>\n",
+        &report.queued.as_ref().map(queue_figure).unwrap_or_default(),
         &counts_figure(report),
         &latency_figure(report),
         &distribution_figure(report),
@@ -92,6 +94,29 @@ fn counts_figure(report: &Report) -> String {
         lines: vec![line("two", answers, true), line("one", claims, true)],
     };
     figure(&plot, &[("one", "claims"), ("two", "all answers")])
+}
+
+/// What comes in and what goes out.
+fn queue_figure(queued: &Queued) -> String {
+    let rates = |count: fn(&QueuedSlot) -> u64| {
+        let per_second = |slot: &QueuedSlot| count(slot) as f64 * 1e3 / queued.slot_ms as f64;
+        // As steps: a slot has one rate from its begin to its end.
+        let steps = queued.timeline.iter().flat_map(|slot| {
+            let (begin, end) = ((slot.end_ms - queued.slot_ms) as f64 / 1e3, slot.end_ms as f64 / 1e3);
+            [Some((begin, per_second(slot))), Some((end, per_second(slot)))]
+        });
+        steps.collect::<Vec<_>>()
+    };
+    let (accepted, decided) = (rates(|slot| slot.accepted), rates(|slot| slot.decided));
+    let points = || accepted.iter().chain(&decided).flatten();
+    let (end, highest) = (points().map(|point| point.0).fold(0.001, f64::max), points().map(|point| point.1).fold(1.0, f64::max));
+    let plot = Plot {
+        title: "The queue: accepted and decided",
+        x: Axis::from_zero("seconds since the start", end, short),
+        y: Axis::powers_of_ten("claims per second", (1.0, highest), short),
+        lines: vec![line("two", accepted, true), line("one", decided, true)],
+    };
+    figure(&plot, &[("two", "accepted, as they were answered"), ("one", "decided, by the record")])
 }
 
 fn latency_figure(report: &Report) -> String {
@@ -183,6 +208,10 @@ fn surroundings(report: &Report) -> String {
         ("connections", thousands(settings.connections as u64)),
         ("arrivals", report.arrivals()),
         ("asking twice", format!("{}%", settings.repeat_percent)),
+        (
+            "pace of the queue",
+            settings.decisions_per_second.map_or("no queue".to_owned(), |pace| format!("{} claims/s", thousands(pace.into()))),
+        ),
         ("request timeout", micros(settings.request_timeout_ms * 1_000)),
     ];
     let machine =

@@ -16,6 +16,7 @@ use super::load::Load;
 use super::report::{Campaign, Findings};
 use super::subjects::{Subjects, UserIndex};
 use super::{Error, Options};
+use crate::clock;
 use crate::control::{Call, SILENCE_MAX};
 use crate::progress::Progress;
 use crate::target::Target;
@@ -35,6 +36,8 @@ struct Line<'a> {
     /// A server without this field knows no cancelling.
     #[serde(borrow, default)]
     status: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    claimed_at: Option<Cow<'a, str>>,
 }
 
 impl Line<'_> {
@@ -44,17 +47,20 @@ impl Line<'_> {
     }
 }
 
-pub(crate) async fn compare(target: &Target, options: &Options, load: &Load) -> Result<Findings, Error> {
+/// What differs, and when each claim was decided by the record, in milliseconds since 1970.
+pub(crate) async fn compare(target: &Target, options: &Options, load: &Load) -> Result<(Findings, Vec<i64>), Error> {
     let before = campaign::counts(target, &options.campaign).await?;
     let mut comparison = Comparison::new(&load.subjects, &load.answers);
+    let mut decided_ms = Vec::new();
     let progress = Progress::new(options.progress, "reading back", before.claimed);
     read(target, options, |line| {
         comparison.add(line);
+        decided_ms.extend(line.claimed_at.as_deref().and_then(clock::millis_of));
         progress.set(comparison.live);
     })
     .await?;
     let after = campaign::counts(target, &options.campaign).await?;
-    Ok(comparison.findings(options, load, [before, after]))
+    Ok((comparison.findings(options, load, [before, after]), decided_ms))
 }
 
 async fn read(target: &Target, options: &Options, mut each: impl FnMut(&Line<'_>)) -> Result<(), Error> {
@@ -212,7 +218,7 @@ impl<'a> Comparison<'a> {
     /// A request with an unknown outcome may still take effect while the record
     /// is read, so that the record lies between the counts before and after.
     fn counts_differ(&self, stock: u64, [before, after]: [Counts; 2]) -> bool {
-        let adds_up = |counts: Counts| counts.stock == stock && counts.claimed.checked_add(counts.remaining) == Some(stock);
+        let adds_up = |counts: Counts| counts.stock == stock && counts.claimed + counts.remaining + counts.pending == stock;
         let between = before.claimed <= self.live && self.live <= after.claimed;
         !between || !adds_up(before) || !adds_up(after)
     }

@@ -11,6 +11,7 @@ use super::campaign::Counts;
 use super::elsewhere::Elsewhere;
 use super::load::Load;
 use super::page;
+use super::queued::Queued;
 use super::verdict::{self, BrokenPromise};
 use crate::figures::{self, CurvePoint, Percentiles, Slot};
 use crate::format::{as_micros, as_millis, duration, micros, percent, thousands};
@@ -65,6 +66,8 @@ pub struct Report {
     pub server_cpu_percent: Option<f64>,
     pub client_cpu_percent: Option<f64>,
     pub findings: Findings,
+    /// How the queue went; none where claims were answered with the decision.
+    pub queued: Option<Queued>,
     pub timeline: Vec<Slot>,
     pub latency_curve: Vec<CurvePoint>,
     pub service_curve: Vec<CurvePoint>,
@@ -81,6 +84,8 @@ pub struct Settings {
     pub connections: usize,
     pub over_ms: u64,
     pub repeat_percent: u8,
+    /// The pace of the queue; null: claims are answered with the decision.
+    pub decisions_per_second: Option<u32>,
     pub request_timeout_ms: u64,
 }
 
@@ -130,7 +135,8 @@ impl From<Counts> for Campaign {
 }
 
 impl Report {
-    pub(crate) fn new(options: &Options, server: &str, load: Load, findings: Findings) -> Report {
+    pub(crate) fn new(options: &Options, server: &str, load: Load, findings: Findings, decided_ms: Vec<i64>) -> Report {
+        let queued = options.decisions_per_second.map(|pace| Queued::new(pace, &load, decided_ms));
         let mut samples = load.tally.samples;
         let latencies = figures::histogram(samples.iter().map(|sample| sample.latency_us));
         let services = figures::histogram(samples.iter().map(|sample| sample.service_us));
@@ -162,6 +168,7 @@ impl Report {
             server_cpu_percent: load.server_cpu_percent,
             client_cpu_percent: load.client_cpu_percent,
             findings,
+            queued,
             timeline: figures::timeline(&mut samples, load.duration),
             latency_curve: figures::curve(&latencies),
             service_curve: figures::curve(&services),
@@ -203,6 +210,7 @@ impl Report {
             "claims_per_second": self.claims_per_second,
             "latency": self.latency,
             "service_time": self.service_time,
+            "queued": self.queued,
             "server_cpu_percent": self.server_cpu_percent,
             "client_cpu_percent": self.client_cpu_percent,
             "timeline": self.timeline,
@@ -278,6 +286,7 @@ impl Report {
     pub(crate) fn rows(&self) -> Vec<Row> {
         let mut rows = self.outcome_rows();
         rows.extend(self.promise_rows());
+        rows.extend(self.queued.iter().flat_map(Queued::rows));
         rows.extend(self.speed_rows());
         rows
     }
@@ -349,6 +358,7 @@ impl Settings {
             connections: options.connections,
             over_ms: as_millis(options.over),
             repeat_percent: options.repeat_percent,
+            decisions_per_second: options.decisions_per_second,
             request_timeout_ms: as_millis(options.request_timeout),
         }
     }
@@ -364,11 +374,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn text(label: &'static str, value: String) -> Row {
+    pub(crate) fn text(label: &'static str, value: String) -> Row {
         Row { label, value, note: String::new(), alarming: false }
     }
 
-    fn count(label: &'static str, count: u64) -> Row {
+    pub(crate) fn count(label: &'static str, count: u64) -> Row {
         Row::text(label, thousands(count))
     }
 
@@ -376,7 +386,7 @@ impl Row {
         Row { alarming: count != 0, ..Row::count(label, count) }
     }
 
-    fn with(self, note: String) -> Row {
+    pub(crate) fn with(self, note: String) -> Row {
         Row { note, ..self }
     }
 }
@@ -386,7 +396,7 @@ fn texts(samples: Vec<(Duration, String)>) -> Vec<String> {
     samples.into_iter().map(text).collect()
 }
 
-fn tail(percentiles: &Percentiles) -> String {
+pub(crate) fn tail(percentiles: &Percentiles) -> String {
     format!("p99 {}, p99.9 {}, max {}", micros(percentiles.p99_us), micros(percentiles.p999_us), micros(percentiles.max_us))
 }
 

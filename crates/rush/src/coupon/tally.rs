@@ -26,6 +26,12 @@ pub(crate) struct Tally {
     pub(crate) in_doubt: Vec<UserIndex>,
     pub(crate) reconnects: u64,
     pub(crate) samples: Vec<Sample>,
+    /// What was answered with a place in the queue, up to that answer.
+    pub(crate) accepted: Vec<Sample>,
+    /// The same, up to the decision.
+    pub(crate) decided: Vec<Sample>,
+    /// Answers that were read and not there yet.
+    pub(crate) still_pending: u64,
 }
 
 impl Tally {
@@ -59,5 +65,8 @@ impl Tally {
         self.in_doubt.extend(other.in_doubt);
         self.reconnects += other.reconnects;
         self.samples.extend(other.samples);
+        self.accepted.extend(other.accepted);
+        self.decided.extend(other.decided);
+        self.still_pending += other.still_pending;
     }
 }

@@ -41,6 +41,12 @@ pub(crate) fn broken(report: &Report) -> Vec<BrokenPromise> {
             PERSON,
             "asked another server and did not get the same coupon again",
         ),
+        (
+            "pace",
+            report.queued.as_ref().map_or(0, |queued| queued.over_pace),
+            COUPON,
+            "decided within a second of as many others as the pace allows",
+        ),
         ("undersold", undersold(report), COUPON, "kept back though enough people asked"),
     ];
     let broken = all.into_iter().filter(|(_, count, ..)| 0 < *count);

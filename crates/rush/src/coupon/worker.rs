@@ -23,6 +23,9 @@ use crate::target::{Outgoing, Target};
 const TRIES_MAX: u32 = 20;
 /// How often a request with an unknown outcome is sent again.
 const LOST_MAX: u32 = 1;
+/// When to look at an answer that is not there yet: when it should be, by what the server says.
+const LOOK_MS_MIN: u64 = 50;
+const LOOK_MS_MAX: u64 = 60_000;
 const DIALS_MAX: u32 = 10;
 const DIAL_PAUSE: Duration = Duration::from_millis(100);
 
@@ -44,11 +47,26 @@ pub(crate) struct Crowd {
     pub(crate) answers: Mutex<Answers>,
     /// Who has a yes. Beside `answers`, so that a refusal needs no lock.
     pub(crate) served: Box<[AtomicBool]>,
+    /// Where the answer is, of each person who was given a place in the queue.
+    pub(crate) places: Mutex<Vec<Option<Uri>>>,
 }
 
 impl Crowd {
     pub(crate) fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a person's answer is; says whether it is the first place that the person was given.
+    fn place(&self, user: UserIndex, place: Uri) -> bool {
+        self.places()[user as usize].replace(place).is_none()
+    }
+
+    fn place_of(&self, user: UserIndex) -> Option<Uri> {
+        self.places()[user as usize].clone()
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Option<Uri>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn unsettled(&self) -> u64 {
@@ -79,6 +97,15 @@ struct ClaimBody<'a> {
 }
 
 #[derive(Deserialize)]
+struct PendingBody<'a> {
+    #[serde(borrow)]
+    answer: Cow<'a, str>,
+    #[serde(borrow)]
+    subject: Cow<'a, str>,
+    wait_ms: u64,
+}
+
+#[derive(Deserialize)]
 struct ProblemBody<'a> {
     #[serde(borrow)]
     code: Cow<'a, str>,
@@ -93,7 +120,10 @@ impl Worker {
                 self.fail(ask, || "cannot connect".to_owned());
                 break;
             };
-            let request = self.request(ask.user);
+            let Some(request) = self.request(ask) else {
+                self.fail(ask, || "the place of the answer is not known".to_owned());
+                continue;
+            };
             let told_before = self.crowd.served[ask.user as usize].load(Ordering::Acquire);
             let sent = clock::now();
             match self.connection.insert(connection).exchange(request).await {
@@ -108,13 +138,20 @@ impl Worker {
         &self.crowd.doors[usize::from(self.server)]
     }
 
-    fn request(&self, user: UserIndex) -> Outgoing {
+    /// The claim, or the look at its answer.
+    fn request(&self, ask: Ask) -> Option<Outgoing> {
         let door = self.door();
-        let mut request = Outgoing::new(Full::new(self.crowd.subjects.body(user)));
+        if ask.is_accepted {
+            let mut request = Outgoing::new(Full::default());
+            *request.uri_mut() = self.crowd.place_of(ask.user)?;
+            *request.headers_mut() = door.target.headers.clone();
+            return Some(request);
+        }
+        let mut request = Outgoing::new(Full::new(self.crowd.subjects.body(ask.user)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = door.uri.clone();
         *request.headers_mut() = door.headers.clone();
-        request
+        Some(request)
     }
 
     /// A closed connection is replaced here and not by another worker, whose own
@@ -174,6 +211,7 @@ impl Worker {
 
     fn judge(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Answer) {
         match answer.status {
+            StatusCode::ACCEPTED => self.judge_place(ask, sent, answer),
             StatusCode::CREATED | StatusCode::OK => self.judge_yes(ask, sent, answer),
             StatusCode::CONFLICT => self.judge_no(ask, sent, told_before, answer),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
@@ -190,8 +228,14 @@ impl Worker {
             self.tally.in_doubt.push(ask.user);
             return self.fail(ask, || describe(answer));
         };
-        let fresh = answer.status == StatusCode::CREATED;
+        // An answer can be read twice; only the first one is new.
+        let is_first = !self.crowd.served[ask.user as usize].load(Ordering::Acquire);
+        let fresh = answer.status == StatusCode::CREATED && (is_first || !ask.is_accepted);
         self.note(ask.user, claim);
+        if ask.is_accepted {
+            let sample = self.sample(ask, sent, fresh);
+            self.tally.decided.push(sample);
+        }
         match fresh {
             true => self.tally.fresh += 1,
             false => self.tally.repeats += 1,
@@ -237,9 +281,37 @@ impl Worker {
     }
 
     fn settle(&mut self, ask: Ask, sent: Instant, gave: bool) {
-        let now = clock::now();
-        self.tally.samples.push(Sample::new(now - self.crowd.start, now.saturating_duration_since(ask.due), now - sent, gave));
+        let sample = self.sample(ask, sent, gave);
+        self.tally.samples.push(sample);
         self.door().desk.settle();
+    }
+
+    fn sample(&self, ask: Ask, sent: Instant, gave: bool) -> Sample {
+        let now = clock::now();
+        Sample::new(now - self.crowd.start, now.saturating_duration_since(ask.due), now - sent, gave)
+    }
+
+    /// A place in the queue: no yes, and the answer is read later.
+    fn judge_place(&mut self, ask: Ask, sent: Instant, answer: &Answer) {
+        let Ok(pending) = serde_json::from_slice::<PendingBody<'_>>(&answer.body) else {
+            self.tally.in_doubt.push(ask.user);
+            return self.fail(ask, || describe(answer));
+        };
+        let told_to = self.crowd.subjects.index_of(&pending.subject);
+        let place = self.door().target.uri(&format!("/v1/answers/{}", pending.answer));
+        let (Some(_), Ok(place)) = (told_to.filter(|user| *user == ask.user), place) else {
+            self.crowd.answers().misdirected += 1;
+            return self.fail(ask, || describe(answer));
+        };
+        if ask.is_accepted {
+            self.tally.still_pending += 1;
+        } else {
+            let is_first = self.crowd.place(ask.user, place);
+            let sample = self.sample(ask, sent, is_first);
+            self.tally.accepted.push(sample);
+        }
+        let instant = clock::now() + Duration::from_millis(pending.wait_ms.clamp(LOOK_MS_MIN, LOOK_MS_MAX));
+        self.door().desk.put_back(Ask { is_accepted: true, tries: 0, ..ask }, instant);
     }
 }
 

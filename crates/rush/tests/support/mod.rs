@@ -149,6 +149,7 @@ pub(crate) fn options(server: &Server) -> Options {
         connections: 16,
         over: Duration::ZERO,
         repeat_percent: 20,
+        decisions_per_second: None,
         request_timeout: Duration::from_secs(5),
         server_pid: None,
         token: None,

@@ -89,6 +89,16 @@ impl Broker {
         EPOCH_MS + u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0)
     }
 
+    /// What the clock of a partition's leader shows.
+    #[must_use]
+    pub fn clock_ms(&self, partition: u32) -> u64 {
+        self.shown_to(&locked(&self.partitions[partition as usize]))
+    }
+
+    fn shown_to(&self, leader: &Partition) -> u64 {
+        self.wall_ms().saturating_add_signed(leader.skew_ms)
+    }
+
     /// Appends records and has them committed. Whoever calls may be gone in between; then they are
     /// committed with the next ones, or lost with a leader.
     pub async fn append(&self, partition: u32, batch: Vec<Arc<[u8]>>) {
@@ -102,7 +112,7 @@ impl Broker {
         }
         let target = {
             let mut place = locked(place);
-            let at = self.wall_ms().saturating_add_signed(place.skew_ms);
+            let at = self.shown_to(&place);
             place.records.extend(batch.into_iter().map(|bytes| Stored { at, bytes }));
             place.records.len()
         };

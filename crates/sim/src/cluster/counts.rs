@@ -5,6 +5,14 @@ use crate::counts;
 rare! {
     /// A claim was granted.
     Granted,
+    /// A claim was given a place in the queue.
+    Accepted,
+    /// A claim that had been in the queue was decided.
+    Decided,
+    /// A decision was asked for too early, or twice.
+    DecidedInVain,
+    /// A claim was refused because the queue was full.
+    QueueFull,
     /// A claim was told again because its subject has it.
     Repeated,
     /// An answer was told again because of its request key.

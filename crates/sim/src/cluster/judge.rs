@@ -200,6 +200,14 @@ impl Judge {
         let applied = followed.reference.apply(&record, &mut Unwatched).map_err(|fault| fault.to_string())?;
         followed.digests.push(followed.reference.progress().digest);
         match decode(bytes).map_err(|error| error.to_string())?.body {
+            Body::Command { command: Command { kind: CommandKind::Coupon(Coupon::DecideNext(next)), .. }, .. } => {
+                let Applied::Turn { is_decided, .. } = applied else { return Err("a decision was none".to_owned()) };
+                self.trouble.saw(if is_decided { Rare::Decided } else { Rare::DecidedInVain });
+                let claim = (next.serial.get(), next.subject.as_str());
+                let is_turn = followed.model.turn(next.campaign.as_str(), claim, at);
+                let story = || format!("{next:?} came to {is_decided} at {at}, and must have come to {is_turn}");
+                if is_turn == is_decided { Ok(()) } else { Err(story()) }
+            }
             Body::Command { request_id, command } if command.kind != CommandKind::ForgetRequests => {
                 let Applied::Command { answer, .. } = applied else { return Err("a command was no command".to_owned()) };
                 self.fold(partition, at, request_id.as_str(), &command, &answer.map_err(Refusal::Rejected))
@@ -381,8 +389,10 @@ fn check_end(followed: &Followed) -> Result<(), String> {
     for (name, campaign) in followed.model.campaigns() {
         let theirs = state.campaigns().iter().find(|theirs| theirs.name == *name).ok_or_else(|| format!("{name} is not there"))?;
         let settings = campaign.settings().ok_or("a campaign without settings")?;
-        if settings.stock.get() < campaign.claimed() || theirs.claimed().get() != campaign.claimed() || theirs.settings != settings {
-            return Err(format!("{name} gave out {} and {} of {}", campaign.claimed(), theirs.claimed().get(), settings.stock.get()));
+        let (taken, pending) = (campaign.taken(), campaign.pending());
+        let stands = (theirs.taken().get(), theirs.pending().get(), theirs.settings);
+        if settings.stock.get() < taken || stands != (taken, pending, settings) {
+            return Err(format!("{name} gave out {taken} of {}, and {stands:?}", settings.stock.get()));
         }
         let mut held: BTreeMap<&str, u32> = BTreeMap::new();
         for claim in campaign.claims().iter().filter(|claim| claim.verb() != Verb::Cancelled) {
@@ -404,6 +414,7 @@ fn what_of(command: &Command<'_>, ask: &Ask, model: &Model) -> Result<What, Stri
         Coupon::Claim(claim) => What::Claim(claim.subject.as_str().to_owned()),
         Coupon::Redeem(target) => What::Redeem(by_of(target.by)),
         Coupon::Cancel(target) => What::Cancel(by_of(target.by)),
+        Coupon::DecideNext(_) => return Err("nobody asks for that".to_owned()),
     };
     let is_named = |by: &By, asked: &By| match (by, asked) {
         (By::Code(serial), By::Subject(subject)) => {
@@ -433,12 +444,14 @@ fn by_of(by: TargetBy<'_>) -> By {
 fn count(trouble: &Trouble, said: &Said) {
     trouble.saw(match &said.answer {
         Answer::Claim { verb: Verb::Claimed, .. } if !said.is_repeat => Rare::Granted,
-        Answer::Claim { verb: Verb::Claimed, .. } => Rare::Repeated,
+        Answer::Claim { verb: Verb::Accepted, .. } if !said.is_repeat => Rare::Accepted,
+        Answer::Claim { verb: Verb::Claimed | Verb::Accepted, .. } => Rare::Repeated,
         Answer::Claim { .. } | Answer::Campaign { .. } if said.is_repeat => Rare::Replayed,
         Answer::Claim { verb: Verb::Redeemed, .. } => Rare::Redeemed,
         Answer::Claim { .. } => Rare::Cancelled,
         Answer::Campaign { .. } => Rare::SettingsWritten,
         Answer::No("sold_out") => Rare::SoldOut,
+        Answer::No("queue_full") => Rare::QueueFull,
         Answer::No("not_open") => Rare::NotOpen,
         Answer::No("closed") => Rare::Closed,
         Answer::No("paused") => Rare::Paused,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::coupon::queue::Mode;
 use domain::coupon::{Precondition, Settings};
 use domain::request::Fingerprint;
 
@@ -31,7 +32,9 @@ pub struct Campaign {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Tally {
-    claimed: u32,
+    /// Units that somebody holds, or waits for.
+    taken: u32,
+    pending: u32,
     redeemed: u32,
 }
 
@@ -40,9 +43,11 @@ struct Tally {
 pub struct Claim {
     /// Whose.
     pub subject: String,
-    /// When it was decided.
-    pub claimed_at: u64,
+    /// When it was accepted.
+    accepted_at: u64,
     from: u64,
+    /// When it was decided, and by which record: the same one, if it did not wait.
+    decided: Option<(u64, u64)>,
     redeemed: Option<u64>,
     cancelled: Option<u64>,
 }
@@ -122,6 +127,22 @@ impl Model {
         said
     }
 
+    /// Takes in the next record, which asks for the decision of a claim; says whether it was its turn.
+    pub fn turn(&mut self, campaign: &str, (serial, subject): (u32, &str), broker_ms: u64) -> bool {
+        let (offset, now) = (self.len(), self.time_at(self.len()).max(broker_ms));
+        let is_turn = self.at(campaign, offset, now).is_some_and(|at| {
+            let next = at.campaign.claims.get(at.decided_count()).map(|claim| claim.subject.as_str());
+            at.decided_count() + 1 == serial as usize && next == Some(subject) && at.has_room()
+        });
+        if let Some(campaign) = self.campaigns.get_mut(campaign).filter(|_| is_turn) {
+            campaign.claims[serial as usize - 1].decided = Some((offset, now));
+            let tally = campaign.tallies.last().map_or(Tally::default(), |(_, tally)| *tally);
+            campaign.tallies.push((offset, Tally { pending: tally.pending - 1, ..tally }));
+        }
+        self.times.push(now);
+        is_turn
+    }
+
     /// Campaigns by name.
     #[must_use]
     pub fn campaigns(&self) -> &BTreeMap<String, Campaign> {
@@ -139,7 +160,7 @@ impl Model {
         if let Some(key) = &ask.key {
             match at.key_use(key) {
                 None => {}
-                Some(known) if known.fingerprint == ask.fingerprint() => return Said::again(known.answer.clone()),
+                Some(known) if known.fingerprint == ask.fingerprint() => return Said::again(at.replayed(&known.answer)),
                 Some(_) => return no("request_key_reused"),
             }
         }
@@ -160,11 +181,13 @@ impl Model {
         let campaign = self.campaigns.entry(ask.campaign.to_owned()).or_default();
         let mut tally = campaign.tallies.last().map_or(Tally::default(), |(_, tally)| *tally);
         match (&ask.what, &said.answer) {
-            (What::Claim(subject), _) => {
-                let claim = Claim { subject: subject.clone(), claimed_at: now, from: offset, redeemed: None, cancelled: None };
+            (What::Claim(subject), Answer::Claim { verb, .. }) => {
+                let decided = (*verb == Verb::Claimed).then_some((offset, now));
+                let claim = Claim { subject: subject.clone(), accepted_at: now, from: offset, decided, redeemed: None, cancelled: None };
                 campaign.claims.push(claim);
                 campaign.by_subject.entry(subject.clone()).or_default().push(campaign.claims.len());
-                tally.claimed += 1;
+                tally.taken += 1;
+                tally.pending += u32::from(decided.is_none());
             }
             (What::Redeem(_), Answer::Claim { serial, .. }) => {
                 campaign.claims[*serial as usize - 1].redeemed = Some(offset);
@@ -172,7 +195,7 @@ impl Model {
             }
             (What::Cancel(_), Answer::Claim { serial, .. }) => {
                 campaign.claims[*serial as usize - 1].cancelled = Some(offset);
-                tally.claimed -= 1;
+                tally.taken -= 1;
             }
             (_, Answer::Campaign { settings, .. }) => campaign.settings.push((offset, *settings)),
             _ => {}
@@ -191,7 +214,7 @@ fn no(code: &'static str) -> Said {
 
 fn decide_new(what: &What) -> Said {
     let What::Put(settings, Precondition::Always | Precondition::IsNew) = what else { return no("campaign_not_found") };
-    Said::fresh(Answer::Campaign { created: true, version: 1, settings: *settings, claimed: 0, redeemed: 0 })
+    Said::fresh(Answer::Campaign { created: true, version: 1, settings: *settings, claimed: 0, pending: 0, redeemed: 0 })
 }
 
 /// How many of these were there at the place.
@@ -212,10 +235,16 @@ impl Campaign {
         self.settings.last().map(|(_, settings)| *settings)
     }
 
-    /// Units that somebody holds.
+    /// Units that somebody holds, or waits for.
     #[must_use]
-    pub fn claimed(&self) -> u32 {
-        self.tallies.last().map_or(0, |(_, tally)| tally.claimed)
+    pub fn taken(&self) -> u32 {
+        self.tallies.last().map_or(0, |(_, tally)| tally.taken)
+    }
+
+    /// Units that are set aside for those in the queue.
+    #[must_use]
+    pub fn pending(&self) -> u32 {
+        self.tallies.last().map_or(0, |(_, tally)| tally.pending)
     }
 }
 
@@ -230,7 +259,15 @@ impl Claim {
         if self.cancelled.is_some_and(|offset| offset < place) {
             return Verb::Cancelled;
         }
-        if self.redeemed.is_some_and(|offset| offset < place) { Verb::Redeemed } else { Verb::Claimed }
+        if self.redeemed.is_some_and(|offset| offset < place) {
+            return Verb::Redeemed;
+        }
+        if self.decided.is_some_and(|(offset, _)| offset < place) { Verb::Claimed } else { Verb::Accepted }
+    }
+
+    /// When it was decided, or accepted, as it stands at a place.
+    fn time_at(&self, place: u64) -> u64 {
+        self.decided.filter(|(offset, _)| *offset < place).map_or(self.accepted_at, |(_, at)| at)
     }
 }
 
@@ -252,6 +289,35 @@ impl At<'_> {
         self.campaign.claims.partition_point(|claim| claim.from < self.place)
     }
 
+    fn decided_count(&self) -> usize {
+        self.campaign.claims.partition_point(|claim| claim.decided.is_some_and(|(offset, _)| offset < self.place))
+    }
+
+    /// Whether one more may be decided now: so many decisions back, the last one is long enough ago.
+    fn has_room(&self) -> bool {
+        let queue = self.settings().queue;
+        let (Mode::Queued, Some(pace)) = (queue.mode, queue.decisions_per_second_max) else { return true };
+        let is_long_ago = |back: u32, millis: u32| {
+            let earlier = self.decided_count().checked_sub(back as usize).map(|place| &self.campaign.claims[place]);
+            earlier.is_none_or(|claim| claim.time_at(self.place) + u64::from(millis) <= self.now)
+        };
+        let parts = pace.min(10);
+        is_long_ago(pace, 1_000) && is_long_ago(pace.div_ceil(parts), 1_000 / parts)
+    }
+
+    /// What was answered before, as it is said now: who had a place in the queue may have the claim.
+    fn replayed(&self, answer: &Answer) -> Answer {
+        match answer {
+            Answer::Claim { verb: Verb::Accepted | Verb::Claimed, serial, .. } => self.claimed_or_accepted(*serial as usize),
+            _ => answer.clone(),
+        }
+    }
+
+    fn claimed_or_accepted(&self, serial: usize) -> Answer {
+        let is_pending = self.verb_of(serial) == Verb::Accepted;
+        self.claim_answer(serial, if is_pending { Verb::Accepted } else { Verb::Claimed })
+    }
+
     fn verb_of(&self, serial: usize) -> Verb {
         self.campaign.claims[serial - 1].verb_at(self.place)
     }
@@ -261,7 +327,7 @@ impl At<'_> {
         uses.iter().rev().find(|known| known.offset < self.place && self.now < known.at + DAY_MS)
     }
 
-    /// The serials that a subject holds.
+    /// The serials that a subject holds, or waits for.
     fn held_by(&self, subject: &str) -> Vec<usize> {
         let count = self.claims_count();
         let all = self.campaign.by_subject.get(subject).into_iter().flatten().copied();
@@ -270,43 +336,49 @@ impl At<'_> {
 
     fn find(&self, by: &By) -> Result<usize, &'static str> {
         match by {
-            By::Code(serial) if serial.get() as usize <= self.claims_count() => Ok(serial.get() as usize),
+            By::Code(serial) if serial.get() as usize <= self.decided_count() => Ok(serial.get() as usize),
             By::Code(_) => Err("code_not_found"),
-            By::Subject(subject) => match self.held_by(subject).as_slice() {
-                [] => Err("claim_not_found"),
-                [serial] => Ok(*serial),
-                _ => Err("claim_ambiguous"),
-            },
+            By::Subject(subject) => {
+                let held = self.held_by(subject);
+                let decided = held.iter().copied().filter(|serial| self.verb_of(*serial) != Verb::Accepted);
+                match decided.collect::<Vec<usize>>().as_slice() {
+                    [] if held.is_empty() => Err("claim_not_found"),
+                    [] => Err("claim_pending"),
+                    [serial] => Ok(*serial),
+                    _ => Err("claim_ambiguous"),
+                }
+            }
         }
     }
 
     fn answer(&self, created: bool) -> Answer {
-        let Tally { claimed, redeemed } = self.tally();
-        Answer::Campaign { created, version: self.version(), settings: self.settings(), claimed, redeemed }
+        let Tally { taken, pending, redeemed } = self.tally();
+        Answer::Campaign { created, version: self.version(), settings: self.settings(), claimed: taken - pending, pending, redeemed }
     }
 
     fn claim_answer(&self, serial: usize, verb: Verb) -> Answer {
         let claim = &self.campaign.claims[serial - 1];
-        Answer::Claim { verb, subject: claim.subject.clone(), serial: units(serial), claimed_at: claim.claimed_at }
+        Answer::Claim { verb, subject: claim.subject.clone(), serial: units(serial), claimed_at: claim.time_at(self.place) }
     }
 
     fn put(&self, settings: Settings, precondition: Precondition) -> Said {
-        let (old, Tally { claimed, redeemed }) = (self.settings(), self.tally());
+        let (old, Tally { taken, pending, redeemed }) = (self.settings(), self.tally());
         match precondition {
             Precondition::IsNew => return no("campaign_exists"),
             Precondition::Version(version) if version != self.version() => return no("version_mismatch"),
             Precondition::Always | Precondition::Exists | Precondition::Version(_) | Precondition::Never => {}
         }
-        if settings.stock.get() < claimed {
+        if settings.stock.get() < taken {
             return no("stock_below_claimed");
         }
-        if settings.per_subject_max < old.per_subject_max && 0 < claimed {
+        if settings.per_subject_max < old.per_subject_max && 0 < taken {
             return no("per_subject_max_lowered");
         }
         if settings == old {
             return Said::only(self.answer(false));
         }
-        Said::fresh(Answer::Campaign { created: false, version: self.version() + 1, settings, claimed, redeemed })
+        let claimed = taken - pending;
+        Said::fresh(Answer::Campaign { created: false, version: self.version() + 1, settings, claimed, pending, redeemed })
     }
 
     fn claim(&self, subject: &str, has_key: bool) -> Said {
@@ -316,7 +388,7 @@ impl At<'_> {
         }
         let held = self.held_by(subject);
         if let (1, Some(serial)) = (settings.per_subject_max, held.first()) {
-            return Said::again(self.claim_answer(*serial, Verb::Claimed));
+            return Said::again(self.claimed_or_accepted(*serial));
         }
         if settings.opens_at.is_some_and(|opens_at| now < opens_at.millis()) {
             return no("not_open");
@@ -330,11 +402,16 @@ impl At<'_> {
         if settings.per_subject_max as usize <= held.len() {
             return no("subject_limit_reached");
         }
-        if settings.stock.get() <= self.tally().claimed {
+        let Tally { taken, pending, .. } = self.tally();
+        if settings.stock.get() <= taken {
             return no("sold_out");
         }
-        let serial = units(self.claims_count() + 1);
-        Said::fresh(Answer::Claim { verb: Verb::Claimed, subject: subject.to_owned(), serial, claimed_at: now })
+        let waits = 0 < pending || !self.has_room();
+        if waits && settings.queue.queue_max <= pending {
+            return no("queue_full");
+        }
+        let (serial, verb) = (units(self.claims_count() + 1), if waits { Verb::Accepted } else { Verb::Claimed });
+        Said::fresh(Answer::Claim { verb, subject: subject.to_owned(), serial, claimed_at: now })
     }
 
     fn change_claim(&self, by: &By, verb: Verb) -> Said {
@@ -344,6 +421,7 @@ impl At<'_> {
         };
         match self.verb_of(serial) {
             Verb::Claimed => {}
+            Verb::Accepted => return no("claim_pending"),
             Verb::Redeemed => return no("already_redeemed"),
             Verb::Cancelled => return no("cancelled"),
         }

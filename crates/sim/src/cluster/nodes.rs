@@ -223,6 +223,14 @@ impl Fleet {
             }
         };
         tasks.push(tokio::spawn(keep).abort_handle());
+        let (decider, dice) = (Arc::clone(&node), self.dice.clone());
+        let decide = async move {
+            loop {
+                sleep(dice.millis(20, 150)).await;
+                decider.keep_queues();
+            }
+        };
+        tasks.push(tokio::spawn(decide).abort_handle());
         *locked(&slot.running) = Some(Running { node, tasks, is_killed: Arc::default() });
     }
 

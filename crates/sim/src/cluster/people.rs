@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::protocol::gate::GateKey;
+use domain::claims::ClaimStatus;
+use domain::coupon::queue::{Mode, QueueSettings};
 use domain::coupon::{Precondition, Settings, TargetBy};
 use domain::types::{CampaignName, Quantity, RequestId, Serial, SubjectId};
-use engine::views::{Done, Refusal};
+use engine::views::{ClaimView, Done, Effect, Refusal};
 use tokio::time::{sleep, timeout};
 
 use super::broker::EPOCH_MS;
@@ -19,7 +21,7 @@ use super::judge::Judge;
 use super::nodes::{Fleet, Found, LOG};
 use super::plant::Plant;
 use super::trouble::Trouble;
-use crate::ask::{Answer, Ask, By, Said, What};
+use crate::ask::{Answer, Ask, By, Said, Verb, What};
 use crate::run::settings;
 use crate::world::time;
 
@@ -76,6 +78,11 @@ impl People {
             return answer;
         }
         let mut answer = self.submit_once(&found, ask).await;
+        if self.trouble.plant() == Some(Plant::PlaceToldAsClaim)
+            && let Ok(Done { effect: Effect::Claimed(view), .. }) = &mut answer
+        {
+            view.status = ClaimStatus::Live;
+        }
         if self.trouble.plant() == Some(Plant::AppendedAgain) && answer == Err(Refusal::Unknown) {
             answer = self.submit_once(&found, ask).await;
         }
@@ -104,16 +111,18 @@ impl People {
             Plant::ToldBeforeItCameBy => {
                 let place = found.node.progress()[partition as usize].offset_next;
                 let said = locked(&self.judge).model_of(ask.campaign).answer(ask, place);
-                let Answer::Claim { serial, claimed_at, .. } = said.answer else { return None };
-                let view = engine::views::ClaimView {
+                let Answer::Claim { verb, serial, claimed_at, .. } = said.answer else { return None };
+                let view = ClaimView {
                     campaign: ask.campaign.to_owned(),
                     code_key: 1,
                     subject: subject.clone(),
                     serial: Serial::new(serial)?,
                     claimed_at: time(claimed_at),
-                    status: domain::claims::ClaimStatus::Live,
+                    status: if verb == Verb::Accepted { ClaimStatus::Pending } else { ClaimStatus::Live },
+                    mode: Mode::Direct,
+                    waiting: None,
                 };
-                said.has_effect.then_some(Ok(Done { effect: engine::views::Effect::Claimed(view), novelty: domain::Novelty::Fresh }))
+                said.has_effect.then_some(Ok(Done { effect: Effect::Claimed(view), novelty: domain::Novelty::Fresh }))
             }
             _ => None,
         }
@@ -219,6 +228,13 @@ impl People {
     #[must_use]
     pub fn first_settings(&self, place: usize, stock: u32) -> Settings {
         let mut some = settings(stock.max(1), if CAMPAIGNS[place] == "summer" { 3 } else { 1 });
+        if self.dice.one_in(3) {
+            some.queue = QueueSettings {
+                mode: Mode::Queued,
+                decisions_per_second_max: Some(self.dice.pick(&[5, 40, 300])),
+                queue_max: self.dice.pick(&[10, 1_000_000]),
+            };
+        }
         if CAMPAIGNS[place] == "autumn" && self.trouble.profile().has_changes {
             some.opens_at = Some(time(EPOCH_MS + self.dice.below(4_000)));
             some.closes_at = Some(time(EPOCH_MS + 5_000 + self.dice.below(60_000)));

@@ -21,6 +21,8 @@ plants! {
     FlightsIgnored,
     /// A yes is told before the claim's record has come by.
     ToldBeforeItCameBy,
+    /// A place in the queue is told as a claim.
+    PlaceToldAsClaim,
     /// A node goes on with rules that it does not know.
     RulesIgnored,
     /// A lost gate is filled with the whole stock.

@@ -307,13 +307,35 @@ impl Play {
     /// People go on asking until there is nothing left; then everybody is told so by every node.
     async fn sell_all(&self) -> Result<(), String> {
         for (place, campaign) in CAMPAIGNS.iter().enumerate() {
-            let claimed = locked(&self.judge).model_of(campaign).campaigns().get(*campaign).map_or(0, super::model::Campaign::claimed);
-            let open = settings(self.stocks[place].max(claimed), if *campaign == "summer" { 3 } else { 1 });
+            self.drain(campaign).await?;
+            let taken = locked(&self.judge).model_of(campaign).campaigns().get(*campaign).map_or(0, super::model::Campaign::taken);
+            let open = settings(self.stocks[place].max(taken), if *campaign == "summer" { 3 } else { 1 });
             self.people.put_for_sure(campaign, open, SALE).await?;
             timeout(SALE, self.sell(campaign)).await.map_err(|_| format!("units of {campaign} stayed unsold though people asked"))?;
             self.check_sold_out(campaign).await?;
         }
         Ok(())
+    }
+
+    /// Nobody asks any more, and everybody in the queue is decided, whoever of the nodes is left.
+    async fn drain(&self, campaign: &'static str) -> Result<(), String> {
+        let pending = || locked(&self.judge).model_of(campaign).campaigns().get(campaign).map_or(0, super::model::Campaign::pending);
+        if pending() == 0 {
+            return Ok(());
+        }
+        // Until the leader's clock has come up to that of the one before, the record's time stands
+        // still, and so does the queue.
+        let (partition, place) = locked(&self.judge).place_of(campaign);
+        let time = locked(&self.judge).model_of(campaign).time_at(place);
+        sleep(Duration::from_millis(time.saturating_sub(self.broker.clock_ms(partition)))).await;
+        // Where the way to the log is long, there is that much time between two decisions.
+        let at_most = Duration::from_millis(20_000 + 1_500 * u64::from(pending()));
+        let drained = timeout(at_most, async {
+            while pending() != 0 {
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+        drained.await.map_err(|_| format!("{} claims of {campaign} stayed in the queue for {at_most:?}", pending()))
     }
 
     async fn sell(&self, campaign: &'static str) {
@@ -349,7 +371,7 @@ impl Play {
         let judge = locked(&self.judge);
         let left = judge.model_of(campaign).campaigns().get(campaign).and_then(|known| {
             let stock = known.settings()?.stock.get();
-            (known.claimed() < stock).then_some(stock - known.claimed())
+            (known.taken() < stock).then_some(stock - known.taken())
         });
         match left {
             Some(left) if has_room && judge.broken().is_none() => Err(format!("{left} units of {campaign} stayed unsold")),

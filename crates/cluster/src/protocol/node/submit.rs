@@ -27,7 +27,13 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// # Errors
     /// [`Refusal`].
     pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
-        let CommandKind::Coupon(coupon) = &command.kind else { return Err(Refusal::Unknown) };
+        let coupon = match &command.kind {
+            // The engine's own: nobody asks for it from outside.
+            CommandKind::Coupon(coupon::Command::DecideNext(_)) => return Err(Refusal::Unknown),
+            CommandKind::Coupon(coupon) => coupon,
+            CommandKind::Policy(_) => return Err(Refusal::NotAcrossMachines),
+            CommandKind::ForgetRequests => return Err(Refusal::Unknown),
+        };
         let partition = partition_of(coupon.campaign().as_str(), self.partitions_count());
         self.check_takes(partition)?;
         let names_claim = matches!(coupon, coupon::Command::Redeem(_) | coupon::Command::Cancel(_));
@@ -47,7 +53,9 @@ impl<L: Log, G: GateServer> Node<L, G> {
                 self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1
             }
             coupon::Command::Cancel(target) => self.cancel(partition, command, *target, request_id).await,
-            coupon::Command::Put(_) | coupon::Command::Patch(_) => self.append(partition, command, request_id).await.1,
+            coupon::Command::Put(_) | coupon::Command::Patch(_) | coupon::Command::DecideNext(_) => {
+                self.append(partition, command, request_id).await.1
+            }
         }
     }
 

@@ -20,6 +20,8 @@ const LATER: &[(&str, &str)] = &[
     ("paused", "yes, once its runner lets it go on"),
     ("subject_limit_reached", "yes, if the subject gives one back"),
     ("sold_out", "yes, if a claim is cancelled or stock is added"),
+    ("queue_full", "yes, after `retry_after_ms`"),
+    ("claim_pending", "yes, once the claim is decided"),
     ("version_mismatch", "no; read, then ask with the new version"),
     ("body_timeout", "yes"),
     ("busy", "yes, after `retry_after_ms`"),
@@ -75,7 +77,9 @@ mod tests {
             Rejection::Paused,
             Rejection::SubjectLimitReached { per_subject_max: 1 },
             Rejection::SoldOut,
+            Rejection::QueueFull { queue_max: 1 },
             Rejection::ClaimNotFound,
+            Rejection::ClaimPending,
             Rejection::ClaimAmbiguous { serials: Vec::new() },
             Rejection::CodeNotFound,
             Rejection::AlreadyRedeemed { redeemed_at: at },
@@ -97,7 +101,9 @@ mod tests {
                 | Rejection::Paused
                 | Rejection::SubjectLimitReached { .. }
                 | Rejection::SoldOut
+                | Rejection::QueueFull { .. }
                 | Rejection::ClaimNotFound
+                | Rejection::ClaimPending
                 | Rejection::ClaimAmbiguous { .. }
                 | Rejection::CodeNotFound
                 | Rejection::AlreadyRedeemed { .. }

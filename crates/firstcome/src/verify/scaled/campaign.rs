@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use domain::claims::ClaimStatus;
+use domain::coupon::queue::{DecideNext, Mode};
 use domain::coupon::{CampaignNumber, Command, Patch, Precondition, Put, Rejection, Settings, TargetBy};
 use domain::request::{CampaignView, Outcome};
 use domain::state::{Answer, Novelty};
@@ -19,6 +20,8 @@ pub(super) enum Came {
     To(Outcome),
     /// It was so already.
     Already(Answer),
+    /// It was not its turn.
+    Nothing,
 }
 
 /// When something is asked, and whether the caller can be told from its own repeat.
@@ -38,8 +41,9 @@ pub(super) struct Campaign {
     pub(super) code_key: u32,
     pub(super) created_at: Timestamp,
     pub(super) changed_at: Timestamp,
-    /// Serial 1 is the first.
+    /// Serial 1 is the first; the last ones may be pending.
     pub(super) claims: Vec<Claim>,
+    decided_count: usize,
     /// Subject and serial of each claim that holds a unit, redeemed ones included.
     held: BTreeSet<(u32, u32)>,
     redeemed_count: u32,
@@ -60,6 +64,7 @@ pub(super) fn create(command: &Command<'_>, number: CampaignNumber, at: Timestam
         created_at: at,
         changed_at: at,
         claims: Vec::new(),
+        decided_count: 0,
         held: BTreeSet::new(),
         redeemed_count: 0,
     })
@@ -85,6 +90,7 @@ impl Campaign {
                 self.end(serial, Ended::Cancelled, asked.at);
                 Ok(Came::To(Outcome::Cancelled(self.number, serial)))
             }
+            Command::DecideNext(next) => Ok(self.decide_next(next, subjects, asked.at)),
         }
     }
 
@@ -97,6 +103,7 @@ impl Campaign {
             code_key: self.code_key,
             created_at: self.created_at,
             remaining: self.settings.stock.saturating_sub(self.held_count()),
+            pending: u32::try_from(self.pending_count()).ok().and_then(Quantity::new).unwrap_or(Quantity::MAX),
             redeemed: Quantity::new(self.redeemed_count).unwrap_or(Quantity::MAX),
             at,
         }
@@ -105,21 +112,61 @@ impl Campaign {
     /// The serial of the claim that is meant, whatever became of it.
     pub(super) fn named(&self, by: TargetBy<'_>, subjects: &Names) -> Result<Serial, Rejection> {
         match by {
-            TargetBy::Code(serial) => self.claim_at(serial).map(|_| serial).ok_or(Rejection::CodeNotFound),
+            TargetBy::Code(serial) => self.decided().get(index_of(serial)).map(|_| serial).ok_or(Rejection::CodeNotFound),
             TargetBy::SubjectSerial(subject, serial) => {
                 let claim = self.claim_at(serial).filter(|claim| subjects.text(claim.subject) == subject.as_str());
-                claim.map(|_| serial).ok_or(Rejection::ClaimNotFound)
+                let serial = claim.map(|_| serial).ok_or(Rejection::ClaimNotFound)?;
+                if self.is_pending(serial) { Err(Rejection::ClaimPending) } else { Ok(serial) }
             }
-            TargetBy::Subject(subject) => match *self.serials_of(subjects.known(subject.as_str())) {
-                [] => Err(Rejection::ClaimNotFound),
-                [serial] => Ok(serial),
-                ref serials => Err(Rejection::ClaimAmbiguous { serials: serials.to_vec() }),
-            },
+            TargetBy::Subject(subject) => {
+                let own = self.serials_of(subjects.known(subject.as_str()));
+                match *own.iter().copied().filter(|serial| !self.is_pending(*serial)).collect::<Vec<Serial>>() {
+                    [] if own.is_empty() => Err(Rejection::ClaimNotFound),
+                    [] => Err(Rejection::ClaimPending),
+                    [serial] => Ok(serial),
+                    ref serials => Err(Rejection::ClaimAmbiguous { serials: serials.to_vec() }),
+                }
+            }
         }
     }
 
     pub(super) fn claim_at(&self, serial: Serial) -> Option<&Claim> {
-        self.claims.get((serial.get() - 1) as usize)
+        self.claims.get(index_of(serial))
+    }
+
+    /// The claims that were decided.
+    pub(super) fn decided(&self) -> &[Claim] {
+        self.claims.get(..self.decided_count).unwrap_or_default()
+    }
+
+    fn pending_count(&self) -> usize {
+        self.claims.len() - self.decided_count
+    }
+
+    fn is_pending(&self, serial: Serial) -> bool {
+        self.decided_count <= index_of(serial)
+    }
+
+    /// Whether the pace has room for one more decision: by the second, and by the tenth of one.
+    fn has_room(&self, at: Timestamp) -> bool {
+        let queue = self.settings.queue;
+        let Some(pace) = queue.decisions_per_second_max.filter(|_| queue.mode == Mode::Queued) else { return true };
+        let parts = pace.min(10);
+        let has_room = |most: u32, ms: u32| {
+            let lately = self.decided().iter().rev().take_while(|claim| at < claim.claimed_at.plus_millis(ms.into()));
+            lately.take(most as usize).count() < most as usize
+        };
+        has_room(pace, 1_000) && has_room(pace.div_ceil(parts), 1_000 / parts)
+    }
+
+    fn decide_next(&mut self, next: &DecideNext<'_>, subjects: &Names, at: Timestamp) -> Came {
+        let has_room = self.has_room(at);
+        let first = self.claims.get_mut(self.decided_count);
+        let is_next = |claim: &&mut Claim| claim.serial == next.serial.get() && subjects.text(claim.subject) == next.subject.as_str();
+        let Some(claim) = first.filter(is_next).filter(|_| has_room) else { return Came::Nothing };
+        claim.set_decided(at);
+        self.decided_count += 1;
+        Came::To(Outcome::Claimed(self.number, next.serial))
     }
 
     /// Counts everything anew, from the claims alone.
@@ -174,6 +221,9 @@ impl Campaign {
         patch.closes_at.into_iter().for_each(|closes_at| settings.closes_at = closes_at);
         patch.redeem_until.into_iter().for_each(|until| settings.redeem_until = until);
         patch.paused.into_iter().for_each(|paused| settings.paused = paused);
+        patch.queue.mode.into_iter().for_each(|mode| settings.queue.mode = mode);
+        patch.queue.decisions_per_second_max.into_iter().for_each(|pace| settings.queue.decisions_per_second_max = pace);
+        patch.queue.queue_max.into_iter().for_each(|most| settings.queue.queue_max = most);
         settings
     }
 
@@ -195,21 +245,24 @@ impl Campaign {
             (!is_left).then_some(Rejection::SoldOut),
         ])?;
         let serial = next.ok_or(Rejection::SoldOut)?;
+        let (waits, queue_max) = (self.pending_count() != 0 || !self.has_room(at), self.settings.queue.queue_max);
+        none_of([(waits && queue_max as usize <= self.pending_count()).then_some(Rejection::QueueFull { queue_max })])?;
         let subject = subjects.number(subject);
-        self.claims.push(Claim::new(at, subject, serial.get()));
+        self.claims.push(if waits { Claim::pending(at, subject, serial.get()) } else { Claim::new(at, subject, serial.get()) });
+        self.decided_count += usize::from(!waits);
         self.held.insert((subject, serial.get()));
         Ok(Came::To(Outcome::Claimed(self.number, serial)))
     }
 
     fn end(&mut self, serial: Serial, how: Ended, at: Timestamp) {
-        let Some(claim) = self.claims.get_mut((serial.get() - 1) as usize) else { return };
+        let Some(claim) = self.claims.get_mut(index_of(serial)) else { return };
         claim.set_ended(how, at);
         match how {
             Ended::Redeemed => self.redeemed_count += 1,
             Ended::Cancelled => {
                 self.held.remove(&(claim.subject, serial.get()));
             }
-            Ended::Not => {}
+            Ended::Pending | Ended::Not => {}
         }
     }
 
@@ -217,6 +270,7 @@ impl Campaign {
     fn ended(&self, serial: Serial) -> Option<Rejection> {
         match self.claim_at(serial)?.status() {
             ClaimStatus::Live => None,
+            ClaimStatus::Pending => Some(Rejection::ClaimPending),
             ClaimStatus::Redeemed { redeemed_at } => Some(Rejection::AlreadyRedeemed { redeemed_at }),
             ClaimStatus::Cancelled { cancelled_at } => Some(Rejection::Cancelled { cancelled_at }),
         }
@@ -231,6 +285,10 @@ impl Campaign {
     fn held_count(&self) -> Quantity {
         u32::try_from(self.held.len()).ok().and_then(Quantity::new).unwrap_or(Quantity::MAX)
     }
+}
+
+fn index_of(serial: Serial) -> usize {
+    (serial.get() - 1) as usize
 }
 
 /// The first reason that applies.

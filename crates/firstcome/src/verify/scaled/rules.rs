@@ -47,7 +47,9 @@ impl Rules {
     pub(super) fn take(&mut self, command: &Command<'_>, at: Timestamp) -> Decided {
         self.pass(at);
         match &command.kind {
-            CommandKind::Coupon(coupon) => self.ask(command, coupon).map(Some),
+            CommandKind::Coupon(coupon) => self.ask(command, coupon),
+            // There are none in this log; servers refuse it.
+            CommandKind::Policy(_) => Ok(None),
             CommandKind::ForgetRequests => {
                 self.decisions += u64::from(0 < self.keys.forget(self.time));
                 Ok(None)
@@ -81,7 +83,7 @@ impl Rules {
         Ok(digest.value(self.time, self.decisions))
     }
 
-    fn ask(&mut self, command: &Command<'_>, coupon: &coupon::Command<'_>) -> Result<Answer, Rejection> {
+    fn ask(&mut self, command: &Command<'_>, coupon: &coupon::Command<'_>) -> Result<Option<Answer>, Rejection> {
         let (at, actor) = (self.time, command.actor.as_str());
         let number = self.by_name.get(coupon.campaign().as_str()).copied();
         if let Some((number, keyed)) = number.zip(command.request.as_ref())
@@ -89,7 +91,7 @@ impl Rules {
         {
             let is_same = known.fingerprint == keyed.fingerprint;
             let answer = Answer { outcome: known.outcome.clone(), novelty: Novelty::Replayed };
-            return is_same.then_some(answer).ok_or(Rejection::RequestKeyReused);
+            return is_same.then_some(Some(answer)).ok_or(Rejection::RequestKeyReused);
         }
         let campaign = number.and_then(|number| self.campaigns.get_mut(number.0 as usize));
         let came = match campaign {
@@ -98,7 +100,8 @@ impl Rules {
         };
         let outcome = match came {
             Came::To(outcome) => outcome,
-            Came::Already(answer) => return Ok(answer),
+            Came::Already(answer) => return Ok(Some(answer)),
+            Came::Nothing => return Ok(None),
         };
         self.decisions += 1;
         if let Some((keyed, campaign)) = command.request.as_ref().zip(self.by_name.get(coupon.campaign().as_str())) {
@@ -112,7 +115,7 @@ impl Rules {
             };
             self.keys.remember(self.decisions, known);
         }
-        Ok(Answer { outcome, novelty: Novelty::Fresh })
+        Ok(Some(Answer { outcome, novelty: Novelty::Fresh }))
     }
 
     fn create(&mut self, coupon: &coupon::Command<'_>) -> Result<Outcome, coupon::Rejection> {

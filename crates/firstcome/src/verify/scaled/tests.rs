@@ -8,9 +8,10 @@ use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin,
 use cluster::protocol::replica::{Delivered, Replica, Topology, Unwatched};
 use conformance::{Ask, Backend, CampaignReply, ClaimReply, Reply, Request, run_folder};
 use domain::Command;
+use domain::coupon::queue::{DecideNext, Mode, QueuePatch, QueueSettings};
 use domain::coupon::{self, ClaimOne, Patch, Precondition, Put, Rejection as Why, Settings, Target, TargetBy};
 use domain::hash::HashSeed;
-use domain::request::{Fingerprint, Keyed};
+use domain::request::{Fingerprint, Keyed, Outcome};
 use domain::state::{Answer, CommandKind, Decision, Novelty, Record as Written, Rejection, State};
 use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, Serial, SubjectId, Timestamp};
 use proptest::prelude::*;
@@ -19,6 +20,8 @@ use proptest::sample::select;
 use super::partition::{Partition, partition_of};
 use super::rules::{Decided, RULES_TOLD};
 use crate::verify::findings::Findings;
+
+mod tables;
 
 const LOG: LogId = LogId([7; 16]);
 const ORIGIN: Origin = Origin { node: NodeId(1), sequence: 1 };
@@ -52,6 +55,7 @@ impl Log {
         let place = match &command.kind {
             CommandKind::Coupon(coupon) => Place::Group(coupon.campaign().as_str()),
             CommandKind::ForgetRequests => Place::Partition(0),
+            CommandKind::Policy(policy) => Place::Group(policy.policy().as_str()),
         };
         self.append(place, Body::Command { request_id: RequestId::ENGINE, command }, at).unwrap()
     }
@@ -74,79 +78,11 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }
 
-// --- The tables -----------------------------------------------------------------------------
-
-struct LogBackend {
-    log: Log,
-    now: Timestamp,
-}
-
-impl LogBackend {
-    fn new() -> Self {
-        Self { log: Log::begun(Timestamp::ZERO), now: Timestamp::ZERO }
-    }
-
-    fn read_campaign(&self, name: CampaignName<'_>) -> Reply {
-        let mut campaigns = self.log.partition.rules.campaigns.iter();
-        match campaigns.find(|campaign| campaign.name == name.as_str()) {
-            Some(campaign) => Reply::Campaign(CampaignReply::from(&campaign.view(self.now))),
-            None => Reply::from(&Rejection::Coupon(Why::CampaignNotFound)),
-        }
-    }
-
-    fn read_claim(&self, target: &Target<'_>) -> Reply {
-        let rules = &self.log.partition.rules;
-        let Some(campaign) = rules.campaigns.iter().find(|campaign| campaign.name == target.campaign.as_str()) else {
-            return Reply::from(&Rejection::Coupon(Why::CampaignNotFound));
-        };
-        match campaign.named(target.by, &rules.subjects) {
-            Ok(serial) => {
-                let claim = campaign.claim_at(serial).unwrap();
-                let subject = rules.subjects.text(claim.subject).to_owned();
-                Reply::Claim(ClaimReply { serial, subject, claimed_at: claim.claimed_at, status: claim.status() })
-            }
-            Err(why) => Reply::from(&Rejection::Coupon(why)),
-        }
-    }
-}
-
-impl Backend for LogBackend {
-    fn set_time(&mut self, at: Timestamp) {
-        self.now = self.now.max(at);
-    }
-
-    fn run(&mut self, request: &Request<'_>) -> Reply {
-        match request.ask {
-            Ask::Command(coupon) => {
-                let command = Command { actor: request.actor, request: request.keyed(), kind: CommandKind::Coupon(coupon) };
-                match self.log.command(command, self.now) {
-                    Ok(Some(answer)) => Reply::from(&answer),
-                    Ok(None) => Reply::Unexpected("a command of a table is answered by nothing".to_owned()),
-                    Err(rejection) => Reply::from(&rejection),
-                }
-            }
-            Ask::ReadCampaign(name) => self.read_campaign(name),
-            Ask::ReadClaim(target) => self.read_claim(&target),
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), String> {
-        self.log.partition.rules.check(&mut self.log.findings);
-        if !self.log.findings.broken.is_empty() {
-            return Err(format!("{:?}", self.log.findings.broken));
-        }
-        if self.log.replica().progress().digest != self.log.partition.rules.digest().unwrap() {
-            return Err("the servers' state has another digest".to_owned());
-        }
-        Ok(())
-    }
-}
-
-#[test]
-fn the_rules_that_are_told_here_answer_as_the_tables_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/coupon");
-    let summary = run_folder(&folder, LogBackend::new).unwrap();
-    assert!(80 < summary.cases_count, "{summary:?}");
+/// Asks for the decision of a pending claim: campaign, serial, subject.
+fn decide_next((campaign, serial, subject): &(String, u32, String)) -> Command<'_> {
+    let (campaign, subject) = (CampaignName::new(campaign).unwrap(), SubjectId::new(subject).unwrap());
+    let next = coupon::Command::DecideNext(DecideNext { campaign, serial: Serial::new(*serial).unwrap(), subject });
+    Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(next) }
 }
 
 // --- Whatever is asked ----------------------------------------------------------------------
@@ -171,22 +107,31 @@ fn preconditions() -> impl Strategy<Value = Precondition> {
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
-    let counts = (1..8_u32, 1..4_u32, prop::bool::weighted(0.1));
-    (counts, times(), times(), times()).prop_map(|((stock, per_subject_max, paused), opens_at, closes_at, redeem_until)| Settings {
+    let counts = (1..8_u32, 1..4_u32, prop::bool::weighted(0.1), queues());
+    (counts, times(), times(), times()).prop_map(|((stock, per_subject_max, paused, queue), opens_at, closes_at, redeem_until)| Settings {
         stock: Quantity::new(stock).unwrap(),
         per_subject_max,
         opens_at,
         closes_at,
         redeem_until,
         paused,
+        queue: queue.apply(QueueSettings::DIRECT),
     })
+}
+
+/// Queues whose pace and length matter with as few claims as there are.
+fn queues() -> impl Strategy<Value = QueuePatch> {
+    let pace = prop::option::weighted(0.9, prop_oneof![1..4_u32, 10..13_u32]);
+    let mode = prop_oneof![2 => Just(Mode::Queued), 1 => Just(Mode::Direct)];
+    (prop::option::of(mode), prop::option::of(pace), prop::option::weighted(0.3, 1..4_u32))
+        .prop_map(|(mode, decisions_per_second_max, queue_max)| QueuePatch { mode, decisions_per_second_max, queue_max })
 }
 
 fn patches() -> impl Strategy<Value = Patch<'static>> {
     let times = || prop::option::of(times());
-    let rest = (prop::option::of(1..8_u32), prop::option::of(1..4_u32), prop::option::of(any::<bool>()));
+    let rest = (prop::option::of(1..8_u32), prop::option::of(1..4_u32), prop::option::of(any::<bool>()), queues());
     (select(&CAMPAIGNS[..]), preconditions(), rest, times(), times(), times()).prop_map(
-        |(campaign, precondition, (stock, per_subject_max, paused), opens_at, closes_at, redeem_until)| Patch {
+        |(campaign, precondition, (stock, per_subject_max, paused, queue), opens_at, closes_at, redeem_until)| Patch {
             campaign: CampaignName::new(campaign).unwrap(),
             precondition,
             stock: stock.and_then(Quantity::new),
@@ -195,6 +140,7 @@ fn patches() -> impl Strategy<Value = Patch<'static>> {
             closes_at,
             redeem_until,
             paused,
+            queue,
         },
     )
 }
@@ -261,13 +207,22 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
-    fn whatever_is_asked_is_decided_as_the_servers_decide_it(asked in proptest::collection::vec((commands(), steps()), 1..120)) {
+    fn whatever_is_asked_is_decided_as_the_servers_decide_it(asked in proptest::collection::vec((commands(), steps(), any::<bool>()), 1..120)) {
         let mut log = Log::begun(at(1_000));
         let mut state = State::new(HashSeed(1, 2));
         state.time = at(1_000);
         let mut millis = 1_000_u64;
-        for (command, step) in asked {
+        for (command, step, decides) in asked {
             millis = millis.saturating_add_signed(step);
+            let head = state.queues().filter(|_| decides).find_map(|campaign| {
+                let claim = campaign.first_pending()?;
+                Some((campaign.name.clone(), claim.serial.get(), claim.subject.as_str().to_owned()))
+            });
+            if let Some(head) = &head {
+                let next = decide_next(head);
+                let own = log.command(next, at(millis));
+                prop_assert_eq!(own, decided_by_servers(&mut state, &next, at(millis)), "{:?} at {}", next, millis);
+            }
             let own = log.command(command, at(millis));
             prop_assert_eq!(own, decided_by_servers(&mut state, &command, at(millis)), "{:?} at {}", command, millis);
         }
@@ -293,7 +248,17 @@ fn as_many_request_keys_are_forgotten_at_once_as_by_the_servers() {
         let stock = Quantity::new(stock);
         let (campaign, precondition) = (CampaignName::new("spring").unwrap(), Precondition::Always);
         let (opens_at, closes_at, redeem_until) = (None, None, None);
-        let patch = Patch { campaign, precondition, stock, per_subject_max: None, opens_at, closes_at, redeem_until, paused: None };
+        let patch = Patch {
+            campaign,
+            precondition,
+            stock,
+            per_subject_max: None,
+            opens_at,
+            closes_at,
+            redeem_until,
+            paused: None,
+            queue: QueuePatch::default(),
+        };
         let request = Some(Keyed { key: RequestKey::new(key).unwrap(), fingerprint: Fingerprint([1; 16]) });
         let command = Command { actor: ActorId::LOCAL, request, kind: CommandKind::Coupon(coupon::Command::Patch(patch)) };
         log.command(command, at(2)).unwrap();
@@ -330,7 +295,15 @@ fn what_the_rules_could_not_have_led_to_is_counted_anew_and_found() {
 
 fn put(name: &str) -> Command<'_> {
     let stock = Quantity::new(5).unwrap();
-    let settings = Settings { stock, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false };
+    let settings = Settings {
+        stock,
+        per_subject_max: 1,
+        opens_at: None,
+        closes_at: None,
+        redeem_until: None,
+        paused: false,
+        queue: QueueSettings::DIRECT,
+    };
     let campaign = CampaignName::new(name).unwrap();
     let put = Put { campaign, settings, precondition: Precondition::Always, code_key: 0 };
     Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Put(put)) }

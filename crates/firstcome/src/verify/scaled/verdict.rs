@@ -98,7 +98,7 @@ impl ScaledVerdict {
     /// `left`, `remaining`, `base` and `behind`).
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Counts { records, bytes, campaigns, claims_live, claims_redeemed, claims_cancelled, .. } = self.counts;
+        let Counts { records, bytes, campaigns, claims_live, claims_pending, claims_redeemed, claims_cancelled, .. } = self.counts;
         let partitions = self.partitions.iter().map(|partition| {
             let PartitionReport { records, decisions, history_position } = partition;
             json!({
@@ -120,7 +120,7 @@ impl ScaledVerdict {
             "decisions": self.decisions(),
             "bytes": bytes,
             "campaigns": campaigns,
-            "claims": { "live": claims_live, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
+            "claims": { "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
             "history_position": self.sum(|partition| partition.history_position),
             "history_behind": self.sum(PartitionReport::behind),
             "partitions": partitions.collect::<Vec<_>>(),

@@ -1,0 +1,102 @@
+//! The thread that looks after deadlines: it sleeps until the next one and does what has fallen due.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::Novelty;
+
+use super::{Engine, Shared};
+use crate::commit::lock;
+use crate::views::{Done, Effect, Refusal};
+
+/// The longest sleep: a clock that was set does not keep anything from falling due for longer.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// The shortest: times are in milliseconds.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+/// How long to wait where something is due and cannot be written now.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// Wakes the thread before its time.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    call: Mutex<Call>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Call {
+    #[default]
+    None,
+    Look,
+    End,
+}
+
+impl Alarm {
+    /// Something may be due earlier than was known.
+    pub(super) fn ring(&self) {
+        let mut call = self.call();
+        if *call == Call::None {
+            *call = Call::Look;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Ends the thread.
+    pub(super) fn close(&self) {
+        *self.call() = Call::End;
+        self.changed.notify_all();
+    }
+
+    /// Sleeps until it is called, at most so long; says whether to go on.
+    fn sleep(&self, at_most: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.call(), at_most, |call| *call == Call::None);
+        let mut call = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if *call == Call::Look {
+            *call = Call::None;
+        }
+        *call != Call::End
+    }
+
+    fn call(&self) -> MutexGuard<'_, Call> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine {
+    /// Does what has fallen due by now, instead of waiting until the engine does so by itself.
+    pub fn do_due(&self) {
+        do_due(&self.shared);
+    }
+}
+
+/// Whether a queue has begun, so that something falls due earlier than was known.
+pub(super) fn begins_queue(answer: &Result<Done, Refusal>) -> bool {
+    let Ok(Done { effect: Effect::Claimed(claim), novelty: Novelty::Fresh }) = answer else { return false };
+    claim.waiting.is_some_and(|waiting| waiting.place == 1)
+}
+
+/// Does what falls due until the engine closes.
+pub(super) fn run(shared: &Shared) {
+    while shared.alarm.sleep(until_next(shared)) {
+        do_due(shared);
+    }
+}
+
+/// Does what has fallen due by now.
+fn do_due(shared: &Shared) {
+    let wall = shared.clock.now();
+    // The lock is given back after each: others come in between.
+    while lock(&shared.core).tick(wall) {
+        shared.staged.notify_one();
+    }
+}
+
+fn until_next(shared: &Shared) -> Duration {
+    let wall = shared.clock.now();
+    let Some(deadline) = lock(&shared.core).next_deadline() else { return SLEEP_MAX };
+    match deadline.millis().checked_sub(wall.millis()) {
+        Some(millis) if 0 < millis => Duration::from_millis(millis).clamp(SLEEP_MIN, SLEEP_MAX),
+        // What was due a moment ago has been done, unless it could not be written.
+        Some(_) | None => RETRY,
+    }
+}

@@ -1,0 +1,180 @@
+//! Answers that are read later: a claim's place in the queue, and then its decision.
+//!
+//! The name of an answer is made from the claim, so that nothing has to be kept for it: it is there
+//! for as long as the claim, through restarts, on every server.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use domain::types::{CampaignName, Serial, SubjectId};
+use engine::views::ClaimView;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::answer::{self, ClaimedJson, with_header};
+use super::claims::claimed;
+use super::context::Context;
+use super::problem::Problem;
+use super::times;
+
+type Answer = Result<Response<Body>, Problem>;
+
+/// When to look again, in milliseconds: when it should be decided, so that those who wait are no load
+/// of their own, and before long, because the pace may be raised.
+const LOOK_MS_MIN: u64 = 100;
+const LOOK_MS_MAX: u64 = 10_000;
+/// Those who follow an answer live are told of a new place so often at least.
+const FOLLOW_MS_MAX: u64 = 2_000;
+/// A reader that takes nothing for so long is given up.
+const TAKE_MAX: Duration = Duration::from_secs(15);
+
+/// An answer that is not there yet, or the word that it is.
+#[derive(Debug, Serialize)]
+struct PendingJson<'a> {
+    answer: String,
+    status: &'static str,
+    campaign: &'a str,
+    subject: &'a str,
+    /// 1 for the one that is decided next, 0 for one that is decided.
+    place: u32,
+    wait_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+impl<'a> PendingJson<'a> {
+    fn new(context: &Context, claim: &'a ClaimView) -> Self {
+        let waiting = claim.waiting;
+        Self {
+            answer: context.app.codes.answer(claim.code_key, &claim.campaign, claim.serial),
+            status: if waiting.is_some() { "pending" } else { "decided" },
+            campaign: &claim.campaign,
+            subject: &claim.subject,
+            place: waiting.map_or(0, |waiting| waiting.place),
+            wait_ms: waiting.map_or(0, |waiting| waiting.wait_ms),
+            accepted_at: waiting.map(|_| times::format(claim.claimed_at)),
+            retry_after_ms: waiting.map(|waiting| look_after(waiting.wait_ms)),
+        }
+    }
+
+    fn into_response(self) -> Response<Body> {
+        let response = answer::json(StatusCode::ACCEPTED, &self);
+        let Some(millis) = self.retry_after_ms else { return response };
+        with_header(response, header::RETRY_AFTER, &millis.div_ceil(1_000).to_string())
+    }
+}
+
+fn look_after(wait_ms: u64) -> u64 {
+    wait_ms.clamp(LOOK_MS_MIN, LOOK_MS_MAX)
+}
+
+/// 202 with the place of the answer: the claim is durable, and is decided now or in its turn.
+pub fn accepted(context: &Context, claim: &ClaimView) -> Response<Body> {
+    let pending = PendingJson::new(context, claim);
+    let location = format!("/v1/answers/{}", pending.answer);
+    with_header(pending.into_response(), header::LOCATION, &location)
+}
+
+/// `GET /v1/answers/{answer}`
+pub async fn read(context: Context) -> Answer {
+    context.query([])?;
+    let claim = Named::of(&context).await?.claim(&context).await?;
+    if claim.waiting.is_some() {
+        return Ok(PendingJson::new(&context, &claim).into_response());
+    }
+    Ok(claimed(&context, StatusCode::CREATED, &claim))
+}
+
+/// `GET /v1/answers/{answer}/live`: Server-Sent Events, `pending` at each new place and `answer` once,
+/// at the end.
+pub async fn live(context: Context) -> Answer {
+    context.query([])?;
+    let named = Named::of(&context).await?;
+    let claim = named.claim(&context).await?;
+    let place = context.app.live_answers.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::new("busy", "as many answers are followed as may be").retry_after_ms(FOLLOW_MS_MAX))?;
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(follow(context, named, claim, sender, place));
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    Ok(response)
+}
+
+/// Tells the reader of each new place, until the decision.
+async fn follow(
+    context: Context,
+    named: Named,
+    mut claim: ClaimView,
+    reader: mpsc::Sender<Result<Bytes, Infallible>>,
+    _place: OwnedSemaphorePermit,
+) {
+    let mut told = None;
+    loop {
+        let Some(waiting) = claim.waiting else {
+            let body = ClaimedJson::new(&context.app.codes, &claim);
+            send(&reader, event("answer", &json!({ "status": StatusCode::CREATED.as_u16(), "body": body }))).await;
+            return;
+        };
+        let news = if told == Some(waiting.place) {
+            ": still there\n\n".to_owned()
+        } else {
+            event("pending", &PendingJson::new(&context, &claim))
+        };
+        told = Some(waiting.place);
+        if !send(&reader, news).await || context.app.is_stopping() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(look_after(waiting.wait_ms / 2).min(FOLLOW_MS_MAX))) => {}
+            () = reader.closed() => return,
+        }
+        // Whoever cannot be told now is told the next time.
+        if let Ok(now) = named.claim(&context).await {
+            claim = now;
+        }
+    }
+}
+
+async fn send(reader: &mpsc::Sender<Result<Bytes, Infallible>>, text: String) -> bool {
+    matches!(tokio::time::timeout(TAKE_MAX, reader.send(Ok(text.into()))).await, Ok(Ok(())))
+}
+
+fn event<T: Serialize>(name: &str, data: &T) -> String {
+    format!("event: {name}\ndata: {}\n\n", serde_json::to_string(data).unwrap_or_default())
+}
+
+/// The claim that the path's answer is about.
+struct Named {
+    campaign: String,
+    serial: Serial,
+}
+
+impl Named {
+    async fn of(context: &Context) -> Result<Self, Problem> {
+        let (campaign, code) = context.param("answer").rsplit_once(':').ok_or_else(not_found)?;
+        let name = context.usable(CampaignName::new(campaign).map_err(|_| not_found())?)?;
+        let known = context.app.backend.campaign(name).await?.ok_or_else(not_found)?;
+        let serial = context.app.codes.answered(known.view.code_key, campaign, code).map_err(|_| not_found())?;
+        Ok(Self { campaign: campaign.to_owned(), serial })
+    }
+
+    async fn claim(&self, context: &Context) -> Result<ClaimView, Problem> {
+        let name = CampaignName::new(&self.campaign).map_err(|_| not_found())?;
+        let claim = context.app.backend.claim_at(name, self.serial).await?.ok_or_else(not_found)?;
+        // For an end user another's answer is as good as none.
+        let subject = SubjectId::new(&claim.subject).map_err(|_| not_found())?;
+        context.acting_for(subject).map_err(|_| not_found())?;
+        Ok(claim)
+    }
+}
+
+fn not_found() -> Problem {
+    Problem::new("answer_not_found", "there is no answer of this name")
+}

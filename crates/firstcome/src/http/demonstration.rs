@@ -1,0 +1,79 @@
+//! The small rush that a button starts.
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use domain::coupon::queue::QueueSettings;
+use domain::coupon::{Command, Precondition, Put, Settings};
+use domain::types::{CampaignName, Quantity};
+use serde_json::{Value, json};
+
+use super::answer;
+use super::context::Context;
+use super::problem::Problem;
+use crate::demonstration::{NotStarted, OVER, Outcome, Run, STOCK, USERS};
+
+type Answer = Result<Response<Body>, Problem>;
+
+impl From<NotStarted> for Problem {
+    fn from(why: NotStarted) -> Self {
+        match why {
+            NotStarted::NotHere => Self::new("demonstration_forbidden", "the small rush runs only where there are neither keys nor TLS"),
+            NotStarted::Running(campaign) => {
+                Self::new("demonstration_running", format!("one is running in {campaign}")).with("campaign", json!(campaign))
+            }
+        }
+    }
+}
+
+/// `GET /v1/demonstration`
+pub async fn read(context: Context) -> Answer {
+    context.query([])?;
+    // Its campaign is there for whoever may see all campaigns.
+    let last = context.app.demonstration.last().filter(|_| context.caller.campaigns().is_empty());
+    Ok(answer::json(StatusCode::OK, &shown(context.app.demonstration.is_allowed(&context.app), last)))
+}
+
+/// `POST /v1/demonstration`
+pub async fn start(context: Context) -> Answer {
+    context.no_body()?;
+    context.query([])?;
+    let app = &context.app;
+    let campaign = app.demonstration.reserve(app)?;
+    // It is there when the answer is, so that it can be watched from its beginning.
+    if let Err(problem) = make(&context, &campaign).await {
+        app.demonstration.end(campaign, Outcome::Failed(format!("the campaign could not be made: {}", problem.code())));
+        return Err(problem);
+    }
+    app.demonstration.begin(app, campaign.clone());
+    Ok(answer::json(StatusCode::ACCEPTED, &shown(true, Some(Run { campaign, outcome: Outcome::Running }))))
+}
+
+async fn make(context: &Context, campaign: &str) -> Result<(), Problem> {
+    let campaign = CampaignName::new(campaign).map_err(|error| Problem::new("internal", error.to_string()))?;
+    let stock = Quantity::new(STOCK).ok_or_else(|| Problem::new("internal", "the stock is none"))?;
+    let settings = Settings {
+        stock,
+        per_subject_max: 1,
+        opens_at: None,
+        closes_at: None,
+        redeem_until: None,
+        paused: false,
+        queue: QueueSettings::DIRECT,
+    };
+    let put = Put { campaign, settings, precondition: Precondition::IsNew, code_key: context.app.codes.newest() };
+    context.submit(Command::Put(put)).await.map(drop)
+}
+
+fn shown(is_allowed: bool, run: Option<Run>) -> Value {
+    let last = run.map(|run| {
+        let (outcome, detail) = match run.outcome {
+            Outcome::Running => ("running", None),
+            Outcome::Kept => ("kept", None),
+            Outcome::Broken(promises) => ("broken", Some(promises.join("; "))),
+            Outcome::Failed(why) => ("failed", Some(why)),
+        };
+        json!({ "campaign": run.campaign, "outcome": outcome, "detail": detail })
+    });
+    let over_ms = u64::try_from(OVER.as_millis()).unwrap_or(u64::MAX);
+    json!({ "allowed": is_allowed, "users": USERS, "stock": STOCK, "over_ms": over_ms, "last": last })
+}

@@ -1,0 +1,102 @@
+//! The pages: the operator's console and the page of the person who claims. They are built in `web/`
+//! and are part of the program.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use bytes::Bytes;
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use super::context::Context;
+use super::problem::Problem;
+
+type Answer = Result<Response<Body>, Problem>;
+
+/// What `npm run build` has made of the sources.
+#[derive(RustEmbed)]
+#[folder = "../../web/dist"]
+struct Built;
+
+/// The pages' own scripts, styles and pictures, and questions to this server; nothing else, and
+/// nothing from anywhere else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+/// Their names hold a digest of what is in them: under one name they never change.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
+
+/// `GET /`: the operator's console.
+pub async fn console(context: Context) -> Answer {
+    page("index.html", &context.headers)
+}
+
+/// `GET /c/{campaign}`: the page of the person who claims. It looks the same for every campaign,
+/// also for one that there is not: what there is, the page asks.
+pub async fn claim(context: Context) -> Answer {
+    context.campaign()?;
+    page("claim.html", &context.headers)
+}
+
+/// `GET /assets/{asset}`: what the pages are made of.
+pub async fn asset(context: Context) -> Answer {
+    let name = context.param("asset");
+    let path = format!("assets/{name}");
+    let media_type = match name.rsplit_once('.') {
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
+        Some(_) | None => return Err(missing()),
+    };
+    let mut response = file(&path, media_type, &context.headers)?;
+    response.headers_mut().insert(header::CACHE_CONTROL, FOR_EVER);
+    Ok(response)
+}
+
+/// The names of all assets.
+#[must_use]
+pub fn assets() -> Vec<String> {
+    let names = Built::iter().filter_map(|path| path.strip_prefix("assets/").map(str::to_owned));
+    names.filter(|name| !name.ends_with(".gz")).collect()
+}
+
+/// A digest over what the pages were built from, as it was noted then.
+#[must_use]
+pub fn built_from() -> Option<String> {
+    let file = Built::get("built-from.txt")?;
+    Some(String::from_utf8_lossy(&file.data).trim().to_owned())
+}
+
+fn page(path: &str, headers: &HeaderMap) -> Answer {
+    let mut response = file(path, "text/html; charset=utf-8", headers)?;
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    // The address of a claim's page may hold a token; its fragment is never sent, and neither is the rest.
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(response)
+}
+
+fn file(path: &str, media_type: &'static str, headers: &HeaderMap) -> Answer {
+    let compressed = if takes_gzip(headers) { Built::get(&format!("{path}.gz")) } else { None };
+    let is_compressed = compressed.is_some();
+    let EmbeddedFile { data, .. } = compressed.or_else(|| Built::get(path)).ok_or_else(missing)?;
+    let mut response = Response::new(Body::from(Bytes::from(data.into_owned())));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if is_compressed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+/// Whether the caller has named it, and not as something that it does not want (RFC 9110, 12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        is_gzip && !parts.any(|weight| matches!(weight, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+fn missing() -> Problem {
+    Problem::new("not_found", "there is nothing at this path; /docs lists what there is")
+}

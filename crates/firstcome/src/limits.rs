@@ -1,0 +1,253 @@
+//! Rate limits as a service: the counters of each policy, and what is held for a while.
+//!
+//! Policies are journaled. What keys have taken, reservations and leases are in memory: a restart
+//! forgets them, and every key is full again.
+
+mod clock;
+mod held;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use domain::rate_limit::policies::{Numbers, Rule};
+use domain::rate_limit::reserve::SettleRejection;
+use domain::rate_limit::{Decision, Moment, PolicyError, Settings};
+use domain::types::{LimitKey, PolicyName};
+use engine::views::PolicyView;
+use rate_limit_layer::{Ask, HeldPlace, Hold, InFlightStore, Key, KeysFull, Store, StoreOptions, check_all};
+
+pub use clock::LimitClock;
+use held::Held;
+
+/// Keys that are counted under one policy at most.
+pub const KEYS_MAX: usize = 1_000_000;
+/// Reservations, and leases, at most at once.
+pub const HELD_MAX: usize = 1_000_000;
+
+/// Why a request to the counters is not answered with a decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitRefusal {
+    /// No such policy.
+    PolicyNotFound,
+    /// The policy limits something else than what was asked.
+    OtherKind,
+    /// As many keys are counted as may be, and this one is not among them.
+    KeysFull,
+    /// As many reservations or leases are held as may be.
+    HeldFull,
+    /// No such reservation: it never was, or it has been settled.
+    ReservationNotFound,
+    /// Too late to settle: the estimate stays taken.
+    ReservationExpired,
+    /// No such lease: it never was, was given back, or has ended by itself.
+    LeaseNotFound,
+}
+
+impl From<KeysFull> for LimitRefusal {
+    fn from(_: KeysFull) -> Self {
+        Self::KeysFull
+    }
+}
+
+/// The counters of one policy.
+#[derive(Debug)]
+enum Counters {
+    Rate(Store),
+    InFlight(InFlightStore),
+}
+
+/// One of several checks.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// Under which policy.
+    pub policy: PolicyName<'a>,
+    /// Who or what is counted.
+    pub key: LimitKey<'a>,
+    /// Units; 0 only looks.
+    pub cost: u32,
+}
+
+/// A decision, and what it rests on.
+#[derive(Clone, Debug)]
+pub struct Limited {
+    /// The policy's name.
+    pub policy: String,
+    /// What it says.
+    pub decision: Decision,
+    /// The reservation or lease, where one was asked for and granted.
+    pub held: Option<String>,
+}
+
+/// All counters.
+#[derive(Debug)]
+pub struct Limits {
+    clock: LimitClock,
+    by_policy: RwLock<BTreeMap<String, Arc<Counters>>>,
+    reservations: Held<(Arc<Counters>, Hold)>,
+    leases: Held<(Arc<Counters>, HeldPlace)>,
+}
+
+impl Limits {
+    /// No policy yet. `random` tells the ids of this process from those of the one before.
+    #[must_use]
+    pub fn new(clock: LimitClock, random: u64) -> Self {
+        Self { clock, by_policy: RwLock::default(), reservations: Held::new(random, HELD_MAX), leases: Held::new(random, HELD_MAX) }
+    }
+
+    /// The policy is as `view` says from now on. Its keys are full, except where nothing that
+    /// counts has changed.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: the rules let no such numbers pass.
+    pub fn write(&self, view: &PolicyView) -> Result<(), PolicyError> {
+        let now = self.clock.now();
+        let counters = match view.rule {
+            Rule::Rate(policy) => {
+                let store = Store::new(policy, options(), now);
+                for (key, numbers) in &view.overrides {
+                    store.set_override(store.key(key.as_bytes()), now, Some(settings_of(*numbers, policy.settings())))?;
+                }
+                Counters::Rate(store)
+            }
+            Rule::InFlight(limit) => Counters::InFlight(InFlightStore::new(limit, options())),
+        };
+        self.by_policy.write().unwrap_or_else(PoisonError::into_inner).insert(view.name.clone(), Arc::new(counters));
+        Ok(())
+    }
+
+    /// There is no such policy any more.
+    pub fn remove(&self, policy: PolicyName<'_>) {
+        self.by_policy.write().unwrap_or_else(PoisonError::into_inner).remove(policy.as_str());
+    }
+
+    /// One key has other numbers from now on, or with `None` its policy's again; it is full.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: the rules let no such numbers pass.
+    pub fn write_override(&self, policy: PolicyName<'_>, key: LimitKey<'_>, numbers: Option<Numbers>) -> Result<(), PolicyError> {
+        let Ok(counters) = self.counters(policy) else { return Ok(()) };
+        let Counters::Rate(store) = &*counters else { return Ok(()) };
+        let settings = numbers.map(|numbers| settings_of(numbers, store.policy().settings()));
+        store.set_override(store.key(key.as_str().as_bytes()), self.clock.now(), settings)
+    }
+
+    /// Checks one key; takes the cost if it conforms. A key of a limit on what is in flight gets a
+    /// lease.
+    ///
+    /// # Errors
+    /// [`LimitRefusal`].
+    pub fn check(&self, check: &Check<'_>) -> Result<Limited, LimitRefusal> {
+        let (counters, now) = (self.counters(check.policy)?, self.clock.now());
+        let key = check.key.as_str().as_bytes();
+        match &*counters {
+            Counters::Rate(store) => Ok(limited(check.policy, store.check(store.key(key), now, check.cost)?, None)),
+            Counters::InFlight(store) if check.cost == 1 => {
+                let (decision, place) = store.start(store.key(key), now)?;
+                let ends_at = now.plus_nanos(store.limit().timeout_ns());
+                let held = place.map(|place| self.leases.keep((Arc::clone(&counters), place), now, ends_at)).transpose();
+                Ok(limited(check.policy, decision, held.map_err(|_| LimitRefusal::HeldFull)?))
+            }
+            Counters::InFlight(_) => Err(LimitRefusal::OtherKind),
+        }
+    }
+
+    /// Checks several keys: each takes its cost if all are allowed, and none otherwise.
+    ///
+    /// # Errors
+    /// [`LimitRefusal`]; nothing is taken.
+    pub fn check_all(&self, checks: &[Check<'_>]) -> Result<Vec<Limited>, LimitRefusal> {
+        let counters = checks.iter().map(|check| self.counters(check.policy)).collect::<Result<Vec<_>, _>>()?;
+        let mut asks = Vec::with_capacity(checks.len());
+        for (check, counters) in checks.iter().zip(&counters) {
+            let Counters::Rate(store) = &**counters else { return Err(LimitRefusal::OtherKind) };
+            asks.push(Ask { store, key: store.key(check.key.as_str().as_bytes()), cost: check.cost });
+        }
+        let decisions = check_all(&asks, self.clock.now())?;
+        Ok(checks.iter().zip(decisions).map(|(check, decision)| limited(check.policy, decision, None)).collect())
+    }
+
+    /// Takes an estimate, to be settled within so many nanoseconds.
+    ///
+    /// # Errors
+    /// [`LimitRefusal`].
+    pub fn reserve(&self, check: &Check<'_>, timeout_ns: u64) -> Result<Limited, LimitRefusal> {
+        let (counters, now) = (self.counters(check.policy)?, self.clock.now());
+        let Counters::Rate(store) = &*counters else { return Err(LimitRefusal::OtherKind) };
+        let (decision, hold) = store.reserve(store.key(check.key.as_str().as_bytes()), now, check.cost, timeout_ns)?;
+        let Some(hold) = hold else { return Ok(limited(check.policy, decision, None)) };
+        match self.reservations.keep((Arc::clone(&counters), hold), now, now.plus_nanos(timeout_ns)) {
+            Ok(id) => Ok(limited(check.policy, decision, Some(id))),
+            Err((counters, hold)) => {
+                if let Counters::Rate(store) = &*counters {
+                    let _ = store.settle(hold, now, 0);
+                }
+                Err(LimitRefusal::HeldFull)
+            }
+        }
+    }
+
+    /// Puts the actual cost in the place of a reservation's estimate, once.
+    ///
+    /// # Errors
+    /// [`LimitRefusal`].
+    pub fn settle(&self, reservation: &str, actual: u32) -> Result<(), LimitRefusal> {
+        let (counters, hold) = self.reservations.take(reservation).ok_or(LimitRefusal::ReservationNotFound)?;
+        let Counters::Rate(store) = &*counters else { return Err(LimitRefusal::OtherKind) };
+        store.settle(hold, self.clock.now(), actual).map_err(|why| match why {
+            SettleRejection::ReservationNotFound => LimitRefusal::ReservationNotFound,
+            SettleRejection::ReservationExpired { .. } => LimitRefusal::ReservationExpired,
+        })
+    }
+
+    /// Gives units back, and says how the key stands then.
+    ///
+    /// # Errors
+    /// [`LimitRefusal`].
+    pub fn refund(&self, check: &Check<'_>) -> Result<Limited, LimitRefusal> {
+        self.changed(check, |store, key, now| store.refund(key, now, check.cost))
+    }
+
+    /// Forgets what a key has taken, and says how it stands then.
+    ///
+    /// # Errors
+    /// [`LimitRefusal`].
+    pub fn reset(&self, check: &Check<'_>) -> Result<Limited, LimitRefusal> {
+        self.changed(check, |store, key, now| store.reset(key, now))
+    }
+
+    /// Ends a request that is in flight.
+    ///
+    /// # Errors
+    /// [`LimitRefusal::LeaseNotFound`].
+    pub fn end(&self, lease: &str) -> Result<(), LimitRefusal> {
+        let (counters, place) = self.leases.take(lease).ok_or(LimitRefusal::LeaseNotFound)?;
+        let Counters::InFlight(store) = &*counters else { return Err(LimitRefusal::OtherKind) };
+        if store.end(place, self.clock.now()) { Ok(()) } else { Err(LimitRefusal::LeaseNotFound) }
+    }
+
+    fn changed(&self, check: &Check<'_>, change: impl FnOnce(&Store, Key, Moment)) -> Result<Limited, LimitRefusal> {
+        let (counters, now) = (self.counters(check.policy)?, self.clock.now());
+        let Counters::Rate(store) = &*counters else { return Err(LimitRefusal::OtherKind) };
+        let key = store.key(check.key.as_str().as_bytes());
+        change(store, key, now);
+        Ok(limited(check.policy, store.check(key, now, 0)?, None))
+    }
+
+    fn counters(&self, policy: PolicyName<'_>) -> Result<Arc<Counters>, LimitRefusal> {
+        let by_policy = self.by_policy.read().unwrap_or_else(PoisonError::into_inner);
+        by_policy.get(policy.as_str()).cloned().ok_or(LimitRefusal::PolicyNotFound)
+    }
+}
+
+fn options() -> StoreOptions {
+    StoreOptions { keys_max: NonZeroUsize::new(KEYS_MAX).unwrap_or(NonZeroUsize::MIN), ..StoreOptions::default() }
+}
+
+fn settings_of(Numbers { quota, window_ns, burst }: Numbers, of: &Settings) -> Settings {
+    Settings { quota, window_ns, burst, ..*of }
+}
+
+fn limited(policy: PolicyName<'_>, decision: Decision, held: Option<String>) -> Limited {
+    Limited { policy: policy.as_str().to_owned(), decision, held }
+}

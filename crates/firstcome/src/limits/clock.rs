@@ -1,0 +1,58 @@
+//! The time of rate limits: it never runs backwards, also where the wall clock does.
+
+use domain::rate_limit::Moment;
+use domain::types::Timestamp;
+use engine::clock::Clock;
+
+use crate::clock;
+
+const DAY_MS: u64 = 86_400_000;
+const MS_NS: u64 = 1_000_000;
+
+/// Nanoseconds since the UTC midnight before the server's start: so windows that divide a day begin
+/// where people expect them, at the whole hour and minute.
+#[derive(Clone, Debug)]
+pub enum LimitClock {
+    /// The machine's clock that never runs backwards, from the wall clock's time at the start.
+    Machine {
+        /// The wall clock's time of day at the start, less what [`clock::elapsed`] said then.
+        offset_ns: u64,
+    },
+    /// A clock that is moved by hand, for tests.
+    Manual {
+        /// The clock.
+        clock: Clock,
+        /// Its midnight.
+        midnight: Timestamp,
+    },
+}
+
+impl LimitClock {
+    /// From this wall clock.
+    #[must_use]
+    pub fn new(wall: &Clock) -> Self {
+        let now = wall.now().millis();
+        match wall {
+            Clock::System => Self::Machine { offset_ns: (now % DAY_MS).saturating_mul(MS_NS).saturating_sub(elapsed_ns()) },
+            Clock::Manual(_) => {
+                let midnight = Timestamp::from_millis(now - now % DAY_MS).unwrap_or(Timestamp::ZERO);
+                Self::Manual { clock: wall.clone(), midnight }
+            }
+        }
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        match self {
+            Self::Machine { offset_ns } => Moment::from_nanos(offset_ns.saturating_add(elapsed_ns())),
+            Self::Manual { clock, midnight } => {
+                Moment::from_nanos(clock.now().millis().saturating_sub(midnight.millis()).saturating_mul(MS_NS))
+            }
+        }
+    }
+}
+
+fn elapsed_ns() -> u64 {
+    u64::try_from(clock::elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

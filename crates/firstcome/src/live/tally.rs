@@ -1,0 +1,69 @@
+//! How claims were answered since the server's start, by campaign, and how fast: counted after the
+//! answer was given, and so after what it rests on was durable.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use engine::histogram::{Counts, Histogram};
+use serde_json::{Map, Value, json};
+
+/// What a claim can come to; what is not named here is `other`.
+const OUTCOMES: [&str; 10] =
+    ["claimed", "repeated", "queued", "sold_out", "queue_full", "not_open", "closed", "paused", "subject_limit_reached", "busy"];
+
+/// How claims of all campaigns were answered. There are no more of these than campaigns.
+#[derive(Debug, Default)]
+pub struct Tallies(RwLock<HashMap<String, Arc<Tally>>>);
+
+/// How claims of one campaign were answered.
+#[derive(Debug, Default)]
+pub struct Tally {
+    outcomes: [AtomicU64; OUTCOMES.len()],
+    other: AtomicU64,
+    times: Histogram,
+}
+
+impl Tallies {
+    /// Of a campaign of which claims were counted.
+    #[must_use]
+    pub fn find(&self, campaign: &str) -> Option<Arc<Tally>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(campaign).cloned()
+    }
+
+    /// Of a campaign that there is.
+    #[must_use]
+    pub fn of(&self, campaign: &str) -> Arc<Tally> {
+        Arc::clone(self.0.write().unwrap_or_else(PoisonError::into_inner).entry(campaign.to_owned()).or_default())
+    }
+}
+
+impl Tally {
+    /// A claim was answered with this word, after this time.
+    pub fn answered(&self, outcome: &str, took: Duration) {
+        let place = OUTCOMES.iter().position(|known| *known == outcome);
+        place.and_then(|place| self.outcomes.get(place)).unwrap_or(&self.other).fetch_add(1, Ordering::Relaxed);
+        self.times.record(took);
+    }
+
+    /// How many answers there were.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.outcomes.iter().chain([&self.other]).map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How long they took.
+    #[must_use]
+    pub fn times(&self) -> Counts {
+        self.times.counts()
+    }
+
+    /// Those outcomes that there were.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let named = OUTCOMES.iter().copied().chain(["other"]).zip(self.outcomes.iter().chain([&self.other]));
+        let counted = named.map(|(name, count)| (name, count.load(Ordering::Relaxed))).filter(|(_, count)| *count != 0);
+        Value::Object(counted.map(|(name, count)| (name.to_owned(), json!(count))).collect::<Map<_, _>>())
+    }
+}

@@ -1,0 +1,91 @@
+// Asking the server: one place that knows how refusals look, and who asks.
+
+/** A refusal, as the server tells it (RFC 9457), or that it could not be reached. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    detail: string,
+    readonly members: Record<string, unknown> = {},
+  ) {
+    super(detail);
+  }
+
+  /** The field of the form that is wrong, if it is about one. */
+  get field(): string | undefined {
+    const field = this.members["field"];
+    return typeof field === "string" ? field : undefined;
+  }
+
+  /** Nothing is wrong with the request: asking again may help. */
+  get isPassing(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+
+  get retryAfterMs(): number {
+    const millis = this.members["retry_after_ms"];
+    return typeof millis === "number" ? millis : 1000;
+  }
+}
+
+export const UNREACHABLE = "unreachable";
+
+/** Everybody who asks does so with the same credential, if there is one. */
+export class Client {
+  constructor(readonly credential: string | undefined) {}
+
+  headers(more: Record<string, string> = {}): Record<string, string> {
+    return this.credential === undefined ? more : { authorization: `Bearer ${this.credential}`, ...more };
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return (await this.ask("GET", path)).json() as Promise<T>;
+  }
+
+  async send<T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer<T>> {
+    const response = await this.ask(method, path, body, headers);
+    const isRepeat = response.headers.get("idempotent-replayed") === "true";
+    return { value: (await response.json()) as T, isRepeat, response };
+  }
+
+  /** The answer to a request that was granted; everything else is a {@link Problem}. */
+  async ask(method: string, path: string, body?: unknown, headers: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> {
+    const options: RequestInit = { method, cache: "no-store", credentials: "omit" };
+    const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
+    options.headers = this.headers(body === undefined ? headers : { "content-type": type, ...headers });
+    if (body !== undefined) options.body = JSON.stringify(body);
+    if (signal !== undefined) options.signal = signal;
+    let response: Response;
+    try {
+      response = await fetch(path, options);
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new Problem(0, UNREACHABLE, "The server cannot be reached.");
+    }
+    if (response.ok) return response;
+    throw await problemOf(response);
+  }
+}
+
+export interface Answer<T> {
+  value: T;
+  isRepeat: boolean;
+  response: Response;
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const members = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+  const text = (name: string, otherwise: string) => (typeof members[name] === "string" ? (members[name] as string) : otherwise);
+  return new Problem(response.status, text("code", "unknown"), text("detail", `The server answered ${response.status}.`), members);
+}
+
+/** Waits; a little longer or shorter each time, so that not everybody comes back at once. */
+export function pause(millis: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, millis * (0.75 + Math.random() / 2));
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

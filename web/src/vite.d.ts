@@ -1,0 +1,2 @@
+// What the build tool makes of files that are no code.
+/// <reference types="vite/client" />

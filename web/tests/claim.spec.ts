@@ -1,0 +1,155 @@
+// The way of a person who claims, on a phone.
+import { createHmac } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+import { isAccessible, Watchfulness } from "./pages";
+import { Program } from "./program";
+
+test.use({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+
+let program: Program;
+test.beforeAll(async () => {
+  program = await Program.start();
+});
+test.afterAll(async () => program.stop());
+
+const soon = (millis: number) => new Date(Date.now() + millis).toISOString();
+
+test("from the countdown to the coupon, and the same coupon again", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/spring", { stock: 2, opens_at: soon(4_000) });
+  await page.goto(`${program.url}/c/spring`);
+  await expect(page.getByText("Demonstration")).toBeVisible();
+  await expect(page.getByTestId("countdown")).toBeVisible();
+  await expect(page.getByRole("button", { name: "Get my coupon" })).toBeDisabled();
+  await isAccessible(page);
+  await expect(page.getByRole("button", { name: "Get my coupon" })).toBeEnabled();
+  await isAccessible(page);
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByText("It is yours!")).toBeVisible();
+  const code = await page.getByTestId("code").textContent();
+  await expect(page.getByRole("img", { name: `QR code of ${code}` })).toBeVisible();
+  await isAccessible(page);
+  const found = (await (await program.send("GET", `/v1/campaigns/spring/codes/${code}`)).json()) as { subject: string };
+  expect(found.subject).toMatch(/^demo-/);
+  await page.reload();
+  await expect(page.getByText("You have this coupon already.")).toBeVisible();
+  await expect(page.getByTestId("code")).toHaveText(code!);
+  // Nothing sticks out of a phone.
+  expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+  watchful.check();
+});
+
+test("sold out, paused, closed and nothing there are told apart", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/gone", { stock: 1 });
+  await program.send("POST", "/v1/campaigns/gone/claims", { subject: "ann" });
+  await page.goto(`${program.url}/c/gone`);
+  await expect(page.getByText("Sold out")).toBeVisible();
+  await isAccessible(page);
+  // A unit that comes back is there without asking.
+  await program.send("DELETE", "/v1/campaigns/gone/claims/ann");
+  await expect(page.getByRole("button", { name: "Get my coupon" })).toBeEnabled();
+  await program.send("PUT", "/v1/campaigns/gone", { stock: 1, paused: true });
+  await expect(page.getByText("Paused")).toBeVisible();
+  await program.send("PUT", "/v1/campaigns/gone", { stock: 1, opens_at: soon(-2_000), closes_at: soon(-1_000) });
+  await expect(page.getByText("It is over")).toBeVisible();
+  await page.goto(`${program.url}/c/nothing`);
+  await expect(page.getByText("There is nothing to claim at this address.")).toBeVisible();
+  watchful.check();
+});
+
+test("a lost connection is tried again until the coupon is there, without an error", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/slow", { stock: 5 });
+  await page.goto(`${program.url}/c/slow`);
+  await expect(page.getByRole("button", { name: "Get my coupon" })).toBeEnabled();
+  await program.end();
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByRole("status").filter({ hasText: /No connection|connection is slow/ })).toBeVisible();
+  await program.again();
+  await expect(page.getByText("It is yours!")).toBeVisible();
+  const { claimed } = (await (await program.send("GET", "/v1/campaigns/slow")).json()) as { claimed: number };
+  expect(claimed).toBe(1);
+  watchful.check();
+});
+
+test("in a queue there is a place and no code, and then the coupon, also for who comes back", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  const queue = { stock: 13, mode: "queued", decisions_per_second_max: 1 };
+  await program.send("PUT", "/v1/campaigns/line", queue);
+  for (let person = 1; person <= 12; person++) await program.send("POST", "/v1/campaigns/line/claims", { subject: `ahead-${person}` });
+  await page.goto(`${program.url}/c/line`);
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByText("You are in line")).toBeVisible();
+  await expect(page.getByRole("status", { name: /^Number \d+ in line$/ })).toBeVisible();
+  await expect(page.getByText(/^About \d+ s$/)).toBeVisible();
+  await expect(page.getByTestId("code")).toHaveCount(0);
+  await isAccessible(page);
+  // Whoever was accepted keeps the place, whatever becomes of the campaign.
+  await program.send("PUT", "/v1/campaigns/line", { ...queue, paused: true });
+  await page.reload();
+  await expect(page.getByText("You are in line")).toBeVisible();
+  await expect(page.getByText("It is yours!")).toBeVisible();
+  const code = await page.getByTestId("code").textContent();
+  expect((await program.send("GET", `/v1/campaigns/line/codes/${code}`)).status).toBe(200);
+  const { claimed, pending } = (await (await program.send("GET", "/v1/campaigns/line")).json()) as { claimed: number; pending: number };
+  expect([claimed, pending]).toEqual([13, 0]);
+  watchful.check();
+});
+
+test("in Korean where the browser speaks Korean", async ({ browser }) => {
+  const context = await browser.newContext({ locale: "ko-KR", viewport: { width: 390, height: 844 } });
+  const page = await context.newPage();
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/korea", { stock: 5 });
+  await page.goto(`${program.url}/c/korea`);
+  await expect(page.locator("html")).toHaveAttribute("lang", "ko");
+  await page.getByRole("button", { name: "쿠폰 받기" }).click();
+  await expect(page.getByText("쿠폰을 받았습니다!")).toBeVisible();
+  await isAccessible(page);
+  watchful.check();
+  await context.close();
+});
+
+test("with keys the token says who it is, and without one it refuses", async ({ page }) => {
+  const folder = mkdtempSync(join(tmpdir(), "firstcome-secret-"));
+  const secret = "a secret that is long enough for everybody";
+  writeFileSync(join(folder, "secret"), secret);
+  const locked = await Program.start(["--jwt-secret", join(folder, "secret"), "--jwt-issuer", "https://id.example", "--jwt-audience", "drops"]);
+  try {
+    const watchful = new Watchfulness(page, locked.url);
+    const key = locked.key("admin", "admin");
+    const bearer = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+    await expect
+      .poll(async () => (await fetch(`${locked.url}/v1/campaigns/spring`, { method: "PUT", headers: bearer, body: '{"stock":3}' })).status)
+      .toBeLessThan(300);
+    await page.goto(`${locked.url}/c/spring`);
+    await expect(page.getByText("Please open this page with the link that you were given.")).toBeVisible();
+    await isAccessible(page);
+    await page.goto("about:blank");
+    await page.goto(`${locked.url}/c/spring#token=${tokenOf("ann", secret)}`);
+    await expect(page.getByText("Demonstration")).toHaveCount(0);
+    await page.getByRole("button", { name: "Get my coupon" }).tap();
+    await expect(page.getByText("It is yours!")).toBeVisible();
+    const claim = await fetch(`${locked.url}/v1/campaigns/spring/claims/ann`, { headers: bearer });
+    expect(claim.status).toBe(200);
+    await page.goto("about:blank");
+    await page.goto(`${locked.url}/c/spring#token=${tokenOf("ann", "another secret that is long enough too")}`);
+    await expect(page.getByText("Your link is not valid any more.")).toBeVisible();
+    watchful.check();
+  } finally {
+    await locked.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+function tokenOf(subject: string, secret: string): string {
+  const encoded = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const seconds = Math.floor(Date.now() / 1_000);
+  const claims = { iss: "https://id.example", aud: "drops", sub: subject, exp: seconds + 600 };
+  const signed = `${encoded({ alg: "HS256" })}.${encoded(claims)}`;
+  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+}
