@@ -68,6 +68,12 @@ for (const colorScheme of ["light", "dark"] as const) {
       await button.click();
       await expect(page.getByTestId("code")).toBeVisible();
       await picture(page, `claim-coupon${dark}`);
+      await program.send("PUT", "/v1/campaigns/evening-drop", { stock: 900, mode: "queued", decisions_per_second_max: 2 });
+      for (let person = 0; person < 150; person++) await program.send("POST", "/v1/campaigns/evening-drop/claims", { subject: `ahead-${person}` });
+      await page.goto(`${program.url}/c/evening-drop`);
+      await page.locator("button.claim").click();
+      await expect(page.getByText("You are in line")).toBeVisible();
+      await picture(page, `claim-line${dark}`);
       await context.close();
     });
   });
