@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use domain::Command;
-use domain::coupon::queue::QueueSettings;
 use domain::coupon::{ClaimOne, Command as Coupon, Precondition, Put, Settings};
 use domain::hash::HashSeed;
 use domain::state::CommandKind;
@@ -106,15 +105,7 @@ fn create(core: &Mutex<Core>) {
 
 /// The command that makes the campaign of the benchmarks.
 pub(crate) fn put_command() -> Option<Command<'static>> {
-    let settings = Settings {
-        stock: Quantity::MAX,
-        per_subject_max: 1,
-        opens_at: None,
-        closes_at: None,
-        redeem_until: None,
-        paused: false,
-        queue: QueueSettings::DIRECT,
-    };
+    let settings = Settings::plain(Quantity::MAX);
     let campaign = CampaignName::new(CAMPAIGN).ok()?;
     let put = Put { campaign, settings, precondition: Precondition::Always, code_key: 1 };
     Some(Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(Coupon::Put(put)) })

@@ -108,6 +108,7 @@ test("a queue is set in the form, shown with who waits, and kept by a change of 
   await page.getByRole("link", { name: "Change" }).click();
   await page.getByLabel("Queue", { exact: true }).uncheck();
   await page.getByRole("button", { name: "Save" }).click();
+  await expect(page.getByTestId("remaining")).toHaveText("7");
   await expect(page.getByTestId("queue")).toHaveCount(0);
   expect(await settings()).toMatchObject({ mode: "direct", decisions_per_second_max: 1, queue_max: 7, claimed: 3, pending: 0 });
   watchful.check();

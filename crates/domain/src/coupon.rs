@@ -141,6 +141,14 @@ pub struct Settings {
     pub queue: QueueSettings,
 }
 
+impl Settings {
+    /// So many units, one for each subject, open at once and for ever, without a queue.
+    #[must_use]
+    pub const fn plain(stock: Quantity) -> Self {
+        Self { stock, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false, queue: QueueSettings::DIRECT }
+    }
+}
+
 /// What was decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event<'a> {

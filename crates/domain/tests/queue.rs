@@ -18,15 +18,8 @@ struct Queue(State);
 impl Queue {
     fn new() -> Self {
         let mut queue = Self(State::new(HashSeed(1, 2)));
-        let settings = Settings {
-            stock: Quantity::new(9).unwrap(),
-            per_subject_max: 1,
-            opens_at: None,
-            closes_at: None,
-            redeem_until: None,
-            paused: false,
-            queue: QueueSettings { mode: Mode::Queued, decisions_per_second_max: Some(1), ..QueueSettings::DIRECT },
-        };
+        let queue_settings = QueueSettings { mode: Mode::Queued, decisions_per_second_max: Some(1), ..QueueSettings::DIRECT };
+        let settings = Settings { queue: queue_settings, ..Settings::plain(Quantity::new(9).unwrap()) };
         queue.ask(Coupon::Put(Put { campaign: name(), settings, precondition: Precondition::Always, code_key: 0 }), 0);
         queue
     }

@@ -37,15 +37,7 @@ fn one_of_each() -> Vec<Record<'static>> {
         paused: true,
         queue: QueueSettings::DIRECT,
     };
-    let bare = Settings {
-        stock: Quantity::ONE,
-        per_subject_max: 1,
-        opens_at: None,
-        closes_at: None,
-        redeem_until: None,
-        paused: false,
-        queue: QueueSettings::DIRECT,
-    };
+    let bare = Settings::plain(Quantity::ONE);
     let name = CampaignName::new("spring-2026").unwrap();
     let (campaign, serial, subject) = (CampaignNumber(7), Serial::new(42).unwrap(), SubjectId::new("user:1").unwrap());
     let key = Some(Keyed { key: RequestKey::new("a/b=c").unwrap(), fingerprint: Fingerprint(*b"0123456789abcdef") });

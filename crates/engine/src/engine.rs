@@ -309,7 +309,7 @@ impl Engine {
             let answer = core.submit(command, request_id, wall);
             (answer, core.has_staged())
         };
-        if alarm::begins_queue(&answer.value) {
+        if alarm::brings_forward(&answer.value) {
             self.shared.alarm.ring();
         }
         if has_staged && self.shared.committer_waits.swap(false, Ordering::AcqRel) {

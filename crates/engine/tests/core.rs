@@ -21,15 +21,7 @@ fn put(campaign: &str, closes_at: Option<u64>) -> Command<'_> {
 }
 
 fn put_with(campaign: &str, closes_at: Option<u64>, queue: QueueSettings) -> Command<'_> {
-    let settings = Settings {
-        stock: Quantity::new(5).unwrap(),
-        per_subject_max: 1,
-        opens_at: None,
-        closes_at: closes_at.map(at),
-        redeem_until: None,
-        paused: false,
-        queue,
-    };
+    let settings = Settings { closes_at: closes_at.map(at), queue, ..Settings::plain(Quantity::new(5).unwrap()) };
     let put = Put { campaign: CampaignName::new(campaign).unwrap(), settings, precondition: Precondition::Always, code_key: 1 };
     Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Put(put)) }
 }

@@ -215,6 +215,8 @@ fn an_answer_is_followed_live_until_it_is_there() {
     client.claim("spring", "ann");
     client.claim("spring", "bob");
     let place = place_of(&client.claim("spring", "cat"));
+    let first = client.get(&format!("{place}/live?events=1"));
+    assert!(first.text().starts_with("event: pending\n") && first.text().matches("event: ").count() == 1);
     let mut stream = connect(server.address).unwrap();
     write!(stream, "GET {place}/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut stream = BufReader::new(stream);
@@ -227,6 +229,9 @@ fn an_answer_is_followed_live_until_it_is_there() {
     let (name, data) = next_event(&mut stream).unwrap();
     assert_eq!((name.as_str(), &data["status"], &data["body"]), ("answer", &json!(201), &client.get(&place).json()));
     assert_eq!(next_event(&mut stream), None);
+    let ended = client.get(&format!("{place}/live?events=1"));
+    assert_eq!((ended.status, ended.text().matches("event: ").count()), (200, 1));
+    assert_eq!(client.get(&format!("{place}/live?events=0")).code(), "invalid_parameter");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

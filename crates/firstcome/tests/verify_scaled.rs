@@ -45,7 +45,7 @@ fn what_a_cluster_did_is_clean_and_each_forgery_of_the_tables_is_found() {
     let server = cluster.serve();
     trade(&cluster, &mut Client::new(server.address));
     let json = cluster.verify_clean(&["--redis", &engines().redis.url()]);
-    assert_eq!(json["claims"], serde_json::json!({ "live": 4, "redeemed": 1, "cancelled": 1 }));
+    assert_eq!(json["claims"], serde_json::json!({ "live": 4, "pending": 0, "redeemed": 1, "cancelled": 1 }));
     assert_eq!((&json["campaigns"], &json["history_behind"], &json["notes"]), (&2.into(), &0.into(), &serde_json::json!([])));
     assert_eq!(json["decisions"], 11);
     assert_eq!(json["partitions"].as_array().unwrap().len(), 4);
@@ -139,6 +139,48 @@ const FORGERIES: &[(&str, &str, &str)] = &[
     ("UPDATE positions SET offset_next = offset_next + 1000 WHERE partition = 1", "history_ahead", "of partition 1, but the record"),
     ("UPDATE origin SET topic_id = '00'", "history_other_record", "topic id is \"00\""),
 ];
+
+#[test]
+fn who_waits_in_the_queue_is_compared_too() {
+    let cluster = Cluster::new("queued");
+    let server = cluster.serve();
+    let mut client = Client::new(server.address);
+    assert_eq!(client.put("/v1/campaigns/spring", r#"{"stock":90,"mode":"queued","decisions_per_second_max":1}"#).status, 201);
+    for person in 0..60 {
+        assert_eq!(client.claim("spring", &format!("user-{person}")).status, 202);
+    }
+    cluster.wait_for_tables();
+    server.terminate();
+    let json = cluster.verify_clean(&[]);
+    assert!(json["claims"]["pending"].as_u64().unwrap() != 0, "{json}");
+    let last = "WHERE subject = 'user-59'";
+    let forgeries = [
+        (format!("DELETE FROM queue {last}"), "history_missing_row", "claim 60 of campaign spring is not in the history"),
+        (
+            format!("UPDATE queue SET subject = 'mallory' {last}"),
+            "history_different_row",
+            "subject is \"mallory\", in the record \"user-59\"",
+        ),
+        (
+            format!("UPDATE queue SET accepted_at = accepted_at - interval '1 ms' {last}"),
+            "history_different_row",
+            "claim 60 of campaign spring; claimed_at is",
+        ),
+        (
+            format!("INSERT INTO queue SELECT campaign, 61, 'mallory', accepted_at FROM queue {last}"),
+            "history_extra_row",
+            "claim 61 of campaign spring is in the history only",
+        ),
+    ];
+    for (number, (sql, promise, words)) in forgeries.iter().enumerate() {
+        let url = cluster.copy(&format!("queue_forgery_{number}"));
+        psql(&url, sql);
+        let (code, json) = cluster.verify_with(&url, &[]);
+        assert_eq!((code, promises(&json)), (Some(1), vec![*promise]), "{sql}: {json}");
+        let told = json["broken"].as_array().unwrap();
+        assert!(told.iter().any(|broken| broken["detail"].as_str().unwrap().contains(words)), "{sql}: {json}");
+    }
+}
 
 #[test]
 fn tables_that_are_behind_are_no_breach_and_foreign_records_are_found() {

@@ -359,7 +359,6 @@ fn conflict_of(event: &coupon::Event<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::coupon::queue::QueueSettings;
     use domain::types::{ActorId, CampaignName, RequestId, SubjectId};
 
     use super::*;
@@ -373,15 +372,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut history = History::open(&folder.path().join("history.sqlite"), [1; 16]).unwrap();
         let campaign = CampaignNumber(0);
-        let settings = Settings {
-            stock: Quantity::MAX,
-            per_subject_max: 1,
-            opens_at: None,
-            closes_at: None,
-            redeem_until: None,
-            paused: false,
-            queue: QueueSettings::DIRECT,
-        };
+        let settings = Settings::plain(Quantity::MAX);
         let name = CampaignName::new("spring").unwrap();
         let created = record(coupon::Event::CampaignCreated { campaign, name, settings, code_key: 1 });
         history.apply([(Position(1), created)]).unwrap();

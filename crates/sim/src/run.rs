@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use domain::coupon::Settings;
-use domain::coupon::queue::QueueSettings;
 use domain::types::Quantity;
 
 use crate::ask::{Ask, Question};
@@ -250,13 +249,5 @@ impl Play {
 /// Settings with this stock and limit, open at once and for ever.
 #[must_use]
 pub fn settings(stock: u32, per_subject_max: u32) -> Settings {
-    Settings {
-        stock: Quantity::new(stock).unwrap_or(Quantity::ONE),
-        per_subject_max,
-        opens_at: None,
-        closes_at: None,
-        redeem_until: None,
-        paused: false,
-        queue: QueueSettings::DIRECT,
-    }
+    Settings { per_subject_max, ..Settings::plain(Quantity::new(stock).unwrap_or(Quantity::ONE)) }
 }

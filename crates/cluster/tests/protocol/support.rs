@@ -10,7 +10,7 @@ use cluster::protocol::node::{Full, Log, Node, NodeLimits};
 use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, encode};
 use cluster::protocol::replica::{Delivered, Fault, Replica, Topology};
 use domain::Command;
-use domain::coupon::queue::{QueuePatch, QueueSettings};
+use domain::coupon::queue::QueuePatch;
 use domain::coupon::{self, ClaimOne, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::hash::HashSeed;
 use domain::request::{Fingerprint, Keyed};
@@ -35,7 +35,7 @@ pub(crate) fn subject(subject: &str) -> SubjectId<'_> {
 
 pub(crate) fn settings(stock: u32) -> Settings {
     let stock = Quantity::new(stock).unwrap();
-    Settings { stock, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false, queue: QueueSettings::DIRECT }
+    Settings::plain(stock)
 }
 
 pub(crate) fn command(coupon: coupon::Command<'_>) -> Command<'_> {

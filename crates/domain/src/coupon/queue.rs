@@ -240,15 +240,7 @@ mod tests {
 
     fn campaign(pace: u32, pending: u32) -> Campaign {
         let queue = QueueSettings { mode: Mode::Queued, decisions_per_second_max: Some(pace), ..QueueSettings::DIRECT };
-        let settings = Settings {
-            stock: Quantity::MAX,
-            per_subject_max: 1,
-            opens_at: None,
-            closes_at: None,
-            redeem_until: None,
-            paused: false,
-            queue,
-        };
+        let settings = Settings { queue, ..Settings::plain(Quantity::MAX) };
         let mut campaign = Campaign::new(CampaignNumber(0), CampaignName::new("c").unwrap(), settings, HashSeed(1, 2));
         for user in 0..pending {
             campaign.claims.accept(SubjectId::new(&format!("u{user}")).unwrap(), at(0));

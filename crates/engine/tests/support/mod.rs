@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::Command;
-use domain::coupon::queue::QueueSettings;
 use domain::coupon::{ClaimOne, Command as Coupon, Precondition, Put, Settings as CampaignSettings};
 use domain::hash::HashSeed;
 use domain::state::CommandKind;
@@ -39,15 +38,7 @@ pub fn open(settings: &Settings) -> (Engine, Restarted) {
 }
 
 pub fn put(campaign: &str, stock: u32) -> Command<'_> {
-    let settings = CampaignSettings {
-        stock: Quantity::new(stock).unwrap(),
-        per_subject_max: 1,
-        opens_at: None,
-        closes_at: None,
-        redeem_until: None,
-        paused: false,
-        queue: QueueSettings::DIRECT,
-    };
+    let settings = CampaignSettings::plain(Quantity::new(stock).unwrap());
     let put = Put { campaign: name(campaign), settings, precondition: Precondition::Always, code_key: 1 };
     command(Coupon::Put(put))
 }

@@ -19,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::answer::{self, ClaimedJson, with_header};
 use super::claims::claimed;
 use super::context::Context;
+use super::live::events_of;
 use super::problem::Problem;
 use super::times;
 
@@ -95,23 +96,24 @@ pub async fn read(context: Context) -> Answer {
 /// `GET /v1/answers/{answer}/live`: Server-Sent Events, `pending` at each new place and `answer` once,
 /// at the end.
 pub async fn live(context: Context) -> Answer {
-    context.query([])?;
+    let [events] = context.query(["events"])?;
+    let left = events.map_or(Ok(u64::MAX), events_of)?;
     let named = Named::of(&context).await?;
     let claim = named.claim(&context).await?;
     let place = context.app.live_answers.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::new("busy", "as many answers are followed as may be").retry_after_ms(FOLLOW_MS_MAX))?;
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(follow(context, named, claim, sender, place));
+    tokio::spawn(follow(context, (named, claim), left, sender, place));
     let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     Ok(response)
 }
 
-/// Tells the reader of each new place, until the decision.
+/// Tells the reader of each new place, until the decision, or until so many events have been sent.
 async fn follow(
     context: Context,
-    named: Named,
-    mut claim: ClaimView,
+    (named, mut claim): (Named, ClaimView),
+    mut left: u64,
     reader: mpsc::Sender<Result<Bytes, Infallible>>,
     _place: OwnedSemaphorePermit,
 ) {
@@ -125,10 +127,11 @@ async fn follow(
         let news = if told == Some(waiting.place) {
             ": still there\n\n".to_owned()
         } else {
+            left -= 1;
             event("pending", &PendingJson::new(&context, &claim))
         };
         told = Some(waiting.place);
-        if !send(&reader, news).await || context.app.is_stopping() {
+        if !send(&reader, news).await || left == 0 || context.app.is_stopping() {
             return;
         }
         tokio::select! {

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use domain::coupon::queue::QueueSettings;
 use domain::coupon::{Command, Precondition, Put, Settings};
 use domain::types::{CampaignName, Quantity};
 use serde_json::{Value, json};
@@ -51,15 +50,7 @@ pub async fn start(context: Context) -> Answer {
 async fn make(context: &Context, campaign: &str) -> Result<(), Problem> {
     let campaign = CampaignName::new(campaign).map_err(|error| Problem::new("internal", error.to_string()))?;
     let stock = Quantity::new(STOCK).ok_or_else(|| Problem::new("internal", "the stock is none"))?;
-    let settings = Settings {
-        stock,
-        per_subject_max: 1,
-        opens_at: None,
-        closes_at: None,
-        redeem_until: None,
-        paused: false,
-        queue: QueueSettings::DIRECT,
-    };
+    let settings = Settings::plain(stock);
     let put = Put { campaign, settings, precondition: Precondition::IsNew, code_key: context.app.codes.newest() };
     context.submit(Command::Put(put)).await.map(drop)
 }

@@ -128,7 +128,11 @@ fn audience(context: &Context) -> Audience {
     if may_list { Audience::WithClaims } else { Audience::Public }
 }
 
-fn events_of(text: &str) -> Result<u64, Problem> {
+/// After how many events a stream ends.
+///
+/// # Errors
+/// A [`Problem`] if it is no number in the range.
+pub(super) fn events_of(text: &str) -> Result<u64, Problem> {
     let events = number(text).filter(|events| (1..=1_000_000).contains(events));
     events.ok_or_else(|| Problem::parameter("events", "must be a number from 1 to 1000000"))
 }

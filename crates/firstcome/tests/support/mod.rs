@@ -5,7 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::coupon::queue::QueueSettings;
 use domain::coupon::{CampaignNumber, Event as CouponEvent, Settings};
 use domain::request::{Fingerprint, Keyed};
 use domain::state::{Event, Record};
@@ -31,7 +30,7 @@ pub fn at(millis: u64) -> Timestamp {
 
 pub fn settings(stock: u32) -> Settings {
     let stock = Quantity::new(stock).unwrap();
-    Settings { stock, per_subject_max: 1, opens_at: None, closes_at: None, redeem_until: None, paused: false, queue: QueueSettings::DIRECT }
+    Settings::plain(stock)
 }
 
 pub fn created(number: u32, name: &str, settings: Settings) -> CouponEvent<'_> {

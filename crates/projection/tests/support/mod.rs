@@ -6,7 +6,6 @@ pub mod cluster;
 
 use std::path::PathBuf;
 
-use domain::coupon::queue::QueueSettings;
 use domain::coupon::{self, ClaimOne, Precondition, Put, Settings, Target, TargetBy};
 use domain::hash::HashSeed;
 use domain::state::{Command, CommandKind, Decision, Record, State};
@@ -31,15 +30,7 @@ pub fn subject(text: &str) -> SubjectId<'_> {
 
 pub fn settings(stock: u32) -> Settings {
     let stock = Quantity::new(stock).unwrap();
-    Settings {
-        stock,
-        per_subject_max: 1,
-        opens_at: None,
-        closes_at: Some(at(9_000_000)),
-        redeem_until: None,
-        paused: false,
-        queue: QueueSettings::DIRECT,
-    }
+    Settings { closes_at: Some(at(9_000_000)), ..Settings::plain(stock) }
 }
 
 pub fn put(campaign: &str, settings: Settings) -> coupon::Command<'_> {

@@ -139,6 +139,11 @@ impl Campaign {
         self.claims.get(..self.decided_count).unwrap_or_default()
     }
 
+    /// The claims that are accepted and not decided yet.
+    pub(super) fn waiting(&self) -> &[Claim] {
+        self.claims.get(self.decided_count..).unwrap_or_default()
+    }
+
     fn pending_count(&self) -> usize {
         self.claims.len() - self.decided_count
     }

@@ -1,9 +1,10 @@
 //! PostgreSQL's rows against what the record's first so many records add up to.
 
+use domain::claims::ClaimStatus;
 use domain::coupon::CampaignNumber;
 use domain::request::Remembered;
 use projection::ReadError;
-use projection::postgres::scan::{FullClaim, Scan};
+use projection::postgres::scan::{FullClaim, Scan, WaitingClaim};
 use projection::postgres::{Origin, PartitionPosition};
 use projection::rows::{BareClaim, CampaignRow};
 
@@ -68,6 +69,8 @@ pub(super) async fn compare(scan: &Scan, record: &Record, findings: &mut Finding
         }
         let claims = compare_claims(scan, position.partition, rules, record, findings).await;
         damage_told(claims, findings)?;
+        let queue = compare_queue(scan, position.partition, rules, record, findings).await;
+        damage_told(queue, findings)?;
         let requests = compare_requests(scan, position.partition, rules, findings).await;
         damage_told(requests, findings)?;
     }
@@ -158,6 +161,34 @@ async fn compare_claims(scan: &Scan, partition: u32, rules: &Rules, record: &Rec
     }
     merge.end();
     Ok(())
+}
+
+/// The claims that are in the queue.
+struct Waiting<'a>(&'a Rules);
+
+async fn compare_queue(scan: &Scan, partition: u32, rules: &Rules, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
+    let mut rows = scan.queue(partition).await?;
+    let waiting = Waiting(rules);
+    let mut merge = Merge::new(&waiting, findings);
+    while let Some(row) = rows.next().await? {
+        let (_, number) = record.place_of(row.campaign);
+        let WaitingClaim { serial, ref subject, accepted_at, .. } = row;
+        merge.row(&BareClaim { number, serial, subject, claimed_at: accepted_at, status: ClaimStatus::Pending });
+    }
+    merge.end();
+    Ok(())
+}
+
+impl Expected for Waiting<'_> {
+    const SOURCE: &'static str = RECORD;
+
+    fn campaign(&self, number: u32) -> Option<(&str, &[Claim])> {
+        self.0.campaigns.get(number as usize).map(|campaign| (&*campaign.name, campaign.waiting()))
+    }
+
+    fn subjects(&self) -> &Names {
+        &self.0.subjects
+    }
 }
 
 impl Expected for Rules {

@@ -295,15 +295,7 @@ fn what_the_rules_could_not_have_led_to_is_counted_anew_and_found() {
 
 fn put(name: &str) -> Command<'_> {
     let stock = Quantity::new(5).unwrap();
-    let settings = Settings {
-        stock,
-        per_subject_max: 1,
-        opens_at: None,
-        closes_at: None,
-        redeem_until: None,
-        paused: false,
-        queue: QueueSettings::DIRECT,
-    };
+    let settings = Settings::plain(stock);
     let campaign = CampaignName::new(name).unwrap();
     let put = Put { campaign, settings, precondition: Precondition::Always, code_key: 0 };
     Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Put(put)) }
