@@ -55,6 +55,17 @@ fn a_hundred_thousand_people_take_exactly_ten_thousand_coupons() {
 }
 
 #[test]
+fn a_queued_rush_ends_with_exactly_the_stock_and_tells_both_times() {
+    let (json, output) = rush_json(&["--users", "2000", "--stock", "200", "--queued", "--decisions-per-second", "200"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((json["claimed"].as_u64(), json["fresh"].as_u64(), &json["broken"]), (Some(200), Some(200), &serde_json::json!([])));
+    let queued = &json["queued"];
+    assert_eq!((queued["accepted"].as_u64(), queued["over_pace"].as_u64()), (Some(200), Some(0)));
+    let median = |which: &str| queued[which]["p50_us"].as_u64().unwrap();
+    assert!(median("accept") < median("decision") && 800 <= queued["decided_over_ms"].as_u64().unwrap(), "{queued}");
+}
+
+#[test]
 fn behind_limits_that_refuse_nobody_gets_two_and_everybody_is_answered_in_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let limits = ["--limit-address", "1000000/1s", "--limit-subject", "1/2s"];

@@ -103,6 +103,7 @@ fn crowd(options: &Options, targets: &[Arc<Target>], plans: Vec<Plan>, subjects:
         campaign: options.campaign.clone(),
         timeout: options.request_timeout,
         start,
+        is_queued: options.decisions_per_second.is_some(),
         subjects,
         answers: Mutex::new(Answers::new(options.users)),
         served: (0..options.users).map(|_| AtomicBool::new(false)).collect(),

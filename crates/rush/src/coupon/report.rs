@@ -18,7 +18,7 @@ use crate::format::{as_micros, as_millis, duration, micros, percent, thousands};
 use crate::machine::Machine;
 
 /// The result of one run. Every ask has exactly one end, so that `asked` is the
-/// sum of the 201 answers (`fresh`), `repeats`, `sold_out`, all `refusals`,
+/// sum of the 201 answers (`fresh`; where claims queue, of the people who first heard a yes), `repeats`, `sold_out`, all `refusals`,
 /// `errors` and `skipped`.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -30,7 +30,7 @@ pub struct Report {
     pub asked: u64,
     /// People that were told yes.
     pub claimed: u64,
-    /// Answers 201: a new claim.
+    /// Answers 201: a new claim; where claims queue, people who first heard a yes.
     pub fresh: u64,
     /// Answers 200: the claim that the person already had.
     pub repeats: u64,

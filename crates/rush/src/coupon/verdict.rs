@@ -32,7 +32,7 @@ pub(crate) fn broken(report: &Report) -> Vec<BrokenPromise> {
         ("one_for_two", found.one_for_two, COUPON, "went to more than one person"),
         ("answers_not_in_record", found.answers_not_in_record, COUPON, "promised that the record does not hold"),
         ("in_record_unanswered", found.in_record_unanswered, COUPON, "in the record that nobody was told of"),
-        ("yes_taken_back", found.yes_taken_back, PERSON, "had a coupon and got a refusal when asking again"),
+        ("yes_taken_back", found.yes_taken_back, PERSON, "had a coupon or a place and got a refusal when asking again"),
         ("misdirected", found.misdirected, ANSWER, "named another person or campaign than the one that asked"),
         ("unknown_elsewhere", elsewhere(report, |found| found.unknown), COUPON, "that another server does not show as it was given"),
         (

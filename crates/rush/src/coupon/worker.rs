@@ -45,6 +45,8 @@ pub(crate) struct Crowd {
     pub(crate) start: Instant,
     pub(crate) subjects: Subjects,
     pub(crate) answers: Mutex<Answers>,
+    /// Whether claims are answered with a place first.
+    pub(crate) is_queued: bool,
     /// Who has a yes. Beside `answers`, so that a refusal needs no lock.
     pub(crate) served: Box<[AtomicBool]>,
     /// Where the answer is, of each person who was given a place in the queue.
@@ -228,10 +230,9 @@ impl Worker {
             self.tally.in_doubt.push(ask.user);
             return self.fail(ask, || describe(answer));
         };
-        // An answer can be read twice; only the first one is new.
-        let is_first = !self.crowd.served[ask.user as usize].load(Ordering::Acquire);
-        let fresh = answer.status == StatusCode::CREATED && (is_first || !ask.is_accepted);
-        self.note(ask.user, claim);
+        let is_first = self.note(ask.user, claim);
+        // Where claims queue, a decision is read by whoever asked, in any order: the first one is new.
+        let fresh = if self.crowd.is_queued { is_first } else { answer.status == StatusCode::CREATED };
         if ask.is_accepted {
             let sample = self.sample(ask, sent, fresh);
             self.tally.decided.push(sample);
@@ -243,7 +244,8 @@ impl Worker {
         self.settle(ask, sent, fresh);
     }
 
-    fn note(&mut self, user: UserIndex, claim: ClaimBody<'_>) {
+    /// Notes what a person was told; says whether it was the first yes.
+    fn note(&mut self, user: UserIndex, claim: ClaimBody<'_>) -> bool {
         let told_to = self.crowd.subjects.index_of(&claim.subject);
         let mut answers = self.crowd.answers();
         if told_to != Some(user) || claim.campaign != self.crowd.campaign {
@@ -251,7 +253,7 @@ impl Worker {
         }
         let coupon = Coupon { serial: claim.serial, code: claim.code };
         answers.note(user, coupon, self.server);
-        self.crowd.served[user as usize].store(true, Ordering::Release);
+        !self.crowd.served[user as usize].swap(true, Ordering::AcqRel)
     }
 
     fn judge_no(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Answer) {
@@ -263,7 +265,7 @@ impl Worker {
             };
             self.tally.refuse(&problem.code);
         }
-        if told_before {
+        if told_before || ask.is_accepted {
             self.crowd.answers().taken_back.insert(ask.user);
         }
         self.settle(ask, sent, false);

@@ -34,6 +34,7 @@ pub(crate) enum Cheat {
     RefusesWhoAsksAgain,
     AnswersInTheNameOfAnother,
     HidesAClaimWhenAsked,
+    TakesAPlaceBack,
 }
 
 /// When the connection is closed after deciding, instead of answering.
@@ -51,6 +52,8 @@ pub(crate) enum Drops {
 pub(crate) struct Behaviour {
     pub(crate) cheat: Option<Cheat>,
     pub(crate) drops: Drops,
+    /// Claims are answered with a place, and decided after one look at it.
+    pub(crate) queues: bool,
     /// So many claims are answered 503 first, with this `Retry-After`.
     pub(crate) busy: Option<(u64, &'static str)>,
     /// So many claims are answered 500 first, without an effect.
@@ -90,6 +93,8 @@ struct Shared {
     asked: AtomicU64,
     record_asked: AtomicU64,
     dropped: Mutex<HashSet<String>>,
+    /// Whose answer has been looked at.
+    looked_at: Mutex<HashSet<String>>,
     last_token: Mutex<Option<String>>,
     gate: tokio::sync::Mutex<()>,
 }
@@ -104,6 +109,7 @@ impl Server {
             asked: AtomicU64::new(0),
             record_asked: AtomicU64::new(0),
             dropped: Mutex::default(),
+            looked_at: Mutex::default(),
             last_token: Mutex::default(),
             gate: tokio::sync::Mutex::new(()),
         });
@@ -206,6 +212,9 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Reply {
     if let Some((_, subject)) = path.split_once("/claims/") {
         return Ok(shared.shown(subject));
     }
+    if let Some(subject) = path.strip_prefix("/v1/answers/") {
+        return Ok(shared.answer(subject));
+    }
     let is_claims = path.ends_with("/claims");
     match (request.method(), is_claims) {
         (&Method::PUT, false) => Ok(shared.create(&path, &body(request).await)),
@@ -262,6 +271,25 @@ impl Shared {
         }
     }
 
+    fn place(&self, subject: &str) -> Response<Full<Bytes>> {
+        let campaign = self.state.lock().unwrap().campaign.clone();
+        let place = json!({ "answer": subject, "status": "pending", "campaign": campaign, "subject": subject, "place": 1, "wait_ms": 1 });
+        json_answer(StatusCode::ACCEPTED, &place)
+    }
+
+    fn answer(&self, subject: &str) -> Response<Full<Bytes>> {
+        if self.looked_at.lock().unwrap().insert(subject.to_owned()) {
+            return self.place(subject);
+        }
+        let state = self.state.lock().unwrap();
+        let index = state.by_subject[subject];
+        if self.cheats(Cheat::TakesAPlaceBack) && index == 5 {
+            return problem(StatusCode::CONFLICT, "sold_out");
+        }
+        let claim = &state.claims[index];
+        claim_answer(&state, subject, claim.serial, &claim.code, false)
+    }
+
     fn record(&self) -> Response<Full<Bytes>> {
         if self.record_asked.fetch_add(1, Ordering::SeqCst) < self.behaviour.record_busy {
             return busy("0");
@@ -298,6 +326,9 @@ impl Shared {
         let body = body(request).await;
         let subject = body["subject"].as_str().unwrap();
         let mut response = self.decide(subject);
+        if self.behaviour.queues && response.status().is_success() {
+            response = self.place(subject);
+        }
         if self.drops(number, subject) {
             return Err(Dropped);
         }
