@@ -22,7 +22,7 @@ use crate::http::times;
 const TICK: Duration = Duration::from_millis(100);
 /// Events that go out in a second at most, to all together: the more watch, the longer is the time
 /// between two looks.
-const EVENTS_PER_SECOND_MAX: u64 = 5_000;
+const EVENTS_PER_SECOND_MAX: u64 = 10_000;
 /// Between two looks, however many watch.
 const TICK_MAX: Duration = Duration::from_secs(1);
 /// Without anything new, so often something is sent, so that both sides notice when the other has
