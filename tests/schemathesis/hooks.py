@@ -27,6 +27,11 @@ RULES = {
     # `If-Match` and `If-None-Match` are there to be refused with 412.
     "campaign_exists",
     "version_mismatch",
+    "policy_exists",
+    # What a quota and a burst may be depends on the algorithm, for an override on its policy's.
+    "burst_not_used",
+    "burst_out_of_range",
+    "log_quota_out_of_range",
     # There is a key here, and the small rush is for servers without any.
     "demonstration_forbidden",
 }
