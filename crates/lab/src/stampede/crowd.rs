@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::Method;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::servers::CAMPAIGN;
@@ -36,6 +37,8 @@ pub(crate) struct Memory {
 pub(crate) struct Crowd {
     people: u32,
     ports: Vec<u16>,
+    /// Nobody asks another server than the first one before this is true.
+    others_serve: watch::Sender<bool>,
     next: AtomicU32,
     clock: Stopwatch,
     memory: Mutex<Memory>,
@@ -53,7 +56,13 @@ pub(crate) struct Patience {
 impl Crowd {
     pub(crate) fn new(people: u32, ports: Vec<u16>) -> Arc<Self> {
         let memory = Mutex::default();
-        Arc::new(Self { people, ports, next: AtomicU32::new(0), clock: Stopwatch::start(), memory })
+        let others_serve = watch::Sender::new(true);
+        Arc::new(Self { people, ports, others_serve, next: AtomicU32::new(0), clock: Stopwatch::start(), memory })
+    }
+
+    /// Whether everybody may ask every server, or all wait for the first one.
+    pub(crate) fn let_others_serve(&self, yes: bool) {
+        self.others_serve.send_replace(yes);
     }
 
     pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -77,7 +86,12 @@ impl Crowd {
         for place in 0..AT_ONCE {
             let crowd = Arc::clone(self);
             asking.spawn(async move {
-                let mut web = Web::new(crowd.ports[place % crowd.ports.len()]);
+                let number = place % crowd.ports.len();
+                let mut web = Web::new(crowd.ports[number]);
+                if 0 < number {
+                    // The sender lives as long as the crowd.
+                    let _ = crowd.others_serve.subscribe().wait_for(|yes| *yes).await;
+                }
                 loop {
                     let person = crowd.next.fetch_add(1, Ordering::Relaxed);
                     if crowd.people <= person {

@@ -85,6 +85,8 @@ async fn hurt_these(servers: &mut Servers, fault: &Fault) -> Result<HarmReport, 
         return Err(LabError::Other { what: "the campaign was not made", why });
     }
     let crowd = Crowd::new(PEOPLE, ports.clone());
+    // Who stands still must have had enough to do before; an unfair lock could leave all of it to the other one.
+    crowd.let_others_serve(fault.kind != FaultKind::Pause);
     let asking = {
         let crowd = Arc::clone(&crowd);
         tokio::spawn(async move { crowd.everybody_asks(FIRST).await })
@@ -107,6 +109,7 @@ async fn strike(servers: &mut Servers, fault: &Fault, crowd: &Crowd) -> Result<(
         }
         FaultKind::Pause => {
             tokio::time::timeout(STRIKES_WITHIN, servers.running[0].paused()).await.map_err(never)?;
+            crowd.let_others_serve(true);
             tokio::time::sleep(PAUSE).await;
             servers.running[0].resume();
             Ok(())

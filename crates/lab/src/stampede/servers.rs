@@ -105,10 +105,7 @@ impl Servers {
 
 /// Somewhere in the middle of the small stock of a run with a fault.
 fn order(fault: &Fault) -> FaultOrder {
-    let is_pause = fault.kind == FaultKind::Pause;
-    // Of two servers, each gives out about half.
-    let share = if is_pause { 4 } else { 2 };
-    FaultOrder { at: fault.at.to_owned(), count: u64::from(super::harm::STOCK / share), is_pause }
+    FaultOrder { at: fault.at.to_owned(), count: u64::from(super::harm::STOCK / 2), is_pause: fault.kind == FaultKind::Pause }
 }
 
 fn launch_strategy(options: &Options, settings: &ChildSettings) -> Launch {
