@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +128,10 @@ const KEYS_LOOK: Duration = Duration::from_millis(50);
 /// Connections at once to the second address, which answers also when the first one is full.
 const ADMIN_CONNECTIONS_MAX: u16 = 256;
 
+/// What goes on until it is done. A box, so that it is compiled here, once, and not again by every
+/// program that waits for it: what an `async fn` does is compiled by whoever polls it.
+pub type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// What is served where.
 #[derive(Debug)]
 pub struct Tables {
@@ -153,7 +158,11 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`]; nothing was overwritten.
-    pub async fn open(settings: &ServeSettings) -> Result<Self, ServeError> {
+    pub fn open(settings: &ServeSettings) -> Running<'_, Result<Self, ServeError>> {
+        Box::pin(Self::open_all(settings))
+    }
+
+    async fn open_all(settings: &ServeSettings) -> Result<Self, ServeError> {
         settings::refuse_strangers(settings, &KeyFile::in_folder(&settings.data).read().map_err(DoorsError::from)?)?;
         // The address first: it is what fails most often, and nothing is touched by then.
         let listener = listen(settings.listen)?;
@@ -208,17 +217,21 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    pub fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Running<'static, Result<(), ServeError>> {
         let (public, admin) = (routes::table(), routes::table());
         let public = if self.admin_listener.is_some() { routes::without_operators(public) } else { public };
-        self.run_with(Tables { public, admin }, stop).await
+        self.run_with(Tables { public, admin }, stop)
     }
 
     /// The same with tables of routes that may hold something else.
     ///
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
-    pub async fn run_with(self, tables: Tables, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    pub fn run_with(self, tables: Tables, stop: impl Future<Output = ()> + Send + 'static) -> Running<'static, Result<(), ServeError>> {
+        Box::pin(self.run_all(tables, Box::pin(stop)))
+    }
+
+    async fn run_all(self, tables: Tables, stop: Running<'static, ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
         app.demonstration.serves_at(self.address()?, self.admin_address()?);
         let following = tokio::spawn(follow_keys(Arc::clone(&app)));
@@ -414,7 +427,11 @@ async fn failed(app: &App) {
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
+pub fn run(args: &ServeArgs) -> Running<'_, Result<(), ServeError>> {
+    Box::pin(run_until_told(args))
+}
+
+async fn run_until_told(args: &ServeArgs) -> Result<(), ServeError> {
     let mut settings = ServeSettings::new(args)?;
     if args.end_with_parent {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).map_err(std::io::Error::from)?;
@@ -430,7 +447,7 @@ pub async fn run(args: &ServeArgs) -> Result<(), ServeError> {
     eprint!("{}", greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.doors));
     let reloading = tokio::spawn(reload::on(hang_up, Arc::new(std::mem::take(&mut server.reload))));
     server
-        .run(async {
+        .run(async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
