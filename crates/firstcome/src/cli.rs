@@ -125,7 +125,8 @@ pub struct ServeArgs {
     /// Requests for each subject of a campaign, likewise [default: no limit]
     #[arg(long, env = "FIRSTCOME_LIMIT_SUBJECT", value_name = "LIMIT")]
     pub limit_subject: Option<String>,
-    /// Proxies, such as 10.0.0.0/8, whose X-Forwarded-For says who the client is [default: none]
+    /// Proxies, such as 10.0.0.0/8, whose X-Forwarded-For says who the client is where addresses
+    /// are counted: --limit-address and --live-clients-per-address-max [default: none]
     #[arg(long, env = "FIRSTCOME_TRUSTED_PROXIES", value_name = "RANGES", value_delimiter = ',')]
     pub trusted_proxies: Option<Vec<String>>,
     /// Requests in flight at once; a caller gets its share of them [default: 4096]

@@ -8,9 +8,11 @@
 
 pub mod settings;
 
+use std::net::IpAddr;
+
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use rate_limit_layer::key::{Asked, Cidr, client_address, extension};
+use rate_limit_layer::key::{Asked, Cidr, TrustedProxies, client_address, extension};
 use rate_limit_layer::{BuildError, Decisions, Mode, RateLimitLayer, Refused, clock};
 use serde_json::json;
 
@@ -49,6 +51,7 @@ pub struct Passage {
 #[derive(Debug)]
 pub struct Gateway {
     layer: Option<RateLimitLayer>,
+    proxies: TrustedProxies,
     counts_addresses: bool,
     counts_callers: bool,
 }
@@ -74,13 +77,19 @@ impl Gateway {
         }
         let (counts_addresses, counts_callers) = (address.is_some(), key.is_some() || subject.is_some());
         let layer = if counts_addresses || counts_callers { Some(builder.build()?) } else { None };
-        Ok(Self { layer, counts_addresses, counts_callers })
+        Ok(Self { layer, proxies: trusted.iter().copied().collect(), counts_addresses, counts_callers })
     }
 
     /// Whether requests must carry their [`Peer`].
     #[must_use]
     pub fn counts_addresses(&self) -> bool {
         self.counts_addresses
+    }
+
+    /// The client of a request that came from `peer`, by the word of proxies that are trusted.
+    #[must_use]
+    pub fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        self.proxies.client_of(peer, headers)
     }
 
     /// Counts the address of a request that has just come.

@@ -184,6 +184,25 @@ fn more_than_may_watch_are_told_so_and_a_place_is_given_back() {
 }
 
 #[test]
+fn behind_a_proxy_that_is_trusted_each_who_watches_is_counted_by_their_own_address() {
+    let trusted = |range: &str| ServeArgs {
+        live_clients_per_address_max: Some(1),
+        trusted_proxies: Some(vec![range.to_owned()]),
+        ..ServeArgs::default()
+    };
+    let (server, _folder) = spring(trusted("127.0.0.0/8"));
+    let watch = |address: &str| Stream::open(server.address, "spring", &[("x-forwarded-for", address)]);
+    let watching = [watch("198.51.100.1"), watch("198.51.100.2")];
+    assert_eq!(watching.each_ref().map(|stream| stream.status), [200, 200]);
+    // What a client wrote stands left of what the proxy added.
+    assert_eq!(["198.51.100.1", "9.9.9.9, 198.51.100.2"].map(|address| watch(address).status), [503, 503]);
+    let (server, _folder) = spring(trusted("192.0.2.0/24"));
+    let watch = |address: &str| Stream::open(server.address, "spring", &[("x-forwarded-for", address)]);
+    let first = watch("198.51.100.1");
+    assert_eq!((first.status, watch("198.51.100.2").status), (200, 503), "forged");
+}
+
+#[test]
 fn nothing_is_shown_before_it_is_durable() {
     let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=1500000"];
     if std::process::Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| !status.success()) {

@@ -4,7 +4,7 @@ mod address;
 
 use http::{Extensions, HeaderMap, HeaderName, Method, Uri};
 
-pub use address::{Cidr, CidrError, ClientAddress, client_address};
+pub use address::{Cidr, CidrError, ClientAddress, TrustedProxies, client_address};
 
 /// What is known of a request before it is let through.
 #[derive(Clone, Copy, Debug)]

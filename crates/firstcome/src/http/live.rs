@@ -57,7 +57,7 @@ pub async fn live(mut context: Context) -> Answer {
     let watched = begin(&app, name).await?;
     let peer = context.extensions.remove::<Peer>();
     let comer = Comer {
-        address: peer.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address.ip()),
+        address: app.gateway.client_of(peer.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address.ip()), &context.headers),
         caller: context.caller.clone(),
         audience: audience(&context),
         resume_at,

@@ -62,11 +62,52 @@ impl Cidr {
     }
 }
 
+/// The proxies whose `X-Forwarded-For` is believed.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TrustedProxies(Vec<Cidr>);
+
+impl FromIterator<Cidr> for TrustedProxies {
+    fn from_iter<T: IntoIterator<Item = Cidr>>(ranges: T) -> Self {
+        Self(ranges.into_iter().collect())
+    }
+}
+
+impl TrustedProxies {
+    fn hold(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|range| range.contains(address))
+    }
+
+    /// The client of a request that came from `peer`; an IPv4 address that is written as IPv6 is
+    /// given as IPv4.
+    ///
+    /// Reads from the right: each trusted proxy vouches for what it appended, the address of who
+    /// asked it. The first that is not trusted is the client; what stands left of it is what the
+    /// client wrote, and means nothing. Where a proxy appended something that is no address, the
+    /// last one that is known stands for its clients.
+    #[must_use]
+    pub fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.to_canonical();
+        if !self.hold(client) {
+            return client;
+        }
+        for value in headers.get_all(FORWARDED_FOR).iter().rev() {
+            for entry in value.as_bytes().rsplit(|byte| *byte == b',') {
+                let Some(address) = parse_entry(entry) else { return client };
+                client = address;
+                if !self.hold(client) {
+                    return client;
+                }
+            }
+        }
+        client
+    }
+}
+
 /// The key is the client's address; of IPv6 the first 64 bits, because a single client may use any
 /// address of such a network.
 pub struct ClientAddress<P> {
     peer: P,
-    trusted: Vec<Cidr>,
+    proxies: TrustedProxies,
 }
 
 /// The key is the client's address. `peer` says who is at the other end of the connection, from
@@ -74,41 +115,16 @@ pub struct ClientAddress<P> {
 /// nothing share one key.
 #[must_use]
 pub fn client_address<P: Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static>(peer: P) -> ClientAddress<P> {
-    ClientAddress { peer, trusted: Vec::new() }
+    ClientAddress { peer, proxies: TrustedProxies::default() }
 }
 
 impl<P> ClientAddress<P> {
-    /// Believes `X-Forwarded-For` of peers in these ranges: the client is the last address in it
-    /// that is not itself in one of them. Without any, the field is not read.
+    /// Believes `X-Forwarded-For` of peers in these ranges: see [`TrustedProxies::client_of`].
+    /// Without any, the field is not read.
     #[must_use]
     pub fn trust(self, proxies: impl IntoIterator<Item = Cidr>) -> Self {
-        let trusted = self.trusted.into_iter().chain(proxies).collect();
-        Self { trusted, ..self }
-    }
-
-    fn is_trusted(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|range| range.contains(address))
-    }
-
-    /// Reads from the right: each trusted proxy vouches for what it appended, the address of who
-    /// asked it. The first that is not trusted is the client; what stands left of it is what the
-    /// client wrote, and means nothing. Where a proxy appended something that is no address, the
-    /// last one that is known stands for its clients.
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = peer.to_canonical();
-        if !self.is_trusted(client) {
-            return client;
-        }
-        for value in headers.get_all(FORWARDED_FOR).iter().rev() {
-            for entry in value.as_bytes().rsplit(|byte| *byte == b',') {
-                let Some(address) = parse_entry(entry) else { return client };
-                client = address;
-                if !self.is_trusted(client) {
-                    return client;
-                }
-            }
-        }
-        client
+        let proxies = self.proxies.0.into_iter().chain(proxies).collect();
+        Self { proxies, ..self }
     }
 }
 
@@ -123,7 +139,7 @@ fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
 impl<P: Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static> Extract for ClientAddress<P> {
     fn extract(&self, asked: &Asked<'_>, key: &mut Vec<u8>) {
         let Some(peer) = (self.peer)(asked.extensions) else { return };
-        match self.client(peer.ip(), asked.headers) {
+        match self.proxies.client_of(peer.ip(), asked.headers) {
             IpAddr::V4(address) => key.extend_from_slice(&address.octets()),
             IpAddr::V6(address) => key.extend(network_of(address)),
         }
@@ -140,13 +156,12 @@ mod tests {
     use http::HeaderValue;
 
     fn client(peer: &str, fields: &[&'static str]) -> String {
-        let trusted = ["10.0.0.0/8", "2001:db8:1::/48"].map(|range| range.parse().unwrap());
-        let extract = client_address(|_| None).trust(trusted);
+        let proxies: TrustedProxies = ["10.0.0.0/8", "2001:db8:1::/48"].iter().map(|range| range.parse::<Cidr>().unwrap()).collect();
         let mut headers = HeaderMap::new();
         for value in fields {
             headers.append(FORWARDED_FOR, HeaderValue::from_static(value));
         }
-        extract.client(peer.parse().unwrap(), &headers).to_string()
+        proxies.client_of(peer.parse().unwrap(), &headers).to_string()
     }
 
     #[test]
