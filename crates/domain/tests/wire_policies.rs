@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Parts, Sections, assert_refused_or_same, at, changes, encode, lines_of, parts_of, rebuild, sections};
+use common::{Parts, Sections, at, encode, encode_ask, exact, lines_of, parts_of, rebuild, sections};
 use domain::coupon::Precondition;
 use domain::hash::HashSeed;
 use domain::rate_limit::in_flight::InFlight;
@@ -13,7 +13,7 @@ use domain::rate_limit::{Algorithm, Mode, Policy, Settings};
 use domain::request::{Fingerprint, Keyed};
 use domain::state::{self, Command, CommandKind, Record, State};
 use domain::types::{ActorId, LimitKey, PolicyName, RequestId, RequestKey};
-use domain::wire::command::{decode_command, encode_command};
+use domain::wire::command::decode_command;
 use domain::wire::decode_record;
 
 const RECORDS: &str = include_str!("fixtures/policies-records-1.hex");
@@ -97,12 +97,6 @@ fn state() -> State {
     state
 }
 
-fn command_bytes(command: &Command<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_command(command, &mut bytes);
-    bytes
-}
-
 #[test]
 fn records_are_read_for_ever() {
     let (fixture, expected): (Vec<Parts>, _) = (parts_of(RECORDS), records());
@@ -131,7 +125,7 @@ fn the_fixture_has_a_record_of_each_kind() {
 #[test]
 fn commands_are_read_for_ever() {
     let (fixture, expected) = (lines_of(COMMANDS), commands());
-    assert_eq!(expected.iter().map(command_bytes).collect::<Vec<_>>(), fixture);
+    assert_eq!(expected.iter().map(encode_ask).collect::<Vec<_>>(), fixture);
     for (bytes, command) in fixture.iter().zip(expected) {
         assert_eq!(decode_command(bytes), Ok(command));
     }
@@ -166,39 +160,13 @@ fn policies_come_after_everything_else_in_the_state() {
 
 #[test]
 fn what_is_cut_short_or_goes_on_is_refused() {
-    for (body, private) in parts_of(RECORDS) {
-        assert!((0..body.len()).all(|length| decode_record(&body[..length], Some(&private)).is_err()));
-        assert!((0..private.len()).all(|length| decode_record(&body, Some(&private[..length])).is_err()));
-        assert!(decode_record(&[&body[..], &[0]].concat(), Some(&private)).is_err());
-        assert!(decode_record(&body, Some(&[&private[..], &[0]].concat())).is_err());
-    }
-    for bytes in lines_of(COMMANDS) {
-        assert!((0..bytes.len()).all(|length| decode_command(&bytes[..length]).is_err()));
-        assert!(decode_command(&[&bytes[..], &[0]].concat()).is_err());
-    }
+    exact::no_record_is_cut_short_or_goes_on(&parts_of(RECORDS));
+    exact::no_command_is_cut_short_or_goes_on(&lines_of(COMMANDS));
 }
 
 #[test]
 fn what_is_changed_is_refused_or_is_something_else_with_just_these_bytes() {
-    for (body, private) in parts_of(RECORDS) {
-        for body in changes(&body) {
-            if let Ok(record) = decode_record(&body, Some(&private)) {
-                assert_eq!(encode(&record), (body.clone(), private.clone()));
-            }
-        }
-    }
-    for bytes in lines_of(COMMANDS).iter().flat_map(|bytes| changes(bytes)) {
-        if let Ok(command) = decode_command(&bytes) {
-            assert_eq!(command_bytes(&command), bytes);
-        }
-    }
-    let whole = lines_of(STATE);
-    for (place, section) in whole.iter().enumerate() {
-        let cut = (0..section.len()).map(|length| section[..length].to_vec());
-        for changed in changes(section).into_iter().chain(cut) {
-            let mut sections = whole.clone();
-            sections[place] = changed;
-            assert_refused_or_same(&sections);
-        }
-    }
+    exact::a_changed_record_is_refused_or_another(&parts_of(RECORDS));
+    exact::a_changed_command_is_refused_or_another(&lines_of(COMMANDS));
+    exact::a_changed_or_truncated_section_is_refused_or_another(&lines_of(STATE));
 }

@@ -7,7 +7,7 @@ use domain::coupon::{self, CampaignNumber, Settings};
 use domain::state::{Event, Record};
 use domain::types::{Quantity, Serial, Timestamp};
 use domain::wire::Position;
-use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, TransactionBehavior, params, params_from_iter};
 
 use crate::error::{ApplyError, OpenError, is_damage};
 use crate::rows::AsOf;
@@ -270,41 +270,14 @@ impl<'db> Tables<'db> {
             coupon::Event::Redeemed { campaign, serial } => self.end(*campaign, *serial, "redeemed", at),
             coupon::Event::Cancelled { campaign, serial } => self.end(*campaign, *serial, "cancelled", at),
             coupon::Event::CampaignCreated { campaign, name, settings, code_key } => {
-                let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } =
-                    settings.into();
-                let name = name.as_str();
-                self.create_campaign.execute(params![
-                    campaign.0,
-                    name,
-                    code_key,
-                    at,
-                    stock,
-                    per_subject_max,
-                    opens_at,
-                    closes_at,
-                    redeem_until,
-                    paused,
-                    mode,
-                    pace,
-                    queue_max
-                ])
+                let (settings, name) = (SettingsRow::from(settings), name.as_str());
+                let first: [&dyn ToSql; 4] = [&campaign.0, &name, code_key, &at];
+                self.create_campaign.execute(params_from_iter(first.into_iter().chain(settings.columns())))
             }
             coupon::Event::CampaignChanged { campaign, settings } => {
-                let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } =
-                    settings.into();
-                self.change_campaign.execute(params![
-                    campaign.0,
-                    at,
-                    stock,
-                    per_subject_max,
-                    opens_at,
-                    closes_at,
-                    redeem_until,
-                    paused,
-                    mode,
-                    pace,
-                    queue_max
-                ])
+                let settings = SettingsRow::from(settings);
+                let first: [&dyn ToSql; 2] = [&campaign.0, &at];
+                self.change_campaign.execute(params_from_iter(first.into_iter().chain(settings.columns())))
             }
         }
     }
@@ -340,6 +313,14 @@ impl From<&Settings> for SettingsRow {
             pace: settings.queue.decisions_per_second_max,
             queue_max: settings.queue.queue_max,
         }
+    }
+}
+
+impl SettingsRow {
+    /// In the order in which the statements number them.
+    fn columns(&self) -> [&dyn ToSql; 9] {
+        let Self { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } = self;
+        [stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max]
     }
 }
 

@@ -213,37 +213,21 @@ impl Batch<'_> {
     ) -> Result<(), BatchError> {
         let (id, partition) = (self.id(row.position, campaign)?, signed_small(self.partition)?);
         let settings = SettingsRow::new(settings)?;
-        let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } = &settings;
         let (code_key, at) = (i64::from(code_key), Time(row.record.at));
-        let parameters: Parameters<'_> = &[
-            &id,
-            &partition,
-            &name,
-            &code_key,
-            &at,
-            stock,
-            per_subject_max,
-            opens_at,
-            closes_at,
-            redeem_until,
-            paused,
-            mode,
-            pace,
-            queue_max,
-        ];
+        let first: Parameters<'_> = &[&id, &partition, &name, &code_key, &at];
+        let parameters = [first, &settings.columns()].concat();
         let what = format!("there is a campaign {id}, or one named {name}, already");
-        self.exactly(std::slice::from_ref(row), CREATE, parameters, &what).await
+        self.exactly(std::slice::from_ref(row), CREATE, &parameters, &what).await
     }
 
     async fn change(&self, row: &Decided<'_>, campaign: CampaignNumber, settings: &Settings) -> Result<(), BatchError> {
         let id = self.id(row.position, campaign)?;
         let settings = SettingsRow::new(settings)?;
-        let SettingsRow { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } = &settings;
         let at = Time(row.record.at);
-        let parameters: Parameters<'_> =
-            &[&id, &at, stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max];
+        let first: Parameters<'_> = &[&id, &at];
+        let parameters = [first, &settings.columns()].concat();
         let what = format!("there is no campaign {id} to change");
-        self.exactly(std::slice::from_ref(row), CHANGE, parameters, &what).await
+        self.exactly(std::slice::from_ref(row), CHANGE, &parameters, &what).await
     }
 
     /// Keeps the request keys of these decisions.

@@ -160,15 +160,15 @@ fn queue_settings(row: &Row, first: usize) -> Result<QueueSettings, Failure> {
 
 /// Settings as nine parameters.
 pub(super) struct SettingsRow {
-    pub(super) stock: i32,
-    pub(super) per_subject_max: i32,
-    pub(super) opens_at: Option<Time>,
-    pub(super) closes_at: Option<Time>,
-    pub(super) redeem_until: Option<Time>,
-    pub(super) paused: bool,
-    pub(super) mode: &'static str,
-    pub(super) pace: Option<i32>,
-    pub(super) queue_max: i32,
+    stock: i32,
+    per_subject_max: i32,
+    opens_at: Option<Time>,
+    closes_at: Option<Time>,
+    redeem_until: Option<Time>,
+    paused: bool,
+    mode: &'static str,
+    pace: Option<i32>,
+    queue_max: i32,
 }
 
 impl SettingsRow {
@@ -184,6 +184,12 @@ impl SettingsRow {
             pace: settings.queue.decisions_per_second_max.map(signed_small).transpose()?,
             queue_max: signed_small(settings.queue.queue_max)?,
         })
+    }
+
+    /// In the order in which the statements number them.
+    pub(super) fn columns(&self) -> [&(dyn ToSql + Sync); 9] {
+        let Self { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } = self;
+        [stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max]
     }
 }
 
