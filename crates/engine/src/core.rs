@@ -7,7 +7,7 @@
 
 use std::mem;
 
-use domain::coupon::{Campaign, TargetBy};
+use domain::coupon::{Campaign, CampaignNumber, TargetBy};
 use domain::hash::HashSeed;
 use domain::rate_limit::policies;
 use domain::state::{CommandKind, Record};
@@ -17,8 +17,8 @@ use domain::{Command, Decision, Event, Novelty, Rejection, State, coupon, decide
 use journal::Lsn;
 use journal::batch::Batch;
 
-use crate::limits::{Limits, OVERRIDES_MAX, POLICIES_MAX, RECORD_BYTES_MAX};
-use crate::pending::{PendingClaim, next_decidable};
+use crate::limits::{Limits, RECORD_BYTES_MAX};
+use crate::pending::next_decidable;
 use crate::views::{ClaimView, Done, Effect, NamedCampaign, PolicyView, Refusal, WatchedCampaign, claim_view, effect_of, last_claims};
 
 /// Something that was worked out from the state, and the record that it rests on.
@@ -57,6 +57,8 @@ pub struct Core {
     staged_lsn: Lsn,
     /// The last record of each campaign: what an answer about it rests on.
     campaign_lsns: Vec<Lsn>,
+    /// The campaign whose queue had the last turn.
+    queue_decided: CampaignNumber,
     /// The last record of any policy.
     policies_lsn: Lsn,
     /// The record that the state's time comes from: what an answer rests on if the clock is
@@ -87,6 +89,7 @@ impl Core {
             staged: Batch::new(),
             staged_lsn: lsn,
             campaign_lsns,
+            queue_decided: CampaignNumber(u32::MAX),
             policies_lsn: Lsn::ZERO,
             time_lsn: Lsn::ZERO,
             in_flight_bytes: 0,
@@ -126,8 +129,14 @@ impl Core {
     /// Does what has fallen due by `wall`; says whether there was anything.
     pub fn tick(&mut self, wall: Timestamp) -> bool {
         let now = self.state.time.max(wall);
-        let next = self.state.queues().find_map(|campaign| next_decidable(campaign, now));
-        if let Some(command) = next.as_ref().and_then(PendingClaim::command) {
+        // What is decided by itself leaves room for those who ask.
+        if self.limits.staged_bytes_max / 2 < self.staged.bytes_count() {
+            return false;
+        }
+        if let Some((number, next)) = next_decidable(&self.state, self.queue_decided, now)
+            && let Some(command) = next.command()
+        {
+            self.queue_decided = number;
             return self.submit(&command, RequestId::ENGINE, wall).value.is_ok();
         }
         let is_due = self.state.requests.next_deadline().is_some_and(|deadline| deadline <= now);
@@ -392,28 +401,7 @@ impl Core {
         if self.room_bytes < wanted {
             return Err(if self.is_read_only() { Refusal::StorageFull } else { Refusal::Busy });
         }
-        // A pending claim has its memory: its decision takes none.
-        if matches!(command.kind, CommandKind::Coupon(coupon::Command::Claim(_))) && self.limits.claims_max <= self.state.claims_count() {
-            return Err(Refusal::MemoryLimit("claims"));
-        }
-        if matches!(event, Event::Coupon(coupon::Event::CampaignCreated { .. }))
-            && self.limits.campaigns_max <= self.state.campaigns().len()
-        {
-            return Err(Refusal::MemoryLimit("campaigns"));
-        }
-        if matches!(event, Event::Policy(policies::Event::PolicyWritten { policy, .. }) if self.state.policies.get(*policy).is_none())
-            && POLICIES_MAX <= self.state.policies.len()
-        {
-            return Err(Refusal::MemoryLimit("policies"));
-        }
-        if matches!(event, Event::Policy(policies::Event::OverrideWritten { .. })) && OVERRIDES_MAX <= self.state.policies.overrides_count()
-        {
-            return Err(Refusal::MemoryLimit("overrides"));
-        }
-        if command.request.is_some() && self.limits.requests_max <= self.state.requests.len() {
-            return Err(Refusal::MemoryLimit("request_keys"));
-        }
-        Ok(())
+        self.limits.exceeded(&self.state, command, event).map_or(Ok(()), |what| Err(Refusal::MemoryLimit(what)))
     }
 
     /// A repeat or a refusal rests on its campaign's last record, and on what its time comes from.

@@ -190,7 +190,9 @@ impl<L: Log, G: GateServer> Node<L, G> {
                         answers.push((origin.sequence, (record.offset, answer)));
                     }
                     Applied::Barrier { origin } if origin.node == self.id => barrier = barrier.max(origin.sequence),
-                    Applied::Turn { origin, is_decided } => locked(&place.queues).turn(origin.node == self.id, is_decided),
+                    Applied::Turn { origin, campaign, is_decided } => {
+                        locked(&place.queues).turn(origin.node == self.id, campaign, is_decided);
+                    }
                     Applied::Command { .. } | Applied::Barrier { .. } | Applied::Other => {}
                 }
             }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use domain::coupon::CampaignNumber;
 use domain::hash::HashSeed;
 use domain::state::{CommandKind, Record};
 use domain::types::Timestamp;
@@ -65,6 +66,8 @@ pub enum Applied {
     Turn {
         /// By whom.
         origin: Origin,
+        /// In which campaign, if there is such a one.
+        campaign: Option<CampaignNumber>,
         /// Whether it was that claim's turn.
         is_decided: bool,
     },
@@ -289,11 +292,12 @@ impl Replica {
                 })?;
                 let mut watch = Both { digest: &mut self.digest, watch };
                 let answer = self.core.apply(&command, request_id, record.at, &mut watch);
-                if !matches!(command.kind, CommandKind::Coupon(coupon::Command::DecideNext(_))) {
+                let CommandKind::Coupon(coupon::Command::DecideNext(next)) = &command.kind else {
                     return Ok(Applied::Command { origin: read.origin, answer });
-                }
+                };
+                let campaign = self.core.state().campaign(next.campaign).map(|campaign| campaign.number);
                 let is_decided = answer.is_ok_and(|done| done.effect != Effect::Nothing);
-                Ok(Applied::Turn { origin: read.origin, is_decided })
+                Ok(Applied::Turn { origin: read.origin, campaign, is_decided })
             }
             Body::Barrier => {
                 self.core.pass_time(record.at);

@@ -89,9 +89,8 @@ pub(super) fn run(shared: &Shared) {
 
 /// Does what has fallen due by now.
 fn do_due(shared: &Shared) {
-    let wall = shared.clock.now();
     // The lock is given back after each: others come in between.
-    while lock(&shared.core).tick(wall) {
+    while lock(&shared.core).tick(shared.clock.now()) {
         shared.staged.notify_one();
     }
 }

@@ -21,8 +21,8 @@ use crate::protocol::replica::Replica;
 /// What this node knows of the queues of a partition, apart from the state.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    /// Another node had the last claim decided.
-    follows_other: bool,
+    /// When another node had the last claim decided.
+    other_decided_at: Option<Instant>,
     /// When the last record was applied: from then on this node's clock says how time passes.
     applied_at: Option<Instant>,
     asked: BTreeMap<CampaignNumber, Asked>,
@@ -43,12 +43,19 @@ impl Queues {
     }
 
     /// A decision that this or another node asked for has come by.
-    pub(super) fn turn(&mut self, is_own: bool, is_decided: bool) {
+    pub(super) fn turn(&mut self, is_own: bool, campaign: Option<CampaignNumber>, is_decided: bool) {
         if is_decided {
-            self.follows_other = !is_own;
-        } else if is_own {
+            self.other_decided_at = if is_own { None } else { Some(Instant::now()) };
+        } else if is_own && let Some(campaign) = campaign {
             // It came too early, or another node was faster: what comes behind it may be asked again.
-            self.asked.clear();
+            self.asked.remove(&campaign);
+        }
+    }
+
+    /// The log has taken nothing of a campaign from this claim on.
+    fn not_taken(&mut self, campaign: CampaignNumber, serial: Serial) {
+        if let Some(asked) = self.asked.get_mut(&campaign) {
+            asked.through = asked.through.min(serial.get() - 1);
         }
     }
 
@@ -60,17 +67,21 @@ impl Queues {
     }
 
     /// The claims that this node is to have decided now.
-    fn due(&mut self, replica: &Replica) -> Vec<PendingClaim> {
+    fn due(&mut self, replica: &Replica) -> Vec<(CampaignNumber, PendingClaim)> {
         let state = replica.core().state();
         let now = self.now(state.time);
         self.asked.retain(|number, _| state.campaign_at(*number).is_some_and(|campaign| campaign.first_pending().is_some()));
         let mut due = Vec::new();
+        // Without a pace every claim is due at once; that the other goes on is seen by its decisions.
+        if self.other_decided_at.is_some_and(|decided_at| decided_at.elapsed() < STEP_IN) {
+            return due;
+        }
         for campaign in state.queues() {
-            let waits_for = if self.follows_other { STEP_IN } else { Duration::ZERO };
+            let waits_for = if self.other_decided_at.is_some() { STEP_IN } else { Duration::ZERO };
             if now < campaign.decides_at().plus_millis(u64::try_from(waits_for.as_millis()).unwrap_or(u64::MAX)) {
                 continue;
             }
-            due.extend(self.ask(campaign, now));
+            due.extend(self.ask(campaign, now).into_iter().map(|claim| (campaign.number, claim)));
         }
         due
     }
@@ -104,19 +115,49 @@ impl<L: Log, G: GateServer> Node<L, G> {
             return;
         }
         for (partition, place) in (0..).zip(&self.partitions) {
-            let due = {
+            let mut due = {
                 let replica = locked(&place.replica);
                 if replica.core().state().queues().next().is_none() {
                     continue;
                 }
-                locked(&place.queues).due(&replica)
+                locked(&place.queues).due(&replica).into_iter()
             };
-            for claim in due {
+            while let Some((number, claim)) = due.next() {
                 let Some(command) = claim.command() else { continue };
                 let body = Body::Command { request_id: RequestId::ENGINE, command };
                 // What does not arrive is asked for again.
-                let _ = self.append_record(partition, Place::Group(&claim.campaign), self.next_sequence(), body);
+                if self.append_record(partition, Place::Group(&claim.campaign), self.next_sequence(), body).is_err() {
+                    let left = std::iter::once((number, claim)).chain(due);
+                    let mut queues = locked(&place.queues);
+                    left.for_each(|(number, claim)| queues.not_taken(number, claim.serial));
+                    break;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_in_vain_or_was_not_taken_is_asked_for_again_in_its_campaign_only() {
+        let asked = Asked { through: 50, decided_count: 10, at: Instant::now() };
+        let (one, other) = (CampaignNumber(1), CampaignNumber(2));
+        let mut queues = Queues { asked: BTreeMap::from([(one, asked), (other, asked)]), ..Queues::default() };
+        let through = |queues: &Queues| [one, other].map(|number| queues.asked.get(&number).map(|asked| asked.through));
+        queues.not_taken(one, Serial::new(21).unwrap());
+        queues.not_taken(one, Serial::new(22).unwrap());
+        assert_eq!(through(&queues), [Some(20), Some(50)]);
+        queues.turn(false, Some(one), false);
+        assert_eq!(through(&queues), [Some(20), Some(50)]);
+        queues.turn(true, Some(one), false);
+        assert_eq!(through(&queues), [None, Some(50)]);
+        assert!(queues.other_decided_at.is_none());
+        queues.turn(false, Some(other), true);
+        assert!(queues.other_decided_at.is_some());
+        queues.turn(true, Some(other), true);
+        assert!(queues.other_decided_at.is_none());
     }
 }
