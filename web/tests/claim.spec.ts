@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import { isAccessible, Watchfulness } from "./pages";
 import { Program } from "./program";
+import { refusal, refuseFirst } from "./refusals";
 
 test.use({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
 
@@ -73,6 +74,91 @@ test("a lost connection is tried again until the coupon is there, without an err
   await expect(page.getByText("It is yours!")).toBeVisible();
   const { claimed } = (await (await program.send("GET", "/v1/campaigns/slow")).json()) as { claimed: number };
   expect(claimed).toBe(1);
+  watchful.check();
+});
+
+test("who is told to ask less often sees the campaign a moment later, and no refusal", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/often", { stock: 5 });
+  const feed = await refuseFirst(page, "**/v1/campaigns/often/live", refusal(429, "rate_limited", "too many requests of this address"));
+  await page.goto(`${program.url}/c/often`);
+  await feed.askedAgain;
+  await expect(page.getByText("Loading…")).toBeVisible();
+  await expect(page.getByText("No connection")).toHaveCount(0);
+  feed.letThrough();
+  await expect(page.getByRole("button", { name: "Get my coupon" })).toBeEnabled();
+  await expect(page.getByText("5 left")).toBeVisible();
+  await expect(page.getByText("Please open this page with the link")).toHaveCount(0);
+  await expect(page.getByText("No connection")).toHaveCount(0);
+  watchful.check();
+});
+
+test("who has a coupon never reads that there are none, also while the server cannot say that they have one", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/last", { stock: 1 });
+  await page.goto(`${program.url}/c/last`);
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  const code = await page.getByTestId("code").textContent();
+  const own = await refuseFirst(page, "**/v1/campaigns/last/claims/*", refusal(503, "busy", "as much as fits is on its way to the disk"));
+  await page.reload();
+  await own.askedAgain;
+  const signs: [string, object][] = [
+    ["Paused", { stock: 2, paused: true }],
+    ["It is over", { stock: 2, opens_at: soon(-2_000), closes_at: soon(-1_000) }],
+    ["Sold out", { stock: 1 }],
+  ];
+  for (const [sign, settings] of signs) {
+    // The button is there and goes again: so the page knows how the campaign stands.
+    await program.send("PUT", "/v1/campaigns/last", { stock: 2 });
+    await expect(page.getByRole("button", { name: "Get my coupon" })).toBeEnabled();
+    await program.send("PUT", "/v1/campaigns/last", settings);
+    await expect(page.getByText("Loading…")).toBeVisible();
+    await expect(page.getByText(sign)).toHaveCount(0);
+  }
+  own.letThrough();
+  await expect(page.getByText("You have this coupon already.")).toBeVisible();
+  await expect(page.getByTestId("code")).toHaveText(code!);
+  await expect(page.getByText("Sold out")).toHaveCount(0);
+  watchful.check();
+});
+
+test("of several coupons the latest that can still be used comes back", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/several", { stock: 5, per_subject_max: 2 });
+  await page.goto(`${program.url}/c/several`);
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  const first = await page.getByTestId("code").textContent();
+  const { subject } = (await (await program.send("GET", `/v1/campaigns/several/codes/${first}`)).json()) as { subject: string };
+  const claims = "/v1/campaigns/several/claims";
+  const headers = { "content-type": "application/json", "idempotency-key": "another-wish" };
+  const claimed = await fetch(program.url + claims, { method: "POST", headers, body: JSON.stringify({ subject }) });
+  const second = (await claimed.json()) as { code: string; serial: number };
+  await page.reload();
+  await expect(page.getByTestId("code")).toHaveText(second.code);
+  await program.send("POST", `${claims}/${subject}/redeem?serial=${second.serial}`);
+  await page.reload();
+  await expect(page.getByText("You have this coupon already.")).toBeVisible();
+  await expect(page.getByTestId("code")).toHaveText(first!);
+  watchful.check();
+});
+
+test("a link that runs out takes no coupon off the screen", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/kept", { stock: 5 });
+  await page.goto(`${program.url}/c/kept`);
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  const code = await page.getByTestId("code").textContent();
+  await page.route("**/v1/campaigns/kept/live", (route) => route.fulfill(refusal(401, "token_expired", "the token was good until a moment ago")));
+  const refused = page.waitForResponse((response) => response.url().endsWith("/kept/live") && response.status() === 401);
+  // The feed breaks, and is not let in again.
+  await program.end();
+  await refused;
+  await program.again();
+  // That much is seen of the refusal.
+  await expect(page.getByText("Demonstration")).toHaveCount(0);
+  await expect(page.getByRole("heading", { name: "kept" })).toBeVisible();
+  await expect(page.getByTestId("code")).toHaveText(code!);
+  await expect(page.getByText("No connection")).toHaveCount(0);
   watchful.check();
 });
 

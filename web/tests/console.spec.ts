@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "@playwright/test";
 import { isAccessible, Watchfulness } from "./pages";
 import { Program } from "./program";
+import { refusal } from "./refusals";
 
 let program: Program;
 test.beforeAll(async () => {
@@ -148,6 +149,19 @@ test("the page goes on by itself when the server was away", async ({ page }) => 
   await program.send("POST", "/v1/campaigns/winter/claims", { subject: "ann" });
   await expect(page.getByTestId("remaining")).toHaveText("6");
   await expect(page.getByText("The connection is interrupted")).toBeHidden();
+  watchful.check();
+});
+
+test("a refusal that stays is shown, and not that it is tried again", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/ended", { stock: 7 });
+  await page.goto(`${program.url}/#/campaigns/ended`);
+  await expect(page.getByTestId("remaining")).toHaveText("7");
+  await page.route("**/v1/campaigns/ended/live", (route) => route.fulfill(refusal(401, "credential_invalid", "the key was revoked")));
+  await program.end();
+  await expect(page.getByRole("alert")).toHaveText("the key was revoked");
+  await program.again();
+  await expect(page.getByText("Trying again")).toHaveCount(0);
   watchful.check();
 });
 

@@ -1,6 +1,6 @@
 // How the campaign stands, for the page of the person who claims: the live feed where there is room
 // for one more, and a look now and then where there is not.
-import { Client, pause, Problem } from "../shared/api";
+import { type Client, interrupted, pause, Problem } from "../shared/api";
 import { type Live, watch } from "../shared/live";
 import type { Campaign } from "../shared/types";
 
@@ -33,10 +33,9 @@ export function follow(client: Client, name: string, onlooker: Onlooker): () => 
     if (problem.code === "busy") {
       feed.abort();
       void look(client, name, onlooker, ended.signal);
-    } else if (isFinal) {
-      onlooker.refused(problem);
     } else {
-      onlooker.isOffline(true);
+      onlooker.isOffline(isUnheard(problem));
+      if (isFinal) onlooker.refused(problem);
     }
   };
   void watch(client, name, { shows, breaks }, feed.signal);
@@ -45,6 +44,7 @@ export function follow(client: Client, name: string, onlooker: Onlooker): () => 
 
 async function look(client: Client, name: string, onlooker: Onlooker, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
+    let wait = LOOK_MS;
     try {
       const response = await client.ask("GET", `/v1/campaigns/${encodeURIComponent(name)}`, undefined, {}, signal);
       const date = response.headers.get("date");
@@ -54,9 +54,16 @@ async function look(client: Client, name: string, onlooker: Onlooker, signal: Ab
       onlooker.stands({ campaign: (await response.json()) as Campaign, ahead });
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Problem && !error.isPassing) return onlooker.refused(error);
-      onlooker.isOffline(true);
+      const problem = error instanceof Problem ? error : interrupted();
+      onlooker.isOffline(isUnheard(problem));
+      if (!problem.isPassing) return onlooker.refused(problem);
+      wait = Math.max(wait, problem.retryAfterMs);
     }
-    await pause(LOOK_MS, signal);
+    await pause(wait, signal);
   }
+}
+
+/** Whoever is refused, or told to ask less often, has a connection. */
+function isUnheard(problem: Problem): boolean {
+  return problem.isPassing && problem.status !== 429;
 }

@@ -3,10 +3,11 @@ import "./claim.css";
 import { render } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Client, Problem } from "../shared/api";
-import type { Campaign, Claim, Claimed } from "../shared/types";
-import { ask, Wish } from "./ask";
+import type { Campaign, Claimed } from "../shared/types";
+import { ask } from "./ask";
 import { follow, type Standing } from "./campaign";
 import { Coupon } from "./coupon";
+import { lookForOwn } from "./own";
 import { holder, somebody } from "./who";
 import { language, words } from "./words";
 
@@ -26,9 +27,14 @@ function Page() {
   const [problem, setProblem] = useState<Problem>();
   const [isOffline, setOffline] = useState(false);
   const [outcome, setOutcome] = useState<Outcome>({ kind: "none" });
+  // What was asked for here, and not refused, is newer than what a look finds.
+  const hasAsked = useRef(false);
+  const [isLooking, setLooking] = useState(true);
 
   useEffect(() => follow(client, name, { stands: setStanding, refused: setProblem, isOffline: setOffline }), [client]);
   const claim = async () => {
+    if (hasAsked.current) return;
+    hasAsked.current = true;
     setOutcome({ kind: "asking", isSlow: false });
     const isSlow = () => setOutcome((now) => (now.kind === "asking" || now.kind === "waiting" ? { ...now, isSlow: true } : now));
     const waits = (place: number, waitMs: number) => setOutcome({ kind: "waiting", place, until: Date.now() + waitMs, isSlow: false });
@@ -36,6 +42,7 @@ function Page() {
       const { claimed, isRepeat } = await ask(client, name, person.subject, { isSlow, waits });
       setOutcome({ kind: "coupon", claimed, note: isRepeat ? words.already : words.yours });
     } catch (error) {
+      hasAsked.current = false;
       if (!(error instanceof Problem)) throw error;
       setOutcome(refusal(error));
     }
@@ -43,30 +50,40 @@ function Page() {
 
   useEffect(() => {
     // Who comes back sees the coupon again, or goes on waiting for it.
-    client.get<Claim>(`/v1/campaigns/${encodeURIComponent(name)}/claims/${encodeURIComponent(person.subject)}`).then(
-      (claim) => setOutcome({ kind: "coupon", claimed: claim, note: claim.status === "redeemed" ? words.used : words.already }),
-      async (problem: Problem) => {
-        if (problem.code === "claim_pending" && (await isSameWish(client, person.subject))) void claim();
-      },
-    );
+    const ended = new AbortController();
+    const look = async () => {
+      const own = await lookForOwn(client, name, person.subject, ended.signal);
+      if (ended.signal.aborted) return;
+      if (own === "pending") await claim();
+      else if (own !== undefined && !hasAsked.current) {
+        setOutcome({ kind: "coupon", claimed: own, note: own.status === "redeemed" ? words.used : words.already });
+      }
+      setLooking(false);
+    };
+    void look();
+    return () => ended.abort();
   }, [client, person]);
 
   // A token may be good for claiming only: then there is a button, and nothing is known beside it.
   const mayNotWatch = problem?.code === "scope_missing";
+  // A link that runs out takes away nobody's coupon or place.
+  const isTheirs = outcome.kind === "coupon" || outcome.kind === "waiting" || outcome.kind === "asking";
   return (
     <div class="page">
       <main class="sheet">
         {person.token === undefined && problem === undefined && <span class="demo">{words.demonstration}</span>}
-        {problem !== undefined && !mayNotWatch ? (
+        {problem !== undefined && !mayNotWatch && !isTheirs ? (
           <Refusal problem={problem} hasToken={person.token !== undefined} />
         ) : (
           <>
             <h1>{name}</h1>
-            {standing === undefined && !mayNotWatch ? (
-              <p class="quiet">{words.loading}</p>
-            ) : (
-              <Body standing={standing} outcome={outcome} onClaim={() => void claim()} />
-            )}
+            <Body
+              standing={standing}
+              isKnown={standing !== undefined || mayNotWatch}
+              isLooking={isLooking}
+              outcome={outcome}
+              onClaim={() => void claim()}
+            />
           </>
         )}
         <p class="status quiet" role="status">
@@ -89,7 +106,17 @@ function Refusal({ problem, hasToken }: { problem: Problem; hasToken: boolean })
   );
 }
 
-function Body({ standing, outcome, onClaim }: { standing: Standing | undefined; outcome: Outcome; onClaim: () => void }) {
+interface Shown {
+  standing: Standing | undefined;
+  /** There is nothing more to wait for before the button can be there. */
+  isKnown: boolean;
+  /** It is not known yet whether they have a coupon. */
+  isLooking: boolean;
+  outcome: Outcome;
+  onClaim: () => void;
+}
+
+function Body({ standing, isKnown, isLooking, outcome, onClaim }: Shown) {
   const now = useClock(standing);
   if (outcome.kind === "coupon") {
     return (
@@ -103,13 +130,13 @@ function Body({ standing, outcome, onClaim }: { standing: Standing | undefined; 
   }
   // Whatever becomes of the campaign now, nobody loses a place.
   if (outcome.kind === "waiting") return <Line place={outcome.place} waitMs={outcome.until - Date.now()} />;
+  if (!isKnown) return <p class="quiet">{words.loading}</p>;
   const campaign = standing?.campaign;
   const opensAt = campaign?.opens_at == null ? 0 : Date.parse(campaign.opens_at);
-  const closesAt = campaign?.closes_at == null ? Infinity : Date.parse(campaign.closes_at);
   if (now < opensAt) return <Countdown millis={opensAt - now} />;
-  if (closesAt <= now) return <Sign title={words.closed} detail={words.closedDetail} />;
-  if (campaign?.paused === true) return <Sign title={words.paused} detail={words.pausedDetail} />;
-  if (campaign?.remaining === 0 && outcome.kind !== "asking") return <Sign title={words.soldOut} detail={words.soldOutDetail} />;
+  const sign = signOf(campaign, now, outcome);
+  // It is no word for who has a coupon.
+  if (sign !== undefined) return isLooking ? <p class="quiet">{words.loading}</p> : <Sign {...sign} />;
   return (
     <>
       <div class="lead">
@@ -167,7 +194,21 @@ function Countdown({ millis }: { millis: number }) {
   );
 }
 
-function Sign({ title, detail }: { title: string; detail: string }) {
+interface Said {
+  title: string;
+  detail: string;
+}
+
+/** Why nobody gets a coupon now, if nobody does. */
+function signOf(campaign: Campaign | undefined, now: number, outcome: Outcome): Said | undefined {
+  const closesAt = campaign?.closes_at == null ? Infinity : Date.parse(campaign.closes_at);
+  if (closesAt <= now) return { title: words.closed, detail: words.closedDetail };
+  if (campaign?.paused === true) return { title: words.paused, detail: words.pausedDetail };
+  if (campaign?.remaining === 0 && outcome.kind !== "asking") return { title: words.soldOut, detail: words.soldOutDetail };
+  return undefined;
+}
+
+function Sign({ title, detail }: Said) {
   return (
     <>
       <span class="sign" aria-hidden="true">
@@ -198,13 +239,6 @@ function Line({ place, waitMs }: { place: number; waitMs: number }) {
       <p class="quiet">{words.inLineDetail}</p>
     </>
   );
-}
-
-/** Whether asking once more is sure to be the same wish and not another one. */
-async function isSameWish(client: Client, subject: string): Promise<boolean> {
-  if (new Wish(name, subject).isMade) return true;
-  const campaign = await client.get<Campaign>(`/v1/campaigns/${encodeURIComponent(name)}`).catch(() => undefined);
-  return campaign?.per_subject_max === 1;
 }
 
 function refusal(problem: Problem): Outcome {

@@ -4,7 +4,7 @@ import { type Client, Problem } from "../shared/api";
 import { type Live, watch } from "../shared/live";
 import type { Demonstration } from "../shared/types";
 import { Chart } from "./chart";
-import { Badge, Bar, instant, micros, Refused, thousands } from "./parts";
+import { Badge, Bar, instant, micros, Refused, Tiles, thousands } from "./parts";
 
 /** A screen shows no more than this, however much comes. */
 const DRAW_MS = 100;
@@ -12,13 +12,17 @@ const DRAW_MS = 100;
 interface Watched {
   live: Live | undefined;
   problem: Problem | undefined;
+  /** The refusal stays: it is not tried again. */
+  isFinal: boolean;
 }
 
+const NOTHING: Watched = { live: undefined, problem: undefined, isFinal: false };
+
 function useLive(client: Client, campaign: string): Watched {
-  const [watched, setWatched] = useState<Watched>({ live: undefined, problem: undefined });
+  const [watched, setWatched] = useState(NOTHING);
   useEffect(() => {
     const ended = new AbortController();
-    const now: Watched = { live: undefined, problem: undefined };
+    const now = { ...NOTHING };
     let timer: ReturnType<typeof setTimeout> | undefined;
     const draw = () => {
       timer ??= setTimeout(() => {
@@ -31,8 +35,9 @@ function useLive(client: Client, campaign: string): Watched {
       now.live = live;
       now.problem = undefined;
     };
-    const breaks = (problem: Problem) => {
+    const breaks = (problem: Problem, isFinal: boolean) => {
       now.problem = problem;
+      now.isFinal = isFinal;
       draw();
     };
     void watch(client, campaign, { shows, breaks }, ended.signal);
@@ -45,7 +50,7 @@ function useLive(client: Client, campaign: string): Watched {
 }
 
 export function CampaignLive({ client, campaign }: { client: Client; campaign: string }) {
-  const { live, problem } = useLive(client, campaign);
+  const { live, problem, isFinal } = useLive(client, campaign);
   if (live === undefined) {
     return problem === undefined ? <p class="quiet">Loading…</p> : <Refused problem={problem} />;
   }
@@ -64,7 +69,8 @@ export function CampaignLive({ client, campaign }: { client: Client; campaign: s
           Change
         </a>
       </div>
-      {problem !== undefined && (
+      {problem !== undefined && isFinal && <Refused problem={problem} />}
+      {problem !== undefined && !isFinal && (
         <p class="notice warn" role="status">
           The connection is interrupted; what you see may be old. Trying again…
         </p>
@@ -123,14 +129,7 @@ function Figures({ live }: { live: Live }) {
   ];
   return (
     <section class="card" aria-label="Figures">
-      <dl class="tiles">
-        {tiles.map(([name, value]) => (
-          <div class="tile" key={name}>
-            <dt>{name}</dt>
-            <dd class="number">{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Tiles tiles={tiles} />
     </section>
   );
 }

@@ -1,7 +1,7 @@
 // The operator's console: which page is shown, and with which key it asks.
 import "./console.css";
 import { render } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Client, Problem } from "../shared/api";
 import icon from "../shared/icon.svg";
 import type { CampaignPage } from "../shared/types";
@@ -52,7 +52,7 @@ function App() {
   }, [client]);
 
   const place = route.join("/");
-  useEffect(() => main.current?.focus({ preventScroll: true }), [place, door]);
+  useLayoutEffect(() => main.current?.focus({ preventScroll: true }), [place, door]);
 
   const keep = (key: string | undefined) => {
     if (key === undefined) sessionStorage.removeItem(STORED);

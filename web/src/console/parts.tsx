@@ -41,6 +41,20 @@ export function Bar({ part, of, label, large }: { part: number; of: number; labe
   );
 }
 
+/** Figures, each with its name. */
+export function Tiles({ tiles }: { tiles: [string, string][] }) {
+  return (
+    <dl class="tiles">
+      {tiles.map(([name, value]) => (
+        <div class="tile" key={name}>
+          <dt>{name}</dt>
+          <dd class="number">{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
 export function Refused({ problem }: { problem: Problem }) {
   return (
     <p class="notice bad" role="alert">

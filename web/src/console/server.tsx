@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { type Client, Problem } from "../shared/api";
 import type { ServerStatus } from "../shared/types";
-import { micros, Refused, thousands } from "./parts";
+import { micros, Refused, Tiles, thousands } from "./parts";
 
 const LOOK_MS = 1_000;
 
@@ -41,7 +41,7 @@ function Health({ status }: { status: ServerStatus }) {
       {journal === null ? (
         <p class="notice">Kafka holds the order: what is written is seen there, and in this server's metrics.</p>
       ) : (
-        <Tiles
+        <Group
           title="Journal"
           tiles={[
             ["Records", thousands(status.position)],
@@ -56,7 +56,7 @@ function Health({ status }: { status: ServerStatus }) {
           ]}
         />
       )}
-      <Tiles
+      <Group
         title="Requests"
         tiles={[
           ["In flight", `${thousands(status.requests_in_flight)} of ${thousands(status.requests_max)}`],
@@ -64,7 +64,7 @@ function Health({ status }: { status: ServerStatus }) {
           ["Campaigns that are watched", thousands(status.live_campaigns)],
         ]}
       />
-      <Tiles
+      <Group
         title="What it holds"
         tiles={[
           ["Campaigns", thousands(status.campaigns)],
@@ -73,7 +73,7 @@ function Health({ status }: { status: ServerStatus }) {
           ["Tables behind by", `${thousands(Math.max(0, behind))} records`],
         ]}
       />
-      <Tiles
+      <Group
         title="Program"
         tiles={[
           ["Version", status.version],
@@ -108,18 +108,11 @@ function Verdict({ status }: { status: ServerStatus }) {
   );
 }
 
-function Tiles({ title, tiles }: { title: string; tiles: [string, string][] }) {
+function Group({ title, tiles }: { title: string; tiles: [string, string][] }) {
   return (
     <section class="card" aria-label={title}>
       <h2>{title}</h2>
-      <dl class="tiles" style={{ marginTop: "0.75rem" }}>
-        {tiles.map(([name, value]) => (
-          <div class="tile" key={name}>
-            <dt>{name}</dt>
-            <dd class="number">{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Tiles tiles={tiles} />
     </section>
   );
 }

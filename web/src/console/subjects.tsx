@@ -1,12 +1,13 @@
 // One subject: every claim that they have or had, to be given back or used.
-import { useCallback, useEffect, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { type Client, Problem } from "../shared/api";
 import type { Claim, ClaimPage } from "../shared/types";
 import { Badge, Confirm, instant, Refused, thousands } from "./parts";
 
 export function Subjects({ client, subject }: { client: Client; subject: string | undefined }) {
   const [typed, setTyped] = useState(subject ?? "");
-  useEffect(() => setTyped(subject ?? ""), [subject]);
+  // At once: later it would take away what somebody has begun to type.
+  useLayoutEffect(() => setTyped(subject ?? ""), [subject]);
   const submit = (event: Event) => {
     event.preventDefault();
     if (typed.trim() !== "") location.hash = `#/subjects/${encodeURIComponent(typed.trim())}`;

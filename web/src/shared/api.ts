@@ -39,13 +39,13 @@ export class Client {
   }
 
   async get<T>(path: string): Promise<T> {
-    return (await this.ask("GET", path)).json() as Promise<T>;
+    return bodyOf<T>(await this.ask("GET", path));
   }
 
   async send<T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer<T>> {
     const response = await this.ask(method, path, body, headers);
     const isRepeat = response.headers.get("idempotent-replayed") === "true";
-    return { value: (await response.json()) as T, isRepeat, response };
+    return { value: await bodyOf<T>(response), isRepeat, response };
   }
 
   /** The answer to a request that was granted; everything else is a {@link Problem}. */
@@ -71,6 +71,19 @@ export interface Answer<T> {
   value: T;
   isRepeat: boolean;
   response: Response;
+}
+
+/** An answer that breaks off is no answer: it is asked for again like one that never came. */
+async function bodyOf<T>(response: Response): Promise<T> {
+  try {
+    return (await response.json()) as T;
+  } catch {
+    throw interrupted();
+  }
+}
+
+export function interrupted(): Problem {
+  return new Problem(0, "interrupted", "The connection was interrupted.");
 }
 
 async function problemOf(response: Response): Promise<Problem> {

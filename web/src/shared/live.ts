@@ -1,6 +1,6 @@
 // The live feed of a campaign: Server-Sent Events, read with `fetch`, because a browser's own reader
 // of them cannot show a key.
-import { type Client, pause, Problem } from "./api";
+import { type Client, interrupted, pause, Problem } from "./api";
 import type { Campaign } from "./types";
 
 /** A campaign as the feed shows it. */
@@ -38,11 +38,11 @@ export async function watch(client: Client, campaign: string, watcher: Watcher, 
     const begun = state.live?.id;
     const problem = await once(client, campaign, state, watcher, signal);
     if (signal.aborted) return;
-    const isFinal = problem.status >= 400 && problem.status < 500;
+    const isFinal = !problem.isPassing;
     watcher.breaks(problem, isFinal);
     if (isFinal) return;
     wait = begun === state.live?.id ? Math.min(wait * 2, PAUSE_MAX_MS) : PAUSE_MIN_MS;
-    await pause(Math.max(wait, problem.status === 503 ? problem.retryAfterMs : 0), signal);
+    await pause(Math.max(wait, problem.status === 0 ? 0 : problem.retryAfterMs), signal);
   }
 }
 
@@ -79,7 +79,7 @@ async function once(
     clearTimeout(timer);
     silence.abort();
   }
-  return new Problem(0, "interrupted", "The connection was interrupted.");
+  return interrupted();
 }
 
 function take(event: string, state: { live: Live | undefined }, watcher: Watcher): void {
