@@ -91,6 +91,8 @@ pub enum Access {
     Scope(Scope),
     /// Keys with this scope: the call is about more than one subject.
     KeyScope(Scope),
+    /// Keys with this scope for all campaigns: the call is about more than some of them.
+    WholeScope(Scope),
 }
 
 impl Access {
@@ -100,9 +102,12 @@ impl Access {
     /// [`Refusal`].
     pub fn admits(self, caller: &Caller) -> Result<(), Refusal> {
         match self {
-            Self::KeyScope(_) if caller.only_subject().is_some() => Err(Refusal::KeyOnly),
-            Self::Scope(scope) | Self::KeyScope(scope) if !caller.may(scope) => Err(Refusal::ScopeMissing(scope)),
-            Self::Anyone | Self::Scope(_) | Self::KeyScope(_) => Ok(()),
+            Self::KeyScope(_) | Self::WholeScope(_) if caller.only_subject().is_some() => Err(Refusal::KeyOnly),
+            Self::Scope(scope) | Self::KeyScope(scope) | Self::WholeScope(scope) if !caller.may(scope) => Err(Refusal::ScopeMissing(scope)),
+            Self::WholeScope(_) if !caller.campaigns().is_empty() => {
+                Err(Refusal::CampaignForbidden { campaigns: caller.campaigns().to_owned() })
+            }
+            Self::Anyone | Self::Scope(_) | Self::KeyScope(_) | Self::WholeScope(_) => Ok(()),
         }
     }
 }

@@ -11,7 +11,7 @@ pub mod settings;
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap, Method, Uri};
 use rate_limit_layer::key::{Asked, Cidr, TrustedProxies, client_address, extension};
 use rate_limit_layer::{BuildError, Decisions, Mode, RateLimitLayer, Refused, clock};
 use serde_json::json;
@@ -45,6 +45,8 @@ struct Who {
 pub struct Passage {
     address: Option<Decisions>,
     caller: Option<Decisions>,
+    /// Who was counted there.
+    who: Option<Who>,
 }
 
 /// The limits, if there are any.
@@ -109,6 +111,7 @@ impl Gateway {
     pub fn admit(&self, context: &mut Context, passage: &mut Passage, metrics: &Metrics) -> Result<(), Problem> {
         let Some(layer) = self.layer.as_ref().filter(|_| self.counts_callers) else { return Ok(()) };
         let who = Who { key: key_of(&context.caller), subject: subject_of(context) };
+        passage.who = Some(who.clone());
         context.extensions.insert(who);
         let judged = judge(layer.check(&context.asked()), &mut passage.caller, metrics);
         if judged.is_err()
@@ -119,9 +122,25 @@ impl Gateway {
         judged
     }
 
+    /// Where there is no such campaign, or none for the caller, nobody of it is counted: who makes up
+    /// names of campaigns must not fill the counters.
+    pub fn refused(&self, passage: &mut Passage, problem: &Problem) {
+        let is_about_nothing = ["campaign_not_found", "campaign_forbidden", "answer_not_found"].contains(&problem.code());
+        let (Some(layer), true, Some(who)) = (&self.layer, is_about_nothing, passage.who.take()) else { return };
+        let Some(caller) = &mut passage.caller else { return };
+        let mut extensions = Extensions::new();
+        extensions.insert(Who { key: None, ..who });
+        let (method, uri, headers) = (Method::GET, Uri::default(), HeaderMap::new());
+        let asked = Asked { method: &method, uri: &uri, headers: &headers, extensions: &extensions };
+        let of_subject = |name: &str| name == SUBJECT;
+        let (subjects, others): (Vec<_>, Vec<_>) = caller.0.iter().cloned().partition(|(name, _)| of_subject(name));
+        let given_back = layer.give_back(&asked, &Decisions(subjects.into()));
+        *caller = Decisions(others.into_iter().chain(given_back.0.iter().cloned()).collect());
+    }
+
     /// Tells the caller where it stands.
     pub fn add_fields(&self, passage: &Passage, headers: &mut HeaderMap) {
-        let (Some(layer), Passage { address, caller }) = (&self.layer, passage) else { return };
+        let (Some(layer), Passage { address, caller, .. }) = (&self.layer, passage) else { return };
         match (address, caller) {
             (None, None) => {}
             (Some(all), None) | (None, Some(all)) => layer.add_fields(headers, all),

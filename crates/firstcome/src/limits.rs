@@ -57,6 +57,14 @@ enum Counters {
     InFlight(InFlightStore),
 }
 
+/// A policy that is counted, as it was when it was last taken over.
+#[derive(Debug)]
+struct Counted {
+    rule: Rule,
+    overrides: Vec<(Box<str>, Numbers)>,
+    counters: Arc<Counters>,
+}
+
 /// One of several checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Check<'a> {
@@ -83,7 +91,7 @@ pub struct Limited {
 #[derive(Debug)]
 pub struct Limits {
     clock: LimitClock,
-    by_policy: RwLock<BTreeMap<String, Arc<Counters>>>,
+    by_policy: RwLock<BTreeMap<String, Counted>>,
     reservations: Held<(Arc<Counters>, Hold)>,
     leases: Held<(Arc<Counters>, HeldPlace)>,
 }
@@ -95,41 +103,26 @@ impl Limits {
         Self { clock, by_policy: RwLock::default(), reservations: Held::new(random, HELD_MAX), leases: Held::new(random, HELD_MAX) }
     }
 
-    /// The policy is as `view` says from now on. Its keys are full, except where nothing that
-    /// counts has changed.
+    /// From now on the policy is as it is kept, or there is none. Only what differs from what was
+    /// taken over before is changed, whoever changed it and however it was answered: where the rule
+    /// is another one all keys are full, and where a key's numbers are others that key is.
     ///
     /// # Errors
     /// [`PolicyError`]: the rules let no such numbers pass.
-    pub fn write(&self, view: &PolicyView) -> Result<(), PolicyError> {
+    pub fn follow(&self, policy: &str, kept: Option<PolicyView>) -> Result<(), PolicyError> {
         let now = self.clock.now();
-        let counters = match view.rule {
-            Rule::Rate(policy) => {
-                let store = Store::new(policy, options(), now);
-                for (key, numbers) in &view.overrides {
-                    store.set_override(store.key(key.as_bytes()), now, Some(settings_of(*numbers, policy.settings())))?;
-                }
-                Counters::Rate(store)
-            }
-            Rule::InFlight(limit) => Counters::InFlight(InFlightStore::new(limit, options())),
+        let mut by_policy = self.by_policy.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(view) = kept else {
+            by_policy.remove(policy);
+            return Ok(());
         };
-        self.by_policy.write().unwrap_or_else(PoisonError::into_inner).insert(view.name.clone(), Arc::new(counters));
-        Ok(())
-    }
-
-    /// There is no such policy any more.
-    pub fn remove(&self, policy: PolicyName<'_>) {
-        self.by_policy.write().unwrap_or_else(PoisonError::into_inner).remove(policy.as_str());
-    }
-
-    /// One key has other numbers from now on, or with `None` its policy's again; it is full.
-    ///
-    /// # Errors
-    /// [`PolicyError`]: the rules let no such numbers pass.
-    pub fn write_override(&self, policy: PolicyName<'_>, key: LimitKey<'_>, numbers: Option<Numbers>) -> Result<(), PolicyError> {
-        let Ok(counters) = self.counters(policy) else { return Ok(()) };
-        let Counters::Rate(store) = &*counters else { return Ok(()) };
-        let settings = numbers.map(|numbers| settings_of(numbers, store.policy().settings()));
-        store.set_override(store.key(key.as_str().as_bytes()), self.clock.now(), settings)
+        match by_policy.get_mut(policy).filter(|counted| counted.rule == view.rule) {
+            Some(counted) => counted.follow(view.overrides, now),
+            None => {
+                by_policy.insert(view.name.clone(), Counted::new(view, now)?);
+                Ok(())
+            }
+        }
     }
 
     /// Checks one key; takes the cost if it conforms. A key of a limit on what is in flight gets a
@@ -146,7 +139,11 @@ impl Limits {
                 let (decision, place) = store.start(store.key(key), now)?;
                 let ends_at = now.plus_nanos(store.limit().timeout_ns());
                 let held = place.map(|place| self.leases.keep((Arc::clone(&counters), place), now, ends_at)).transpose();
-                Ok(limited(check.policy, decision, held.map_err(|_| LimitRefusal::HeldFull)?))
+                let held = held.map_err(|(_, place)| {
+                    store.end(place, now);
+                    LimitRefusal::HeldFull
+                });
+                Ok(limited(check.policy, decision, held?))
             }
             Counters::InFlight(_) => Err(LimitRefusal::OtherKind),
         }
@@ -236,7 +233,39 @@ impl Limits {
 
     fn counters(&self, policy: PolicyName<'_>) -> Result<Arc<Counters>, LimitRefusal> {
         let by_policy = self.by_policy.read().unwrap_or_else(PoisonError::into_inner);
-        by_policy.get(policy.as_str()).cloned().ok_or(LimitRefusal::PolicyNotFound)
+        by_policy.get(policy.as_str()).map(|counted| Arc::clone(&counted.counters)).ok_or(LimitRefusal::PolicyNotFound)
+    }
+}
+
+impl Counted {
+    fn new(view: PolicyView, now: Moment) -> Result<Self, PolicyError> {
+        let counters = match view.rule {
+            Rule::Rate(policy) => Counters::Rate(Store::new(policy, options(), now)),
+            Rule::InFlight(limit) => Counters::InFlight(InFlightStore::new(limit, options())),
+        };
+        let mut counted = Self { rule: view.rule, overrides: Vec::new(), counters: Arc::new(counters) };
+        counted.follow(view.overrides, now)?;
+        Ok(counted)
+    }
+
+    fn follow(&mut self, overrides: Vec<(Box<str>, Numbers)>, now: Moment) -> Result<(), PolicyError> {
+        if let Counters::Rate(store) = &*self.counters {
+            let is_in = |all: &[(Box<str>, Numbers)], one: &(Box<str>, Numbers)| {
+                all.binary_search_by(|(key, _)| key.cmp(&one.0)).ok().and_then(|place| all.get(place)).map(|(_, numbers)| *numbers)
+            };
+            let set = |key: &str, numbers: Option<Numbers>| {
+                let settings = numbers.map(|numbers| settings_of(numbers, store.policy().settings()));
+                store.set_override(store.key(key.as_bytes()), now, settings)
+            };
+            for gone in self.overrides.iter().filter(|known| is_in(&overrides, known).is_none()) {
+                set(&gone.0, None)?;
+            }
+            for other in overrides.iter().filter(|wanted| is_in(&self.overrides, wanted) != Some(wanted.1)) {
+                set(&other.0, Some(other.1))?;
+            }
+        }
+        self.overrides = overrides;
+        Ok(())
     }
 }
 
@@ -250,4 +279,57 @@ fn settings_of(Numbers { quota, window_ns, burst }: Numbers, of: &Settings) -> S
 
 fn limited(policy: PolicyName<'_>, decision: Decision, held: Option<String>) -> Limited {
     Limited { policy: policy.as_str().to_owned(), decision, held }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::types::Timestamp;
+    use engine::clock::{Clock, ManualClock};
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits::new(LimitClock::new(&Clock::Manual(ManualClock::at(Timestamp::ZERO))), 1)
+    }
+
+    fn view(rule: Rule, overrides: &[(&str, u32)]) -> PolicyView {
+        let numbers = |quota| Numbers { quota, window_ns: 60_000_000_000, burst: 0 };
+        let overrides = overrides.iter().map(|(key, quota)| ((*key).into(), numbers(*quota))).collect();
+        PolicyView { name: "api".to_owned(), rule, version: 1, created_at: Timestamp::ZERO, overrides }
+    }
+
+    fn per_minute(quota: u32) -> Rule {
+        Rule::Rate(domain::rate_limit::Policy::new(Settings::per_minute(domain::rate_limit::Algorithm::FixedWindow, quota)).unwrap())
+    }
+
+    fn check(key: &str) -> Check<'_> {
+        Check { policy: PolicyName::new("api").unwrap(), key: LimitKey::new(key).unwrap(), cost: 1 }
+    }
+
+    #[test]
+    fn what_is_kept_is_followed_and_only_what_differs_is_full_again() {
+        let limits = limits();
+        let remaining = |key: &str| limits.check(&check(key)).map(|limited| limited.decision.remaining);
+        limits.follow("api", Some(view(per_minute(5), &[("vip", 50), ("x", 7)]))).unwrap();
+        assert_eq!([remaining("ann"), remaining("vip"), remaining("x")], [Ok(4), Ok(49), Ok(6)]);
+        limits.follow("api", Some(view(per_minute(5), &[("ann", 9), ("vip", 50)]))).unwrap();
+        assert_eq!([remaining("ann"), remaining("vip"), remaining("x")], [Ok(8), Ok(48), Ok(4)]);
+        limits.follow("api", Some(view(per_minute(6), &[("vip", 50)]))).unwrap();
+        assert_eq!([remaining("ann"), remaining("vip")], [Ok(5), Ok(49)]);
+        limits.follow("api", None).unwrap();
+        assert_eq!(remaining("ann"), Err(LimitRefusal::PolicyNotFound));
+    }
+
+    #[test]
+    fn a_lease_that_cannot_be_kept_takes_no_place() {
+        let mut limits = limits();
+        limits.leases = Held::new(1, 1);
+        let rule =
+            Rule::InFlight(domain::rate_limit::in_flight::InFlight::new(2, 60_000_000_000, domain::rate_limit::Mode::Enforce).unwrap());
+        limits.follow("api", Some(view(rule, &[]))).unwrap();
+        let lease = limits.check(&check("ann")).unwrap().held.unwrap();
+        assert!((0..3).all(|_| limits.check(&check("ann")).is_err_and(|why| why == LimitRefusal::HeldFull)));
+        limits.end(&lease).unwrap();
+        assert_eq!(limits.check(&check("ann")).unwrap().decision.remaining, 1);
+    }
 }

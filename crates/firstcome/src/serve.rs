@@ -343,7 +343,8 @@ impl Opened {
         let app = App::new(parts, settings.http, number()?);
         if let Some(engine) = app.backend.engine() {
             for view in engine.policies(None, POLICIES_MAX).await.map_err(|_| ServeError::Failed)? {
-                app.rate_limits.write(&view)?;
+                let name = view.name.clone();
+                app.rate_limits.follow(&name, Some(view))?;
             }
         }
         Ok((Arc::new(app), data))

@@ -289,6 +289,8 @@ fn each_scope_opens_its_calls_and_no_others() {
     }
 }
 
+const IS_OF_NO_CAMPAIGN: [&str; 6] = ["/v1/policies", "/v1/checks", "/v1/reservations", "/v1/leases", "/v1/server", "/metrics"];
+
 #[test]
 fn a_key_for_other_campaigns_opens_none_of_these() {
     let world = World::new("issue,read");
@@ -298,6 +300,13 @@ fn a_key_for_other_campaigns_opens_none_of_these() {
         let fresh = world.fresh();
         world.refused(call, &fresh, &other, 403, "campaign_forbidden");
         world.granted(call, &fresh, &these);
+    }
+    // Rate limits belong to no campaign: what one service has used is not another's to see or to change.
+    for call in world
+        .guarded()
+        .filter(|call| call.key_scope != Some(Scope::Admin) && IS_OF_NO_CAMPAIGN.iter().any(|part| call.path.starts_with(part)))
+    {
+        world.refused(call, &world.fresh(), &these, 403, "campaign_forbidden");
     }
     // What is about all campaigns shows those of the key only.
     let fresh = world.fresh();

@@ -166,6 +166,9 @@ fn a_subject_is_limited_in_each_campaign_wherever_it_is_named() {
     assert_eq!([world.claim("spring", "ann").status, world.claim("spring", "bob").status], [429, 201]);
     assert_eq!(world.ask("GET", &format!("{CLAIMS}/ann"), &[], "").status, 429);
     assert_eq!(world.claim("summer", "ann").status, 201);
+    // Nobody is counted where there is no campaign, however many names somebody makes up.
+    let made_up: Vec<u16> = (0..3).map(|_| world.claim("autumn", "ann").status).collect();
+    assert_eq!(made_up, [404; 3]);
     // What names no subject is not counted.
     let reads: Vec<u16> = (0..5).map(|_| world.ask("GET", "/v1/campaigns/spring", &[], "").status).collect();
     assert_eq!(reads, [200; 5]);

@@ -191,6 +191,50 @@ fn an_override_is_for_one_key_and_ends() {
 }
 
 #[test]
+fn what_was_made_full_since_gets_nothing_back_when_it_is_settled() {
+    for algorithm in Algorithm::ALL {
+        let burst = if algorithm.has_burst() { 9 } else { 0 };
+        let store = store(Settings { burst, ..Settings::per_minute(algorithm, if burst == 0 { 10 } else { 1 }) });
+        let key = store.key(b"ann");
+        let numbers = Settings { burst, ..Settings::per_minute(algorithm, if burst == 0 { 10 } else { 1 }) };
+        for forgets in [None, Some(Some(numbers)), Some(None)] {
+            let hold = store.reserve(key, at(0), 10, 30 * SECOND).unwrap().1.unwrap();
+            match forgets {
+                None => store.reset(key, at(0)),
+                Some(numbers) => store.set_override(key, at(0), numbers).unwrap(),
+            }
+            assert_eq!(store.check(key, at(0), 10).unwrap().remaining, 0, "{algorithm:?}");
+            store.settle(hold, at(0), 0).unwrap();
+            assert!(!store.check(key, at(0), 1).unwrap().conforms(), "{algorithm:?}: given back twice");
+            // What is reserved after that comes back as ever.
+            store.reset(key, at(0));
+            let hold = store.reserve(key, at(0), 10, 30 * SECOND).unwrap().1.unwrap();
+            store.settle(hold, at(0), 4).unwrap();
+            assert_eq!(store.check(key, at(0), 0).unwrap().remaining, 6, "{algorithm:?}");
+            store.reset(key, at(0));
+        }
+    }
+}
+
+#[test]
+fn a_debt_is_kept_whole_however_large() {
+    // The second pace has no compact form; both answer as the rules.
+    for quota in [1_000, 9_973] {
+        let policy = Policy::new(Settings::per_minute(Algorithm::LeakyBucket, quota).with_burst(999)).unwrap();
+        let store = Store::new(policy, StoreOptions::default(), Moment::ZERO);
+        let key = store.key(b"ann");
+        let (_, reserved, reservation) = policy.reserve(policy.full(), at(0), 10, SECOND);
+        store.settle(store.reserve(key, at(0), 10, SECOND).unwrap().1.unwrap(), at(0), 50_000).unwrap();
+        let owed = policy.settle(reserved, &reservation.unwrap(), at(0), 50_000).unwrap();
+        for seconds in [0, 60, 240] {
+            let found = store.check(key, at(seconds * SECOND), 1).unwrap();
+            assert_eq!(found, policy.check(owed.clone(), at(seconds * SECOND), 1).0);
+            assert!(!found.conforms(), "{quota}: paid back after {seconds} s");
+        }
+    }
+}
+
+#[test]
 fn a_hold_is_settled_once_and_in_time() {
     let store = store(Settings::per_minute(Algorithm::TokenBucket, 10).with_burst(9));
     let key = store.key(b"ann");

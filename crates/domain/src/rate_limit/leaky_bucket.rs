@@ -96,7 +96,6 @@ impl Compact {
 
     pub(super) fn new(policy: &Policy) -> Option<Self> {
         let (pace, limit) = (policy.pace(), policy.limit());
-        // Room for a full bucket, and once more for a debt of that size.
         let last = pace.of_nanos(Self::NANOS_MAX).checked_add(pace.of_units(limit).checked_mul(2)?)?;
         let fits = policy.settings().algorithm.has_burst() && last <= u128::from(u64::MAX);
         fits.then_some(Self { unit: pace.unit, parts: u64::from(pace.parts), limit })
@@ -169,12 +168,11 @@ impl Compact {
         super::KeyState::LeakyBucket(bucket)
     }
 
-    /// And back. A debt of more than a full bucket is cut to that.
+    /// And back. A debt that reaches beyond the last number ends there, some 18 years on.
     #[must_use]
-    pub fn narrow(self, policy: &Policy, state: &super::KeyState, now: Moment) -> u64 {
+    pub fn narrow(self, policy: &Policy, state: &super::KeyState) -> u64 {
         let super::KeyState::LeakyBucket(bucket) = state else { return Self::FULL };
-        let most = self.start(now).saturating_add(self.full().saturating_mul(2));
-        u64::try_from(bucket.arrival(policy)).unwrap_or(u64::MAX).min(most)
+        u64::try_from(bucket.arrival(policy)).unwrap_or(u64::MAX)
     }
 
     /// Whether the state may be forgotten.

@@ -70,7 +70,7 @@ mod tests {
             let expected = match route.access {
                 Access::Anyone => json!([]),
                 Access::Scope(scope) => json!([with("key", scope), with("user", scope)]),
-                Access::KeyScope(scope) => json!([with("key", scope)]),
+                Access::KeyScope(scope) | Access::WholeScope(scope) => json!([with("key", scope)]),
             };
             assert_eq!(call["security"], expected, "{} {}", route.method, route.path);
         }

@@ -21,7 +21,6 @@ use super::context::Context;
 use super::input::{Whole, parse};
 use super::problem::Problem;
 use super::times;
-use crate::app::App;
 
 type Answer = Result<Response<Body>, Problem>;
 
@@ -287,24 +286,12 @@ async fn change(context: Context, command_of: CommandOf) -> Result<Changed, Prob
         let request_id = RequestId::new(&context.request_id).unwrap_or(RequestId::ENGINE);
         let _turn = app.policy_changes.lock().await;
         let before = app.backend.policy(asked.policy()).await?;
-        let done = app.backend.submit(&command, request_id).await?;
-        take_over(&app, &asked, before.as_ref(), &done).map_err(out_of_range)?;
+        let done = app.backend.submit(&command, request_id).await;
+        // Also where the answer is a no: it may come after a change whose outcome nobody was told.
+        let kept = app.backend.policy(asked.policy()).await;
+        let (done, kept) = (done?, kept?);
+        app.rate_limits.follow(asked.policy().as_str(), kept).map_err(out_of_range)?;
         Ok(Changed { before, done, context })
     });
     task.await.unwrap_or_else(|_| Err(Problem::new("internal", "the change could not be taken over")))
-}
-
-fn take_over(app: &App, asked: &policies::Command<'_>, before: Option<&PolicyView>, done: &Done) -> Result<(), PolicyError> {
-    match (*asked, &done.effect) {
-        // What counts has not changed, so the counters stay.
-        (policies::Command::Put { .. }, Effect::Policy(view)) if before.is_some_and(|before| before.rule == view.rule) => Ok(()),
-        (policies::Command::Put { .. }, Effect::Policy(view)) => app.rate_limits.write(view),
-        (policies::Command::Put { .. }, _) => Ok(()),
-        (policies::Command::Remove { policy, .. }, _) => {
-            app.rate_limits.remove(policy);
-            Ok(())
-        }
-        (policies::Command::PutOverride { policy, key, numbers }, _) => app.rate_limits.write_override(policy, key, Some(numbers)),
-        (policies::Command::RemoveOverride { policy, key }, _) => app.rate_limits.write_override(policy, key, None),
-    }
 }

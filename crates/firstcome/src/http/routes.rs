@@ -47,8 +47,8 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 const READ: Access = Access::Scope(Scope::Read);
 const ISSUE: Access = Access::Scope(Scope::Issue);
 const REDEEM: Access = Access::Scope(Scope::Redeem);
-/// Rate limits are asked by services, not by end users.
-const COUNTED: Access = Access::KeyScope(Scope::Issue);
+/// Rate limits are asked by services, not by end users, and belong to no campaign.
+const COUNTED: Access = Access::WholeScope(Scope::Issue);
 const ADMIN: Access = Access::KeyScope(Scope::Admin);
 
 /// Every path and method that the program serves.
@@ -84,7 +84,7 @@ pub fn table() -> Vec<Route> {
         route("/v1/checks", Method::POST, COUNTED, checks::check_all),
         route("/v1/reservations/{reservation}/settle", Method::POST, COUNTED, checks::settle),
         route("/v1/leases/{lease}", Method::DELETE, COUNTED, checks::end),
-        operators("/v1/server", Method::GET, Access::KeyScope(Scope::Read), meta::server),
+        operators("/v1/server", Method::GET, Access::WholeScope(Scope::Read), meta::server),
         operators("/v1/demonstration", Method::GET, Access::KeyScope(Scope::Read), demonstration::read),
         operators("/v1/demonstration", Method::POST, ADMIN, demonstration::start),
         operators("/v1/keys", Method::GET, ADMIN, keys::list),
@@ -94,7 +94,7 @@ pub fn table() -> Vec<Route> {
         operators("/v1/keys/{key}/rotate", Method::POST, ADMIN, keys::rotate),
         route("/healthz", Method::GET, Access::Anyone, meta::healthz),
         route("/readyz", Method::GET, Access::Anyone, meta::readyz),
-        operators("/metrics", Method::GET, Access::KeyScope(Scope::Read), meta::metrics),
+        operators("/metrics", Method::GET, Access::WholeScope(Scope::Read), meta::metrics),
         route("/openapi.json", Method::GET, Access::Anyone, meta::openapi),
         route("/docs", Method::GET, Access::Anyone, meta::docs),
         operators("/", Method::GET, Access::Anyone, web::console),
@@ -206,7 +206,7 @@ where
             let request = if placed.access == Access::Anyone { request.map(|_| Body::empty()) } else { request };
             let context = Context::read(Arc::clone(&app), request_id.clone(), caller, params, request).await;
             match context.and_then(|context| admit(&app, context, placed, &mut passage)) {
-                Ok(context) => handler(context).await,
+                Ok(context) => handler(context).await.inspect_err(|problem| app.gateway.refused(&mut passage, problem)),
                 Err(problem) => Err(problem),
             }
         }

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use domain::hash::HashSeed;
 use domain::rate_limit::leaky_bucket::Compact;
 use domain::rate_limit::reserve::{Reservation, SettleRejection};
-use domain::rate_limit::{Decision, KeyState, Moment, Policy, PolicyError, Settings, Verdict};
+use domain::rate_limit::{Decision, Moment, Policy, PolicyError, Settings, Verdict};
 
 use crate::sync::{Mutex, MutexGuard};
 use shard::Shard;
@@ -91,6 +91,8 @@ impl std::error::Error for KeysFull {}
 pub struct Hold {
     key: Key,
     reservation: Reservation,
+    /// How often the key had been made full.
+    forgotten_count: u64,
 }
 
 /// On cache lines of its own, so that threads in two shards do not slow each other down.
@@ -182,12 +184,19 @@ impl Store {
 
     /// Gives units back.
     pub fn refund(&self, key: Key, now: Moment, units: u32) {
-        self.change(key, now, |policy, state, now| (policy.refund(state, now, units), ()));
+        let mut shard = self.shard(key);
+        let now = shard.not_before_last(now);
+        let policy = shard.policy_of(&self.policy, key.0);
+        let state = policy.refund(shard.take(&policy, key.0), now, units);
+        // Only a debt of a key that was forgotten can find no room: it is forgotten too.
+        let _ = shard.put(&policy, key.0, now, state);
     }
 
     /// Forgets what a key has taken: it is full.
     pub fn reset(&self, key: Key, now: Moment) {
-        self.change(key, now, |policy, _, _| (policy.full(), ()));
+        let mut shard = self.shard(key);
+        let now = shard.not_before_last(now);
+        shard.reset(key.0, &self.policy, now);
     }
 
     /// Takes an estimate that can be settled for `timeout_ns` nanoseconds; no hold if it does not
@@ -202,7 +211,11 @@ impl Store {
         let policy = shard.policy_of(&self.policy, key.0);
         let (decision, state, reservation) = policy.reserve(shard.take(&policy, key.0), now, cost, timeout_ns);
         shard.put(&policy, key.0, now, state).map_err(|_| KeysFull)?;
-        Ok((decision, reservation.map(|reservation| Hold { key, reservation })))
+        let hold = reservation.map(|reservation| {
+            let forgotten_count = shard.hold(key.0, now, reservation.expires_at);
+            Hold { key, reservation, forgotten_count }
+        });
+        Ok((decision, hold))
     }
 
     /// Puts the actual cost in the place of the estimate.
@@ -210,10 +223,18 @@ impl Store {
     /// # Errors
     /// [`SettleRejection::ReservationExpired`]: the estimate stays taken.
     pub fn settle(&self, hold: Hold, now: Moment, actual: u32) -> Result<(), SettleRejection> {
-        self.change(hold.key, now, |policy, state, now| match policy.settle(state, &hold.reservation, now, actual) {
+        let mut shard = self.shard(hold.key);
+        let now = shard.not_before_last(now);
+        // What was made full since has given everything back; only what was too little is taken.
+        let actual = if shard.forgot_since(hold.key.0, hold.forgotten_count) { actual.max(hold.reservation.cost) } else { actual };
+        let policy = shard.policy_of(&self.policy, hold.key.0);
+        let (state, settled) = match policy.settle(shard.take(&policy, hold.key.0), &hold.reservation, now, actual) {
             Ok(state) => (state, Ok(())),
             Err((why, state)) => (state, Err(why)),
-        })
+        };
+        // Only a debt of a key that was forgotten can find no room: it is forgotten too.
+        let _ = shard.put(&policy, hold.key.0, now, state);
+        settled
     }
 
     /// Gives one key other numbers, or with `None` those of the policy again. Algorithm and mode
@@ -228,16 +249,6 @@ impl Store {
         let now = shard.not_before_last(now);
         shard.set_override(key.0, policy, &self.policy, now);
         Ok(())
-    }
-
-    fn change<T>(&self, key: Key, now: Moment, change: impl FnOnce(&Policy, KeyState, Moment) -> (KeyState, T)) -> T {
-        let mut shard = self.shard(key);
-        let now = shard.not_before_last(now);
-        let policy = shard.policy_of(&self.policy, key.0);
-        let (state, told) = change(&policy, shard.take(&policy, key.0), now);
-        // Only a debt of a key that was forgotten can find no room: it is forgotten too.
-        let _ = shard.put(&policy, key.0, now, state);
-        told
     }
 
     /// Forgets every key that is full. It happens by itself where a place is wanted; called now

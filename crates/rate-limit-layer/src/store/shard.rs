@@ -36,6 +36,44 @@ pub(super) struct Shard {
     keys: Keys,
     /// Keys with a policy of their own.
     overrides: BTreeMap<u64, (Policy, KeyState)>,
+    holds: Holds,
+}
+
+/// Keys of which something is reserved, and how often they were made full since: what was forgotten
+/// then must not be given back a second time by those who settle.
+#[derive(Debug, Default)]
+struct Holds {
+    by_key: BTreeMap<u64, Held>,
+    /// With so many, those that have run out are looked for.
+    tidy_at: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    until: Moment,
+    forgotten_count: u64,
+}
+
+impl Holds {
+    fn hold(&mut self, key: u64, now: Moment, until: Moment) -> u64 {
+        if self.tidy_at <= self.by_key.len() {
+            self.by_key.retain(|_, held| now < held.until);
+            self.tidy_at = (2 * self.by_key.len()).max(64);
+        }
+        let held = self.by_key.entry(key).or_insert(Held { until, forgotten_count: 0 });
+        held.until = held.until.max(until);
+        held.forgotten_count
+    }
+
+    fn forget(&mut self, key: u64) {
+        if let Some(held) = self.by_key.get_mut(&key) {
+            held.forgotten_count += 1;
+        }
+    }
+
+    fn forgotten_count(&self, key: u64) -> u64 {
+        self.by_key.get(&key).map_or(0, |held| held.forgotten_count)
+    }
 }
 
 #[derive(Debug)]
@@ -68,7 +106,7 @@ impl Shard {
             Some(compact) => Keys::Compact(compact, Arrivals::new(keys_max)),
             None => Keys::Wide(Wide { states: HashMap::default(), keys_max, crowded_until: Moment::ZERO }),
         };
-        Self { last: Moment::ZERO, keys, overrides: BTreeMap::new() }
+        Self { last: Moment::ZERO, keys, overrides: BTreeMap::new(), holds: Holds::default() }
     }
 
     /// An earlier moment is taken as the last one.
@@ -136,7 +174,7 @@ impl Shard {
         let is_full = state.is_full(policy, now);
         match &mut self.keys {
             Keys::Compact(compact, arrivals) => {
-                let arrival = compact.narrow(policy, &state, now);
+                let arrival = compact.narrow(policy, &state);
                 match arrivals.entry(key, *compact, now) {
                     Some(old) => *old = arrival,
                     None if is_full => {}
@@ -162,8 +200,27 @@ impl Shard {
         if has_room { Ok(()) } else { Err(NoRoom) }
     }
 
+    /// Something of a key is reserved until then; gives what to ask [`Shard::forgot_since`] by.
+    pub(super) fn hold(&mut self, key: u64, now: Moment, until: Moment) -> u64 {
+        self.holds.hold(key, now, until)
+    }
+
+    /// Whether the key was made full since that reservation.
+    pub(super) fn forgot_since(&self, key: u64, forgotten_count: u64) -> bool {
+        self.holds.forgotten_count(key) != forgotten_count
+    }
+
+    /// What the key has taken is forgotten: it is full.
+    pub(super) fn reset(&mut self, key: u64, base: &Policy, now: Moment) {
+        let policy = self.policy_of(base, key);
+        // A full one finds room.
+        let _ = self.put(&policy, key, now, policy.full());
+        self.holds.forget(key);
+    }
+
     /// Gives a key a policy of its own, or that of all again; it is full then.
     pub(super) fn set_override(&mut self, key: u64, policy: Option<Policy>, base: &Policy, now: Moment) {
+        self.holds.forget(key);
         let _ = self.put(base, key, now, base.full());
         match policy {
             Some(policy) => drop(self.overrides.insert(key, (policy, policy.full()))),
