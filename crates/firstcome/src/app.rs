@@ -1,11 +1,9 @@
 //! What all requests share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine::clock::Clock;
-use tokio::sync::Semaphore;
 
 use crate::backend::{Backend, BackendStatus};
 use crate::codes::CodeKeys;
@@ -16,9 +14,6 @@ use crate::http::serve::RequestIds;
 use crate::limits::{LimitClock, Limits};
 use crate::live::{Live, LiveLimits};
 use crate::metrics::Metrics;
-
-/// Answers that may be followed live at once: each is looked at every few moments.
-const LIVE_ANSWERS_MAX: usize = 10_000;
 
 /// What HTTP takes on at most.
 #[derive(Clone, Copy, Debug)]
@@ -88,8 +83,6 @@ pub struct App {
     pub metrics: Metrics,
     /// What HTTP takes on at most.
     pub limits: HttpLimits,
-    /// Answers that are followed live.
-    pub live_answers: Arc<Semaphore>,
     request_ids: RequestIds,
     is_stopping: AtomicBool,
 }
@@ -133,7 +126,6 @@ impl App {
             uses_tls,
             metrics,
             limits,
-            live_answers: Arc::new(Semaphore::new(LIVE_ANSWERS_MAX)),
             request_ids,
             is_stopping: AtomicBool::new(false),
         }

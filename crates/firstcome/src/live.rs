@@ -36,6 +36,11 @@ use crate::doors::caller::Caller;
 pub const LAST_CLAIMS: u32 = 10;
 /// Campaigns that are watched at once at most: each has a task and a ring.
 const CAMPAIGNS_MAX: usize = 256;
+/// Answers that are followed live at once at most; each is looked at every two seconds.
+const ANSWERS_MAX: u32 = 10_000;
+/// End users come again after this, in milliseconds, because nobody tells when a token is not honoured
+/// any more.
+pub const TOKEN_MS: u64 = 600_000;
 
 /// How many may watch.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +84,8 @@ pub struct Live {
     limits: LiveLimits,
     channels: Mutex<HashMap<String, Arc<Channel>>>,
     addresses: Arc<Addresses>,
+    /// Of those who follow an answer.
+    followers: Arc<Addresses>,
     stopping: watch::Sender<bool>,
     next_viewer: AtomicU64,
     /// How claims were answered.
@@ -94,7 +101,7 @@ struct Addresses {
 
 /// A place among those who watch, given back once.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     addresses: Arc<Addresses>,
     address: IpAddr,
 }
@@ -118,7 +125,7 @@ impl Live {
     pub fn new(limits: LiveLimits) -> Self {
         let stopping = watch::Sender::new(false);
         let (channels, next_viewer) = (Mutex::default(), AtomicU64::new(1));
-        Self { limits, channels, addresses: Arc::default(), stopping, next_viewer, tallies: Tallies::default() }
+        Self { limits, channels, addresses: Arc::default(), followers: Arc::default(), stopping, next_viewer, tallies: Tallies::default() }
     }
 
     /// How many watch.
@@ -146,7 +153,7 @@ impl Live {
         if *self.stopping.borrow() {
             return Err(LiveFull::Stopping);
         }
-        let place = self.place(comer.address)?;
+        let place = self.addresses.place(comer.address, self.limits)?;
         let mut channels = self.channels();
         let name = &campaign.campaign.name;
         let channel = match channels.get(name) {
@@ -164,6 +171,23 @@ impl Live {
         Ok(Viewer::new(number, channel, place, comer, self.stopping.subscribe()))
     }
 
+    /// Lets somebody follow an answer.
+    ///
+    /// # Errors
+    /// [`LiveFull`].
+    pub fn follow(&self, address: IpAddr) -> Result<Place, LiveFull> {
+        if *self.stopping.borrow() {
+            return Err(LiveFull::Stopping);
+        }
+        self.followers.place(address, LiveLimits { clients_max: ANSWERS_MAX, ..self.limits })
+    }
+
+    /// Says when every stream is to end.
+    #[must_use]
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
     /// Takes a channel away if nobody watches; says whether it did.
     fn retire(&self, channel: &Channel) -> bool {
         let mut channels = self.channels();
@@ -174,29 +198,29 @@ impl Live {
         is_left
     }
 
-    fn place(&self, address: IpAddr) -> Result<Place, LiveFull> {
-        let address = network_of(address);
-        let mut each = self.addresses.each();
-        let count = each.get(&address).copied().unwrap_or(0);
-        if self.limits.clients_per_address_max <= count {
-            return Err(LiveFull::Address);
-        }
-        // Changed only under this lock.
-        if self.limits.clients_max <= self.clients_count() {
-            return Err(LiveFull::Clients);
-        }
-        each.insert(address, count + 1);
-        self.addresses.all.fetch_add(1, Ordering::Relaxed);
-        drop(each);
-        Ok(Place { addresses: Arc::clone(&self.addresses), address })
-    }
-
     fn channels(&self) -> MutexGuard<'_, HashMap<String, Arc<Channel>>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Addresses {
+    fn place(self: &Arc<Self>, address: IpAddr, limits: LiveLimits) -> Result<Place, LiveFull> {
+        let address = network_of(address);
+        let mut each = self.each();
+        let count = each.get(&address).copied().unwrap_or(0);
+        if limits.clients_per_address_max <= count {
+            return Err(LiveFull::Address);
+        }
+        // Changed only under this lock.
+        if limits.clients_max <= self.all.load(Ordering::Relaxed) {
+            return Err(LiveFull::Clients);
+        }
+        each.insert(address, count + 1);
+        self.all.fetch_add(1, Ordering::Relaxed);
+        drop(each);
+        Ok(Place { addresses: Arc::clone(self), address })
+    }
+
     fn each(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
         self.each.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -230,7 +254,7 @@ mod tests {
     #[test]
     fn places_are_counted_in_all_and_for_each_network_and_given_back() {
         let live = Live::new(LiveLimits { clients_max: 3, clients_per_address_max: 2 });
-        let at = |text: &str| live.place(text.parse().unwrap());
+        let at = |text: &str| live.addresses.place(text.parse().unwrap(), live.limits);
         let first = at("2001:db8::1").unwrap();
         let _second = at("2001:db8::2").unwrap();
         assert_eq!(at("2001:db8::3").unwrap_err(), LiveFull::Address);

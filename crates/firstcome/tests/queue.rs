@@ -15,6 +15,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use firstcome::cli::ServeArgs;
+use firstcome::doors::caller::Scope;
 use http::{Answer, Client, connect};
 use server::{TestServer, at_seconds};
 use support_process::program::{Program, verify};
@@ -97,6 +99,14 @@ fn whoever_prefers_it_reads_the_decision_later_in_any_campaign() {
     assert_eq!(first.header("preference-applied"), Some("respond-async"));
     let decided = client.get(&place_of(&first));
     assert_eq!((decided.status, &decided.json()["subject"]), (201, &json!("ann")));
+    // The field may come several times, and what is no text in it is nobody's concern.
+    client.put("/v1/campaigns/autumn", r#"{"stock":2}"#);
+    for (subject, prefer) in
+        [("ann", [("prefer", "wait=5"), ("prefer", "respond-async")]), ("bob", [("prefer", "é"), ("prefer", "respond-async")])]
+    {
+        let claimed = client.send("POST", "/v1/campaigns/autumn/claims", &prefer, &format!(r#"{{"subject":"{subject}"}}"#));
+        assert_eq!((claimed.status, claimed.header("preference-applied")), (202, Some("respond-async")), "{}", claimed.text());
+    }
     // A refusal is certain, and said at once.
     let late = claim(&mut client, "bob", "respond-async");
     assert_eq!((late.status, late.code()), (409, "sold_out".to_owned()));
@@ -207,6 +217,53 @@ fn next_event(stream: &mut impl BufRead) -> Option<(String, Value)> {
             return Some((String::clone(name), Value::clone(data)));
         }
     }
+}
+
+/// Follows an answer, and has read that it is pending.
+fn follow(server: &TestServer, place: &str, credential: &str) -> BufReader<std::net::TcpStream> {
+    let mut stream = connect(server.address).unwrap();
+    write!(stream, "GET {place}/live HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {credential}\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut stream = BufReader::new(stream);
+    assert_eq!(next_event(&mut stream).unwrap().0, "pending");
+    stream
+}
+
+#[test]
+fn who_follows_an_answer_with_a_key_that_ends_is_not_told_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(folder.path(), START);
+    let [admin, shop] = [("admin", Scope::Admin), ("shop", Scope::Issue)].map(|(name, scope)| server.make_key(name, &[scope], ""));
+    let put = |credential: &str, target: &str, method: &str, body: &str| {
+        let headers = [("authorization", format!("Bearer {credential}")), ("content-type", "application/json".to_owned())];
+        server.client().send(method, target, &headers.each_ref().map(|(name, value)| (*name, value.as_str())), body)
+    };
+    let queue = r#"{"stock":4,"mode":"queued","decisions_per_second_max":1}"#;
+    assert_eq!(put(&admin, "/v1/campaigns/spring", "PUT", queue).status, 201);
+    let claim = |subject: &str| put(&shop, "/v1/campaigns/spring/claims", "POST", &json!({ "subject": subject }).to_string());
+    claim("ann");
+    let place = place_of(&claim("bob"));
+    let (mut ended, mut goes_on) = (follow(&server, &place, &shop), follow(&server, &place, &admin));
+    server.app.doors.change(|ring| ring.with_revoked("shop", server.app.clock.now())).unwrap();
+    wait_until(&server, START + 1);
+    assert_eq!(next_event(&mut ended), None);
+    assert_eq!(next_event(&mut goes_on).unwrap().0, "answer");
+}
+
+#[test]
+fn as_many_follow_from_one_address_as_may_and_streams_end_when_the_server_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ServeArgs { live_clients_per_address_max: Some(1), ..ServeArgs::default() };
+    let mut server = TestServer::start_with(folder.path(), START, args);
+    let mut client = server.client();
+    client.put("/v1/campaigns/spring", r#"{"stock":4,"mode":"queued","decisions_per_second_max":1}"#);
+    client.claim("spring", "ann");
+    let place = place_of(&client.claim("spring", "bob"));
+    let mut first = follow(&server, &place, "");
+    let second = client.get(&format!("{place}/live"));
+    assert_eq!((second.status, second.code().as_str()), (503, "busy"));
+    server.stop();
+    assert_eq!(next_event(&mut first), None);
 }
 
 #[test]

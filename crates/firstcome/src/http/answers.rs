@@ -7,21 +7,24 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{Response, StatusCode, header};
 use bytes::Bytes;
 use domain::types::{CampaignName, Serial, SubjectId};
 use engine::views::ClaimView;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::{self, ClaimedJson, with_header};
 use super::claims::claimed;
 use super::context::Context;
-use super::live::events_of;
+use super::live::{event_stream, events_of};
 use super::problem::Problem;
+use super::serve::Peer;
 use super::times;
+use crate::clock;
+use crate::live::{Place, TOKEN_MS};
 
 type Answer = Result<Response<Body>, Problem>;
 
@@ -95,18 +98,19 @@ pub async fn read(context: Context) -> Answer {
 
 /// `GET /v1/answers/{answer}/live`: Server-Sent Events, `pending` at each new place and `answer` once,
 /// at the end.
-pub async fn live(context: Context) -> Answer {
+pub async fn live(mut context: Context) -> Answer {
     let [events] = context.query(["events"])?;
     let left = events.map_or(Ok(u64::MAX), events_of)?;
     let named = Named::of(&context).await?;
     let claim = named.claim(&context).await?;
-    let place = context.app.live_answers.clone().try_acquire_owned();
-    let place = place.map_err(|_| Problem::new("busy", "as many answers are followed as may be").retry_after_ms(FOLLOW_MS_MAX))?;
+    let place = context.app.live.follow(context.client_address())?;
+    if let Some(peer) = context.extensions.get::<Peer>() {
+        peer.keep_little();
+    }
+    context.drop_body();
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(follow(context, (named, claim), left, sender, place));
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    Ok(response)
+    Ok(event_stream(Body::from_stream(ReceiverStream::new(receiver))))
 }
 
 /// Tells the reader of each new place, until the decision, or until so many events have been sent.
@@ -115,9 +119,10 @@ async fn follow(
     (named, mut claim): (Named, ClaimView),
     mut left: u64,
     reader: mpsc::Sender<Result<Bytes, Infallible>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 ) {
-    let mut told = None;
+    let (mut told, mut stopping) = (None, context.app.live.stopping());
+    let until_ms = context.caller.only_subject().map(|_| clock::elapsed_ms() + TOKEN_MS);
     loop {
         let Some(waiting) = claim.waiting else {
             let body = ClaimedJson::new(&context.app.codes, &claim);
@@ -131,16 +136,23 @@ async fn follow(
             event("pending", &PendingJson::new(&context, &claim))
         };
         told = Some(waiting.place);
-        if !send(&reader, news).await || left == 0 || context.app.is_stopping() {
+        if !send(&reader, news).await || left == 0 {
             return;
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(look_after(waiting.wait_ms / 2).min(FOLLOW_MS_MAX))) => {}
             () = reader.closed() => return,
+            // The sender lives as long as the program.
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
         }
         // Whoever cannot be told now is told the next time.
         if let Ok(now) = named.claim(&context).await {
             claim = now;
+        }
+        // A key that has ended meanwhile is told nothing any more, the code least of all.
+        let is_over = until_ms.is_some_and(|until_ms| until_ms <= clock::elapsed_ms());
+        if is_over || context.app.doors.check_again(&context.caller, context.app.clock.now()).is_err() {
+            return;
         }
     }
 }

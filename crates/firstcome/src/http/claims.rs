@@ -19,6 +19,7 @@ use super::problem::Problem;
 type Answer = Result<Response<Body>, Problem>;
 
 const RESPOND_ASYNC: &str = "respond-async";
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `POST /v1/campaigns/{campaign}/claims`
@@ -27,10 +28,10 @@ pub async fn claim(context: Context) -> Answer {
     context.query([])?;
     let body: ClaimBody = parse(context.json_body("application/json")?)?;
     let claim = ClaimOne { campaign, subject: context.acting_for(body.subject()?)? };
+    let prefers_queue = prefers_async(&context);
     let done = context.submit(Command::Claim(claim)).await?;
     let view = claim_of(&done)?;
     let is_fresh = done.novelty == Novelty::Fresh;
-    let prefers_queue = prefers_async(&context)?;
     if view.waiting.is_some() || is_fresh && (prefers_queue || view.mode == Mode::Queued) {
         let response = mark_replayed(answers::accepted(&context, view), !is_fresh);
         return Ok(if prefers_queue { with_header(response, PREFERENCE_APPLIED, RESPOND_ASYNC) } else { response });
@@ -46,10 +47,11 @@ pub fn claimed(context: &Context, status: StatusCode, claim: &ClaimView) -> Resp
     with_header(response, header::LOCATION, &format!("/v1/campaigns/{}/claims/{}", claim.campaign, claim.subject))
 }
 
-/// Whether the caller would rather read the decision later.
-fn prefers_async(context: &Context) -> Result<bool, Problem> {
-    let Some(preferences) = context.header("prefer")? else { return Ok(false) };
-    Ok(preferences.split(',').any(|preference| preference.trim().eq_ignore_ascii_case(RESPOND_ASYNC)))
+/// Whether the caller would rather read the decision later. The field may come several times, and what
+/// in it is not known is passed over (RFC 7240, 2).
+fn prefers_async(context: &Context) -> bool {
+    let mut preferences = context.headers.get_all(PREFER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    preferences.any(|preference| preference.trim_ascii().eq_ignore_ascii_case(RESPOND_ASYNC.as_bytes()))
 }
 
 /// `GET /v1/campaigns/{campaign}/claims/{subject}`

@@ -2,6 +2,7 @@
 //! here, so that handlers see valid values only.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
+use super::serve::Peer;
 use crate::app::App;
 use crate::doors::Refusal;
 use crate::doors::caller::Caller;
@@ -137,7 +139,10 @@ impl Context {
     /// be acted on. An end user's requests are about the user.
     #[must_use]
     pub fn about(&self) -> Option<(&str, Cow<'_, str>)> {
-        let campaign = Some(self.param("campaign")).filter(|campaign| !campaign.is_empty())?;
+        let of_answer = || self.param("answer").rsplit_once(':').map_or("", |(campaign, _)| campaign);
+        let campaign = Some(self.param("campaign")).filter(|campaign| !campaign.is_empty()).unwrap_or_else(of_answer);
+        // What is no name is refused soon, and must not be remembered.
+        CampaignName::new(campaign).ok()?;
         let of_path = || Some(self.param("subject")).filter(|subject| !subject.is_empty());
         let known = self.caller.only_subject().or_else(of_path).map(Cow::Borrowed);
         let of_body = || serde_json::from_slice::<SubjectOnly<'_>>(&self.body).ok().map(|body| body.subject);
@@ -203,6 +208,18 @@ impl Context {
     #[must_use]
     pub fn has_body(&self) -> bool {
         !self.body.is_empty()
+    }
+
+    /// Forgets the body: for requests that last.
+    pub fn drop_body(&mut self) {
+        self.body = Bytes::new();
+    }
+
+    /// The client's address, by the word of proxies that are trusted.
+    #[must_use]
+    pub fn client_address(&self) -> IpAddr {
+        let peer = self.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address.ip());
+        self.app.gateway.client_of(peer, &self.headers)
     }
 
     /// Makes sure that there is no body.

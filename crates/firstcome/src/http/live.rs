@@ -1,7 +1,6 @@
 //! Watching a campaign: Server-Sent Events, and the same by WebSocket. And claims, counted for
 //! those who watch.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,13 +54,9 @@ pub async fn live(mut context: Context) -> Answer {
     let resume_at = context.header("last-event-id")?.and_then(ResumeAt::parse);
     let app = Arc::clone(&context.app);
     let watched = begin(&app, name).await?;
+    let address = context.client_address();
     let peer = context.extensions.remove::<Peer>();
-    let comer = Comer {
-        address: app.gateway.client_of(peer.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address.ip()), &context.headers),
-        caller: context.caller.clone(),
-        audience: audience(&context),
-        resume_at,
-    };
+    let comer = Comer { address, caller: context.caller.clone(), audience: audience(&context), resume_at };
     // Before a place is taken: what is no WebSocket's beginning is refused.
     let upgrade = if is_upgrade(&context) { Some(upgrade(&mut context).await?) } else { None };
     let viewer = app.live.join(&app, &watched, comer).inspect_err(|full| app.metrics.live.refused(*full))?;
@@ -148,7 +143,12 @@ fn events_response(viewer: Viewer, left: u64) -> Response<Body> {
         }
     });
     let stream = Box::pin(stream) as std::pin::Pin<Box<dyn futures_util::Stream<Item = std::io::Result<Bytes>> + Send>>;
-    let mut response = Response::new(Body::from_stream(stream));
+    event_stream(Body::from_stream(stream))
+}
+
+/// An answer that goes on as Server-Sent Events.
+pub(super) fn event_stream(events: Body) -> Response<Body> {
+    let mut response = Response::new(events);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // Proxies that gather answers would hold it back.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::picture::{Pace, Picture};
 use super::ring::Ring;
 use super::viewer::Watching;
-use super::{Ended, LAST_CLAIMS};
+use super::{Ended, LAST_CLAIMS, TOKEN_MS};
 use crate::app::App;
 use crate::clock;
 use crate::http::times;
@@ -30,8 +30,6 @@ const TICK_MAX: Duration = Duration::from_secs(1);
 const BEAT_MS: u64 = 15_000;
 /// So long a channel stays when nobody watches: for those whose connection has broken off.
 const LINGER_MS: u64 = 15_000;
-/// End users come again after this, because nobody tells when a token is not honoured any more.
-const TOKEN_MS: u64 = 600_000;
 /// How often those who watch are looked at.
 const SWEEP_MS: u64 = 1_000;
 

@@ -157,9 +157,10 @@ impl Campaign {
         let queue = self.settings.queue;
         let Some(pace) = queue.decisions_per_second_max.filter(|_| queue.mode == Mode::Queued) else { return true };
         let parts = pace.min(10);
+        // Times rise: the decision that many before this one tells of all between.
         let has_room = |most: u32, ms: u32| {
-            let lately = self.decided().iter().rev().take_while(|claim| at < claim.claimed_at.plus_millis(ms.into()));
-            lately.take(most as usize).count() < most as usize
+            let then = self.decided_count.checked_sub(most as usize).and_then(|place| self.claims.get(place));
+            then.is_none_or(|claim| claim.claimed_at.plus_millis(ms.into()) <= at)
         };
         has_room(pace, 1_000) && has_room(pace.div_ceil(parts), 1_000 / parts)
     }
