@@ -36,7 +36,8 @@ pub(super) struct Shard {
     keys: Keys,
     /// Keys with a policy of their own.
     overrides: BTreeMap<u64, (Policy, KeyState)>,
-    holds: Holds,
+    /// Apart, because few reserve: the rest fits in two cache lines.
+    holds: Option<Box<Holds>>,
 }
 
 /// Keys of which something is reserved, and how often they were made full since: what was forgotten
@@ -106,7 +107,7 @@ impl Shard {
             Some(compact) => Keys::Compact(compact, Arrivals::new(keys_max)),
             None => Keys::Wide(Wide { states: HashMap::default(), keys_max, crowded_until: Moment::ZERO }),
         };
-        Self { last: Moment::ZERO, keys, overrides: BTreeMap::new(), holds: Holds::default() }
+        Self { last: Moment::ZERO, keys, overrides: BTreeMap::new(), holds: None }
     }
 
     /// An earlier moment is taken as the last one.
@@ -202,12 +203,12 @@ impl Shard {
 
     /// Something of a key is reserved until then; gives what to ask [`Shard::forgot_since`] by.
     pub(super) fn hold(&mut self, key: u64, now: Moment, until: Moment) -> u64 {
-        self.holds.hold(key, now, until)
+        self.holds.get_or_insert_default().hold(key, now, until)
     }
 
     /// Whether the key was made full since that reservation.
     pub(super) fn forgot_since(&self, key: u64, forgotten_count: u64) -> bool {
-        self.holds.forgotten_count(key) != forgotten_count
+        self.holds.as_ref().map_or(0, |holds| holds.forgotten_count(key)) != forgotten_count
     }
 
     /// What the key has taken is forgotten: it is full.
@@ -215,12 +216,18 @@ impl Shard {
         let policy = self.policy_of(base, key);
         // A full one finds room.
         let _ = self.put(&policy, key, now, policy.full());
-        self.holds.forget(key);
+        self.forget_holds(key);
+    }
+
+    fn forget_holds(&mut self, key: u64) {
+        if let Some(holds) = &mut self.holds {
+            holds.forget(key);
+        }
     }
 
     /// Gives a key a policy of its own, or that of all again; it is full then.
     pub(super) fn set_override(&mut self, key: u64, policy: Option<Policy>, base: &Policy, now: Moment) {
-        self.holds.forget(key);
+        self.forget_holds(key);
         let _ = self.put(base, key, now, base.full());
         match policy {
             Some(policy) => drop(self.overrides.insert(key, (policy, policy.full()))),
