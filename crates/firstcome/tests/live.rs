@@ -210,7 +210,10 @@ fn nothing_is_shown_before_it_is_durable() {
     }
     let folder = tempfile::tempdir().unwrap();
     // Every sync takes a second and a half: nothing of a claim can be durable earlier.
-    let server = Process::start(program_under(&runner, &serve_args(&folder.path().join("data"))));
+    let data = folder.path().join("data");
+    // The tracer is what is killed in the end; without it the server must not go on.
+    let args = [&serve_args(&data)[..], &["--end-with-parent"]].concat();
+    let server = Process::start(program_under(&runner, &args));
     let mut client = http::Client::new(server.address);
     assert_eq!(client.put("/v1/campaigns/spring", r#"{"stock":50}"#).status, 201);
     let mut stream = Stream::open(server.address, "spring", &[]);
