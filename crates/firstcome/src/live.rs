@@ -30,6 +30,7 @@ pub use self::ring::ResumeAt;
 pub use self::tally::{Tallies, Tally};
 pub use self::viewer::{Audience, Shown, Viewer};
 use crate::app::App;
+use crate::clock;
 use crate::doors::caller::Caller;
 
 /// Claims that are shown, of the last ones.
@@ -40,7 +41,15 @@ const CAMPAIGNS_MAX: usize = 256;
 const ANSWERS_MAX: u32 = 10_000;
 /// End users come again after this, in milliseconds, because nobody tells when a token is not honoured
 /// any more.
-pub const TOKEN_MS: u64 = 600_000;
+const TOKEN_MS: u64 = 600_000;
+
+/// Whether somebody who has come then, in milliseconds of the process, may still be told anything: their
+/// key has not ended, and their token may still be honoured.
+#[must_use]
+pub fn may_stay(app: &App, caller: &Caller, joined_ms: u64) -> bool {
+    let is_old = caller.only_subject().is_some() && joined_ms + TOKEN_MS <= clock::elapsed_ms();
+    !is_old && app.doors.check_again(caller, app.clock.now()).is_ok()
+}
 
 /// How many may watch.
 #[derive(Clone, Copy, Debug)]

@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::serve::Peer;
 use super::times;
 use crate::clock;
-use crate::live::{Place, TOKEN_MS};
+use crate::live::{Place, may_stay};
 
 type Answer = Result<Response<Body>, Problem>;
 
@@ -122,7 +122,7 @@ async fn follow(
     _place: Place,
 ) {
     let (mut told, mut stopping) = (None, context.app.live.stopping());
-    let until_ms = context.caller.only_subject().map(|_| clock::elapsed_ms() + TOKEN_MS);
+    let joined_ms = clock::elapsed_ms();
     loop {
         let Some(waiting) = claim.waiting else {
             let body = ClaimedJson::new(&context.app.codes, &claim);
@@ -150,8 +150,7 @@ async fn follow(
             claim = now;
         }
         // A key that has ended meanwhile is told nothing any more, the code least of all.
-        let is_over = until_ms.is_some_and(|until_ms| until_ms <= clock::elapsed_ms());
-        if is_over || context.app.doors.check_again(&context.caller, context.app.clock.now()).is_err() {
+        if !may_stay(&context.app, &context.caller, joined_ms) {
             return;
         }
     }

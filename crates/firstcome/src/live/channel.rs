@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::picture::{Pace, Picture};
 use super::ring::Ring;
 use super::viewer::Watching;
-use super::{Ended, LAST_CLAIMS, TOKEN_MS};
+use super::{Ended, LAST_CLAIMS, may_stay};
 use crate::app::App;
 use crate::clock;
 use crate::http::times;
@@ -141,10 +141,9 @@ impl Channel {
                 (looked.taken, looked.since_ms) = (taken, now_ms);
             }
             let caller = &looked.watching.caller;
-            let is_old = caller.only_subject().is_some() && looked.joined_ms + TOKEN_MS <= now_ms;
             if limit_ms < now_ms.saturating_sub(looked.since_ms) {
                 ended.push((*number, Ended::Overdue));
-            } else if is_old || app.doors.check_again(caller, app.clock.now()).is_err() {
+            } else if !may_stay(app, caller, looked.joined_ms) {
                 ended.push((*number, Ended::Revoked));
             }
         }

@@ -186,10 +186,7 @@ impl Store {
     pub fn refund(&self, key: Key, now: Moment, units: u32) {
         let mut shard = self.shard(key);
         let now = shard.not_before_last(now);
-        let policy = shard.policy_of(&self.policy, key.0);
-        let state = policy.refund(shard.take(&policy, key.0), now, units);
-        // Only a debt of a key that was forgotten can find no room: it is forgotten too.
-        let _ = shard.put(&policy, key.0, now, state);
+        shard.change(&self.policy, key.0, now, |policy, state| (policy.refund(state, now, units), ()));
     }
 
     /// Forgets what a key has taken: it is full.
@@ -227,14 +224,10 @@ impl Store {
         let now = shard.not_before_last(now);
         // What was made full since has given everything back; only what was too little is taken.
         let actual = if shard.forgot_since(hold.key.0, hold.forgotten_count) { actual.max(hold.reservation.cost) } else { actual };
-        let policy = shard.policy_of(&self.policy, hold.key.0);
-        let (state, settled) = match policy.settle(shard.take(&policy, hold.key.0), &hold.reservation, now, actual) {
+        shard.change(&self.policy, hold.key.0, now, |policy, state| match policy.settle(state, &hold.reservation, now, actual) {
             Ok(state) => (state, Ok(())),
             Err((why, state)) => (state, Err(why)),
-        };
-        // Only a debt of a key that was forgotten can find no room: it is forgotten too.
-        let _ = shard.put(&policy, hold.key.0, now, state);
-        settled
+        })
     }
 
     /// Gives one key other numbers, or with `None` those of the policy again. Algorithm and mode

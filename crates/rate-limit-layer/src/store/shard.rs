@@ -189,6 +189,15 @@ impl Shard {
         Ok(())
     }
 
+    /// Puts a changed state in the place of the old one.
+    pub(super) fn change<T>(&mut self, base: &Policy, key: u64, now: Moment, change: impl FnOnce(&Policy, KeyState) -> (KeyState, T)) -> T {
+        let policy = self.policy_of(base, key);
+        let (state, told) = change(&policy, self.take(&policy, key));
+        // Only a debt of a key that was forgotten can find no room: it is forgotten too.
+        let _ = self.put(&policy, key, now, state);
+        told
+    }
+
     /// Sees that a key can be remembered.
     pub(super) fn make_room_for(&mut self, key: u64, now: Moment, policy: &Policy) -> Result<(), NoRoom> {
         if self.overrides.contains_key(&key) {
