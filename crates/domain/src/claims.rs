@@ -155,13 +155,21 @@ pub struct Claims {
     /// Live and redeemed claims by subject; a cancelled one is not in it.
     by_subject: Index,
     seed: HashSeed,
+    /// How many claims are to be read back, and how many of them are pending.
+    expected: (usize, usize),
 }
 
 impl Claims {
     /// None yet.
     #[must_use]
     pub fn new(seed: HashSeed) -> Self {
-        Self { blocks: Vec::new(), pending_count: 0, by_subject: Index::new(), seed }
+        Self { blocks: Vec::new(), pending_count: 0, by_subject: Index::new(), seed, expected: (0, 0) }
+    }
+
+    /// Every claim that was ever made, by rising serial.
+    pub fn iter(&self) -> impl Iterator<Item = Claim<'_>> {
+        let serials = (1..=self.count()).filter_map(|serial| Serial::new(u32::try_from(serial).ok()?));
+        serials.filter_map(|serial| self.get(serial))
     }
 
     /// How many claims were ever made, cancelled ones included.
@@ -287,9 +295,43 @@ impl Claims {
         blocks.fold(self.by_subject.memory_bytes(), usize::saturating_add)
     }
 
-    /// The last claims that were read back are pending.
-    pub(crate) fn restore_pending(&mut self, pending_count: usize) {
-        self.pending_count = pending_count.min(self.count());
+    /// So many claims are read back next, block by block; the last ones are pending.
+    pub(crate) fn expect(&mut self, claims_count: u64, pending_count: u64) -> Result<(), &'static str> {
+        if claims_count < pending_count {
+            return Err("more claims are pending than there are");
+        }
+        let (Ok(claims_count), Ok(pending_count)) = (u32::try_from(claims_count), u32::try_from(pending_count)) else {
+            return Err("there are more claims than serials");
+        };
+        self.expected = (claims_count as usize, pending_count as usize);
+        Ok(())
+    }
+
+    /// Reads the next block.
+    pub(crate) fn load_block(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+        let left = self.expected.0.saturating_sub(self.count());
+        if left == 0 {
+            return Err("a block of claims behind the last");
+        }
+        let block = bytes::decode(left.min(BLOCK_CLAIMS), bytes).ok_or("a block of claims is malformed")?;
+        self.push_block(block);
+        Ok(())
+    }
+
+    /// Every block is read.
+    pub(crate) fn loaded(&mut self) -> Result<(), &'static str> {
+        let (claims_count, pending_count) = std::mem::take(&mut self.expected);
+        if self.count() != claims_count {
+            return Err("a campaign lacks claims");
+        }
+        // They are read as they lie, without being told that they are pending.
+        let is_live = |serial| self.lying(serial).is_some_and(|claim| claim.status == ClaimStatus::Live);
+        let mut pending = (1..=claims_count).rev().take(pending_count);
+        if !pending.all(|serial| u32::try_from(serial).ok().and_then(Serial::new).is_some_and(is_live)) {
+            return Err("a pending claim was redeemed or cancelled");
+        }
+        self.pending_count = pending_count;
+        Ok(())
     }
 
     /// Appends a block that was read back; the blocks before it must be full.

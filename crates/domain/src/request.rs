@@ -2,17 +2,17 @@
 //!
 //! A caller who names its request can ask again, after a time-out or a crash, and gets the same
 //! answer. Only what took effect is remembered; a refusal depends on the moment and writes
-//! nothing. A key's scope is the caller and the campaign. It is kept for [`KEEP_MS`] by the time
+//! nothing. A key's scope is the caller and the aggregate. It is kept for [`KEEP_MS`] by the time
 //! of the records, and judged by the command's time: whether the forgetting has been recorded yet
 //! makes no difference.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::coupon::{CampaignNumber, Settings};
 use crate::hash::HashSeed;
 use crate::index::Index;
-use crate::types::{ActorId, Quantity, RequestKey, Serial, Timestamp};
+use crate::types::{ActorId, Name, RequestKey, Timestamp};
+use crate::workload::{AnyOutcome, AnySummary, Kind, Number};
 
 /// How long a request key is kept: 24 hours, in milliseconds.
 pub const KEEP_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -37,57 +37,31 @@ pub struct Keyed<'a> {
 /// What took effect, in the form from which the first answer can be said again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// A campaign was created, or its settings written.
-    Campaign {
+    /// An aggregate was created, or its settings written.
+    Written {
         /// Whether it is new.
         created: bool,
         /// As it stood then.
-        view: Box<CampaignView>,
+        summary: Box<AnySummary>,
     },
-    /// A unit was claimed, to be decided now or later.
-    Claimed(CampaignNumber, Serial),
-    /// A claim was redeemed.
-    Redeemed(CampaignNumber, Serial),
-    /// A claim was cancelled.
-    Cancelled(CampaignNumber, Serial),
-}
-
-/// A campaign without its claims, at an instant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CampaignView {
-    /// Which campaign.
-    pub number: CampaignNumber,
-    /// Its settings.
-    pub settings: Settings,
-    /// The version of the settings.
-    pub version: u64,
-    /// The number of its code key.
-    pub code_key: u32,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// Units that nobody holds or waits for.
-    pub remaining: Quantity,
-    /// Units that are set aside for pending claims.
-    pub pending: Quantity,
-    /// Claims that were used.
-    pub redeemed: Quantity,
-    /// The instant.
-    pub at: Timestamp,
-}
-
-impl CampaignView {
-    /// Units of decided claims, redeemed ones included.
-    #[must_use]
-    pub fn claimed(&self) -> Quantity {
-        self.settings.stock.saturating_sub(self.remaining).saturating_sub(self.pending)
-    }
+    /// An aggregate was removed.
+    Removed {
+        /// As it stood then.
+        summary: Box<AnySummary>,
+    },
+    /// Something happened in an aggregate.
+    Did(Number, AnyOutcome),
+    /// Something happened in two aggregates at once.
+    DidBoth((Number, AnyOutcome), (Number, AnyOutcome)),
 }
 
 /// One remembered request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Remembered {
-    /// In which campaign.
-    pub campaign: CampaignNumber,
+    /// The kind of the aggregate that it was for.
+    pub kind: Kind,
+    /// The aggregate's name, and not its number: whoever removes an aggregate may ask again too.
+    pub name: Arc<str>,
     /// Whose key it is.
     pub actor: Box<str>,
     /// The key.
@@ -145,12 +119,12 @@ impl Requests {
 
     /// What is known of this key at `now`.
     #[must_use]
-    pub fn lookup(&self, actor: ActorId<'_>, campaign: CampaignNumber, keyed: &Keyed<'_>, now: Timestamp) -> Lookup<'_> {
-        let hash = hash_of(self.seed, campaign, actor.as_str(), keyed.key.as_str());
+    pub fn lookup(&self, actor: ActorId<'_>, kind: Kind, name: Name<'_>, keyed: &Keyed<'_>, now: Timestamp) -> Lookup<'_> {
+        let hash = hash_of(self.seed, (kind, name.as_str()), actor.as_str(), keyed.key.as_str());
         let candidates = self.by_key.candidates(hash).filter_map(|number| self.get(number));
         let known = candidates.into_iter().find(|known| {
             let is_kept = now < known.recorded_at.plus_millis(KEEP_MS);
-            is_kept && known.campaign == campaign && *known.actor == *actor.as_str() && *known.key == *keyed.key.as_str()
+            is_kept && known.kind == kind && *known.name == *name.as_str() && *known.actor == *actor.as_str() && *known.key == *keyed.key.as_str()
         });
         match known {
             None => Lookup::Fresh,
@@ -247,15 +221,17 @@ impl FrozenRequests {
 
 impl Remembered {
     fn hash(&self, seed: HashSeed) -> u64 {
-        hash_of(seed, self.campaign, &self.actor, &self.key)
+        hash_of(seed, (self.kind, &self.name), &self.actor, &self.key)
     }
 }
 
-fn hash_of(seed: HashSeed, campaign: CampaignNumber, actor: &str, key: &str) -> u64 {
-    let mut bytes = Vec::with_capacity(actor.len().saturating_add(key.len()).saturating_add(5));
-    bytes.extend_from_slice(&campaign.0.to_le_bytes());
+fn hash_of(seed: HashSeed, (kind, name): (Kind, &str), actor: &str, key: &str) -> u64 {
+    let mut bytes = Vec::with_capacity(name.len().saturating_add(actor.len()).saturating_add(key.len()).saturating_add(3));
+    bytes.push(kind.number());
+    // No name holds a NUL, so that the texts cannot run into each other.
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(0);
     bytes.extend_from_slice(actor.as_bytes());
-    // No actor holds a NUL, so that the two cannot run into each other.
     bytes.push(0);
     bytes.extend_from_slice(key.as_bytes());
     seed.hash(&bytes)
@@ -279,21 +255,23 @@ fn get(blocks: &VecDeque<Arc<Vec<Remembered>>>, first_ticket: u64, number: u32) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Serial;
 
     fn remembered(key: &str, recorded_at: u64) -> Remembered {
         Remembered {
-            campaign: CampaignNumber(0),
+            kind: Kind::Campaign,
+            name: "spring".into(),
             actor: "local".into(),
             key: key.into(),
             fingerprint: Fingerprint([1; 16]),
             recorded_at: Timestamp::from_millis(recorded_at).unwrap(),
-            outcome: Outcome::Claimed(CampaignNumber(0), Serial::new(1).unwrap()),
+            outcome: Outcome::Did(Number(0), AnyOutcome::Campaign(crate::coupon::Outcome::Claimed { serial: Serial::new(1).unwrap() })),
         }
     }
 
     fn lookup<'a>(requests: &'a Requests, key: &str, fingerprint: u8, now: u64) -> Lookup<'a> {
         let keyed = Keyed { key: RequestKey::new(key).unwrap(), fingerprint: Fingerprint([fingerprint; 16]) };
-        requests.lookup(ActorId::LOCAL, CampaignNumber(0), &keyed, Timestamp::from_millis(now).unwrap())
+        requests.lookup(ActorId::LOCAL, Kind::Campaign, Name::new("spring").unwrap(), &keyed, Timestamp::from_millis(now).unwrap())
     }
 
     #[test]

@@ -1,13 +1,18 @@
-//! All workloads together: the one `decide` and the one `evolve` that everything else calls, in
-//! the engine, in a replay, and in a simulation alike.
+//! All workloads together: the one `decide` and the one `evolve` that everything else calls, in the
+//! engine, in a replay, and in a simulation alike.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::coupon::{self, Campaign, CampaignNumber};
 use crate::hash::HashSeed;
-use crate::rate_limit::policies::{self, Policies};
-use crate::request::{CampaignView, Keyed, Lookup, Outcome, Remembered, Requests};
-use crate::types::{ActorId, CampaignName, RequestId, Timestamp};
+use crate::rejections::Detail;
+use crate::request::{Keyed, Lookup, Outcome, Remembered, Requests};
+use crate::types::{ActorId, Name, RequestId, Timestamp};
+use crate::workload::{
+    Aggregate, AnyAggregate, AnyCommand, AnyDecided, AnyEvent, AnyOutcome, AnyPatch, AnyRejection, AnySettings, Ask, Head, Kind, Listed, Number,
+};
+
+// --- Commands -------------------------------------------------------------------------------
 
 /// What is asked, and by whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,33 +22,143 @@ pub struct Command<'a> {
     /// The request's key, if it has one.
     pub request: Option<Keyed<'a>>,
     /// What.
-    pub kind: CommandKind<'a>,
+    pub action: Action<'a>,
 }
 
 /// What is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CommandKind<'a> {
-    /// Something of a campaign.
-    Coupon(coupon::Command<'a>),
-    /// Something of a rate limit's policy. A request key on it is of no importance: asking twice
-    /// changes nothing.
-    Policy(policies::Command<'a>),
+pub enum Action<'a> {
+    /// Create an aggregate, or give it these settings.
+    Put {
+        /// Its name; the settings say its kind.
+        name: Name<'a>,
+        /// All of its settings.
+        settings: AnySettings,
+        /// Under which condition.
+        precondition: Precondition,
+    },
+    /// Change some settings.
+    Patch {
+        /// The aggregate's name.
+        name: Name<'a>,
+        /// The settings that change.
+        patch: AnyPatch,
+        /// Under which condition.
+        precondition: Precondition,
+    },
+    /// End an aggregate with all that it has grown to.
+    Remove {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: Name<'a>,
+        /// Under which condition.
+        precondition: Precondition,
+    },
+    /// A workload's own command.
+    Do(Step<'a>),
+    /// Two commands on two aggregates of one group: both take effect, or neither.
+    DoBoth(Step<'a>, Step<'a>),
     /// To forget request keys whose time has come. Anyone may ask; it has no effect before.
     ForgetRequests,
 }
 
+/// A workload's command, and the aggregate that it is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step<'a> {
+    /// The aggregate's name; the command says its kind.
+    pub name: Name<'a>,
+    /// What is asked of it.
+    pub command: AnyCommand<'a>,
+}
+
+/// Under which condition an aggregate is written or removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Precondition {
+    /// None.
+    Always,
+    /// It exists (`If-Match: *`).
+    Exists,
+    /// It does not exist yet (`If-None-Match: *`).
+    IsNew,
+    /// Its settings have this version (`If-Match: "3"`).
+    Version(u64),
+    /// Can never hold: the caller named a version that no aggregate has.
+    Never,
+}
+
+impl<'a> Command<'a> {
+    /// A workload's command, by whoever runs this machine, without a request key.
+    #[must_use]
+    pub const fn local(action: Action<'a>) -> Self {
+        Self { actor: ActorId::LOCAL, request: None, action }
+    }
+}
+
+impl<'a> Action<'a> {
+    /// A workload's own command.
+    #[must_use]
+    pub fn of<W: Listed>(name: Name<'a>, command: W::Command<'a>) -> Self {
+        Self::Do(Step { name, command: W::any_command(command) })
+    }
+
+    /// The aggregate that the command is for, the first of two; `None` if it is for none.
+    #[must_use]
+    pub fn target(&self) -> Option<(Kind, Name<'a>)> {
+        match self {
+            Self::Put { name, settings, .. } => Some((settings.kind(), *name)),
+            Self::Patch { name, patch, .. } => Some((patch.kind(), *name)),
+            Self::Remove { kind, name, .. } => Some((*kind, *name)),
+            Self::Do(step) | Self::DoBoth(step, _) => Some((step.command.kind(), step.name)),
+            Self::ForgetRequests => None,
+        }
+    }
+}
+
+// --- Records --------------------------------------------------------------------------------
+
 /// What was decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event<'a> {
-    /// Something in a campaign.
-    Coupon(coupon::Event<'a>),
-    /// Something of a rate limit's policy.
-    Policy(policies::Event<'a>),
+pub enum Change<'a> {
+    /// An aggregate exists from now on, under the next number.
+    Created {
+        /// Its number.
+        number: Number,
+        /// Its name.
+        name: Name<'a>,
+        /// Its settings, which say its kind.
+        settings: AnySettings,
+    },
+    /// An aggregate has other settings from now on.
+    Changed {
+        /// Its number.
+        number: Number,
+        /// All of its settings.
+        settings: AnySettings,
+    },
+    /// An aggregate is gone.
+    Removed {
+        /// Its number.
+        number: Number,
+    },
+    /// Something happened in an aggregate.
+    Did(Done<'a>),
+    /// Something happened in two aggregates of a group at once.
+    DidBoth(Done<'a>, Done<'a>),
     /// The oldest request keys are forgotten.
     RequestsForgotten {
         /// How many.
         count: u32,
     },
+}
+
+/// Something that happened in an aggregate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Done<'a> {
+    /// The aggregate's number.
+    pub number: Number,
+    /// What happened.
+    pub event: AnyEvent<'a>,
 }
 
 /// A decision as it is written down.
@@ -58,14 +173,39 @@ pub struct Record<'a> {
     /// The request's key, if it had one.
     pub request: Option<Keyed<'a>>,
     /// What.
-    pub event: Event<'a>,
+    pub change: Change<'a>,
 }
+
+impl<'a> Change<'a> {
+    /// The numbers of the aggregates that change: one, two or none.
+    pub fn numbers(&self) -> impl Iterator<Item = Number> + use<> {
+        let (first, second) = match self {
+            Self::Created { number, .. } | Self::Changed { number, .. } | Self::Removed { number } => (Some(*number), None),
+            Self::Did(done) => (Some(done.number), None),
+            Self::DidBoth(first, second) => (Some(first.number), Some(second.number)),
+            Self::RequestsForgotten { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// What happened in aggregates, beside their creation, change of settings and end.
+    pub fn events(&self) -> impl Iterator<Item = Done<'a>> + use<'a> {
+        let (first, second) = match self {
+            Self::Did(done) => (Some(*done), None),
+            Self::DidBoth(first, second) => (Some(*first), Some(*second)),
+            Self::Created { .. } | Self::Changed { .. } | Self::Removed { .. } | Self::RequestsForgotten { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+// --- Decisions ------------------------------------------------------------------------------
 
 /// A decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision<'a> {
     /// Something changes.
-    Event(Event<'a>),
+    Change(Change<'a>),
     /// Nothing changes, and this is the answer.
     Answer(Answer),
     /// Nothing changes, and nobody waits for an answer.
@@ -89,29 +229,54 @@ pub enum Novelty {
     Fresh,
     /// The request key took effect before, and this was its answer.
     Replayed,
-    /// Another request for what the subject has already.
+    /// Another request for what is so already.
     Repeated,
 }
 
-/// A no.
+/// A no. Those of the frame come first, in the order of precedence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rejection {
     /// The request key was used for another request.
     RequestKeyReused,
-    /// The campaign's rules.
-    Coupon(coupon::Rejection),
-    /// The policies' rules.
-    Policy(policies::Rejection),
+    /// There is no such aggregate.
+    NotFound(Kind),
+    /// `If-None-Match: *`, and there is one.
+    Exists(Kind),
+    /// The settings have another version than the caller knows.
+    VersionMismatch {
+        /// The version that they have.
+        version: u64,
+    },
+    /// Aggregates of this kind cannot be removed.
+    NotRemovable(Kind),
+    /// One command touches two aggregates only if they are two of one group.
+    NotOneGroup,
+    /// Of two commands that take effect together, one would change nothing, because what it asks for
+    /// is so already: nobody pays twice for what they have.
+    HalfDone,
+    /// The workload's rules.
+    Of(AnyRejection),
 }
 
 impl Rejection {
+    /// A workload's.
+    #[must_use]
+    pub fn of<W: Listed>(rejection: W::Rejection) -> Self {
+        Self::Of(W::any_rejection(rejection))
+    }
+
     /// The stable word that clients match.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::RequestKeyReused => "request_key_reused",
-            Self::Coupon(rejection) => rejection.code(),
-            Self::Policy(rejection) => rejection.code(),
+            Self::NotFound(kind) => kind.not_found(),
+            Self::Exists(kind) => kind.exists(),
+            Self::VersionMismatch { .. } => "version_mismatch",
+            Self::NotRemovable(_) => "not_removable",
+            Self::NotOneGroup => "not_one_group",
+            Self::HalfDone => "half_done",
+            Self::Of(rejection) => rejection.coded().code(),
         }
     }
 
@@ -119,23 +284,31 @@ impl Rejection {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::RequestKeyReused | Self::Policy(_) => false,
-            Self::Coupon(rejection) => rejection.is_transient(),
+            Self::Of(rejection) => rejection.coded().is_transient(),
+            Self::RequestKeyReused
+            | Self::NotFound(_)
+            | Self::Exists(_)
+            | Self::VersionMismatch { .. }
+            | Self::NotRemovable(_)
+            | Self::NotOneGroup
+            | Self::HalfDone => false,
+        }
+    }
+
+    /// What is told beside the code, each by its name.
+    #[must_use]
+    pub fn details(&self) -> Vec<(&'static str, Detail)> {
+        match self {
+            Self::VersionMismatch { version } => vec![("version", Detail::Number(*version))],
+            Self::Of(rejection) => rejection.coded().details(),
+            Self::RequestKeyReused | Self::NotFound(_) | Self::Exists(_) | Self::NotRemovable(_) | Self::NotOneGroup | Self::HalfDone => {
+                Vec::new()
+            }
         }
     }
 }
 
-impl From<policies::Rejection> for Rejection {
-    fn from(rejection: policies::Rejection) -> Self {
-        Self::Policy(rejection)
-    }
-}
-
-impl From<coupon::Rejection> for Rejection {
-    fn from(rejection: coupon::Rejection) -> Self {
-        Self::Coupon(rejection)
-    }
-}
+// --- State ----------------------------------------------------------------------------------
 
 /// Everything that decisions depend on.
 #[derive(Debug)]
@@ -144,13 +317,13 @@ pub struct State {
     pub time: Timestamp,
     /// Requests that took effect lately.
     pub requests: Requests,
-    /// The policies of rate limits.
-    pub policies: Policies,
-    campaigns: Vec<Campaign>,
-    by_name: BTreeMap<String, CampaignNumber>,
-    claims_count: u64,
-    /// Campaigns in which claims are pending.
-    queues: BTreeSet<CampaignNumber>,
+    /// By number; `None` where one was removed.
+    aggregates: Vec<Option<AnyAggregate>>,
+    by_name: BTreeMap<Kind, BTreeMap<Arc<str>, Number>>,
+    /// How many entries aggregates of each kind have, in the order of [`Kind::ALL`].
+    entries_counts: Vec<u64>,
+    /// Aggregates in which something falls due by itself.
+    due: BTreeSet<Number>,
     seed: HashSeed,
 }
 
@@ -161,46 +334,83 @@ impl State {
         Self {
             time: Timestamp::ZERO,
             requests: Requests::new(seed),
-            policies: Policies::default(),
-            campaigns: Vec::new(),
-            by_name: BTreeMap::new(),
-            claims_count: 0,
-            queues: BTreeSet::new(),
+            aggregates: Vec::new(),
+            by_name: Kind::ALL.iter().map(|kind| (*kind, BTreeMap::new())).collect(),
+            entries_counts: vec![0; Kind::ALL.len()],
+            due: BTreeSet::new(),
             seed,
         }
     }
 
-    /// The campaign of this name.
+    /// The aggregate of a workload, by its name.
     #[must_use]
-    pub fn campaign(&self, name: CampaignName<'_>) -> Option<&Campaign> {
-        self.by_name.get(name.as_str()).and_then(|number| self.campaign_at(*number))
+    pub fn get<W: Listed>(&self, name: Name<'_>) -> Option<&Aggregate<W>> {
+        self.find(W::KIND, name).and_then(W::of)
     }
 
-    /// The campaign of this number.
+    /// The aggregate of a kind and name.
     #[must_use]
-    pub fn campaign_at(&self, number: CampaignNumber) -> Option<&Campaign> {
-        self.campaigns.get(number.0 as usize)
+    pub fn find(&self, kind: Kind, name: Name<'_>) -> Option<&AnyAggregate> {
+        self.number_of(kind, name).and_then(|number| self.at(number))
     }
 
-    /// Campaigns in the order of creation.
+    /// The aggregate of this number.
     #[must_use]
-    pub fn campaigns(&self) -> &[Campaign] {
-        &self.campaigns
+    pub fn at(&self, number: Number) -> Option<&AnyAggregate> {
+        self.aggregates.get(number.0 as usize).and_then(Option::as_ref)
     }
 
-    /// Campaigns whose names begin with `prefix`, in the order of their names, from the first after
-    /// `after`.
-    pub fn campaigns_after<'a>(&'a self, after: Option<&str>, prefix: &'a str) -> impl Iterator<Item = &'a Campaign> + 'a {
+    /// The aggregate of this number, if it is of the workload.
+    #[must_use]
+    pub fn get_at<W: Listed>(&self, number: Number) -> Option<&Aggregate<W>> {
+        self.at(number).and_then(W::of)
+    }
+
+    /// All aggregates in the order of creation.
+    pub fn aggregates(&self) -> impl DoubleEndedIterator<Item = &AnyAggregate> {
+        self.aggregates.iter().flatten()
+    }
+
+    /// The aggregates of a workload in the order of creation.
+    pub fn all<W: Listed>(&self) -> impl DoubleEndedIterator<Item = &Aggregate<W>> {
+        self.aggregates().filter_map(W::of)
+    }
+
+    /// Aggregates of a kind whose names begin with `prefix`, in the order of their names, from the
+    /// first after `after`.
+    pub fn named_after<'s>(&'s self, kind: Kind, after: Option<&str>, prefix: &'s str) -> impl Iterator<Item = &'s AnyAggregate> + use<'s> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let from = after.filter(|after| prefix <= *after).map_or(Included(prefix), Excluded);
-        let named = self.by_name.range::<str, _>((from, Unbounded)).take_while(move |(name, _)| name.starts_with(prefix));
-        named.filter_map(|(_, number)| self.campaign_at(*number))
+        let named = self.by_name.get(&kind).map(|names| names.range::<str, _>((from, Unbounded)));
+        named.into_iter().flatten().take_while(move |(name, _)| name.starts_with(prefix)).filter_map(|(_, number)| self.at(*number))
     }
 
-    /// How many claims are in memory, cancelled ones included: what memory grows with.
+    /// How many aggregates of a kind there are.
     #[must_use]
-    pub fn claims_count(&self) -> u64 {
-        self.claims_count
+    pub fn count(&self, kind: Kind) -> usize {
+        self.by_name.get(&kind).map_or(0, BTreeMap::len)
+    }
+
+    /// How many entries are in memory, over all aggregates: what memory grows with.
+    #[must_use]
+    pub fn entries_count(&self) -> u64 {
+        self.entries_counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// How many entries aggregates of a kind have.
+    #[must_use]
+    pub fn entries_count_of(&self, kind: Kind) -> u64 {
+        self.entries_counts.get(kind as usize).copied().unwrap_or(0)
+    }
+
+    /// The number that the next aggregate gets.
+    ///
+    /// # Panics
+    /// If all 4,294,967,295 were given: the engine's limits are far below.
+    #[must_use]
+    pub fn number_next(&self) -> Number {
+        let Ok(number) = u32::try_from(self.aggregates.len()) else { panic!("every number of an aggregate was given") };
+        Number(number)
     }
 
     /// The key of the tables; of no importance to any answer.
@@ -212,33 +422,88 @@ impl State {
     /// The first instant at which something falls due by itself.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let queues = self.queues().filter_map(coupon::next_deadline);
-        queues.chain(self.requests.next_deadline()).min()
+        let due = self.due().filter_map(AnyAggregate::next_due);
+        due.chain(self.requests.next_deadline()).min()
     }
 
-    /// The campaigns in which claims are pending, in the order of creation.
-    pub fn queues(&self) -> impl Iterator<Item = &Campaign> {
-        self.queues.iter().filter_map(|number| self.campaign_at(*number))
+    /// The aggregates in which something falls due by itself, in the order of creation.
+    pub fn due(&self) -> impl Iterator<Item = &AnyAggregate> {
+        self.due.iter().filter_map(|number| self.at(*number))
     }
 
-    /// Writes a record's effect into the state, and says what took effect. Cannot fail and
-    /// decides nothing.
+    /// Something that is due at `now`, as the command that anyone may give: in the first aggregate
+    /// behind the one that had the last turn, so that a long line in one does not make the others
+    /// wait.
+    #[must_use]
+    pub fn due_after(&self, last: Option<Number>, now: Timestamp) -> Option<(Number, Command<'_>)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let behind = self.due.range((last.map_or(Unbounded, Excluded), Unbounded));
+        let before = last.into_iter().flat_map(|last| self.due.range((Unbounded, Included(last))));
+        behind.chain(before).find_map(|number| {
+            let aggregate = self.at(*number)?;
+            let step = Step { name: Name::checked(&aggregate.head().name), command: aggregate.due(now)? };
+            Some((*number, Command::local(Action::Do(step))))
+        })
+    }
+
+    /// Writes a record's effect into the state, and says what took effect. Decides nothing.
+    ///
+    /// # Panics
+    /// If the record is about an aggregate that is not there: see [`State::fits`].
     pub fn evolve(&mut self, record: &Record<'_>) -> Option<Outcome> {
         self.time = self.time.max(record.at);
-        match &record.event {
-            Event::Coupon(event) => {
-                let outcome = self.evolve_coupon(event, record.at)?;
-                self.remember(record, event.campaign(), &outcome);
-                Some(outcome)
+        let at = record.at;
+        let outcome = match &record.change {
+            Change::Created { number, name, settings } => {
+                assert_eq!(*number, self.number_next(), "an aggregate is created under another number than the next");
+                let head = Head { name: name.as_str().into(), number: *number, version: 1, created_at: at };
+                let aggregate = AnyAggregate::new(head, *settings, self.seed);
+                let summary = Box::new(aggregate.summary(at));
+                self.aggregates.push(None);
+                self.insert(aggregate);
+                Outcome::Written { created: true, summary }
             }
-            Event::Policy(event) => {
-                policies::evolve(&mut self.policies, event, record.at);
-                None
+            Change::Changed { number, settings } => {
+                let aggregate = self.changing(*number);
+                aggregate.change(settings);
+                let summary = Box::new(aggregate.summary(at));
+                self.changed(*number);
+                Outcome::Written { created: false, summary }
             }
-            Event::RequestsForgotten { count } => {
+            Change::Removed { number } => Outcome::Removed { summary: Box::new(self.remove(*number).summary(at)) },
+            Change::Did(done) => Outcome::Did(done.number, self.evolve_one(done, at)),
+            Change::DidBoth(first, second) => {
+                let (one, other) = (self.evolve_one(first, at), self.evolve_one(second, at));
+                Outcome::DidBoth((first.number, one), (second.number, other))
+            }
+            Change::RequestsForgotten { count } => {
                 self.requests.forget(*count);
-                None
+                return None;
             }
+        };
+        self.remember(record, &outcome);
+        Some(outcome)
+    }
+
+    /// Whether the rules can have decided a record in this state. What comes from outside (a replay)
+    /// is held against this before it takes effect.
+    #[must_use]
+    pub fn fits(&self, record: &Record<'_>) -> bool {
+        if record.at < self.time {
+            return false;
+        }
+        let happened = |done: &Done<'_>| self.at(done.number).is_some_and(|aggregate| aggregate.fits(&done.event));
+        match &record.change {
+            Change::Created { number, name, settings } => {
+                *number == self.number_next() && self.find(settings.kind(), *name).is_none() && settings.accepted().is_ok()
+            }
+            Change::Changed { number, settings } => self
+                .at(*number)
+                .is_some_and(|aggregate| aggregate.kind() == settings.kind() && aggregate.accepts(settings).is_ok()),
+            Change::Removed { number } => self.at(*number).is_some_and(|aggregate| aggregate.kind().is_removable()),
+            Change::Did(done) => happened(done),
+            Change::DidBoth(first, second) => first.number != second.number && happened(first) && happened(second),
+            Change::RequestsForgotten { count } => *count != 0 && *count as usize <= self.requests.len(),
         }
     }
 
@@ -247,41 +512,84 @@ impl State {
     /// # Errors
     /// The broken invariant in words.
     pub fn check(&self) -> Result<(), &'static str> {
-        self.policies.check()?;
-        self.campaigns.iter().try_for_each(Campaign::check)
+        self.aggregates().try_for_each(AnyAggregate::check)
     }
 
-    /// Puts a campaign that was read back at its place.
-    pub(crate) fn push_campaign(&mut self, campaign: Campaign) {
-        self.by_name.insert(campaign.name.clone(), campaign.number);
-        self.claims_count = self.claims_count.saturating_add(campaign.claims.count() as u64);
-        if campaign.first_pending().is_some() {
-            self.queues.insert(campaign.number);
-        }
-        self.campaigns.push(campaign);
+    /// Numbers that were given, to aggregates that are still to be inserted or were removed.
+    pub(crate) fn reserve_numbers(&mut self, count: u32) {
+        self.aggregates.resize_with(count as usize, || None);
     }
 
-    fn evolve_coupon(&mut self, event: &coupon::Event<'_>, at: Timestamp) -> Option<Outcome> {
-        if let coupon::Event::CampaignCreated { campaign, name, settings, .. } = event {
-            self.push_campaign(Campaign::new(*campaign, *name, *settings, self.seed));
-        }
-        let campaign = self.campaigns.get_mut(event.campaign().0 as usize)?;
-        let claims_count = campaign.claims.count();
-        coupon::evolve(campaign, event, at);
-        self.claims_count = self.claims_count.saturating_add(campaign.claims.count().saturating_sub(claims_count) as u64);
-        match event {
-            coupon::Event::Accepted { .. } => drop(self.queues.insert(campaign.number)),
-            coupon::Event::Claimed { .. } if campaign.first_pending().is_none() => drop(self.queues.remove(&campaign.number)),
-            _ => {}
-        }
-        debug_assert_eq!(campaign.check(), Ok(()));
-        Some(outcome_of(event, campaign, at))
+    /// Puts an aggregate at the place of its number, which is reserved.
+    pub(crate) fn insert(&mut self, aggregate: AnyAggregate) {
+        let (kind, head) = (aggregate.kind(), aggregate.head());
+        let number = head.number;
+        let before = self.by_name.entry(kind).or_default().insert(Arc::clone(&head.name), number);
+        assert!(before.is_none(), "two aggregates of a kind have the same name");
+        self.count_entries(kind, 0, aggregate.entries_count());
+        let Some(place) = self.aggregates.get_mut(number.0 as usize) else { panic!("an aggregate's number was never given") };
+        *place = Some(aggregate);
+        self.changed(number);
     }
 
-    fn remember(&mut self, record: &Record<'_>, campaign: CampaignNumber, outcome: &Outcome) {
+    fn number_of(&self, kind: Kind, name: Name<'_>) -> Option<Number> {
+        self.by_name.get(&kind)?.get(name.as_str()).copied()
+    }
+
+    fn changing(&mut self, number: Number) -> &mut AnyAggregate {
+        let aggregate = self.aggregates.get_mut(number.0 as usize).and_then(Option::as_mut);
+        let Some(aggregate) = aggregate else { panic!("a record changes aggregate {}, which is not there", number.0) };
+        aggregate
+    }
+
+    /// Looks at what falls due in an aggregate that has changed.
+    fn changed(&mut self, number: Number) {
+        if self.at(number).is_some_and(|aggregate| aggregate.next_due().is_some()) {
+            self.due.insert(number);
+        } else {
+            self.due.remove(&number);
+        }
+    }
+
+    fn remove(&mut self, number: Number) -> AnyAggregate {
+        let removed = self.aggregates.get_mut(number.0 as usize).and_then(Option::take);
+        let Some(removed) = removed else { panic!("a record removes aggregate {}, which is not there", number.0) };
+        self.by_name.entry(removed.kind()).or_default().remove(&removed.head().name);
+        self.count_entries(removed.kind(), removed.entries_count(), 0);
+        self.due.remove(&number);
+        removed
+    }
+
+    fn evolve_one(&mut self, done: &Done<'_>, at: Timestamp) -> AnyOutcome {
+        let aggregate = self.changing(done.number);
+        let before = aggregate.entries_count();
+        let outcome = aggregate.evolve(&done.event, at);
+        debug_assert_eq!(aggregate.check(), Ok(()));
+        let (kind, after) = (aggregate.kind(), aggregate.entries_count());
+        self.count_entries(kind, before, after);
+        self.changed(done.number);
+        outcome
+    }
+
+    fn count_entries(&mut self, kind: Kind, before: u64, after: u64) {
+        if let Some(count) = self.entries_counts.get_mut(kind as usize) {
+            *count = count.saturating_sub(before).saturating_add(after);
+        }
+    }
+
+    /// Remembers a request by the aggregate that its command was for: the first, where it was for two.
+    fn remember(&mut self, record: &Record<'_>, outcome: &Outcome) {
         let Some(keyed) = record.request else { return };
+        let (kind, name) = match outcome {
+            Outcome::Written { summary, .. } | Outcome::Removed { summary } => (summary.kind(), Arc::clone(&summary.head().name)),
+            Outcome::Did(number, _) | Outcome::DidBoth((number, _), _) => {
+                let aggregate = self.changing(*number);
+                (aggregate.kind(), Arc::clone(&aggregate.head().name))
+            }
+        };
         self.requests.remember(Remembered {
-            campaign,
+            kind,
+            name,
             actor: record.actor.as_str().into(),
             key: keyed.key.as_str().into(),
             fingerprint: keyed.fingerprint,
@@ -291,89 +599,124 @@ impl State {
     }
 }
 
+// --- Decide ---------------------------------------------------------------------------------
+
 /// What becomes of a command at `now`, which must not be before [`State::time`].
 ///
 /// # Errors
 /// The first [`Rejection`] in the order of precedence.
 pub fn decide<'a>(state: &State, command: &Command<'a>, now: Timestamp) -> Result<Decision<'a>, Rejection> {
-    match &command.kind {
-        CommandKind::Coupon(coupon) => decide_coupon(state, command, coupon, now),
-        CommandKind::Policy(command) => Ok(match policies::decide(&state.policies, command)? {
-            policies::Decision::Event(event) => Decision::Event(Event::Policy(event)),
-            policies::Decision::Unchanged => Decision::Nothing,
-        }),
-        CommandKind::ForgetRequests => Ok(match state.requests.due_count(now) {
-            0 => Decision::Nothing,
-            count => Decision::Event(Event::RequestsForgotten { count }),
-        }),
-    }
-}
-
-fn decide_coupon<'a>(
-    state: &State,
-    command: &Command<'a>,
-    coupon: &coupon::Command<'a>,
-    now: Timestamp,
-) -> Result<Decision<'a>, Rejection> {
-    let Some(campaign) = state.campaign(coupon.campaign()) else { return decide_without_campaign(state, coupon) };
+    let Some((kind, name)) = command.action.target() else { return Ok(decide_forgetting(state, now)) };
     if let Some(keyed) = &command.request {
-        match state.requests.lookup(command.actor, campaign.number, keyed, now) {
+        match state.requests.lookup(command.actor, kind, name, keyed, now) {
             Lookup::Fresh => {}
             Lookup::Replayed(outcome) => return Ok(Decision::Answer(Answer { outcome: outcome.clone(), novelty: Novelty::Replayed })),
             Lookup::KeyReused => return Err(Rejection::RequestKeyReused),
         }
     }
-    match coupon::decide(campaign, coupon, command.request.is_some(), now)? {
-        coupon::Decision::Event(event) => Ok(Decision::Event(Event::Coupon(event))),
-        coupon::Decision::Repeat(coupon::Repeat::Nothing) => Ok(Decision::Nothing),
-        coupon::Decision::Repeat(repeat) => Ok(Decision::Answer(repeat_answer(repeat, campaign, now))),
-    }
-}
-
-fn decide_without_campaign<'a>(state: &State, coupon: &coupon::Command<'a>) -> Result<Decision<'a>, Rejection> {
-    let coupon::Command::Put(put) = coupon else { return Err(coupon::Rejection::CampaignNotFound.into()) };
-    let number = CampaignNumber(u32::try_from(state.campaigns.len()).unwrap_or(u32::MAX));
-    match coupon::decide_create(put, number)? {
-        coupon::Decision::Event(event) => Ok(Decision::Event(Event::Coupon(event))),
-        coupon::Decision::Repeat(_) => Ok(Decision::Nothing),
-    }
-}
-
-fn repeat_answer(repeat: coupon::Repeat, campaign: &Campaign, now: Timestamp) -> Answer {
-    match repeat {
-        coupon::Repeat::Claimed(number, serial) => Answer { outcome: Outcome::Claimed(number, serial), novelty: Novelty::Repeated },
-        coupon::Repeat::Unchanged(_) | coupon::Repeat::Nothing => {
-            Answer { outcome: Outcome::Campaign { created: false, view: Box::new(campaign.view(now)) }, novelty: Novelty::Fresh }
+    let aggregate = state.find(kind, name);
+    let ask = Ask { now, has_request_key: command.request.is_some() };
+    match &command.action {
+        Action::Put { settings, precondition, .. } => decide_put(state, (aggregate, name), *settings, *precondition, now),
+        Action::Patch { patch, precondition, .. } => {
+            let aggregate = check_precondition(aggregate, kind, *precondition)?.ok_or(Rejection::NotFound(kind))?;
+            decide_settings(aggregate, aggregate.patched(patch), now)
         }
+        Action::Remove { precondition, .. } => {
+            let aggregate = check_precondition(aggregate, kind, *precondition)?.ok_or(Rejection::NotFound(kind))?;
+            if !kind.is_removable() {
+                return Err(Rejection::NotRemovable(kind));
+            }
+            Ok(Decision::Change(Change::Removed { number: aggregate.head().number }))
+        }
+        Action::Do(step) => decide_one(state, step, ask),
+        Action::DoBoth(first, second) => decide_both(state, first, second, ask),
+        Action::ForgetRequests => Ok(Decision::Nothing),
     }
 }
 
-fn outcome_of(event: &coupon::Event<'_>, campaign: &Campaign, at: Timestamp) -> Outcome {
-    match event {
-        coupon::Event::CampaignCreated { .. } => Outcome::Campaign { created: true, view: Box::new(campaign.view(at)) },
-        coupon::Event::CampaignChanged { .. } => Outcome::Campaign { created: false, view: Box::new(campaign.view(at)) },
-        coupon::Event::Accepted { campaign, serial, .. } | coupon::Event::Claimed { campaign, serial, .. } => {
-            Outcome::Claimed(*campaign, *serial)
-        }
-        coupon::Event::Redeemed { campaign, serial } => Outcome::Redeemed(*campaign, *serial),
-        coupon::Event::Cancelled { campaign, serial } => Outcome::Cancelled(*campaign, *serial),
+fn decide_forgetting<'a>(state: &State, now: Timestamp) -> Decision<'a> {
+    match state.requests.due_count(now) {
+        0 => Decision::Nothing,
+        count => Decision::Change(Change::RequestsForgotten { count }),
     }
 }
 
-impl Campaign {
-    /// The campaign without its claims, as it stands at `at`.
-    #[must_use]
-    pub fn view(&self, at: Timestamp) -> CampaignView {
-        CampaignView {
-            number: self.number,
-            settings: self.settings,
-            version: self.version,
-            code_key: self.code_key,
-            created_at: self.created_at,
-            remaining: self.remaining,
-            pending: self.pending(),
-            redeemed: self.redeemed,
-            at,
-        }
+fn decide_put<'a>(
+    state: &State,
+    (aggregate, name): (Option<&AnyAggregate>, Name<'a>),
+    settings: AnySettings,
+    precondition: Precondition,
+    now: Timestamp,
+) -> Result<Decision<'a>, Rejection> {
+    if let Some(aggregate) = check_precondition(aggregate, settings.kind(), precondition)? {
+        return decide_settings(aggregate, aggregate.put(settings), now);
+    }
+    settings.accepted().map_err(Rejection::Of)?;
+    Ok(Decision::Change(Change::Created { number: state.number_next(), name, settings }))
+}
+
+fn decide_settings<'a>(aggregate: &AnyAggregate, settings: AnySettings, now: Timestamp) -> Result<Decision<'a>, Rejection> {
+    aggregate.accepts(&settings).map_err(Rejection::Of)?;
+    if settings == aggregate.settings() {
+        let outcome = Outcome::Written { created: false, summary: Box::new(aggregate.summary(now)) };
+        return Ok(Decision::Answer(Answer { outcome, novelty: Novelty::Fresh }));
+    }
+    Ok(Decision::Change(Change::Changed { number: aggregate.head().number, settings }))
+}
+
+/// The aggregate, if there is one and the condition holds.
+fn check_precondition(
+    aggregate: Option<&AnyAggregate>,
+    kind: Kind,
+    precondition: Precondition,
+) -> Result<Option<&AnyAggregate>, Rejection> {
+    match (aggregate.map(|aggregate| aggregate.head().version), precondition) {
+        (_, Precondition::Always) | (Some(_), Precondition::Exists) | (None, Precondition::IsNew) => Ok(aggregate),
+        (None, Precondition::Exists | Precondition::Version(_) | Precondition::Never) => Err(Rejection::NotFound(kind)),
+        (Some(_), Precondition::IsNew) => Err(Rejection::Exists(kind)),
+        (Some(version), Precondition::Version(wanted)) if wanted == version => Ok(aggregate),
+        (Some(version), Precondition::Version(_) | Precondition::Never) => Err(Rejection::VersionMismatch { version }),
     }
 }
+
+fn decide_one<'a>(state: &State, step: &Step<'a>, ask: Ask) -> Result<Decision<'a>, Rejection> {
+    let (number, decided) = decide_step(state, step, ask)?;
+    Ok(match decided {
+        AnyDecided::Event(event) => Decision::Change(Change::Did(Done { number, event })),
+        AnyDecided::Repeat(outcome) => {
+            Decision::Answer(Answer { outcome: Outcome::Did(number, outcome), novelty: Novelty::Repeated })
+        }
+        AnyDecided::Nothing => Decision::Nothing,
+    })
+}
+
+/// Neither step can depend on the other's effect, because they are about two aggregates: so both are
+/// decided on the state as it is.
+fn decide_both<'a>(state: &State, first: &Step<'a>, second: &Step<'a>, ask: Ask) -> Result<Decision<'a>, Rejection> {
+    let is_one = (first.command.kind(), first.name) == (second.command.kind(), second.name);
+    if is_one || first.name.group() != second.name.group() {
+        return Err(Rejection::NotOneGroup);
+    }
+    let ((number, one), (other_number, other)) = (decide_step(state, first, ask)?, decide_step(state, second, ask)?);
+    Ok(match (one, other) {
+        (AnyDecided::Event(event), AnyDecided::Event(other)) => {
+            Decision::Change(Change::DidBoth(Done { number, event }, Done { number: other_number, event: other }))
+        }
+        (AnyDecided::Event(_), _) | (_, AnyDecided::Event(_)) => return Err(Rejection::HalfDone),
+        (AnyDecided::Repeat(outcome), AnyDecided::Repeat(other)) => {
+            let outcome = Outcome::DidBoth((number, outcome), (other_number, other));
+            Decision::Answer(Answer { outcome, novelty: Novelty::Repeated })
+        }
+        (AnyDecided::Nothing, _) | (_, AnyDecided::Nothing) => Decision::Nothing,
+    })
+}
+
+fn decide_step<'a>(state: &State, step: &Step<'a>, ask: Ask) -> Result<(Number, AnyDecided<'a>), Rejection> {
+    let kind = step.command.kind();
+    let aggregate = state.find(kind, step.name).ok_or(Rejection::NotFound(kind))?;
+    let decided = aggregate.decide(&step.command, ask).map_err(Rejection::Of)?;
+    Ok((aggregate.head().number, decided))
+}
+
+// Tests: `conformance/` (tables, by `crates/domain/tests/conformance.rs`), `crates/domain/tests/`.

@@ -186,16 +186,12 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// The name of a campaign, chosen by who runs it.
-    CampaignName
+    /// The name of an aggregate (a campaign, a policy), chosen by who runs it.
+    Name
 }
 name_type! {
     /// The person or account on whose behalf something is asked: an opaque id.
     SubjectId
-}
-name_type! {
-    /// The name of a rate limit's policy, chosen by who runs it.
-    PolicyName
 }
 name_type! {
     /// Who asked: the id of the caller's key, or `local`.
@@ -204,6 +200,31 @@ name_type! {
 name_type! {
     /// The id of one request, found again in log, problem and record.
     RequestId
+}
+
+impl<'a> Name<'a> {
+    /// A text that was a name before it was stored.
+    ///
+    /// # Panics
+    /// If it is no name.
+    pub(crate) fn checked(text: &'a str) -> Self {
+        let Ok(name) = Self::new(text) else { panic!("{text:?} is stored as a name and is none") };
+        name
+    }
+
+    /// The group that the name is in: all of it up to the first `:`. What is in one group shares one
+    /// order, so that one command may touch several aggregates of it, all or nothing.
+    ///
+    /// ```
+    /// use domain::types::Name;
+    /// assert_eq!(Name::new("spring:points").unwrap().group(), "spring");
+    /// assert_eq!(Name::new("spring").unwrap().group(), "spring");
+    /// assert_eq!(Name::new(":spring").unwrap().group(), "");
+    /// ```
+    #[must_use]
+    pub fn group(self) -> &'a str {
+        self.0.split_once(':').map_or(self.0, |(group, _)| group)
+    }
 }
 
 impl ActorId<'static> {

@@ -8,13 +8,15 @@
 //!
 //! Invariants: the pending claims of a campaign are those with the highest serials, in a row; they
 //! are decided in the order of their serials; no window of 1,000 ms holds more decisions than
-//! [`QueueSettings::decisions_per_second_max`], unless the pace was changed in it.
+//! [`Settings::decisions_per_second_max`], unless the pace was changed in it.
 //!
 //! The pace needs no state of its own: the times of the claims that were decided last say all of it.
 
-use super::{Campaign, Decision, Event, Repeat};
+use super::{Campaign, Coupon, Event, Settings};
 use crate::claims::Claim;
-use crate::types::{CampaignName, Serial, SubjectId, Timestamp};
+use crate::types::{Serial, SubjectId, Timestamp};
+use crate::words;
+use crate::workload::{Aggregate, Decided};
 
 /// The largest `decisions_per_second_max`.
 pub const PACE_MAX: u32 = 1_000_000;
@@ -24,104 +26,21 @@ pub const QUEUE_MAX: u32 = 10_000_000;
 const SHARES_PER_SECOND: u32 = 10;
 const SECOND_MS: u64 = 1_000;
 
-/// How claims are answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Mode {
-    /// With the decision.
-    #[default]
-    Direct,
-    /// With a place in the queue.
-    Queued,
-}
-
-impl Mode {
-    /// The stable word that clients use.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Queued => "queued",
-        }
-    }
-
-    /// The mode of this word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Direct, Self::Queued].into_iter().find(|mode| mode.word() == word)
+words! {
+    /// How claims are answered.
+    pub enum Mode {
+        /// With the decision.
+        0 Direct "direct",
+        /// With a place in the queue.
+        1 Queued "queued",
     }
 }
 
-/// What the runner of a campaign chooses about its queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct QueueSettings {
-    /// How claims are answered. In the direct mode the pace is of no importance.
-    pub mode: Mode,
-    /// Claims that are decided in any 1,000 ms, 1 to [`PACE_MAX`]; `None`: all at once.
-    pub decisions_per_second_max: Option<u32>,
-    /// Claims that may be pending, 1 to [`QUEUE_MAX`].
-    pub queue_max: u32,
-}
-
-impl QueueSettings {
-    /// The default: no queue.
-    pub const DIRECT: Self = Self { mode: Mode::Direct, decisions_per_second_max: None, queue_max: 1_000_000 };
-
-    /// Whether each number is in its range.
-    #[must_use]
-    pub fn is_in_range(&self) -> bool {
-        self.decisions_per_second_max.is_none_or(|pace| (1..=PACE_MAX).contains(&pace)) && (1..=QUEUE_MAX).contains(&self.queue_max)
-    }
-
+impl Settings {
+    /// Claims that are decided in any 1,000 ms; `None`: all at once.
     fn pace(&self) -> Option<u32> {
         self.decisions_per_second_max.filter(|_| self.mode == Mode::Queued)
     }
-}
-
-impl Default for QueueSettings {
-    fn default() -> Self {
-        Self::DIRECT
-    }
-}
-
-/// Change some settings of a queue: `None` leaves one as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct QueuePatch {
-    /// How claims are answered.
-    pub mode: Option<Mode>,
-    /// `Some(None)` removes the pace.
-    pub decisions_per_second_max: Option<Option<u32>>,
-    /// Claims that may be pending.
-    pub queue_max: Option<u32>,
-}
-
-impl QueuePatch {
-    /// Whether each number is in its range.
-    #[must_use]
-    pub fn is_in_range(&self) -> bool {
-        self.apply(QueueSettings::DIRECT).is_in_range()
-    }
-
-    /// The settings with the change.
-    #[must_use]
-    pub fn apply(&self, old: QueueSettings) -> QueueSettings {
-        QueueSettings {
-            mode: self.mode.unwrap_or(old.mode),
-            decisions_per_second_max: self.decisions_per_second_max.unwrap_or(old.decisions_per_second_max),
-            queue_max: self.queue_max.unwrap_or(old.queue_max),
-        }
-    }
-}
-
-/// Decide the claim that has been pending longest. Anyone may ask; it names the claim, and has no
-/// effect unless that one is next and its time has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DecideNext<'a> {
-    /// Of which campaign.
-    pub campaign: CampaignName<'a>,
-    /// Which claim.
-    pub serial: Serial,
-    /// Whose it is.
-    pub subject: SubjectId<'a>,
 }
 
 /// A place in a queue.
@@ -133,32 +52,33 @@ pub struct Waiting {
     pub wait_ms: u64,
 }
 
-/// What becomes of [`DecideNext`] at `now`.
-pub(super) fn decide_next<'a>(campaign: &Campaign, next: &DecideNext<'a>, now: Timestamp) -> Decision<'a> {
-    let is_next = campaign.claims.first_pending().is_some_and(|claim| (claim.serial, claim.subject) == (next.serial, next.subject));
+/// What becomes of the wish that this claim be decided at `now`.
+pub(super) fn decide_next<'a>(campaign: &Campaign, serial: Serial, subject: SubjectId<'a>, now: Timestamp) -> Decided<'a, Coupon> {
+    let is_next = campaign.first_pending().is_some_and(|claim| (claim.serial, claim.subject) == (serial, subject));
     if !is_next || now < campaign.decides_at() {
-        return Decision::Repeat(Repeat::Nothing);
+        return Decided::Nothing;
     }
-    Decision::Event(Event::Claimed { campaign: campaign.number, serial: next.serial, subject: next.subject })
+    Decided::Event(Event::Decided { serial, subject })
 }
 
-impl Campaign {
+impl Aggregate<Coupon> {
     /// Claims that are accepted and not decided yet.
     #[must_use]
     pub fn pending_count(&self) -> u32 {
-        u32::try_from(self.claims.pending_count()).unwrap_or(u32::MAX)
+        let Ok(count) = u32::try_from(self.items.claims.pending_count()) else { panic!("more claims are pending than serials were given") };
+        count
     }
 
     /// The claim that is decided next.
     #[must_use]
     pub fn first_pending(&self) -> Option<Claim<'_>> {
-        self.claims.first_pending()
+        self.items.claims.first_pending()
     }
 
     /// From when on the pace allows one more decision.
     #[must_use]
     pub fn decides_at(&self) -> Timestamp {
-        let Some(pace) = self.settings.queue.pace() else { return Timestamp::ZERO };
+        let Some(pace) = self.settings.pace() else { return Timestamp::ZERO };
         let by_window = Window::all(pace)
             .map(|window| self.decided_before_last(window.decisions.saturating_sub(1)).map(|at| at.plus_millis(window.ms)));
         by_window.into_iter().flatten().max().unwrap_or(Timestamp::ZERO)
@@ -168,7 +88,7 @@ impl Campaign {
     #[must_use]
     pub fn decidable_count(&self, now: Timestamp) -> u32 {
         let pending = self.pending_count();
-        let Some(pace) = self.settings.queue.pace() else { return pending };
+        let Some(pace) = self.settings.pace() else { return pending };
         Window::all(pace).map(|window| self.left_in(window, now)).into_iter().fold(pending, u32::min)
     }
 
@@ -177,9 +97,9 @@ impl Campaign {
     pub fn waiting(&self, serial: Serial, now: Timestamp) -> Option<Waiting> {
         let first = self.first_pending()?.serial;
         let place = serial.get().checked_sub(first.get())?.saturating_add(1);
-        self.claims.get(serial)?;
+        self.items.claims.get(serial)?;
         let until_next = self.decides_at().millis().saturating_sub(now.millis());
-        let by_pace = self.settings.queue.pace().map_or(0, |pace| {
+        let by_pace = self.settings.pace().map_or(0, |pace| {
             let ahead = u64::from(place).saturating_sub(1);
             ahead.saturating_mul(SECOND_MS).div_ceil(u64::from(pace))
         });
@@ -188,7 +108,7 @@ impl Campaign {
 
     /// Whether a claim that comes at `now` has to wait.
     pub(super) fn queues_at(&self, now: Timestamp) -> bool {
-        self.claims.first_pending().is_some() || now < self.decides_at()
+        self.items.claims.first_pending().is_some() || now < self.decides_at()
     }
 
     /// How many more decisions a window that ends at `now` has room for.
@@ -205,9 +125,9 @@ impl Campaign {
 
     /// When the claim was decided that is so many before the one that was decided last.
     fn decided_before_last(&self, behind: u32) -> Option<Timestamp> {
-        let decided = u32::try_from(self.claims.decided_count()).ok()?;
+        let decided = u32::try_from(self.items.claims.decided_count()).ok()?;
         let serial = Serial::new(decided.checked_sub(behind)?)?;
-        self.claims.get(serial).map(|claim| claim.claimed_at)
+        self.items.claims.get(serial).map(|claim| claim.claimed_at)
     }
 }
 
@@ -230,20 +150,20 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coupon::{CampaignNumber, Settings};
     use crate::hash::HashSeed;
     use crate::types::Quantity;
+    use crate::workload::{Head, Number};
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
     }
 
     fn campaign(pace: u32, pending: u32) -> Campaign {
-        let queue = QueueSettings { mode: Mode::Queued, decisions_per_second_max: Some(pace), ..QueueSettings::DIRECT };
-        let settings = Settings { queue, ..Settings::plain(Quantity::MAX) };
-        let mut campaign = Campaign::new(CampaignNumber(0), CampaignName::new("c").unwrap(), settings, HashSeed(1, 2));
+        let settings = Settings { mode: Mode::Queued, decisions_per_second_max: Some(pace), ..Settings::plain(Quantity::MAX) };
+        let head = Head { name: "c".into(), number: Number(0), version: 1, created_at: at(0) };
+        let mut campaign = Campaign::new(head, settings, HashSeed(1, 2));
         for user in 0..pending {
-            campaign.claims.accept(SubjectId::new(&format!("u{user}")).unwrap(), at(0));
+            campaign.items.claims.accept(SubjectId::new(&format!("u{user}")).unwrap(), at(0));
         }
         campaign
     }
@@ -255,7 +175,7 @@ mod tests {
             let count = campaign.decidable_count(at(instant));
             for _ in 0..count {
                 assert!(campaign.decides_at() <= at(instant));
-                campaign.claims.decide_next(at(instant));
+                campaign.items.claims.decide_next(at(instant));
             }
             assert!(campaign.pending_count() == 0 || at(instant) < campaign.decides_at());
             line.push((instant, count));

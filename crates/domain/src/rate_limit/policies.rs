@@ -1,59 +1,91 @@
-//! Policies as they are kept: by name, with other numbers for single keys. What keys have taken
-//! is not here: it is counted in memory, and a restart forgets it.
+//! Policies of rate limits as they are kept: what is limited, and other numbers for single keys. What
+//! keys have taken is not here: it is counted in memory, and a restart forgets it.
 //!
-//! Invariants ([`Policies::check`]): numbers of a key of their own fit the policy's algorithm; the
-//! count of them is right.
+//! Invariants ([`Workload::check`]): the rule is that of the settings; numbers of a key of their own
+//! fit the policy's algorithm.
 //!
-//! Terms: a *rule* is what a policy limits, a rate or how much may be in flight; an *override*
-//! gives one key other numbers than its policy has.
+//! Terms: a *rule* is what a policy limits, a rate or how much may be in flight; an *override* gives
+//! one key other numbers than its policy has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::in_flight::InFlight;
-use super::{Policy, PolicyError, Settings};
-use crate::coupon::Precondition;
-use crate::types::{LimitKey, PolicyName, Timestamp};
+use super::in_flight::{IN_FLIGHT_MAX, InFlight};
+use super::settings::WINDOW_NS_MAX;
+use super::{Algorithm, Mode, Policy, PolicyError, Settings as RateSettings};
+use crate::hash::HashSeed;
+use crate::rows::{Cell, Column, ColumnKind, RowChange, Rows, Table};
+use crate::types::{LimitKey, Timestamp};
+use crate::wire::bytes::{In, Out, Part, Reader};
+use crate::wire::DecodeError;
+use crate::workload::{Aggregate, Ask, Decided, Items, Kind, SettingsIssue, Workload};
+use crate::{fields, messages, rejections, words};
 
-// --- Commands -------------------------------------------------------------------------------
+const MS_NS: u64 = 1_000_000;
 
-/// What can be asked of policies.
+/// The workload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command<'a> {
-    /// Create a policy, or give it this rule.
-    Put {
-        /// Which.
-        policy: PolicyName<'a>,
-        /// What it limits.
-        rule: Rule,
-        /// Under which condition.
-        precondition: Precondition,
-    },
-    /// End a policy, and all overrides of it.
-    Remove {
-        /// Which.
-        policy: PolicyName<'a>,
-        /// Under which condition.
-        precondition: Precondition,
-    },
-    /// Give one key other numbers.
-    PutOverride {
-        /// Of which policy.
-        policy: PolicyName<'a>,
-        /// Which key.
-        key: LimitKey<'a>,
-        /// Its numbers.
-        numbers: Numbers,
-    },
-    /// Give one key the policy's numbers again.
-    RemoveOverride {
-        /// Of which policy.
-        policy: PolicyName<'a>,
-        /// Which key.
-        key: LimitKey<'a>,
-    },
+pub struct Limit;
+
+/// One policy with its overrides.
+pub type KeptPolicy = Aggregate<Limit>;
+
+// --- Settings -------------------------------------------------------------------------------
+
+fields! {
+    /// What the maker of a policy chooses. Numbers out of range are refused by the rules, each with a
+    /// code of its own.
+    pub struct PolicySettings {
+        1 algorithm: LimitAlgorithm = required, "How requests are counted; in_flight limits how many are under way at once.";
+        2 quota: u64 = required, "Units per window, 1 to 1,000,000,000; for sliding_window_log and in_flight 1 to 10,000.";
+        3 window_ms: Option<u64> = None, "The window in milliseconds, 1 ms to 366 days. Not for in_flight.";
+        4 burst: u64 = 0, "Units that may come at once above one, 0 to 1,000,000,000. For token_bucket and leaky_bucket only.";
+        5 timeout_ms: Option<u64> = None, "After how many milliseconds a lease that is not given back ends by itself, 1 ms to 366 days. For in_flight only.";
+        6 shadow: bool = false, "Whether the policy only watches: what does not conform is reported and allowed.";
+    }
 }
 
-/// What a policy limits.
+fields! {
+    /// What follows from what a policy holds.
+    pub struct PolicyFigures {
+        1 overrides: u32 = required, "How many keys have numbers of their own.";
+    }
+}
+
+words! {
+    /// How a policy counts.
+    pub enum LimitAlgorithm {
+        /// See [`Algorithm::FixedWindow`].
+        1 FixedWindow "fixed_window",
+        /// See [`Algorithm::SlidingWindowLog`].
+        2 SlidingWindowLog "sliding_window_log",
+        /// See [`Algorithm::SlidingWindowCounter`].
+        3 SlidingWindowCounter "sliding_window_counter",
+        /// See [`Algorithm::TokenBucket`].
+        4 TokenBucket "token_bucket",
+        /// See [`Algorithm::LeakyBucket`].
+        5 LeakyBucket "leaky_bucket",
+        /// See [`InFlight`].
+        6 InFlight "in_flight",
+    }
+}
+
+impl LimitAlgorithm {
+    /// The algorithm of a rate; `None` for what is in flight.
+    #[must_use]
+    pub const fn rate(self) -> Option<Algorithm> {
+        match self {
+            Self::FixedWindow => Some(Algorithm::FixedWindow),
+            Self::SlidingWindowLog => Some(Algorithm::SlidingWindowLog),
+            Self::SlidingWindowCounter => Some(Algorithm::SlidingWindowCounter),
+            Self::TokenBucket => Some(Algorithm::TokenBucket),
+            Self::LeakyBucket => Some(Algorithm::LeakyBucket),
+            Self::InFlight => None,
+        }
+    }
+}
+
+/// What a policy limits: its settings, checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rule {
     /// How often.
@@ -73,308 +105,388 @@ pub struct Numbers {
     pub burst: u32,
 }
 
-// --- Events ---------------------------------------------------------------------------------
+impl Part<'_> for Numbers {
+    fn put(&self, out: &mut Out<'_>) {
+        self.quota.put(out);
+        self.window_ns.put(out);
+        self.burst.put(out);
+    }
 
-/// What was decided.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event<'a> {
-    /// A policy has this rule from now on.
-    PolicyWritten {
-        /// Which.
-        policy: PolicyName<'a>,
-        /// What it limits.
-        rule: Rule,
-    },
-    /// There is no such policy any more.
-    PolicyRemoved {
-        /// Which.
-        policy: PolicyName<'a>,
-    },
-    /// A key has these numbers from now on.
-    OverrideWritten {
-        /// Of which policy.
-        policy: PolicyName<'a>,
-        /// Which key.
-        key: LimitKey<'a>,
-        /// Its numbers.
-        numbers: Numbers,
-    },
-    /// A key has its policy's numbers again.
-    OverrideRemoved {
-        /// Of which policy.
-        policy: PolicyName<'a>,
-        /// Which key.
-        key: LimitKey<'a>,
-    },
-}
-
-/// A decision.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Decision<'a> {
-    /// Something changes.
-    Event(Event<'a>),
-    /// It is so already.
-    Unchanged,
-}
-
-// --- Rejections -----------------------------------------------------------------------------
-
-/// Why not, in the order of precedence. The numbers are stable and never used again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Rejection {
-    /// No such policy.
-    PolicyNotFound = 40,
-    /// `If-None-Match: *`, and there is one.
-    PolicyExists = 41,
-    /// The policy has another version than the caller knows.
-    VersionMismatch {
-        /// The version that it has.
-        version: u64,
-    } = 42,
-    /// Keys have numbers of their own, which need not fit another algorithm.
-    PolicyHasOverrides = 43,
-    /// A limit on what is in flight has one number for all keys.
-    OverrideNotPossible = 44,
-    /// The numbers do not fit the policy's algorithm.
-    NumbersOutOfRange(PolicyError) = 45,
-    /// The key has no numbers of its own.
-    OverrideNotFound = 46,
-}
-
-impl Rejection {
-    /// The stable word that clients match.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::PolicyNotFound => "policy_not_found",
-            Self::PolicyExists => "policy_exists",
-            Self::VersionMismatch { .. } => "version_mismatch",
-            Self::PolicyHasOverrides => "policy_has_overrides",
-            Self::OverrideNotPossible => "override_not_possible",
-            Self::NumbersOutOfRange(error) => error.code(),
-            Self::OverrideNotFound => "override_not_found",
-        }
+    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { quota: Part::take(from)?, window_ns: Part::take(from)?, burst: Part::take(from)? })
     }
 }
 
-// --- State ----------------------------------------------------------------------------------
+impl PolicySettings {
+    /// What the settings limit.
+    ///
+    /// # Errors
+    /// The first number that is out of range.
+    pub fn rule(&self) -> Result<Rule, Rejection> {
+        let mode = if self.shadow { Mode::Shadow } else { Mode::Enforce };
+        let Some(algorithm) = self.algorithm.rate() else { return self.in_flight(mode) };
+        let quota = u32::try_from(self.quota).map_err(|_| PolicyError::QuotaOutOfRange)?;
+        let window_ns = self.window_ms.and_then(|ms| ms.checked_mul(MS_NS)).ok_or(PolicyError::WindowOutOfRange)?;
+        let burst = u32::try_from(self.burst).map_err(|_| PolicyError::BurstOutOfRange)?;
+        Ok(Rule::Rate(Policy::new(RateSettings { algorithm, quota, window_ns, burst, mode })?))
+    }
 
-/// A policy as it is kept.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeptPolicy {
-    /// What it limits.
-    pub rule: Rule,
-    /// 1 at first, one more with each rule that is written; not with overrides.
-    pub version: u64,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// Keys with numbers of their own.
-    pub overrides: BTreeMap<Box<str>, Numbers>,
-}
-
-/// All policies, by name.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Policies {
-    by_name: BTreeMap<Box<str>, KeptPolicy>,
-    overrides_count: usize,
+    fn in_flight(&self, mode: Mode) -> Result<Rule, Rejection> {
+        let limit = u32::try_from(self.quota).ok().filter(|limit| (1..=IN_FLIGHT_MAX).contains(limit));
+        let limit = limit.ok_or(Rejection::InFlightOutOfRange { field: "quota" })?;
+        let timeout_ns = self.timeout_ms.and_then(|ms| ms.checked_mul(MS_NS)).filter(|timeout_ns| *timeout_ns <= WINDOW_NS_MAX);
+        let limit = timeout_ns.and_then(|timeout_ns| InFlight::new(limit, timeout_ns, mode));
+        limit.map(Rule::InFlight).ok_or(Rejection::InFlightOutOfRange { field: "timeout_ms" })
+    }
 }
 
 impl Rule {
     /// The policy with a key's numbers in the place of its own.
     ///
     /// # Errors
-    /// [`Rejection::OverrideNotPossible`] and [`Rejection::NumbersOutOfRange`].
+    /// [`Rejection::OverrideNotPossible`], or the number that is out of range.
     pub fn with_numbers(&self, numbers: Numbers) -> Result<Policy, Rejection> {
         let Self::Rate(policy) = self else { return Err(Rejection::OverrideNotPossible) };
         let Numbers { quota, window_ns, burst } = numbers;
-        Policy::new(Settings { quota, window_ns, burst, ..*policy.settings() }).map_err(Rejection::NumbersOutOfRange)
+        Ok(Policy::new(RateSettings { quota, window_ns, burst, ..*policy.settings() })?)
     }
+}
 
-    fn has_algorithm_of(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Rate(one), Self::Rate(other)) => one.settings().algorithm == other.settings().algorithm,
-            (Self::InFlight(_), Self::InFlight(_)) => true,
-            (Self::Rate(_), Self::InFlight(_)) | (Self::InFlight(_), Self::Rate(_)) => false,
+// --- Commands and events --------------------------------------------------------------------
+
+messages! {
+    /// What can be asked of a policy.
+    pub enum Command<'a> {
+        /// Give one key other numbers.
+        1 PutOverride {
+            /// Which key.
+            key: LimitKey<'a>,
+            /// Its numbers.
+            numbers: Numbers,
+        },
+        /// Give one key the policy's numbers again.
+        2 RemoveOverride {
+            /// Which key.
+            key: LimitKey<'a>,
+        },
+    }
+}
+
+messages! {
+    /// What happened in a policy.
+    pub enum Event<'a> {
+        /// A key has these numbers from now on.
+        1 OverrideWritten {
+            /// Which key.
+            key: LimitKey<'a>,
+            /// Its numbers.
+            numbers: Numbers,
+        },
+        /// A key has its policy's numbers again.
+        2 OverrideRemoved {
+            /// Which key.
+            key: LimitKey<'a>,
+        },
+    }
+}
+
+messages! {
+    /// What took effect. The key is the request's own.
+    pub enum Outcome {
+        /// A key has these numbers.
+        1 OverrideWritten {
+            /// Its numbers.
+            numbers: Numbers,
+            /// Whether the policy's algorithm has bursts.
+            has_burst: bool,
+        },
+        /// A key has its policy's numbers.
+        2 OverrideRemoved,
+    }
+}
+
+// --- Rejections -----------------------------------------------------------------------------
+
+rejections! {
+    /// Why not, in the order of precedence.
+    pub enum Rejection {
+        /// The quota is 0 or above 1,000,000,000.
+        50 QuotaOutOfRange "quota_out_of_range" lasting,
+        /// The quota of a log is above 10,000.
+        51 LogQuotaOutOfRange "log_quota_out_of_range" lasting,
+        /// The window is below a millisecond or above 366 days.
+        52 WindowOutOfRange "window_out_of_range" lasting,
+        /// The burst is above 1,000,000,000, or the bucket takes longer than 100 years to fill.
+        53 BurstOutOfRange "burst_out_of_range" lasting,
+        /// A burst for an algorithm that has none.
+        54 BurstNotUsed "burst_not_used" lasting,
+        /// The numbers of a limit on what is in flight are out of range.
+        55 InFlightOutOfRange "in_flight_out_of_range" lasting {
+            /// The setting that is.
+            field: &'static str,
+        },
+        /// Keys have numbers of their own, which need not fit another algorithm.
+        43 PolicyHasOverrides "policy_has_overrides" lasting,
+        /// A limit on what is in flight has one number for all keys.
+        44 OverrideNotPossible "override_not_possible" lasting,
+        /// The key has no numbers of its own.
+        46 OverrideNotFound "override_not_found" lasting,
+    }
+}
+
+impl From<PolicyError> for Rejection {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::QuotaOutOfRange => Self::QuotaOutOfRange,
+            PolicyError::LogQuotaOutOfRange => Self::LogQuotaOutOfRange,
+            PolicyError::WindowOutOfRange => Self::WindowOutOfRange,
+            PolicyError::BurstOutOfRange => Self::BurstOutOfRange,
+            PolicyError::BurstNotUsed => Self::BurstNotUsed,
         }
     }
 }
 
-impl Policies {
-    /// The policy of this name.
-    #[must_use]
-    pub fn get(&self, policy: PolicyName<'_>) -> Option<&KeptPolicy> {
-        self.by_name.get(policy.as_str())
+// --- State ----------------------------------------------------------------------------------
+
+/// What a policy holds.
+#[derive(Debug)]
+pub struct LimitItems {
+    /// What the settings limit.
+    pub rule: Rule,
+    /// Keys with numbers of their own.
+    pub overrides: Arc<BTreeMap<Box<str>, Numbers>>,
+}
+
+// --- The workload ---------------------------------------------------------------------------
+
+/// Keys with numbers of their own.
+pub static OVERRIDES: Table = Table {
+    name: "overrides",
+    about: "Keys of rate limits that have numbers of their own",
+    columns: &[
+        Column::of("key", ColumnKind::Text, "Who or what is counted"),
+        Column::of("quota", ColumnKind::Number, "Units per window"),
+        Column::of("window_ms", ColumnKind::Number, "The window in milliseconds"),
+        Column::of("burst", ColumnKind::Number, "Units that may come at once above one"),
+    ],
+    key_count: 1,
+    found_by: None,
+    has_origin: false,
+};
+
+impl Workload for Limit {
+    const KIND: Kind = Kind::Policy;
+    const ENTRIES: &'static str = "overrides";
+    const IS_REMOVABLE: bool = true;
+    const COUNT_MAX: usize = 1_000;
+    const ENTRIES_MAX: u64 = 10_000;
+    const TABLES: &'static [&'static Table] = &[&OVERRIDES];
+
+    type Settings = PolicySettings;
+    type Figures = PolicyFigures;
+    type Items = LimitItems;
+    type Command<'a> = Command<'a>;
+    type Event<'a> = Event<'a>;
+    type Outcome = Outcome;
+    type View = Outcome;
+    type Rejection = Rejection;
+
+    fn items(settings: &PolicySettings, _seed: HashSeed) -> LimitItems {
+        LimitItems { rule: accepted_rule(settings), overrides: Arc::default() }
     }
 
-    /// Policies in the order of their names, from the first after `after`.
-    pub fn after<'a>(&'a self, after: Option<&str>) -> impl Iterator<Item = (&'a str, &'a KeptPolicy)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.by_name.range::<str, _>((after.map_or(Unbounded, Excluded), Unbounded)).map(|(name, kept)| (&**name, kept))
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-
-    /// How many keys have numbers of their own, over all policies.
-    #[must_use]
-    pub fn overrides_count(&self) -> usize {
-        self.overrides_count
-    }
-
-    /// The invariants of this file; the text names the one that is broken.
-    ///
-    /// # Errors
-    /// The broken invariant in words.
-    pub fn check(&self) -> Result<(), &'static str> {
-        let overrides = self.by_name.values().flat_map(|kept| kept.overrides.values().map(|numbers| (&kept.rule, *numbers)));
-        if overrides.clone().any(|(rule, numbers)| rule.with_numbers(numbers).is_err()) {
-            return Err("a key's numbers do not fit its policy");
+    fn issue(settings: &PolicySettings) -> Option<SettingsIssue> {
+        let issue = |field, what: &str| Some(SettingsIssue { field, what: what.to_owned() });
+        let is_in_flight = settings.algorithm == LimitAlgorithm::InFlight;
+        let not_for_in_flight = "is not for in_flight, which takes quota and timeout_ms";
+        match settings {
+            PolicySettings { window_ms: Some(_), .. } if is_in_flight => issue("window_ms", not_for_in_flight),
+            PolicySettings { burst: 1.., .. } if is_in_flight => issue("burst", not_for_in_flight),
+            PolicySettings { timeout_ms: None, .. } if is_in_flight => issue("timeout_ms", "is missing"),
+            PolicySettings { timeout_ms: Some(_), .. } if !is_in_flight => issue("timeout_ms", "is for in_flight only"),
+            PolicySettings { window_ms: None, .. } if !is_in_flight => issue("window_ms", "is missing"),
+            _ => None,
         }
-        if overrides.count() != self.overrides_count {
-            return Err("the count of keys with numbers of their own is wrong");
+    }
+
+    fn accepts(old: Option<&KeptPolicy>, new: &PolicySettings) -> Result<(), Rejection> {
+        new.rule()?;
+        if old.is_some_and(|policy| !policy.items.overrides.is_empty() && policy.settings.algorithm != new.algorithm) {
+            return Err(Rejection::PolicyHasOverrides);
         }
         Ok(())
     }
 
-    /// The same of one policy, after a change of it.
-    ///
-    /// # Errors
-    /// The broken invariant in words.
-    pub fn check_one(&self, policy: PolicyName<'_>) -> Result<(), &'static str> {
-        let kept = self.get(policy);
-        let numbers = kept.into_iter().flat_map(|kept| kept.overrides.values().map(|numbers| kept.rule.with_numbers(*numbers)));
-        if numbers.into_iter().any(|policy| policy.is_err()) { Err("a key's numbers do not fit its policy") } else { Ok(()) }
+    fn settled(policy: &mut KeptPolicy, _old: &PolicySettings) {
+        policy.items.rule = accepted_rule(&policy.settings);
     }
 
-    pub(crate) fn last_name(&self) -> Option<&str> {
-        self.by_name.last_key_value().map(|(name, _)| &**name)
-    }
-
-    /// Puts a policy that was read back at its place.
-    pub(crate) fn restore(&mut self, name: PolicyName<'_>, kept: KeptPolicy) {
-        self.overrides_count = self.overrides_count.saturating_add(kept.overrides.len());
-        self.by_name.insert(name.as_str().into(), kept);
-    }
-}
-
-// --- Decide ---------------------------------------------------------------------------------
-
-/// What becomes of a command.
-///
-/// # Errors
-/// The first [`Rejection`] in the order of precedence.
-pub fn decide<'a>(policies: &Policies, command: &Command<'a>) -> Result<Decision<'a>, Rejection> {
-    match *command {
-        Command::Put { policy, rule, precondition } => decide_put(policies, policy, rule, precondition),
-        Command::Remove { policy, precondition } => {
-            check_precondition(policies.get(policy), precondition)?;
-            policies.get(policy).ok_or(Rejection::PolicyNotFound)?;
-            Ok(Decision::Event(Event::PolicyRemoved { policy }))
-        }
-        Command::PutOverride { policy, key, numbers } => {
-            let kept = policies.get(policy).ok_or(Rejection::PolicyNotFound)?;
-            kept.rule.with_numbers(numbers)?;
-            if kept.overrides.get(key.as_str()) == Some(&numbers) {
-                return Ok(Decision::Unchanged);
+    fn decide<'a>(policy: &KeptPolicy, command: &Self::Command<'a>, _ask: Ask) -> Result<Decided<'a, Self>, Rejection> {
+        match *command {
+            Command::PutOverride { key, numbers } => {
+                policy.items.rule.with_numbers(numbers)?;
+                if policy.items.overrides.get(key.as_str()) == Some(&numbers) {
+                    return Ok(Decided::Repeat(written(policy, numbers)));
+                }
+                Ok(Decided::Event(Event::OverrideWritten { key, numbers }))
             }
-            Ok(Decision::Event(Event::OverrideWritten { policy, key, numbers }))
-        }
-        Command::RemoveOverride { policy, key } => {
-            let kept = policies.get(policy).ok_or(Rejection::PolicyNotFound)?;
-            if !kept.overrides.contains_key(key.as_str()) {
-                return Err(Rejection::OverrideNotFound);
+            Command::RemoveOverride { key } => {
+                if !policy.items.overrides.contains_key(key.as_str()) {
+                    return Err(Rejection::OverrideNotFound);
+                }
+                Ok(Decided::Event(Event::OverrideRemoved { key }))
             }
-            Ok(Decision::Event(Event::OverrideRemoved { policy, key }))
         }
+    }
+
+    fn evolve(policy: &mut KeptPolicy, event: &Event<'_>, _at: Timestamp) -> Outcome {
+        let overrides = Arc::make_mut(&mut policy.items.overrides);
+        match event {
+            Event::OverrideWritten { key, numbers } => {
+                overrides.insert(key.as_str().into(), *numbers);
+                written(policy, *numbers)
+            }
+            Event::OverrideRemoved { key } => {
+                overrides.remove(key.as_str());
+                Outcome::OverrideRemoved
+            }
+        }
+    }
+
+    fn fits(policy: &KeptPolicy, event: &Event<'_>) -> bool {
+        match event {
+            Event::OverrideWritten { numbers, .. } => policy.items.rule.with_numbers(*numbers).is_ok(),
+            Event::OverrideRemoved { key } => policy.items.overrides.contains_key(key.as_str()),
+        }
+    }
+
+    fn figures(policy: &KeptPolicy, _now: Timestamp) -> PolicyFigures {
+        let Ok(overrides) = u32::try_from(policy.items.overrides.len()) else { panic!("more overrides than any limit allows") };
+        PolicyFigures { overrides }
+    }
+
+    fn view(_policy: &KeptPolicy, outcome: Outcome, _now: Timestamp) -> Option<Outcome> {
+        Some(outcome)
+    }
+
+    fn entries_count(policy: &KeptPolicy) -> u64 {
+        policy.items.overrides.len() as u64
+    }
+
+    fn rows(policy: &KeptPolicy, event: &Event<'_>, _at: Timestamp, rows: &mut impl Rows) {
+        match event {
+            Event::OverrideWritten { key, numbers } => {
+                let cells = [
+                    Cell::Text(key.as_str()),
+                    Cell::Number(u64::from(numbers.quota)),
+                    Cell::Number(numbers.window_ns / MS_NS),
+                    Cell::Number(u64::from(numbers.burst)),
+                ];
+                let [key_cell, quota, window_ms, burst] = cells;
+                if policy.items.overrides.contains_key(key.as_str()) {
+                    let others = [(1, quota), (2, window_ms), (3, burst)];
+                    rows.change(&OVERRIDES, RowChange::Update { key: &[key_cell], cells: &others, was: None });
+                } else {
+                    rows.change(&OVERRIDES, RowChange::Insert(&cells));
+                }
+            }
+            Event::OverrideRemoved { key } => rows.change(&OVERRIDES, RowChange::Delete { key: &[Cell::Text(key.as_str())] }),
+        }
+    }
+
+    fn touched(policy: &KeptPolicy, event: &Event<'_>, each: &mut dyn FnMut(&[u8])) {
+        let (Event::OverrideWritten { key, .. } | Event::OverrideRemoved { key }) = event;
+        if let Some(numbers) = policy.items.overrides.get(key.as_str()) {
+            each(&override_bytes(*key, *numbers));
+        }
+    }
+
+    fn entries(policy: &KeptPolicy, each: &mut dyn FnMut(&[u8])) {
+        for (key, numbers) in policy.items.overrides.iter() {
+            each(&override_bytes(stored_key(key), *numbers));
+        }
+    }
+
+    fn check(policy: &KeptPolicy) -> Result<(), &'static str> {
+        if policy.settings.rule() != Ok(policy.items.rule) {
+            return Err("a policy's rule is not that of its settings");
+        }
+        if policy.items.overrides.values().any(|numbers| policy.items.rule.with_numbers(*numbers).is_err()) {
+            return Err("the numbers of a key do not fit its policy");
+        }
+        Ok(())
+    }
+
+    fn loaded(_policy: &mut KeptPolicy) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    fn adds_entry(policy: &KeptPolicy, command: &Command<'_>) -> bool {
+        matches!(command, Command::PutOverride { key, .. } if !policy.items.overrides.contains_key(key.as_str()))
     }
 }
 
-fn decide_put<'a>(policies: &Policies, policy: PolicyName<'a>, rule: Rule, precondition: Precondition) -> Result<Decision<'a>, Rejection> {
-    let kept = policies.get(policy);
-    check_precondition(kept, precondition)?;
-    if kept.is_some_and(|kept| kept.rule == rule) {
-        return Ok(Decision::Unchanged);
-    }
-    if kept.is_some_and(|kept| !kept.overrides.is_empty() && !kept.rule.has_algorithm_of(&rule)) {
-        return Err(Rejection::PolicyHasOverrides);
-    }
-    Ok(Decision::Event(Event::PolicyWritten { policy, rule }))
-}
+impl Items for LimitItems {
+    type Frozen = Arc<BTreeMap<Box<str>, Numbers>>;
 
-fn check_precondition(kept: Option<&KeptPolicy>, precondition: Precondition) -> Result<(), Rejection> {
-    match (kept.map(|kept| kept.version), precondition) {
-        (_, Precondition::Always) | (Some(_), Precondition::Exists) | (None, Precondition::IsNew) => Ok(()),
-        (None, Precondition::Exists | Precondition::Version(_) | Precondition::Never) => Err(Rejection::PolicyNotFound),
-        (Some(_), Precondition::IsNew) => Err(Rejection::PolicyExists),
-        (Some(version), Precondition::Version(wanted)) if wanted == version => Ok(()),
-        (Some(version), Precondition::Version(_) | Precondition::Never) => Err(Rejection::VersionMismatch { version }),
+    fn freeze(&self) -> Self::Frozen {
+        Arc::clone(&self.overrides)
     }
-}
 
-// --- Evolve ---------------------------------------------------------------------------------
+    fn section(frozen: &Self::Frozen, index: usize) -> Option<Vec<u8>> {
+        if index != 0 {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        let mut out = Out { body: &mut bytes, private: None };
+        (frozen.len() as u64).put(&mut out);
+        for (key, numbers) in frozen.iter() {
+            stored_key(key).put(&mut out);
+            numbers.put(&mut out);
+        }
+        Some(bytes)
+    }
 
-/// What an event changes. Cannot fail and decides nothing.
-pub fn evolve(policies: &mut Policies, event: &Event<'_>, at: Timestamp) {
-    match event {
-        Event::PolicyWritten { policy, rule } => {
-            let new = || KeptPolicy { rule: *rule, version: 0, created_at: at, overrides: BTreeMap::new() };
-            let kept = policies.by_name.entry(policy.as_str().into()).or_insert_with(new);
-            kept.rule = *rule;
-            kept.version = kept.version.saturating_add(1);
+    fn load(&mut self, index: usize, section: &[u8]) -> Result<(), DecodeError> {
+        if index != 0 {
+            return Err(DecodeError("a policy has one section"));
         }
-        Event::PolicyRemoved { policy } => {
-            let removed = policies.by_name.remove(policy.as_str()).map_or(0, |kept| kept.overrides.len());
-            policies.overrides_count = policies.overrides_count.saturating_sub(removed);
+        let mut from = In { body: Reader::new(section), private: None };
+        let mut overrides = BTreeMap::<Box<str>, Numbers>::new();
+        for _ in 0..u64::take(&mut from)? {
+            let (key, numbers) = (LimitKey::take(&mut from)?, Numbers::take(&mut from)?);
+            if overrides.last_key_value().is_some_and(|(last, _)| key.as_str() <= &**last) {
+                return Err(DecodeError("an override is out of order"));
+            }
+            overrides.insert(key.as_str().into(), numbers);
         }
-        Event::OverrideWritten { policy, key, numbers } => {
-            let Some(kept) = policies.by_name.get_mut(policy.as_str()) else { return };
-            let is_new = kept.overrides.insert(key.as_str().into(), *numbers).is_none();
-            policies.overrides_count = policies.overrides_count.saturating_add(usize::from(is_new));
-        }
-        Event::OverrideRemoved { policy, key } => {
-            let Some(kept) = policies.by_name.get_mut(policy.as_str()) else { return };
-            let was_there = kept.overrides.remove(key.as_str()).is_some();
-            policies.overrides_count = policies.overrides_count.saturating_sub(usize::from(was_there));
-        }
+        self.overrides = Arc::new(overrides);
+        from.end()
     }
 }
 
 // --- Helpers --------------------------------------------------------------------------------
 
-impl<'a> Event<'a> {
-    /// The policy that the event is about.
-    #[must_use]
-    pub const fn policy(&self) -> PolicyName<'a> {
-        match self {
-            Self::PolicyWritten { policy, .. }
-            | Self::PolicyRemoved { policy }
-            | Self::OverrideWritten { policy, .. }
-            | Self::OverrideRemoved { policy, .. } => *policy,
-        }
-    }
+fn accepted_rule(settings: &PolicySettings) -> Rule {
+    let Ok(rule) = settings.rule() else { panic!("settings of a policy take effect only after they were accepted") };
+    rule
 }
 
-impl<'a> Command<'a> {
-    /// The policy that the command is about.
-    #[must_use]
-    pub const fn policy(&self) -> PolicyName<'a> {
-        match self {
-            Self::Put { policy, .. }
-            | Self::Remove { policy, .. }
-            | Self::PutOverride { policy, .. }
-            | Self::RemoveOverride { policy, .. } => *policy,
-        }
-    }
+fn written(policy: &KeptPolicy, numbers: Numbers) -> Outcome {
+    Outcome::OverrideWritten { numbers, has_burst: policy.settings.algorithm.rate().is_some_and(Algorithm::has_burst) }
+}
+
+fn stored_key(key: &str) -> LimitKey<'_> {
+    let Ok(key) = LimitKey::new(key) else { panic!("a key is stored that is none") };
+    key
+}
+
+fn override_bytes(key: LimitKey<'_>, numbers: Numbers) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    let mut out = Out { body: &mut bytes, private: None };
+    key.put(&mut out);
+    numbers.put(&mut out);
+    bytes
 }
 
 // Tests: `conformance/rate-limit/policies.table` over HTTP, and `crates/domain/tests/policies.rs`.

@@ -1,86 +1,322 @@
-//! Small pieces of the byte formats, to write and to read.
+//! The pieces of the byte formats: numbers, texts, settings, and messages made of fields.
 
 use super::DecodeError;
-use crate::coupon::queue::{Mode, QueueSettings};
-use crate::coupon::{PER_SUBJECT_MAX, Settings};
-use crate::types::{Quantity, Timestamp};
+use crate::fields::{Field, FieldKind, Fields, Patch, Value};
+use crate::types::{LimitKey, Name, Quantity, Serial, SubjectId, Timestamp};
 
-/// Stands for "none" where a time may be missing.
-const NO_TIME: u64 = u64::MAX;
+/// Where a message is written. What names a person goes to the private part, if there is one, so that
+/// it can be erased later (see [`super`]); without one it stands among the rest.
+#[derive(Debug)]
+pub struct Out<'o> {
+    /// The body.
+    pub body: &'o mut Vec<u8>,
+    /// The private part.
+    pub private: Option<&'o mut Vec<u8>>,
+}
 
-pub(super) fn put_u32(out: &mut Vec<u8>, number: u32) {
+/// Where a message is read from; see [`Out`].
+#[derive(Debug)]
+pub struct In<'a> {
+    pub(crate) body: Reader<'a>,
+    pub(crate) private: Option<Reader<'a>>,
+}
+
+/// A type that messages are made of.
+pub trait Part<'a>: Sized {
+    /// Appends it.
+    fn put(&self, out: &mut Out<'_>);
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the bytes are none that [`Part::put`] writes.
+    fn take(from: &mut In<'a>) -> Result<Self, DecodeError>;
+}
+
+impl Out<'_> {
+    /// Appends a text that names a person.
+    pub fn put_private(&mut self, text: &str) {
+        match &mut self.private {
+            Some(private) => put_text(private, text),
+            None => put_text(self.body, text),
+        }
+    }
+}
+
+impl<'a> In<'a> {
+    /// Reads a text that names a person.
+    pub(crate) fn private_text(&mut self) -> Result<&'a str, DecodeError> {
+        match &mut self.private {
+            Some(private) => private.text(),
+            None => self.body.text(),
+        }
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(&self) -> Result<(), DecodeError> {
+        self.private.as_ref().map_or(Ok(()), Reader::end)?;
+        self.body.end()
+    }
+}
+
+impl Part<'_> for u8 {
+    fn put(&self, out: &mut Out<'_>) {
+        out.body.push(*self);
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
+        from.body.u8()
+    }
+}
+
+impl Part<'_> for bool {
+    fn put(&self, out: &mut Out<'_>) {
+        out.body.push(u8::from(*self));
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
+        from.body.flag()
+    }
+}
+
+impl Part<'_> for u32 {
+    fn put(&self, out: &mut Out<'_>) {
+        put_u32(out.body, *self);
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
+        from.body.u32()
+    }
+}
+
+impl Part<'_> for u64 {
+    fn put(&self, out: &mut Out<'_>) {
+        put_u64(out.body, *self);
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
+        from.body.u64()
+    }
+}
+
+impl Part<'_> for Quantity {
+    fn put(&self, out: &mut Out<'_>) {
+        put_u32(out.body, self.get());
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
+        Self::new(from.body.u32()?).ok_or(DecodeError("a quantity is out of range"))
+    }
+}
+
+impl Part<'_> for Serial {
+    fn put(&self, out: &mut Out<'_>) {
+        put_u32(out.body, self.get());
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
+        Self::new(from.body.u32()?).ok_or(DecodeError("a serial is 0"))
+    }
+}
+
+impl Part<'_> for Timestamp {
+    fn put(&self, out: &mut Out<'_>) {
+        put_time(out.body, *self);
+    }
+
+    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
+        from.body.time()
+    }
+}
+
+impl<'a> Part<'a> for Name<'a> {
+    fn put(&self, out: &mut Out<'_>) {
+        put_text(out.body, self.as_str());
+    }
+
+    fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
+        from.body.name()
+    }
+}
+
+impl<'a> Part<'a> for SubjectId<'a> {
+    fn put(&self, out: &mut Out<'_>) {
+        out.put_private(self.as_str());
+    }
+
+    fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
+        SubjectId::new(from.private_text()?).map_err(|_| DecodeError("a subject is no name"))
+    }
+}
+
+/// A rate limit's key may be a person's address.
+impl<'a> Part<'a> for LimitKey<'a> {
+    fn put(&self, out: &mut Out<'_>) {
+        out.put_private(self.as_str());
+    }
+
+    fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
+        LimitKey::new(from.private_text()?).map_err(|_| DecodeError("a key of a rate limit is malformed"))
+    }
+}
+
+impl<'a, T: Part<'a>> Part<'a> for Option<T> {
+    fn put(&self, out: &mut Out<'_>) {
+        self.is_some().put(out);
+        if let Some(part) = self {
+            part.put(out);
+        }
+    }
+
+    fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
+        bool::take(from)?.then(|| T::take(from)).transpose()
+    }
+}
+
+/// Declares an enum of messages, one line for each: `NUMBER Variant { field: Type, … }`. The numbers
+/// stand in records and are stable. Each field's type says how it is written and whether it is
+/// private.
+#[macro_export]
+macro_rules! messages {
+    (
+        $(#[$doc:meta])*
+        $vis:vis enum $name:ident $(<$life:lifetime>)? {
+            $( $(#[$variant_doc:meta])* $number:literal $variant:ident
+               $({ $( $(#[$field_doc:meta])* $field:ident : $type:ty, )* })?, )*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        $vis enum $name $(<$life>)? {
+            $( $(#[$variant_doc])* $variant $({ $( $(#[$field_doc])* $field: $type, )* })?, )*
+        }
+
+        $crate::messages!(@part $name $(<$life>)? {
+            $( $number $variant { $($( $field: $type, )*)? } )*
+        });
+    };
+    (@part $name:ident <$life:lifetime> $variants:tt) => {
+        impl<$life> $crate::wire::Part<$life> for $name<$life> {
+            $crate::messages!(@methods $name $life $variants);
+        }
+    };
+    (@part $name:ident $variants:tt) => {
+        impl<'part> $crate::wire::Part<'part> for $name {
+            $crate::messages!(@methods $name 'part $variants);
+        }
+    };
+    (@methods $name:ident $life:lifetime { $( $number:literal $variant:ident { $( $field:ident : $type:ty, )* } )* }) => {
+        fn put(&self, out: &mut $crate::wire::Out<'_>) {
+            match self { $(
+                Self::$variant { $( $field, )* } => {
+                    $crate::wire::Part::put(&{ let number: u8 = $number; number }, out);
+                    $( $crate::wire::Part::put($field, out); )*
+                }
+            )* }
+        }
+
+        fn take(from: &mut $crate::wire::In<$life>) -> Result<Self, $crate::wire::DecodeError> {
+            match <u8 as $crate::wire::Part>::take(from)? {
+                $( $number => Ok(Self::$variant { $( $field: <$type as $crate::wire::Part>::take(from)?, )* }), )*
+                _ => Err($crate::wire::DecodeError(concat!("it is of a kind of ", stringify!($name), " that this version does not know"))),
+            }
+        }
+    };
+}
+
+pub(crate) fn put_u32(out: &mut Vec<u8>, number: u32) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
-pub(super) fn put_u64(out: &mut Vec<u8>, number: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
-pub(super) fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+pub(crate) fn put_time(out: &mut Vec<u8>, time: Timestamp) {
     put_u64(out, time.millis());
 }
 
-pub(super) fn put_optional_time(out: &mut Vec<u8>, time: Option<Timestamp>) {
-    put_u64(out, time.map_or(NO_TIME, Timestamp::millis));
-}
-
-/// No text of the domain is longer than 255 bytes.
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
-    debug_assert!(text.len() <= usize::from(u8::MAX));
-    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+/// # Panics
+/// If the text is longer than 255 bytes, which no name and no key of the domain is.
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    let Ok(length) = u8::try_from(text.len()) else { panic!("a text of {} bytes is no name or key", text.len()) };
+    out.push(length);
     out.extend_from_slice(text.as_bytes());
 }
 
-pub(super) fn put_settings(out: &mut Vec<u8>, settings: &Settings) {
-    put_u32(out, settings.stock.get());
-    put_u32(out, settings.per_subject_max);
-    for time in [settings.opens_at, settings.closes_at, settings.redeem_until] {
-        put_optional_time(out, time);
+/// Settings: how many fields follow, and each by its number. A field at its default is left out.
+pub(crate) fn put_settings<S: Fields>(out: &mut Vec<u8>, settings: &S) {
+    let least = S::least();
+    let written = settings.values().zip(least.values()).filter(|((field, value), (_, default))| field.is_required || value != default);
+    let count_at = out.len();
+    out.push(0);
+    let mut count = 0_u8;
+    for ((field, value), _) in written {
+        out.push(field.number);
+        put_value(out, value);
+        count = count.saturating_add(1);
     }
-    let has_queue = settings.queue != QueueSettings::DIRECT;
-    out.push(u8::from(settings.paused) | if has_queue { QUEUE_FOLLOWS } else { 0 });
-    if has_queue {
-        put_mode(out, settings.queue.mode);
-        put_u32(out, settings.queue.decisions_per_second_max.unwrap_or(0));
-        put_u32(out, settings.queue.queue_max);
+    if let Some(place) = out.get_mut(count_at) {
+        *place = count;
     }
 }
 
-pub(super) fn put_mode(out: &mut Vec<u8>, mode: Mode) {
-    out.push(match mode {
-        Mode::Direct => 0,
-        Mode::Queued => 1,
-    });
+/// A patch: how many fields change, and each by its number, with a flag where it may be without a
+/// value.
+pub(crate) fn put_patch<S: Fields>(out: &mut Vec<u8>, patch: &Patch<S>) {
+    let changes = patch.changes().filter_map(|(index, value)| Some((S::FIELDS.get(index)?, value)));
+    let count_at = out.len();
+    out.push(0);
+    let mut count = 0_u8;
+    for (field, value) in changes {
+        out.push(field.number);
+        if field.is_nullable {
+            out.push(u8::from(value != Value::Null));
+        }
+        put_value(out, value);
+        count = count.saturating_add(1);
+    }
+    if let Some(place) = out.get_mut(count_at) {
+        *place = count;
+    }
 }
 
-/// Added to a pause, it says that the settings of a queue follow: they came later than the format.
-pub(super) const QUEUE_FOLLOWS: u8 = 4;
+fn put_value(out: &mut Vec<u8>, value: Value) {
+    match value {
+        Value::Null => {}
+        Value::Bool(flag) => out.push(u8::from(flag)),
+        Value::Number(number) => put_u64(out, number),
+        Value::Time(time) => put_time(out, time),
+        Value::Word(word) => put_text(out, word),
+    }
+}
 
 /// Reads from the front of a slice and never past its end.
-pub(super) struct Reader<'a> {
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(DecodeError("the bytes end too early"))?;
         self.rest = rest;
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         self.take(N)?.try_into().map_err(|_| DecodeError("the bytes end too early"))
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, DecodeError> {
+    pub(crate) fn flag(&mut self) -> Result<bool, DecodeError> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -88,78 +324,86 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(super) fn time(&mut self) -> Result<Timestamp, DecodeError> {
+    pub(crate) fn time(&mut self) -> Result<Timestamp, DecodeError> {
         Timestamp::from_millis(self.u64()?).ok_or(DecodeError("a time is out of range"))
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, DecodeError> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, DecodeError> {
         let length = self.u8()?;
         std::str::from_utf8(self.take(usize::from(length))?).map_err(|_| DecodeError("a text is not UTF-8"))
     }
 
-    pub(super) fn quantity(&mut self) -> Result<Quantity, DecodeError> {
-        Quantity::new(self.u32()?).ok_or(DecodeError("a quantity is out of range"))
+    pub(crate) fn name(&mut self) -> Result<Name<'a>, DecodeError> {
+        Name::new(self.text()?).map_err(|_| DecodeError("a name is malformed"))
     }
 
-    pub(super) fn settings(&mut self) -> Result<Settings, DecodeError> {
-        let settings = Settings {
-            stock: self.quantity()?,
-            per_subject_max: self.u32()?,
-            opens_at: self.optional_time()?,
-            closes_at: self.optional_time()?,
-            redeem_until: self.optional_time()?,
-            paused: false,
-            queue: QueueSettings::DIRECT,
-        };
-        let settings = match self.u8()? {
-            paused @ 0..=1 => Settings { paused: paused == 1, ..settings },
-            byte if byte & !1 == QUEUE_FOLLOWS => Settings { paused: byte & 1 == 1, queue: self.queue()?, ..settings },
-            _ => return Err(DecodeError("a pause is neither on nor off")),
-        };
-        if settings.stock == Quantity::ZERO || !(1..=PER_SUBJECT_MAX).contains(&settings.per_subject_max) {
-            return Err(DecodeError("a campaign's settings are out of range"));
+    pub(crate) fn settings<S: Fields>(&mut self) -> Result<S, DecodeError> {
+        let (mut settings, mut seen) = (S::least(), 0_u64);
+        let mut next_index = 0;
+        for _ in 0..self.u8()? {
+            let (index, field) = self.field::<S>(next_index)?;
+            let value = self.value(field)?;
+            if !field.is_required && value == settings.get(index) {
+                return Err(DecodeError("a setting is written though it has its default"));
+            }
+            settings.set(index, value).map_err(|_| DecodeError("a setting is out of range"))?;
+            next_index = index.saturating_add(1);
+            seen |= 1_u64.checked_shl(u32::from(field.number)).unwrap_or(0);
+        }
+        let is_missing = |field: &&Field| field.is_required && seen & 1_u64.checked_shl(u32::from(field.number)).unwrap_or(0) == 0;
+        if S::FIELDS.iter().any(|field| is_missing(&field)) {
+            return Err(DecodeError("a setting without a default is missing"));
         }
         Ok(settings)
     }
 
-    /// Settings of a queue, which are written only where they are not the default.
-    fn queue(&mut self) -> Result<QueueSettings, DecodeError> {
-        let queue = QueueSettings {
-            mode: self.mode()?,
-            decisions_per_second_max: Some(self.u32()?).filter(|pace| *pace != 0),
-            queue_max: self.u32()?,
-        };
-        if !queue.is_in_range() || queue == QueueSettings::DIRECT {
-            return Err(DecodeError("a queue's settings are out of range"));
+    pub(crate) fn patch<S: Fields>(&mut self) -> Result<Patch<S>, DecodeError> {
+        let (mut patch, mut next_index) = (Patch::default(), 0);
+        for _ in 0..self.u8()? {
+            let (index, field) = self.field::<S>(next_index)?;
+            let has_value = !field.is_nullable || self.flag()?;
+            let value = if has_value { self.value(field)? } else { Value::Null };
+            patch.set_at(index, value).map_err(|_| DecodeError("a setting is out of range"))?;
+            next_index = index.saturating_add(1);
         }
-        Ok(queue)
+        Ok(patch)
     }
 
-    pub(super) fn mode(&mut self) -> Result<Mode, DecodeError> {
-        Ok(if self.flag()? { Mode::Queued } else { Mode::Direct })
+    /// The next field, by its number: at the place `from` or behind it, because fields come in the
+    /// order of their declaration.
+    fn field<S: Fields>(&mut self, from: usize) -> Result<(usize, &'static Field), DecodeError> {
+        let number = self.u8()?;
+        let mut known = (0..).zip(S::FIELDS).skip(from);
+        known.find(|(_, field)| field.number == number).ok_or(DecodeError("a setting is unknown or out of order"))
+    }
+
+    fn value(&mut self, field: &Field) -> Result<Value, DecodeError> {
+        Ok(match field.kind {
+            FieldKind::Bool => Value::Bool(self.flag()?),
+            FieldKind::Number(..) => Value::Number(self.u64()?),
+            FieldKind::Time => Value::Time(self.time()?),
+            FieldKind::Word(_) => Value::Word(field.word(self.text()?).ok_or(DecodeError("a setting is a word that is not known"))?),
+        })
     }
 
     /// What is left must be nothing.
-    pub(super) fn end(&self) -> Result<(), DecodeError> {
+    pub(crate) fn end(&self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError("there are bytes after the end")) }
     }
 
-    pub(super) fn rest(&mut self) -> &'a [u8] {
-        std::mem::take(&mut self.rest)
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
-    pub(super) fn optional_time(&mut self) -> Result<Option<Timestamp>, DecodeError> {
-        match self.u64()? {
-            NO_TIME => Ok(None),
-            millis => Timestamp::from_millis(millis).map(Some).ok_or(DecodeError("a time is out of range")),
-        }
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
     }
 }

@@ -1,77 +1,64 @@
-//! The state as canonical bytes: the same state gives the same bytes, however it came about, so
-//! that their digest compares a replay with a snapshot (J1). They come in sections, so that
-//! neither writing nor reading needs all of them in memory at once.
+//! A state as canonical bytes and back: what a snapshot holds, and what tells whether two states are
+//! the same (J1). The tables in memory, whose places depend on a random key, are not part of it.
 
 use std::sync::Arc;
 
+use super::bytes::{In, Out, Part, Reader, put_text, put_time, put_u32, put_u64};
 use super::DecodeError;
-use super::bytes::{Reader, put_settings, put_text, put_time, put_u32, put_u64};
-use super::policy::put_policy;
-use crate::claims::{self, Block, Claim, ClaimStatus};
-use crate::coupon::{Campaign, CampaignNumber};
 use crate::hash::HashSeed;
-use crate::rate_limit::policies::KeptPolicy;
-use crate::request::{CampaignView, Fingerprint, FrozenRequests, Outcome, Remembered};
+use crate::request::{Fingerprint, FrozenRequests, Outcome, Remembered};
 use crate::state::State;
-use crate::types::{ActorId, CampaignName, Quantity, RequestKey, Serial, Timestamp};
+use crate::types::{ActorId, Name, RequestKey, Timestamp};
+use crate::workload::{AnyAggregate, AnyFrozen, AnyOutcome, AnySettings, AnySummary, Head, Kind, Number};
 
 /// The number of the state format that is written.
-pub const STATE_FORMAT: u8 = 1;
+pub const STATE_FORMAT: u8 = 2;
 
 const HEAD: u8 = 1;
-const CAMPAIGN: u8 = 2;
-const CLAIMS: u8 = 3;
+const AGGREGATE: u8 = 2;
+const ITEMS: u8 = 3;
 const REQUESTS: u8 = 4;
-/// One policy; only where there are any.
-const POLICY: u8 = 5;
 /// Requests in one section.
 const SECTION_REQUESTS: usize = 1_024;
 
-/// The state at an instant. Taking it is a matter of microseconds, because claims and requests
-/// are shared with the state, not copied.
+/// The state at an instant. Taking it is a matter of microseconds, because entries and requests are
+/// shared with the state, not copied.
 #[derive(Debug)]
 pub struct FrozenState {
     time: Timestamp,
-    campaigns: Vec<FrozenCampaign>,
+    numbers_count: u32,
+    aggregates: Vec<AnyFrozen>,
     requests: FrozenRequests,
-    policies: Vec<Vec<u8>>,
-}
-
-#[derive(Debug)]
-struct FrozenCampaign {
-    head: Vec<u8>,
-    number: CampaignNumber,
-    blocks: Vec<Arc<Block>>,
 }
 
 impl State {
     /// The state as it is now, shared.
     #[must_use]
     pub fn freeze(&self) -> FrozenState {
-        let campaigns = self.campaigns().iter().map(|campaign| FrozenCampaign {
-            head: encode_campaign(campaign),
-            number: campaign.number,
-            blocks: campaign.claims.blocks(),
-        });
-        let policies = self.policies.after(None).map(|(name, kept)| encode_policy(name, kept));
-        FrozenState { time: self.time, campaigns: campaigns.collect(), requests: self.requests.freeze(), policies: policies.collect() }
+        FrozenState {
+            time: self.time,
+            numbers_count: self.number_next().0,
+            aggregates: self.aggregates().map(AnyAggregate::freeze).collect(),
+            requests: self.requests.freeze(),
+        }
     }
 }
 
 impl FrozenState {
     /// The canonical bytes, section by section; together they read back with [`StateBuilder`].
     pub fn sections(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        let campaigns = self.campaigns.iter().flat_map(|campaign| {
-            let blocks = campaign.blocks.iter().map(|block| encode_block(campaign.number, block));
-            std::iter::once(campaign.head.clone()).chain(blocks)
+        let aggregates = self.aggregates.iter().flat_map(|frozen| {
+            let items = (0..).map_while(|index| Some(encode_items(frozen.head().number, &frozen.section(index)?)));
+            std::iter::once(encode_aggregate(frozen.head(), &frozen.settings())).chain(items)
         });
-        std::iter::once(self.encode_head()).chain(campaigns).chain(self.request_sections()).chain(self.policies.iter().cloned())
+        std::iter::once(self.encode_head()).chain(aggregates).chain(self.request_sections())
     }
 
     fn encode_head(&self) -> Vec<u8> {
         let mut out = vec![HEAD, STATE_FORMAT];
         put_time(&mut out, self.time);
-        put_u32(&mut out, u32::try_from(self.campaigns.len()).unwrap_or(u32::MAX));
+        put_u32(&mut out, self.numbers_count);
+        put_u64(&mut out, self.aggregates.len() as u64);
         out
     }
 
@@ -86,145 +73,128 @@ impl FrozenState {
     }
 }
 
-/// A campaign without what follows from its claims, as canonical bytes.
+/// An aggregate without its items, as canonical bytes.
 #[must_use]
-pub fn encode_settings_of(campaign: &Campaign) -> Vec<u8> {
+pub fn encode_settings_of(head: &Head, settings: &AnySettings) -> Vec<u8> {
     let mut out = Vec::new();
-    put_u32(&mut out, campaign.number.0);
-    put_text(&mut out, &campaign.name);
-    put_settings(&mut out, &campaign.settings);
-    put_u64(&mut out, campaign.version);
-    put_u32(&mut out, campaign.code_key);
-    put_time(&mut out, campaign.created_at);
+    put_head(&mut out, head, settings);
     out
 }
 
-fn encode_campaign(campaign: &Campaign) -> Vec<u8> {
-    let mut out = vec![CAMPAIGN];
-    put_text(&mut out, &campaign.name);
-    encode_view(&campaign.view(campaign.created_at), &mut out);
-    put_u64(&mut out, campaign.claims.count() as u64);
-    // Only where there are any: it came later than the format.
-    if campaign.pending() != Quantity::ZERO {
-        put_u32(&mut out, campaign.pending().get());
-    }
+fn encode_aggregate(head: &Head, settings: &AnySettings) -> Vec<u8> {
+    let mut out = vec![AGGREGATE];
+    put_head(&mut out, head, settings);
     out
 }
 
-fn encode_policy(name: &str, kept: &KeptPolicy) -> Vec<u8> {
-    let mut out = vec![POLICY];
-    put_policy(&mut out, name, kept);
-    out
-}
-
-fn encode_block(number: CampaignNumber, block: &Block) -> Vec<u8> {
-    let mut out = vec![CLAIMS];
+fn encode_items(number: Number, section: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(section.len().saturating_add(5));
+    out.push(ITEMS);
     put_u32(&mut out, number.0);
-    put_u32(&mut out, u32::try_from(block.len()).unwrap_or(u32::MAX));
-    claims::bytes::encode(block, &mut out);
+    out.extend_from_slice(section);
     out
 }
 
-fn encode_view(view: &CampaignView, out: &mut Vec<u8>) {
-    put_u32(out, view.number.0);
-    put_settings(out, &view.settings);
-    put_u64(out, view.version);
-    put_u32(out, view.code_key);
-    put_time(out, view.created_at);
-    put_u32(out, view.remaining.get());
-    put_u32(out, view.redeemed.get());
-    put_time(out, view.at);
+fn put_head(out: &mut Vec<u8>, head: &Head, settings: &AnySettings) {
+    put_u32(out, head.number.0);
+    out.push(settings.kind().number());
+    put_text(out, &head.name);
+    put_u64(out, head.version);
+    put_time(out, head.created_at);
+    settings.put(out);
 }
 
-fn decode_view(reader: &mut Reader<'_>) -> Result<CampaignView, DecodeError> {
-    Ok(CampaignView {
-        number: CampaignNumber(reader.u32()?),
-        settings: reader.settings()?,
-        version: reader.u64()?,
-        code_key: reader.u32()?,
-        created_at: reader.time()?,
-        remaining: reader.quantity()?,
-        pending: Quantity::ZERO,
-        redeemed: reader.quantity()?,
-        at: reader.time()?,
-    })
+fn take_head(from: &mut In<'_>) -> Result<(Head, AnySettings), DecodeError> {
+    let (number, kind, name) = (Number::take(from)?, Kind::take(from)?, Name::take(from)?);
+    let (version, created_at) = (from.body.u64()?, from.body.time()?);
+    if version == 0 {
+        return Err(DecodeError("a version is 0"));
+    }
+    let settings = AnySettings::take(kind, &mut from.body)?;
+    Ok((Head { name: name.as_str().into(), number, version, created_at }, settings))
 }
 
-const OUTCOME_CAMPAIGN: u8 = 1;
-const OUTCOME_CLAIMED: u8 = 2;
-const OUTCOME_REDEEMED: u8 = 3;
-const OUTCOME_CANCELLED: u8 = 4;
-/// A campaign in which claims were pending: their number comes behind it.
-const OUTCOME_CAMPAIGN_PENDING: u8 = 5;
+const OUTCOME_CREATED: u8 = 1;
+const OUTCOME_WRITTEN: u8 = 2;
+const OUTCOME_REMOVED: u8 = 3;
+const OUTCOME_DID: u8 = 4;
+const OUTCOME_DID_BOTH: u8 = 5;
 
 fn encode_request(known: &Remembered, out: &mut Vec<u8>) {
-    put_u32(out, known.campaign.0);
+    out.push(known.kind.number());
+    put_text(out, &known.name);
     put_text(out, &known.actor);
     put_text(out, &known.key);
     out.extend_from_slice(&known.fingerprint.0);
     put_time(out, known.recorded_at);
     match &known.outcome {
-        Outcome::Campaign { created, view } => {
-            let has_pending = view.pending != Quantity::ZERO;
-            out.extend_from_slice(&[if has_pending { OUTCOME_CAMPAIGN_PENDING } else { OUTCOME_CAMPAIGN }, u8::from(*created)]);
-            encode_view(view, out);
-            if has_pending {
-                put_u32(out, view.pending.get());
-            }
+        Outcome::Written { created, summary } => {
+            out.push(if *created { OUTCOME_CREATED } else { OUTCOME_WRITTEN });
+            put_summary(out, summary);
         }
-        Outcome::Claimed(_, serial) => {
-            out.push(OUTCOME_CLAIMED);
-            put_u32(out, serial.get());
+        Outcome::Removed { summary } => {
+            out.push(OUTCOME_REMOVED);
+            put_summary(out, summary);
         }
-        Outcome::Redeemed(_, serial) => {
-            out.push(OUTCOME_REDEEMED);
-            put_u32(out, serial.get());
+        Outcome::Did(number, outcome) => {
+            out.push(OUTCOME_DID);
+            put_outcome(out, *number, outcome);
         }
-        Outcome::Cancelled(_, serial) => {
-            out.push(OUTCOME_CANCELLED);
-            put_u32(out, serial.get());
+        Outcome::DidBoth(first, second) => {
+            out.push(OUTCOME_DID_BOTH);
+            put_outcome(out, first.0, &first.1);
+            put_outcome(out, second.0, &second.1);
         }
     }
 }
 
-fn decode_pending(reader: &mut Reader<'_>) -> Result<Quantity, DecodeError> {
-    match reader.quantity()? {
-        Quantity::ZERO => Err(DecodeError("a number of pending claims is 0")),
-        pending => Ok(pending),
-    }
+fn put_summary(out: &mut Vec<u8>, summary: &AnySummary) {
+    put_head(out, summary.head(), &summary.settings());
+    put_time(out, summary.at());
+    summary.put_figures(out);
 }
 
-fn decode_request(reader: &mut Reader<'_>) -> Result<Remembered, DecodeError> {
-    let campaign = CampaignNumber(reader.u32()?);
-    let actor = ActorId::new(reader.text()?).map_err(|_| DecodeError("a request's actor is no name"))?;
-    let key = RequestKey::new(reader.text()?).map_err(|_| DecodeError("a request key is malformed"))?;
+fn take_summary(from: &mut In<'_>) -> Result<Box<AnySummary>, DecodeError> {
+    let (head, settings) = take_head(from)?;
+    let at = from.body.time()?;
+    AnySummary::take(head, settings, at, &mut from.body).map(Box::new)
+}
+
+fn put_outcome(out: &mut Vec<u8>, number: Number, outcome: &AnyOutcome) {
+    let mut out = Out { body: out, private: None };
+    number.put(&mut out);
+    outcome.kind().put(&mut out);
+    outcome.put(&mut out);
+}
+
+fn take_outcome(from: &mut In<'_>) -> Result<(Number, AnyOutcome), DecodeError> {
+    let (number, kind) = (Number::take(from)?, Kind::take(from)?);
+    Ok((number, AnyOutcome::take(kind, from)?))
+}
+
+fn decode_request(from: &mut In<'_>) -> Result<Remembered, DecodeError> {
+    let (kind, name) = (Kind::take(from)?, Name::take(from)?);
+    let actor = ActorId::new(from.body.text()?).map_err(|_| DecodeError("a request's actor is no name"))?;
+    let key = RequestKey::new(from.body.text()?).map_err(|_| DecodeError("a request key is malformed"))?;
     Ok(Remembered {
-        campaign,
+        kind,
+        name: name.as_str().into(),
         actor: actor.as_str().into(),
         key: key.as_str().into(),
-        fingerprint: Fingerprint(reader.array()?),
-        recorded_at: reader.time()?,
-        outcome: decode_outcome(campaign, reader)?,
+        fingerprint: Fingerprint(from.body.array()?),
+        recorded_at: from.body.time()?,
+        outcome: match u8::take(from)? {
+            OUTCOME_CREATED => Outcome::Written { created: true, summary: take_summary(from)? },
+            OUTCOME_WRITTEN => Outcome::Written { created: false, summary: take_summary(from)? },
+            OUTCOME_REMOVED => Outcome::Removed { summary: take_summary(from)? },
+            OUTCOME_DID => {
+                let (number, outcome) = take_outcome(from)?;
+                Outcome::Did(number, outcome)
+            }
+            OUTCOME_DID_BOTH => Outcome::DidBoth(take_outcome(from)?, take_outcome(from)?),
+            _ => return Err(DecodeError("an outcome is of a kind that this version does not know")),
+        },
     })
-}
-
-fn decode_outcome(campaign: CampaignNumber, reader: &mut Reader<'_>) -> Result<Outcome, DecodeError> {
-    match reader.u8()? {
-        OUTCOME_CAMPAIGN => {
-            let created = reader.flag()?;
-            Ok(Outcome::Campaign { created, view: Box::new(decode_view(reader)?) })
-        }
-        OUTCOME_CAMPAIGN_PENDING => {
-            let created = reader.flag()?;
-            let view = decode_view(reader)?;
-            let pending = decode_pending(reader)?;
-            Ok(Outcome::Campaign { created, view: Box::new(CampaignView { pending, ..view }) })
-        }
-        OUTCOME_CLAIMED => Ok(Outcome::Claimed(campaign, reader.serial()?)),
-        OUTCOME_REDEEMED => Ok(Outcome::Redeemed(campaign, reader.serial()?)),
-        OUTCOME_CANCELLED => Ok(Outcome::Cancelled(campaign, reader.serial()?)),
-        _ => Err(DecodeError("an outcome is of a kind that this version does not know")),
-    }
 }
 
 /// One remembered request as bytes, in the form that the state's sections have it in.
@@ -235,30 +205,19 @@ pub fn encode_remembered(known: &Remembered) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_remembered`] wrote.
-///
-/// # Errors
-/// [`DecodeError`] if the bytes are no remembered request of a form that this version knows.
-pub fn decode_remembered(bytes: &[u8]) -> Result<Remembered, DecodeError> {
-    let mut reader = Reader::new(bytes);
-    let known = decode_request(&mut reader)?;
-    reader.end()?;
-    Ok(known)
-}
-
-/// A campaign whose claims are being read.
+/// An aggregate whose items are being read.
 #[derive(Debug)]
 struct Open {
-    campaign: Campaign,
-    claims_count: u64,
-    pending: Quantity,
+    aggregate: AnyAggregate,
+    sections_count: usize,
 }
 
 /// Puts a state together again from the sections of [`FrozenState::sections`], in their order.
 #[derive(Debug)]
 pub struct StateBuilder {
     state: State,
-    campaigns_count: Option<u32>,
+    /// How many aggregates there are, once the head is read.
+    aggregates_count: Option<u64>,
     open: Option<Open>,
 }
 
@@ -266,7 +225,7 @@ impl StateBuilder {
     /// Nothing read yet; the tables get this key.
     #[must_use]
     pub fn new(seed: HashSeed) -> Self {
-        Self { state: State::new(seed), campaigns_count: None, open: None }
+        Self { state: State::new(seed), aggregates_count: None, open: None }
     }
 
     /// Reads the next section.
@@ -274,13 +233,12 @@ impl StateBuilder {
     /// # Errors
     /// [`DecodeError`] if it is no section of a format that this version knows, or out of order.
     pub fn section(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        let mut reader = Reader::new(bytes);
-        match (reader.u8()?, self.campaigns_count) {
-            (HEAD, None) => self.head(&mut reader),
-            (CAMPAIGN, Some(_)) => self.campaign(&mut reader),
-            (CLAIMS, Some(_)) => self.claims(&mut reader),
-            (REQUESTS, Some(_)) if self.state.policies.is_empty() => self.requests(&mut reader),
-            (POLICY, Some(_)) => self.policy(&mut reader),
+        let mut from = In { body: Reader::new(bytes), private: None };
+        match (u8::take(&mut from)?, self.aggregates_count) {
+            (HEAD, None) => self.head(&mut from),
+            (AGGREGATE, Some(_)) => self.aggregate(&mut from),
+            (ITEMS, Some(_)) => self.items(&mut from),
+            (REQUESTS, Some(_)) => self.requests(&mut from),
             _ => Err(DecodeError("a section of the state is unknown or out of order")),
         }
     }
@@ -290,111 +248,84 @@ impl StateBuilder {
     /// # Errors
     /// [`DecodeError`] if something is missing or an invariant of the rules is broken.
     pub fn finish(mut self) -> Result<State, DecodeError> {
-        self.close_campaign()?;
-        let campaigns_count = self.campaigns_count.ok_or(DecodeError("the state has no head"))?;
-        if self.state.campaigns().len() != campaigns_count as usize {
-            return Err(DecodeError("the state lacks a campaign"));
+        self.close_aggregate()?;
+        let aggregates_count = self.aggregates_count.ok_or(DecodeError("the state has no head"))?;
+        if self.state.aggregates().count() as u64 != aggregates_count {
+            return Err(DecodeError("the state lacks an aggregate"));
         }
         self.state.check().map_err(DecodeError)?;
         Ok(self.state)
     }
 
-    fn head(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        if reader.u8()? != STATE_FORMAT {
+    fn head(&mut self, from: &mut In<'_>) -> Result<(), DecodeError> {
+        if from.body.u8()? != STATE_FORMAT {
             return Err(DecodeError("the state has a format that this version does not know"));
         }
-        self.state.time = reader.time()?;
-        self.campaigns_count = Some(reader.u32()?);
-        reader.end()
+        self.state.time = from.body.time()?;
+        self.state.reserve_numbers(from.body.u32()?);
+        self.aggregates_count = Some(from.body.u64()?);
+        from.end()
     }
 
-    fn campaign(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        self.close_campaign()?;
-        let name = CampaignName::new(reader.text()?).map_err(|_| DecodeError("a campaign's name is malformed"))?;
-        let view = decode_view(reader)?;
-        let claims_count = reader.u64()?;
-        let pending = if reader.end().is_ok() { Quantity::ZERO } else { decode_pending(reader)? };
-        reader.end()?;
-        if claims_count < u64::from(pending.get()) {
-            return Err(DecodeError("more claims are pending than there are"));
+    fn aggregate(&mut self, from: &mut In<'_>) -> Result<(), DecodeError> {
+        self.close_aggregate()?;
+        let (head, settings) = take_head(from)?;
+        from.end()?;
+        if settings.accepted().is_err() {
+            return Err(DecodeError("an aggregate has settings that no rule accepts"));
         }
-        if view.at != view.created_at {
-            return Err(DecodeError("a campaign's two times of creation differ"));
+        if !self.state.requests.is_empty() {
+            return Err(DecodeError("an aggregate comes after the requests"));
         }
-        if self.state.campaign(name).is_some() {
-            return Err(DecodeError("two campaigns have the same name"));
+        if self.state.number_next() <= head.number {
+            return Err(DecodeError("an aggregate has a number that was never given"));
         }
-        if !self.state.requests.is_empty() || !self.state.policies.is_empty() {
-            return Err(DecodeError("a campaign comes after the requests or policies"));
+        if self.state.aggregates().next_back().is_some_and(|last| head.number <= last.head().number) {
+            return Err(DecodeError("an aggregate is out of order"));
         }
-        if view.number.0 as usize != self.state.campaigns().len() {
-            return Err(DecodeError("a campaign is out of order"));
+        if self.state.find(settings.kind(), Name::checked(&head.name)).is_some() {
+            return Err(DecodeError("two aggregates of a kind have the same name"));
         }
-        let mut campaign = Campaign::new(view.number, name, view.settings, self.state.seed());
-        campaign.version = view.version;
-        campaign.code_key = view.code_key;
-        campaign.created_at = view.created_at;
-        campaign.remaining = view.remaining;
-        campaign.redeemed = view.redeemed;
-        self.open = Some(Open { campaign, claims_count, pending });
+        let aggregate = AnyAggregate::new(head, settings, self.state.seed());
+        self.open = Some(Open { aggregate, sections_count: 0 });
         Ok(())
     }
 
-    fn claims(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        let number = CampaignNumber(reader.u32()?);
-        let claims_count = reader.u32()? as usize;
-        let open = self.open.as_mut().filter(|open| open.campaign.number == number);
-        let Open { campaign, .. } = open.ok_or(DecodeError("claims of another campaign than the one before them"))?;
-        if claims_count == 0 {
-            return Err(DecodeError("a block without claims"));
-        }
-        if !campaign.claims.count().is_multiple_of(claims::BLOCK_CLAIMS) {
-            return Err(DecodeError("claims after a block that is not full"));
-        }
-        let block = claims::bytes::decode(claims_count, reader.rest()).ok_or(DecodeError("a block of claims is malformed"))?;
-        campaign.claims.push_block(block);
+    fn items(&mut self, from: &mut In<'_>) -> Result<(), DecodeError> {
+        let number = Number::take(from)?;
+        let open = self.open.as_mut().filter(|open| open.aggregate.head().number == number);
+        let open = open.ok_or(DecodeError("items of another aggregate than the one before them"))?;
+        open.aggregate.load(open.sections_count, from.body.rest())?;
+        open.sections_count = open.sections_count.saturating_add(1);
         Ok(())
     }
 
-    fn requests(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        self.close_campaign()?;
-        if reader.end().is_ok() {
+    fn requests(&mut self, from: &mut In<'_>) -> Result<(), DecodeError> {
+        self.close_aggregate()?;
+        if from.body.is_at_end() {
             return Err(DecodeError("a section without requests"));
         }
         if !self.state.requests.len().is_multiple_of(SECTION_REQUESTS) {
             return Err(DecodeError("requests after a section that is not full"));
         }
-        while reader.end().is_err() {
-            let known = decode_request(reader)?;
+        while !from.body.is_at_end() {
+            let mut known = decode_request(from)?;
+            // Most requests are of an aggregate that is there: its name is kept once.
+            if let Some(aggregate) = self.state.find(known.kind, Name::checked(&known.name)) {
+                known.name = Arc::clone(&aggregate.head().name);
+            }
             self.state.requests.remember(known);
         }
         Ok(())
     }
 
-    fn policy(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
-        self.close_campaign()?;
-        let (name, kept) = reader.policy()?;
-        reader.end()?;
-        if self.state.policies.last_name().is_some_and(|last| name.as_str() <= last) {
-            return Err(DecodeError("a policy is out of order"));
+    fn close_aggregate(&mut self) -> Result<(), DecodeError> {
+        let Some(Open { mut aggregate, sections_count }) = self.open.take() else { return Ok(()) };
+        if sections_count == 0 {
+            return Err(DecodeError("an aggregate lacks its items"));
         }
-        self.state.policies.restore(name, kept);
-        Ok(())
-    }
-
-    fn close_campaign(&mut self) -> Result<(), DecodeError> {
-        let Some(Open { mut campaign, claims_count, pending }) = self.open.take() else { return Ok(()) };
-        if campaign.claims.count() as u64 != claims_count {
-            return Err(DecodeError("a campaign lacks claims"));
-        }
-        campaign.claims.restore_pending(pending.get() as usize);
-        let is_live = |claim: Option<Claim<'_>>| claim.is_some_and(|claim| claim.status == ClaimStatus::Live);
-        let serials = (1..=claims_count).rev().take(pending.get() as usize).filter_map(|serial| Serial::new(u32::try_from(serial).ok()?));
-        // They are read as they lie, without being told that they are pending.
-        if !serials.into_iter().all(|serial| is_live(campaign.claims.lying(serial))) {
-            return Err(DecodeError("a pending claim was redeemed or cancelled"));
-        }
-        self.state.push_campaign(campaign);
+        aggregate.loaded()?;
+        self.state.insert(aggregate);
         Ok(())
     }
 }
