@@ -316,7 +316,7 @@ pub(crate) enum AnyDecided<'a> {
 }
 
 macro_rules! workloads {
-    ($( $(#[$cfg:meta])* $number:literal $variant:ident : $workload:ty, $word:literal, $path:literal; )+) => {
+    ($( $(#[$cfg:meta])* $number:literal $variant:ident : $($module:ident)::+, $workload:ident, $word:literal, $path:literal; )+) => {
         /// The kinds of aggregates. Their numbers stand in records and are stable.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Kind { $( $(#[$cfg])* #[doc = $word] $variant, )+ }
@@ -358,43 +358,43 @@ macro_rules! workloads {
             /// What an aggregate of the kind grows by: `claims`.
             #[must_use]
             pub const fn entries(self) -> &'static str {
-                match self { $( $(#[$cfg])* Self::$variant => <$workload>::ENTRIES, )+ }
+                match self { $( $(#[$cfg])* Self::$variant => <$($module)::+::$workload>::ENTRIES, )+ }
             }
 
             /// See [`Workload::COUNT_MAX`].
             #[must_use]
             pub const fn count_max(self) -> usize {
-                match self { $( $(#[$cfg])* Self::$variant => <$workload>::COUNT_MAX, )+ }
+                match self { $( $(#[$cfg])* Self::$variant => <$($module)::+::$workload>::COUNT_MAX, )+ }
             }
 
             /// See [`Workload::ENTRIES_MAX`].
             #[must_use]
             pub const fn entries_max(self) -> u64 {
-                match self { $( $(#[$cfg])* Self::$variant => <$workload>::ENTRIES_MAX, )+ }
+                match self { $( $(#[$cfg])* Self::$variant => <$($module)::+::$workload>::ENTRIES_MAX, )+ }
             }
 
             /// Whether one can be removed.
             #[must_use]
             pub const fn is_removable(self) -> bool {
-                match self { $( $(#[$cfg])* Self::$variant => <$workload>::IS_REMOVABLE, )+ }
+                match self { $( $(#[$cfg])* Self::$variant => <$($module)::+::$workload>::IS_REMOVABLE, )+ }
             }
 
             /// The tables of its entries.
             #[must_use]
             pub const fn tables(self) -> &'static [&'static Table] {
-                match self { $( $(#[$cfg])* Self::$variant => <$workload>::TABLES, )+ }
+                match self { $( $(#[$cfg])* Self::$variant => <$($module)::+::$workload>::TABLES, )+ }
             }
 
             /// The fields of its settings.
             #[must_use]
             pub const fn settings(self) -> &'static [crate::fields::Field] {
-                match self { $( $(#[$cfg])* Self::$variant => <<$workload as Workload>::Settings as Fields>::FIELDS, )+ }
+                match self { $( $(#[$cfg])* Self::$variant => <<$($module)::+::$workload as Workload>::Settings as Fields>::FIELDS, )+ }
             }
 
             /// The fields of its figures.
             #[must_use]
             pub const fn figures(self) -> &'static [crate::fields::Field] {
-                match self { $( $(#[$cfg])* Self::$variant => <<$workload as Workload>::Figures as Fields>::FIELDS, )+ }
+                match self { $( $(#[$cfg])* Self::$variant => <<$($module)::+::$workload as Workload>::Figures as Fields>::FIELDS, )+ }
             }
 
             /// Its settings with every field at its default.
@@ -419,43 +419,43 @@ macro_rules! workloads {
 
         /// An aggregate of any workload.
         #[derive(Debug)]
-        pub enum AnyAggregate { $( $(#[$cfg])* #[doc = $word] $variant(Aggregate<$workload>), )+ }
+        pub enum AnyAggregate { $( $(#[$cfg])* #[doc = $word] $variant(Aggregate<$($module)::+::$workload>), )+ }
 
         /// Settings of any workload.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum AnySettings { $( $(#[$cfg])* #[doc = $word] $variant(<$workload as Workload>::Settings), )+ }
+        pub enum AnySettings { $( $(#[$cfg])* #[doc = $word] $variant(<$($module)::+::$workload as Workload>::Settings), )+ }
 
         /// A patch of any workload's settings.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum AnyPatch { $( $(#[$cfg])* #[doc = $word] $variant(Patch<<$workload as Workload>::Settings>), )+ }
+        pub enum AnyPatch { $( $(#[$cfg])* #[doc = $word] $variant(Patch<<$($module)::+::$workload as Workload>::Settings>), )+ }
 
         /// A command of any workload.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum AnyCommand<'a> { $( $(#[$cfg])* #[doc = $word] $variant(<$workload as Workload>::Command<'a>), )+ }
+        pub enum AnyCommand<'a> { $( $(#[$cfg])* #[doc = $word] $variant($($module)::+::Command<'a>), )+ }
 
         /// An event of any workload.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum AnyEvent<'a> { $( $(#[$cfg])* #[doc = $word] $variant(<$workload as Workload>::Event<'a>), )+ }
+        pub enum AnyEvent<'a> { $( $(#[$cfg])* #[doc = $word] $variant($($module)::+::Event<'a>), )+ }
 
         /// An outcome of any workload.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum AnyOutcome { $( $(#[$cfg])* #[doc = $word] $variant(<$workload as Workload>::Outcome), )+ }
+        pub enum AnyOutcome { $( $(#[$cfg])* #[doc = $word] $variant(<$($module)::+::$workload as Workload>::Outcome), )+ }
 
         /// A summary of any workload.
         #[derive(Clone, PartialEq, Eq, Debug)]
-        pub enum AnySummary { $( $(#[$cfg])* #[doc = $word] $variant(Summary<$workload>), )+ }
+        pub enum AnySummary { $( $(#[$cfg])* #[doc = $word] $variant(Summary<$($module)::+::$workload>), )+ }
 
         /// What an outcome of any workload shows.
         #[derive(Clone, PartialEq, Eq, Debug)]
-        pub enum AnyView { $( $(#[$cfg])* #[doc = $word] $variant(<$workload as Workload>::View), )+ }
+        pub enum AnyView { $( $(#[$cfg])* #[doc = $word] $variant(<$($module)::+::$workload as Workload>::View), )+ }
 
         /// A rejection of any workload.
         #[derive(Clone, PartialEq, Eq, Debug)]
-        pub enum AnyRejection { $( $(#[$cfg])* #[doc = $word] $variant(<$workload as Workload>::Rejection), )+ }
+        pub enum AnyRejection { $( $(#[$cfg])* #[doc = $word] $variant(<$($module)::+::$workload as Workload>::Rejection), )+ }
 
         /// An aggregate at an instant, for a snapshot.
         #[derive(Debug)]
-        pub(crate) enum AnyFrozen { $( $(#[$cfg])* $variant(Head, <$workload as Workload>::Settings, <<$workload as Workload>::Items as Items>::Frozen), )+ }
+        pub(crate) enum AnyFrozen { $( $(#[$cfg])* $variant(Head, <$($module)::+::$workload as Workload>::Settings, <<$($module)::+::$workload as Workload>::Items as Items>::Frozen), )+ }
 
         impl AnyAggregate {
             /// A new aggregate.
@@ -492,32 +492,32 @@ macro_rules! workloads {
             /// # Errors
             /// The broken invariant in words.
             pub fn check(&self) -> Result<(), &'static str> {
-                match self { $( $(#[$cfg])* Self::$variant(it) => <$workload>::check(it), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::check(it), )+ }
             }
 
             /// See [`Workload::entries_count`].
             #[must_use]
             pub fn entries_count(&self) -> u64 {
-                match self { $( $(#[$cfg])* Self::$variant(it) => <$workload>::entries_count(it), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::entries_count(it), )+ }
             }
 
             /// See [`Workload::next_due`].
             #[must_use]
             pub fn next_due(&self) -> Option<Timestamp> {
-                match self { $( $(#[$cfg])* Self::$variant(it) => <$workload>::next_due(it), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::next_due(it), )+ }
             }
 
             /// See [`Workload::due`].
             #[must_use]
             pub fn due(&self, now: Timestamp) -> Option<AnyCommand<'_>> {
-                match self { $( $(#[$cfg])* Self::$variant(it) => <$workload>::due(it, now).map(AnyCommand::$variant), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::due(it, now).map(AnyCommand::$variant), )+ }
             }
 
             /// See [`Workload::view`].
             #[must_use]
             pub fn view(&self, outcome: AnyOutcome, now: Timestamp) -> Option<AnyView> {
                 match (self, outcome) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyOutcome::$variant(outcome)) => <$workload>::view(it, outcome, now).map(AnyView::$variant), )+
+                    $( $(#[$cfg])* (Self::$variant(it), AnyOutcome::$variant(outcome)) => <$($module)::+::$workload>::view(it, outcome, now).map(AnyView::$variant), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => None,
                 }
@@ -527,7 +527,7 @@ macro_rules! workloads {
             #[must_use]
             pub fn fits(&self, event: &AnyEvent<'_>) -> bool {
                 match (self, event) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => <$workload>::fits(it, event), )+
+                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => <$($module)::+::$workload>::fits(it, event), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => false,
                 }
@@ -539,7 +539,7 @@ macro_rules! workloads {
             /// The first rejection in the order of precedence.
             pub fn accepts(&self, settings: &AnySettings) -> Result<(), AnyRejection> {
                 match (self, settings) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnySettings::$variant(new)) => <$workload>::accepts(Some(it), new).map_err(AnyRejection::$variant), )+
+                    $( $(#[$cfg])* (Self::$variant(it), AnySettings::$variant(new)) => <$($module)::+::$workload>::accepts(Some(it), new).map_err(AnyRejection::$variant), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => panic!("settings of another kind than their aggregate"),
                 }
@@ -548,7 +548,7 @@ macro_rules! workloads {
             /// See [`Workload::touched`].
             pub fn touched(&self, event: &AnyEvent<'_>, each: &mut dyn FnMut(&[u8])) {
                 match (self, event) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => <$workload>::touched(it, event, each), )+
+                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => <$($module)::+::$workload>::touched(it, event, each), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => panic!("an event of another kind than its aggregate"),
                 }
@@ -556,13 +556,13 @@ macro_rules! workloads {
 
             /// See [`Workload::entries`].
             pub fn entries(&self, each: &mut dyn FnMut(&[u8])) {
-                match self { $( $(#[$cfg])* Self::$variant(it) => <$workload>::entries(it, each), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::entries(it, each), )+ }
             }
 
             /// See [`Workload::rows`].
             pub fn rows(&self, event: &AnyEvent<'_>, at: Timestamp, rows: &mut impl Rows) {
                 match (self, event) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => <$workload>::rows(it, event, at, rows), )+
+                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => <$($module)::+::$workload>::rows(it, event, at, rows), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => panic!("an event of another kind than its aggregate"),
                 }
@@ -575,7 +575,7 @@ macro_rules! workloads {
             pub fn pin<'a>(&self, command: AnyCommand<'a>) -> Result<AnyCommand<'a>, AnyRejection> {
                 match (self, command) {
                     $( $(#[$cfg])* (Self::$variant(it), AnyCommand::$variant(command)) => {
-                        <$workload>::pin(it, command).map(AnyCommand::$variant).map_err(AnyRejection::$variant)
+                        <$($module)::+::$workload>::pin(it, command).map(AnyCommand::$variant).map_err(AnyRejection::$variant)
                     } )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => panic!("a command of another kind than its aggregate"),
@@ -586,7 +586,7 @@ macro_rules! workloads {
             #[must_use]
             pub fn gate<'a>(&self, command: &AnyCommand<'a>) -> Option<GateView<'a>> {
                 match (self, command) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyCommand::$variant(command)) => <$workload>::gate(it, command), )+
+                    $( $(#[$cfg])* (Self::$variant(it), AnyCommand::$variant(command)) => <$($module)::+::$workload>::gate(it, command), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => None,
                 }
@@ -596,7 +596,7 @@ macro_rules! workloads {
             #[must_use]
             pub fn adds_entry(&self, command: &AnyCommand<'_>) -> bool {
                 match (self, command) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyCommand::$variant(command)) => <$workload>::adds_entry(it, command), )+
+                    $( $(#[$cfg])* (Self::$variant(it), AnyCommand::$variant(command)) => <$($module)::+::$workload>::adds_entry(it, command), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => false,
                 }
@@ -604,7 +604,7 @@ macro_rules! workloads {
 
             pub(crate) fn decide<'a>(&self, command: &AnyCommand<'a>, ask: Ask) -> Result<AnyDecided<'a>, AnyRejection> {
                 match (self, command) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyCommand::$variant(command)) => match <$workload>::decide(it, command, ask) {
+                    $( $(#[$cfg])* (Self::$variant(it), AnyCommand::$variant(command)) => match <$($module)::+::$workload>::decide(it, command, ask) {
                         Ok(Decided::Event(event)) => Ok(AnyDecided::Event(AnyEvent::$variant(event))),
                         Ok(Decided::Repeat(outcome)) => Ok(AnyDecided::Repeat(AnyOutcome::$variant(outcome))),
                         Ok(Decided::Nothing) => Ok(AnyDecided::Nothing),
@@ -617,7 +617,7 @@ macro_rules! workloads {
 
             pub(crate) fn evolve(&mut self, event: &AnyEvent<'_>, at: Timestamp) -> AnyOutcome {
                 match (self, event) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => AnyOutcome::$variant(<$workload>::evolve(it, event, at)), )+
+                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => AnyOutcome::$variant(<$($module)::+::$workload>::evolve(it, event, at)), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => panic!("an event of another kind than its aggregate"),
                 }
@@ -636,7 +636,7 @@ macro_rules! workloads {
             pub(crate) fn put(&self, settings: AnySettings) -> AnySettings {
                 match (self, settings) {
                     $( $(#[$cfg])* (Self::$variant(it), AnySettings::$variant(mut new)) => {
-                        <$workload>::keep(&it.settings, &mut new);
+                        <$($module)::+::$workload>::keep(&it.settings, &mut new);
                         AnySettings::$variant(new)
                     } )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
@@ -662,7 +662,7 @@ macro_rules! workloads {
             }
 
             pub(crate) fn loaded(&mut self) -> Result<(), DecodeError> {
-                match self { $( $(#[$cfg])* Self::$variant(it) => <$workload>::loaded(it), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::loaded(it), )+ }
             }
         }
 
@@ -676,12 +676,12 @@ macro_rules! workloads {
             /// See [`Workload::issue`].
             #[must_use]
             pub fn issue(&self) -> Option<SettingsIssue> {
-                match self { $( $(#[$cfg])* Self::$variant(settings) => <$workload>::issue(settings), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(settings) => <$($module)::+::$workload>::issue(settings), )+ }
             }
 
             /// Whether an aggregate may be created with them.
             pub(crate) fn accepted(&self) -> Result<(), AnyRejection> {
-                match self { $( $(#[$cfg])* Self::$variant(new) => <$workload>::accepts(None, new).map_err(AnyRejection::$variant), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(new) => <$($module)::+::$workload>::accepts(None, new).map_err(AnyRejection::$variant), )+ }
             }
 
             /// Each field with its value.
@@ -697,7 +697,7 @@ macro_rules! workloads {
             pub fn set(&mut self, name: &str, value: crate::fields::Value) -> Result<(), crate::fields::FieldError> {
                 let unknown = crate::fields::FieldError::Unknown;
                 match self { $( $(#[$cfg])* Self::$variant(settings) => {
-                    let index = <<$workload as Workload>::Settings as Fields>::index_of(name).ok_or(unknown)?;
+                    let index = <<$($module)::+::$workload as Workload>::Settings as Fields>::index_of(name).ok_or(unknown)?;
                     settings.set(index, value)
                 } )+ }
             }
@@ -755,7 +755,7 @@ macro_rules! workloads {
             /// See [`Workload::is_pinned`].
             #[must_use]
             pub fn is_pinned(&self) -> bool {
-                match self { $( $(#[$cfg])* Self::$variant(command) => <$workload>::is_pinned(command), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(command) => <$($module)::+::$workload>::is_pinned(command), )+ }
             }
 
             pub(crate) fn put(&self, out: &mut Out<'_>) {
@@ -794,7 +794,7 @@ macro_rules! workloads {
             #[must_use]
             pub fn unmarked<'v>(&self, view: &'v AnyView) -> Option<&'v str> {
                 match (self, view) {
-                    $( $(#[$cfg])* (Self::$variant(outcome), AnyView::$variant(view)) => <$workload>::unmarked(outcome, view), )+
+                    $( $(#[$cfg])* (Self::$variant(outcome), AnyView::$variant(view)) => <$($module)::+::$workload>::unmarked(outcome, view), )+
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => None,
                 }
@@ -860,10 +860,6 @@ macro_rules! workloads {
         }
 
         impl AnyFrozen {
-            pub(crate) fn kind(&self) -> Kind {
-                match self { $( $(#[$cfg])* Self::$variant(..) => Kind::$variant, )+ }
-            }
-
             pub(crate) fn head(&self) -> &Head {
                 match self { $( $(#[$cfg])* Self::$variant(head, ..) => head, )+ }
             }
@@ -873,11 +869,11 @@ macro_rules! workloads {
             }
 
             pub(crate) fn section(&self, index: usize) -> Option<Vec<u8>> {
-                match self { $( $(#[$cfg])* Self::$variant(_, _, items) => <$workload as Workload>::Items::section(items, index), )+ }
+                match self { $( $(#[$cfg])* Self::$variant(_, _, items) => <$($module)::+::$workload as Workload>::Items::section(items, index), )+ }
             }
         }
 
-        $( $(#[$cfg])* impl Listed for $workload {
+        $( $(#[$cfg])* impl Listed for $($module)::+::$workload {
             fn of(any: &AnyAggregate) -> Option<&Aggregate<Self>> {
                 #[allow(irrefutable_let_patterns, reason = "there may be one workload only")]
                 if let AnyAggregate::$variant(it) = any { Some(it) } else { None }
@@ -942,6 +938,6 @@ macro_rules! workloads {
 }
 
 workloads! {
-    1 Campaign: crate::coupon::Coupon, "campaign", "campaigns";
-    2 Policy: crate::rate_limit::policies::Limit, "policy", "policies";
+    1 Campaign: crate::coupon, Coupon, "campaign", "campaigns";
+    2 Policy: crate::rate_limit::policies, Limit, "policy", "policies";
 }

@@ -7,19 +7,16 @@
 
 use std::mem;
 
-use domain::coupon::{Campaign, CampaignNumber, TargetBy};
 use domain::hash::HashSeed;
-use domain::rate_limit::policies;
-use domain::state::{CommandKind, Record};
-use domain::types::{ActorId, CampaignName, PolicyName, RequestId, Serial, Timestamp};
+use domain::types::{RequestId, Timestamp};
 use domain::wire;
-use domain::{Command, Decision, Event, Novelty, Rejection, State, coupon, decide};
+use domain::wire::command::{decode_command, encode_command};
+use domain::{Action, Change, Command, Decision, Kind, Number, Record, Rejection, State, decide};
 use journal::Lsn;
 use journal::batch::Batch;
 
 use crate::limits::{Limits, RECORD_BYTES_MAX};
-use crate::pending::next_decidable;
-use crate::views::{ClaimView, Done, Effect, NamedCampaign, PolicyView, Refusal, WatchedCampaign, claim_view, effect_of, last_claims};
+use crate::views::{Done, Effect, Over, Refusal};
 
 /// Something that was worked out from the state, and the record that it rests on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +30,7 @@ pub struct RestsOn<T> {
 
 /// What would become of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Foreseen {
+pub enum Prediction {
     /// It would change something.
     TakesEffect,
     /// It would change nothing, and this would be the answer.
@@ -55,12 +52,16 @@ pub struct Core {
     state: State,
     staged: Batch,
     staged_lsn: Lsn,
-    /// The last record of each campaign: what an answer about it rests on.
-    campaign_lsns: Vec<Lsn>,
-    /// The campaign whose queue had the last turn.
-    queue_decided: CampaignNumber,
-    /// The last record of any policy.
-    policies_lsn: Lsn,
+    /// The last record of each aggregate, by number: what an answer about it rests on.
+    aggregate_lsns: Vec<Lsn>,
+    /// The last record of any aggregate of each kind.
+    kind_lsns: [Lsn; Kind::ALL.len()],
+    /// The last record by which an aggregate of each kind was removed: what "there is none" rests on.
+    removed_lsns: [Lsn; Kind::ALL.len()],
+    /// The aggregate that had the last turn of those in which something falls due.
+    due_last: Option<Number>,
+    /// Whether something falls due earlier than was known.
+    is_due_earlier: bool,
     /// The record that the state's time comes from: what an answer rests on if the clock is
     /// behind that time.
     time_lsn: Lsn,
@@ -82,15 +83,17 @@ impl Core {
     /// A core with the effect of all records up to `lsn`, which are durable.
     #[must_use]
     pub fn resume(state: State, lsn: Lsn, limits: Limits) -> Self {
-        assert!(limits.claims_max < u64::from(u32::MAX), "a serial has 32 bits");
-        let campaign_lsns = vec![Lsn::ZERO; state.campaigns().len()];
+        assert!(limits.entries_max < u64::from(u32::MAX), "a serial has 32 bits");
+        let aggregate_lsns = vec![Lsn::ZERO; state.number_next().0 as usize];
         Self {
             state,
             staged: Batch::new(),
             staged_lsn: lsn,
-            campaign_lsns,
-            queue_decided: CampaignNumber(u32::MAX),
-            policies_lsn: Lsn::ZERO,
+            aggregate_lsns,
+            kind_lsns: [Lsn::ZERO; Kind::ALL.len()],
+            removed_lsns: [Lsn::ZERO; Kind::ALL.len()],
+            due_last: None,
+            is_due_earlier: false,
             time_lsn: Lsn::ZERO,
             in_flight_bytes: 0,
             room_bytes: 0,
@@ -133,18 +136,28 @@ impl Core {
         if self.limits.staged_bytes_max / 2 < self.staged.bytes_count() {
             return false;
         }
-        if let Some((number, next)) = next_decidable(&self.state, self.queue_decided, now)
-            && let Some(command) = next.command()
-        {
-            self.queue_decided = number;
-            return self.submit(&command, RequestId::ENGINE, wall).value.is_ok();
+        let Some(due) = self.take_due(now) else { return false };
+        let command = decode_command(&due).unwrap_or_else(|error| panic!("a command that was just encoded does not decode: {error}"));
+        self.submit(&command, RequestId::ENGINE, wall).value.is_ok()
+    }
+
+    /// What is due at `now`, as the bytes of its command: what it names is in the state, which the
+    /// command changes.
+    fn take_due(&mut self, now: Timestamp) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if let Some((number, command)) = self.state.due_after(self.due_last, now) {
+            encode_command(&command, &mut bytes);
+            self.due_last = Some(number);
+            return Some(bytes);
         }
-        let is_due = self.state.requests.next_deadline().is_some_and(|deadline| deadline <= now);
-        if is_due {
-            let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
-            return self.submit(&command, RequestId::ENGINE, wall).value.is_ok();
-        }
-        false
+        self.state.requests.next_deadline().filter(|deadline| *deadline <= now)?;
+        encode_command(&Command::local(Action::ForgetRequests), &mut bytes);
+        Some(bytes)
+    }
+
+    /// Whether something falls due earlier than was known when this was last asked.
+    pub fn take_due_earlier(&mut self) -> bool {
+        mem::take(&mut self.is_due_earlier)
     }
 
     /// The first instant at which [`Core::tick`] has something to do.
@@ -162,17 +175,22 @@ impl Core {
         if lsn != self.staged_lsn.next() {
             return Err(format!("it follows on record {}", self.staged_lsn));
         }
-        check_fits(&self.state, record)?;
+        if record.at < self.state.time {
+            return Err("its time is before that of the record ahead of it".to_owned());
+        }
+        if !self.state.fits(record) {
+            return Err("the rules cannot have decided it after the records ahead of it".to_owned());
+        }
         self.evolve(lsn, record);
         Ok(())
     }
 
-    /// Decides a command that has its place in another order than the journal's already, at that
-    /// order's time, and makes its effect so. Whatever limits there are have been looked at before
-    /// it got its place: nothing but the rules refuses it here. `watch` sees each decided record.
+    /// Applies a command that Kafka has already ordered, at that record's time. Limits were checked
+    /// before the command was appended: nothing but the rules rejects it here. `watch` sees each
+    /// decided record.
     ///
     /// # Errors
-    /// The rules' no.
+    /// The rules' rejection.
     pub fn apply(
         &mut self,
         command: &Command<'_>,
@@ -186,7 +204,7 @@ impl Core {
         answer
     }
 
-    /// Nothing is decided, but it is so late.
+    /// Advances the state's time without deciding anything.
     pub fn pass_time(&mut self, at: Timestamp) {
         self.state.time = self.state.time.max(at);
     }
@@ -194,12 +212,13 @@ impl Core {
     /// What would become of a command if it were decided now, at the state's time.
     ///
     /// # Errors
-    /// The rules' no.
-    pub fn foresee(&self, command: &Command<'_>) -> Result<Foreseen, Rejection> {
-        Ok(match decide(&self.state, command, self.state.time)? {
-            Decision::Event(_) => Foreseen::TakesEffect,
-            Decision::Answer(answer) => Foreseen::Answer(Done { effect: effect_of(&self.state, &answer.outcome), novelty: answer.novelty }),
-            Decision::Nothing => Foreseen::Answer(Done { effect: self.effect_of_nothing(command), novelty: Novelty::Fresh }),
+    /// The rules' rejection.
+    pub fn predict(&self, command: &Command<'_>) -> Result<Prediction, Rejection> {
+        let now = self.state.time;
+        Ok(match decide(&self.state, command, now)? {
+            Decision::Change(_) => Prediction::TakesEffect,
+            Decision::Answer(answer) => Prediction::Answer(Done::of(&self.state, &answer, now)),
+            Decision::Nothing => Prediction::Answer(Done::NOTHING),
         })
     }
 
@@ -240,76 +259,19 @@ impl Core {
         self.room_bytes < RECORD_BYTES_MAX + self.in_flight_bytes
     }
 
-    /// A campaign as it stands at `wall`, if there is one.
-    pub fn campaign(&self, name: CampaignName<'_>, wall: Timestamp) -> RestsOn<Option<NamedCampaign>> {
-        let now = self.state.time.max(wall);
-        let campaign = self.state.campaign(name);
-        let lsn = campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign).max(self.lsn_of_time(wall)));
-        RestsOn { value: campaign.map(|campaign| named(campaign, now)), lsn }
-    }
-
-    /// A campaign as it stands at `wall`, with its last claims.
-    pub fn watched(&self, name: CampaignName<'_>, last_max: u32, wall: Timestamp) -> RestsOn<Option<WatchedCampaign>> {
-        let RestsOn { value: campaign, lsn } = self.campaign(name, wall);
-        let watched = campaign.zip(self.state.campaign(name)).map(|(campaign, state)| WatchedCampaign {
-            campaign,
-            issued: state.claims.decided_count() as u64,
-            last: last_claims(state, last_max),
-        });
-        RestsOn { value: watched, lsn }
-    }
-
-    /// Up to `limit` campaigns after a name, of those whose names begin with `prefix`, in the order
-    /// of names.
-    pub fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize, wall: Timestamp) -> RestsOn<Vec<NamedCampaign>> {
-        let now = self.state.time.max(wall);
-        let campaigns: Vec<&Campaign> = self.state.campaigns_after(after, prefix).take(limit).collect();
-        let lsn = campaigns.iter().map(|campaign| self.lsn_of(campaign)).fold(self.lsn_of_time(wall), Lsn::max);
-        RestsOn { value: campaigns.into_iter().map(|campaign| named(campaign, now)).collect(), lsn }
-    }
-
-    /// A claim as it stands.
-    pub fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> RestsOn<Result<ClaimView, coupon::Rejection>> {
-        let Some(campaign) = self.state.campaign(name) else {
-            return RestsOn { value: Err(coupon::Rejection::CampaignNotFound), lsn: Lsn::ZERO };
-        };
-        let found = campaign.find(by).map(|claim| claim.serial);
-        let view = found.and_then(|serial| claim_view(campaign, serial, self.state.time).ok_or(coupon::Rejection::ClaimNotFound));
-        RestsOn { value: view, lsn: self.lsn_of(campaign) }
-    }
-
-    /// The claim with this serial, pending or decided, at `wall`.
-    pub fn claim_at(&self, name: CampaignName<'_>, serial: Serial, wall: Timestamp) -> RestsOn<Option<ClaimView>> {
-        let Some(campaign) = self.state.campaign(name) else { return RestsOn { value: None, lsn: Lsn::ZERO } };
-        let now = self.state.time.max(wall);
-        RestsOn { value: claim_view(campaign, serial, now), lsn: self.lsn_of(campaign) }
-    }
-
-    /// A policy of a rate limit, if there is one.
-    pub fn policy(&self, name: PolicyName<'_>) -> RestsOn<Option<PolicyView>> {
-        let kept = self.state.policies.get(name);
-        RestsOn { value: kept.map(|kept| PolicyView::new(name.as_str(), kept)), lsn: self.policies_lsn }
-    }
-
-    /// Up to `limit` policies after a name, in the order of names.
-    pub fn policies(&self, after: Option<&str>, limit: usize) -> RestsOn<Vec<PolicyView>> {
-        let policies = self.state.policies.after(after).take(limit).map(|(name, kept)| PolicyView::new(name, kept));
-        RestsOn { value: policies.collect(), lsn: self.policies_lsn }
+    /// Looks at the state as it stands at `wall`.
+    pub fn read<T>(&self, over: Over<'_>, wall: Timestamp, look: impl FnOnce(&State, Timestamp) -> T) -> RestsOn<T> {
+        let value = look(&self.state, self.state.time.max(wall));
+        RestsOn { value, lsn: self.lsn_over(over).max(self.lsn_of_time(wall)) }
     }
 
     fn decide(&mut self, command: &Command<'_>, request_id: RequestId<'_>, wall: Timestamp) -> RestsOn<Result<Done, Refusal>> {
         let now = self.state.time.max(wall);
-        let decision = match decide(&self.state, command, now) {
-            Ok(decision) => decision,
-            Err(rejection) => return self.rests(command, wall, Err(Refusal::Rejected(rejection))),
-        };
-        match decision {
-            Decision::Answer(answer) => {
-                let effect = effect_of(&self.state, &answer.outcome);
-                self.rests(command, wall, Ok(Done { effect, novelty: answer.novelty }))
-            }
-            Decision::Nothing => self.rests(command, wall, Ok(Done { effect: self.effect_of_nothing(command), novelty: Novelty::Fresh })),
-            Decision::Event(event) => self.record(command, request_id, event, now),
+        match decide(&self.state, command, now) {
+            Err(rejection) => self.rests(command, wall, Err(Refusal::Rejected(rejection))),
+            Ok(Decision::Answer(answer)) => self.rests(command, wall, Ok(Done::of(&self.state, &answer, now))),
+            Ok(Decision::Nothing) => self.rests(command, wall, Ok(Done::NOTHING)),
+            Ok(Decision::Change(change)) => self.record(command, request_id, change, now),
         }
     }
 
@@ -323,15 +285,15 @@ impl Core {
         self.pass_time(at);
         let now = self.state.time;
         match decide(&self.state, command, now)? {
-            Decision::Answer(answer) => Ok(Done { effect: effect_of(&self.state, &answer.outcome), novelty: answer.novelty }),
-            Decision::Nothing => Ok(Done { effect: self.effect_of_nothing(command), novelty: Novelty::Fresh }),
-            Decision::Event(event) => {
-                let record = Record { at: now, actor: command.actor, request_id, request: command.request, event };
+            Decision::Answer(answer) => Ok(Done::of(&self.state, &answer, now)),
+            Decision::Nothing => Ok(Done::NOTHING),
+            Decision::Change(change) => {
+                let record = Record { at: now, actor: command.actor, request_id, request: command.request, change };
                 watch.before(&record, &self.state);
                 let lsn = self.staged_lsn.next();
-                let effect = self.evolve(lsn, &record);
+                let done = self.evolve(lsn, &record);
                 watch.after(lsn, &record, &self.state);
-                Ok(Done { effect, novelty: Novelty::Fresh })
+                Ok(done)
             }
         }
     }
@@ -341,56 +303,58 @@ impl Core {
         &mut self,
         command: &Command<'_>,
         request_id: RequestId<'_>,
-        event: Event<'_>,
+        change: Change<'_>,
         now: Timestamp,
     ) -> RestsOn<Result<Done, Refusal>> {
-        if let Err(refusal) = self.check_room(command, &event) {
+        if let Err(refusal) = self.check_room(command) {
             return RestsOn { value: Err(refusal), lsn: Lsn::ZERO };
         }
-        let record = Record { at: now, actor: command.actor, request_id, request: command.request, event };
+        let record = Record { at: now, actor: command.actor, request_id, request: command.request, change };
         self.staged.push(|body, private| wire::encode_record(&record, body, private));
         let lsn = self.staged_lsn.next();
-        let effect = self.evolve(lsn, &record);
-        RestsOn { value: Ok(Done { effect, novelty: Novelty::Fresh }), lsn }
+        RestsOn { value: Ok(self.evolve(lsn, &record)), lsn }
     }
 
-    fn evolve(&mut self, lsn: Lsn, record: &Record<'_>) -> Effect {
+    fn evolve(&mut self, lsn: Lsn, record: &Record<'_>) -> Done {
         if self.state.time < record.at {
             self.time_lsn = lsn;
         }
+        let due_before = self.next_due_of(record);
+        let kind_removed = if let Change::Removed { number } = record.change { self.kind_at(number) } else { None };
         let outcome = self.state.evolve(record);
         self.staged_lsn = lsn;
-        if let Event::Coupon(event) = &record.event {
-            self.campaign_lsns.resize(self.state.campaigns().len(), Lsn::ZERO);
-            let place = event.campaign().0 as usize;
-            if let (Some(last), Some(campaign)) = (self.campaign_lsns.get_mut(place), self.state.campaign_at(event.campaign())) {
-                *last = lsn;
-                assert_eq!(campaign.check(), Ok(()), "an invariant of the rules is broken by record {lsn}");
-            }
+        self.aggregate_lsns.resize(self.state.number_next().0 as usize, Lsn::ZERO);
+        for number in record.change.numbers() {
+            self.touched(lsn, number);
         }
-        if let Event::Policy(event) = &record.event {
-            self.policies_lsn = lsn;
-            assert_eq!(self.state.policies.check_one(event.policy()), Ok(()), "an invariant of the policies is broken by record {lsn}");
-            return self.effect_on(event.policy());
+        if let Some(kind) = kind_removed {
+            set(&mut self.removed_lsns, kind, lsn);
+            set(&mut self.kind_lsns, kind, lsn);
         }
-        outcome.map_or(Effect::Nothing, |outcome| effect_of(&self.state, &outcome))
+        let due_after = self.next_due_of(record);
+        self.is_due_earlier |= due_after.is_some_and(|after| due_before.is_none_or(|before| after < before));
+        let effect = outcome.map_or(Effect::Nothing, |outcome| Effect::of(&self.state, &outcome, self.state.time));
+        Done { effect, novelty: domain::Novelty::Fresh }
     }
 
-    /// Of a command that changes nothing.
-    fn effect_of_nothing(&self, command: &Command<'_>) -> Effect {
-        match &command.kind {
-            CommandKind::Policy(policy) => self.effect_on(policy.policy()),
-            CommandKind::Coupon(_) | CommandKind::ForgetRequests => Effect::Nothing,
-        }
+    /// An aggregate has changed, or is gone.
+    fn touched(&mut self, lsn: Lsn, number: Number) {
+        let Some(last) = self.aggregate_lsns.get_mut(number.0 as usize) else { panic!("aggregate {} has no place", number.0) };
+        *last = lsn;
+        let Some(aggregate) = self.state.at(number) else { return };
+        set(&mut self.kind_lsns, aggregate.kind(), lsn);
+        assert_eq!(aggregate.check(), Ok(()), "an invariant of the rules is broken by record {lsn}");
     }
 
-    /// The policy as it stands; nothing if it is gone.
-    fn effect_on(&self, policy: PolicyName<'_>) -> Effect {
-        let kept = self.state.policies.get(policy);
-        kept.map_or(Effect::Nothing, |kept| Effect::Policy(PolicyView::new(policy.as_str(), kept)))
+    fn next_due_of(&self, record: &Record<'_>) -> Option<Timestamp> {
+        record.change.numbers().filter_map(|number| self.state.at(number)?.next_due()).min()
     }
 
-    fn check_room(&self, command: &Command<'_>, event: &Event<'_>) -> Result<(), Refusal> {
+    fn kind_at(&self, number: Number) -> Option<Kind> {
+        self.state.at(number).map(domain::workload::AnyAggregate::kind)
+    }
+
+    fn check_room(&self, command: &Command<'_>) -> Result<(), Refusal> {
         if self.is_stopping {
             return Err(Refusal::Stopping);
         }
@@ -401,76 +365,44 @@ impl Core {
         if self.room_bytes < wanted {
             return Err(if self.is_read_only() { Refusal::StorageFull } else { Refusal::Busy });
         }
-        self.limits.exceeded(&self.state, command, event).map_or(Ok(()), |what| Err(Refusal::MemoryLimit(what)))
+        self.limits.exceeded(&self.state, command).map_or(Ok(()), |what| Err(Refusal::MemoryLimit(what)))
     }
 
-    /// A repeat or a refusal rests on its campaign's last record, and on what its time comes from.
+    /// A repeat or a rejection rests on the last record of each aggregate that the command is for,
+    /// and on what its time comes from.
     fn rests<T>(&self, command: &Command<'_>, wall: Timestamp, value: T) -> RestsOn<T> {
-        let campaign = match &command.kind {
-            CommandKind::Coupon(coupon) => self.state.campaign(coupon.campaign()),
-            CommandKind::Policy(_) => return RestsOn { value, lsn: self.policies_lsn },
-            CommandKind::ForgetRequests => None,
-        };
-        RestsOn { value, lsn: campaign.map_or(Lsn::ZERO, |campaign| self.lsn_of(campaign).max(self.lsn_of_time(wall))) }
+        let Some((kind, name)) = command.action.target() else { return RestsOn { value, lsn: Lsn::ZERO } };
+        let mut lsn = self.lsn_over(Over::One(kind, name)).max(self.lsn_of_time(wall));
+        if let Action::DoBoth(_, second) = &command.action {
+            lsn = lsn.max(self.lsn_over(Over::One(second.command.kind(), second.name)));
+        }
+        RestsOn { value, lsn }
+    }
+
+    fn lsn_over(&self, over: Over<'_>) -> Lsn {
+        match over {
+            Over::One(kind, name) => match self.state.find(kind, name) {
+                Some(aggregate) => self.aggregate_lsns.get(aggregate.head().number.0 as usize).copied().unwrap_or_default(),
+                None => of(&self.removed_lsns, kind),
+            },
+            Over::Kind(kind) => of(&self.kind_lsns, kind),
+            Over::All => self.staged_lsn,
+        }
     }
 
     /// Where the clock is behind, the time is that of a record, which may be lost yet.
     fn lsn_of_time(&self, wall: Timestamp) -> Lsn {
         if wall < self.state.time { self.time_lsn } else { Lsn::ZERO }
     }
-
-    fn lsn_of(&self, campaign: &Campaign) -> Lsn {
-        self.campaign_lsns.get(campaign.number.0 as usize).copied().unwrap_or_default()
-    }
 }
 
-fn named(campaign: &Campaign, now: Timestamp) -> NamedCampaign {
-    NamedCampaign { name: campaign.name.clone(), view: campaign.view(now) }
+fn of(lsns: &[Lsn], kind: Kind) -> Lsn {
+    lsns.get(kind as usize).copied().unwrap_or_default()
 }
 
-/// A record that `evolve` would take without a word, but that no `decide` can have made.
-fn check_fits(state: &State, record: &Record<'_>) -> Result<(), String> {
-    if record.at < state.time {
-        return Err("its time is before that of the record ahead of it".to_owned());
-    }
-    let event = match &record.event {
-        Event::Coupon(event) => event,
-        Event::Policy(event) => return check_policy_fits(state, event),
-        Event::RequestsForgotten { .. } => return Ok(()),
-    };
-    let campaign = state.campaign_at(event.campaign());
-    let fits = match (event, campaign) {
-        (coupon::Event::CampaignCreated { campaign: number, .. }, None) => number.0 as usize == state.campaigns().len(),
-        (coupon::Event::CampaignChanged { settings, .. }, Some(campaign)) => campaign.taken() <= settings.stock,
-        (coupon::Event::Claimed { serial, subject, .. }, Some(campaign)) if campaign.first_pending().is_some() => {
-            campaign.first_pending().is_some_and(|claim| (claim.serial, claim.subject) == (*serial, *subject))
-        }
-        (coupon::Event::Accepted { serial, .. } | coupon::Event::Claimed { serial, .. }, Some(campaign)) => {
-            campaign.claims.serial_next() == Some(*serial) && 0 < campaign.remaining.get()
-        }
-        (coupon::Event::Redeemed { serial, .. } | coupon::Event::Cancelled { serial, .. }, Some(campaign)) => {
-            campaign.claims.get(*serial).is_some_and(|claim| claim.status == domain::claims::ClaimStatus::Live)
-        }
-        (coupon::Event::CampaignCreated { .. }, Some(_)) | (_, None) => false,
-    };
-    told(fits)
-}
-
-fn check_policy_fits(state: &State, event: &policies::Event<'_>) -> Result<(), String> {
-    let kept = state.policies.get(event.policy());
-    told(match (event, kept) {
-        (policies::Event::PolicyWritten { rule, .. }, kept) => {
-            kept.is_none_or(|kept| kept.overrides.values().all(|numbers| rule.with_numbers(*numbers).is_ok()))
-        }
-        (policies::Event::OverrideWritten { numbers, .. }, Some(kept)) => kept.rule.with_numbers(*numbers).is_ok(),
-        (policies::Event::PolicyRemoved { .. }, kept) => kept.is_some(),
-        (policies::Event::OverrideRemoved { key, .. }, Some(kept)) => kept.overrides.contains_key(key.as_str()),
-        (policies::Event::OverrideWritten { .. } | policies::Event::OverrideRemoved { .. }, None) => false,
-    })
-}
-
-fn told(fits: bool) -> Result<(), String> {
-    if fits { Ok(()) } else { Err("the rules cannot have decided it after the records ahead of it".to_owned()) }
+fn set(lsns: &mut [Lsn], kind: Kind, lsn: Lsn) {
+    let Some(last) = lsns.get_mut(kind as usize) else { panic!("{kind:?} has no place") };
+    *last = lsn;
 }
 
 /// A panic while state and staged records may disagree ends the process (W1).

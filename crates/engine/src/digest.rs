@@ -1,19 +1,18 @@
 //! A digest of the state that is carried along from record to record.
 //!
 //! Nodes that run the rules over the same records compare it at the same place, many times a
-//! second, so that it must not cost a walk over the whole state. It is a sum: every campaign, claim
+//! second, so that it must not cost a walk over the whole state. It is a sum: every aggregate, entry
 //! and request key adds the SHA-256 of its own bytes, as four numbers of 64 bits that wrap around,
 //! and takes the old one away when it changes. The order in which things came about makes no
-//! difference, so that a state that was read back from tables has the same digest as one that was
+//! difference, so that a state that was read back from a snapshot has the same digest as one that was
 //! replayed. Sums of hashes find differences that nobody wanted; they are no defence against
 //! somebody who looks for two states with one sum.
 
-use domain::claims::{Claim, ClaimStatus};
-use domain::coupon::{self, Campaign, CampaignNumber};
 use domain::request::Remembered;
-use domain::state::{Event, Record};
-use domain::types::{Serial, Timestamp};
-use domain::{State, wire};
+use domain::types::Timestamp;
+use domain::wire::state::{encode_remembered, encode_settings_of};
+use domain::workload::{AnyAggregate, AnySettings, Head};
+use domain::{Change, Number, Record, State};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a digest.
@@ -25,8 +24,8 @@ pub struct RunningDigest {
     sum: [u64; 4],
 }
 
-const CAMPAIGN: u8 = 1;
-const CLAIM: u8 = 2;
+const AGGREGATE: u8 = 1;
+const ENTRY: u8 = 2;
 const REQUEST: u8 = 3;
 
 impl RunningDigest {
@@ -34,34 +33,46 @@ impl RunningDigest {
     #[must_use]
     pub fn of(state: &State) -> Self {
         let mut digest = Self::default();
-        for campaign in state.campaigns() {
-            digest.add(campaign_item(campaign));
-            let serials = (1..=campaign.claims.count()).filter_map(|serial| u32::try_from(serial).ok()).filter_map(Serial::new);
-            for claim in serials.filter_map(|serial| campaign.claims.get(serial)) {
-                digest.add(claim_item(campaign.number, &claim));
-            }
+        for aggregate in state.aggregates() {
+            digest.add_aggregate(aggregate.head(), &aggregate.settings());
+            aggregate.entries(&mut |bytes| digest.add_entry(aggregate.head().number, bytes));
         }
-        state.requests.iter().for_each(|known| digest.add(request_item(known)));
+        state.requests.iter().for_each(|known| digest.add_request(known));
         digest
     }
 
-    /// Adds a claim: for whoever has come to a state in another way than by [`State`].
-    pub fn add_claim(&mut self, campaign: CampaignNumber, claim: &Claim<'_>) {
-        self.add(claim_item(campaign, claim));
+    /// Adds an aggregate without its entries: for whoever has come to a state in another way than by
+    /// [`State`].
+    pub fn add_aggregate(&mut self, head: &Head, settings: &AnySettings) {
+        self.add(aggregate_item(head, settings));
     }
 
-    /// Adds a remembered request, as [`RunningDigest::add_claim`] does a claim.
+    /// Adds an entry by its canonical bytes, as [`RunningDigest::add_aggregate`] does an aggregate.
+    pub fn add_entry(&mut self, number: Number, bytes: &[u8]) {
+        self.add(entry_item(number, bytes));
+    }
+
+    /// Adds a remembered request, as [`RunningDigest::add_aggregate`] does an aggregate.
     pub fn add_request(&mut self, known: &Remembered) {
         self.add(request_item(known));
     }
 
     /// Takes away what a record is about to change; `state` is the one before it.
     pub fn before(&mut self, record: &Record<'_>, state: &State) {
-        match &record.event {
-            Event::Coupon(event) => self.before_coupon(event, state),
-            // Across machines there are no policies yet: a log that holds one is refused.
-            Event::Policy(_) => {}
-            Event::RequestsForgotten { count } => {
+        match &record.change {
+            Change::Created { .. } => {}
+            Change::Changed { number, .. } => self.take_aggregate(there(state, *number)),
+            Change::Removed { number } => {
+                let aggregate = there(state, *number);
+                self.take_aggregate(aggregate);
+                aggregate.entries(&mut |bytes| self.take(entry_item(*number, bytes)));
+            }
+            Change::Did(_) | Change::DidBoth(..) => {
+                for done in record.change.events() {
+                    there(state, done.number).touched(&done.event, &mut |bytes| self.take(entry_item(done.number, bytes)));
+                }
+            }
+            Change::RequestsForgotten { count } => {
                 state.requests.iter().take(*count as usize).for_each(|known| self.take(request_item(known)));
             }
         }
@@ -69,20 +80,21 @@ impl RunningDigest {
 
     /// Adds what a record has changed; `state` is the one after it.
     pub fn after(&mut self, record: &Record<'_>, state: &State) {
-        let Event::Coupon(event) = &record.event else { return };
-        match event {
-            coupon::Event::CampaignCreated { campaign, .. } | coupon::Event::CampaignChanged { campaign, .. } => {
-                state.campaign_at(*campaign).into_iter().for_each(|campaign| self.add(campaign_item(campaign)));
+        match &record.change {
+            Change::Created { number, .. } | Change::Changed { number, .. } => {
+                let aggregate = there(state, *number);
+                self.add_aggregate(aggregate.head(), &aggregate.settings());
             }
-            coupon::Event::Claimed { campaign, serial, .. }
-            | coupon::Event::Accepted { campaign, serial, .. }
-            | coupon::Event::Redeemed { campaign, serial }
-            | coupon::Event::Cancelled { campaign, serial } => {
-                claim_of(state, *campaign, *serial).into_iter().for_each(|claim| self.add(claim_item(*campaign, &claim)));
+            Change::Removed { .. } => {}
+            Change::Did(_) | Change::DidBoth(..) => {
+                for done in record.change.events() {
+                    there(state, done.number).touched(&done.event, &mut |bytes| self.add_entry(done.number, bytes));
+                }
             }
+            Change::RequestsForgotten { .. } => return,
         }
         if let (Some(_), Some(known)) = (record.request, state.requests.newest()) {
-            self.add(request_item(known));
+            self.add_request(known);
         }
     }
 
@@ -97,19 +109,8 @@ impl RunningDigest {
         digest.first_chunk().copied().unwrap_or_default()
     }
 
-    fn before_coupon(&mut self, event: &coupon::Event<'_>, state: &State) {
-        match event {
-            coupon::Event::CampaignCreated { .. } | coupon::Event::Accepted { .. } => {}
-            coupon::Event::CampaignChanged { campaign, .. } => {
-                state.campaign_at(*campaign).into_iter().for_each(|campaign| self.take(campaign_item(campaign)));
-            }
-            // One that was accepted is there already.
-            coupon::Event::Claimed { campaign, serial, .. }
-            | coupon::Event::Redeemed { campaign, serial }
-            | coupon::Event::Cancelled { campaign, serial } => {
-                claim_of(state, *campaign, *serial).into_iter().for_each(|claim| self.take(claim_item(*campaign, &claim)));
-            }
-        }
+    fn take_aggregate(&mut self, aggregate: &AnyAggregate) {
+        self.take(aggregate_item(aggregate.head(), &aggregate.settings()));
     }
 
     fn add(&mut self, item: [u64; 4]) {
@@ -121,29 +122,21 @@ impl RunningDigest {
     }
 }
 
-fn claim_of(state: &State, campaign: CampaignNumber, serial: Serial) -> Option<Claim<'_>> {
-    state.campaign_at(campaign)?.claims.get(serial)
+fn there(state: &State, number: Number) -> &AnyAggregate {
+    let Some(aggregate) = state.at(number) else { panic!("a record is about aggregate {}, which is not there", number.0) };
+    aggregate
 }
 
-/// What remains and what was redeemed follow from the claims.
-fn campaign_item(campaign: &Campaign) -> [u64; 4] {
-    item(CAMPAIGN, &[&wire::state::encode_settings_of(campaign)])
+fn aggregate_item(head: &Head, settings: &AnySettings) -> [u64; 4] {
+    item(AGGREGATE, &[&encode_settings_of(head, settings)])
 }
 
-fn claim_item(campaign: CampaignNumber, claim: &Claim<'_>) -> [u64; 4] {
-    let (status, changed_at) = match claim.status {
-        ClaimStatus::Live => (0, Timestamp::ZERO),
-        ClaimStatus::Redeemed { redeemed_at } => (1, redeemed_at),
-        ClaimStatus::Cancelled { cancelled_at } => (2, cancelled_at),
-        ClaimStatus::Pending => (3, Timestamp::ZERO),
-    };
-    let (claimed_at, changed_at) = (claim.claimed_at.millis().to_le_bytes(), changed_at.millis().to_le_bytes());
-    let (campaign, serial) = (campaign.0.to_le_bytes(), claim.serial.get().to_le_bytes());
-    item(CLAIM, &[&campaign, &serial, &claimed_at, &changed_at, &[status], claim.subject.as_str().as_bytes()])
+fn entry_item(number: Number, bytes: &[u8]) -> [u64; 4] {
+    item(ENTRY, &[&number.0.to_le_bytes(), bytes])
 }
 
 fn request_item(known: &Remembered) -> [u64; 4] {
-    item(REQUEST, &[&wire::state::encode_remembered(known)])
+    item(REQUEST, &[&encode_remembered(known)])
 }
 
 fn item(kind: u8, parts: &[&[u8]]) -> [u64; 4] {

@@ -2,7 +2,6 @@
 //! looks after deadlines, one that takes snapshots.
 
 mod alarm;
-mod watching;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,11 +10,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use alarm::Alarm;
-use domain::coupon::{self, TargetBy};
 use domain::hash::HashSeed;
-use domain::types::{CampaignName, PolicyName, RequestId};
+use domain::types::{RequestId, Timestamp};
 use domain::wire::Position;
-use domain::{Command, State};
+use domain::{Command, Kind, State};
 use journal::Lsn;
 use journal::format::JournalId;
 use journal::segments::Spares;
@@ -28,9 +26,9 @@ use crate::core::{Core, RestsOn};
 use crate::durable::Durable;
 use crate::feed::{Feed, FeedError};
 use crate::limits::Limits;
-use crate::meter::Meter;
+use crate::meter::{JournalWork, Meter};
 use crate::restart::{self, Restarted, restart};
-use crate::views::{ClaimView, Done, NamedCampaign, PolicyView, Refusal};
+use crate::views::{Done, Over, Refusal};
 
 /// How an engine is opened.
 #[derive(Clone, Debug)]
@@ -58,16 +56,48 @@ pub struct Status {
     pub snapshot_lsn: Lsn,
     /// Writes and syncs so far.
     pub commits_count: u64,
-    /// Claims in memory.
-    pub claims_count: u64,
-    /// Request keys in memory.
-    pub requests_count: u64,
-    /// Campaigns.
-    pub campaigns_count: u64,
+    /// What is in memory.
+    pub counts: Counts,
     /// Whether the journal has no room left.
     pub is_read_only: bool,
     /// How far the last record's time is ahead of the clock, in milliseconds.
     pub ahead_of_clock_ms: u64,
+}
+
+/// What is in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Aggregates of each kind, in the order of [`Kind::ALL`].
+    pub aggregates: [u64; Kind::ALL.len()],
+    /// Their entries, likewise: claims, overrides.
+    pub entries: [u64; Kind::ALL.len()],
+    /// Request keys.
+    pub requests: u64,
+}
+
+impl Counts {
+    /// What is in a state.
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        let mut counts = Self { requests: state.requests.len() as u64, ..Self::default() };
+        for ((kind, aggregates), entries) in Kind::ALL.iter().zip(&mut counts.aggregates).zip(&mut counts.entries) {
+            (*aggregates, *entries) = (state.count(*kind) as u64, state.entries_count_of(*kind));
+        }
+        counts
+    }
+
+    /// Each kind with its aggregates and their entries.
+    pub fn kinds(&self) -> impl Iterator<Item = (Kind, u64, u64)> {
+        Kind::ALL.iter().zip(self.aggregates).zip(self.entries).map(|((kind, aggregates), entries)| (*kind, aggregates, entries))
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.aggregates.iter_mut().zip(other.aggregates).for_each(|(sum, count)| *sum += count);
+        self.entries.iter_mut().zip(other.entries).for_each(|(sum, count)| *sum += count);
+    }
 }
 
 /// The one writer of one data folder. Share it by [`Arc`].
@@ -194,50 +224,14 @@ impl Engine {
         self.release(answer).await?
     }
 
-    /// A campaign as it stands, exact at one instant, if there is one.
+    /// Looks at the state, and waits until what was seen is durable. `look` runs in the critical
+    /// section: it copies what the answer needs, and is given the state and the instant.
     ///
     /// # Errors
     /// [`Refusal::Unknown`] if the engine has failed.
-    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Refusal> {
+    pub async fn read<T>(&self, over: Over<'_>, look: impl FnOnce(&State, Timestamp) -> T) -> Result<T, Refusal> {
         let wall = self.shared.clock.now();
-        let answer = lock(&self.shared.core).campaign(name, wall);
-        self.release(answer).await
-    }
-
-    /// Up to `limit` campaigns after a name, in the order of names.
-    ///
-    /// # Errors
-    /// [`Refusal::Unknown`] if the engine has failed.
-    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
-        let wall = self.shared.clock.now();
-        let answer = lock(&self.shared.core).campaigns(after, prefix, limit, wall);
-        self.release(answer).await
-    }
-
-    /// A policy of a rate limit, if there is one.
-    ///
-    /// # Errors
-    /// [`Refusal::Unknown`] if the engine has failed.
-    pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Refusal> {
-        let answer = lock(&self.shared.core).policy(name);
-        self.release(answer).await
-    }
-
-    /// Up to `limit` policies after a name, in the order of names.
-    ///
-    /// # Errors
-    /// [`Refusal::Unknown`] if the engine has failed.
-    pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Refusal> {
-        let answer = lock(&self.shared.core).policies(after, limit);
-        self.release(answer).await
-    }
-
-    /// A claim as it stands.
-    ///
-    /// # Errors
-    /// [`Refusal::Unknown`] if the engine has failed; inside, why there is no such claim.
-    pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<Result<ClaimView, coupon::Rejection>, Refusal> {
-        let answer = lock(&self.shared.core).claim(name, by);
+        let answer = lock(&self.shared.core).read(over, wall, look);
         self.release(answer).await
     }
 
@@ -270,9 +264,7 @@ impl Engine {
             durable_lsn: self.shared.durable.lsn(),
             snapshot_lsn: Lsn(self.shared.snapshot_lsn.load(Ordering::Relaxed)),
             commits_count: self.shared.meter.commits(),
-            claims_count: core.state().claims_count(),
-            requests_count: core.state().requests.len() as u64,
-            campaigns_count: core.state().campaigns().len() as u64,
+            counts: Counts::of(core.state()),
             is_read_only: core.is_read_only(),
             ahead_of_clock_ms: core.state().time.millis().saturating_sub(wall.millis()),
         }
@@ -304,18 +296,26 @@ impl Engine {
     /// Decides now; the answer is to be released later.
     pub fn stage(&self, command: &Command<'_>, request_id: RequestId<'_>) -> RestsOn<Result<Done, Refusal>> {
         let wall = self.shared.clock.now();
-        let (answer, has_staged) = {
+        let (answer, has_staged, is_due_earlier) = {
             let mut core = lock(&self.shared.core);
             let answer = core.submit(command, request_id, wall);
-            (answer, core.has_staged())
+            (answer, core.has_staged(), core.take_due_earlier())
         };
-        if alarm::brings_forward(&answer.value) {
+        if is_due_earlier {
             self.shared.alarm.ring();
         }
         if has_staged && self.shared.committer_waits.swap(false, Ordering::AcqRel) {
             self.shared.staged.notify_one();
         }
         answer
+    }
+
+    /// What the journal has written since the start.
+    #[must_use]
+    pub fn journal_work(&self) -> JournalWork {
+        let durable = self.shared.durable.lsn();
+        let staged = lock(&self.shared.core).staged_lsn();
+        self.shared.meter.work(staged.0.saturating_sub(durable.0))
     }
 
     /// Waits until what an answer rests on is durable.

@@ -28,7 +28,6 @@ pub mod feed;
 pub mod histogram;
 pub mod limits;
 pub mod meter;
-pub mod pending;
 pub mod restart;
 pub mod views;
 
