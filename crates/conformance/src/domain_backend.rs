@@ -1,16 +1,18 @@
 //! The rules alone, without engine or journal. Every record goes through its bytes before it
 //! takes effect, and after each case the state is put together again in two other ways.
 
-use domain::coupon::queue::DecideNext;
-use domain::coupon::{CampaignNumber, Command as CouponCommand, Target};
+use domain::coupon::{Coupon, TargetBy};
 use domain::hash::HashSeed;
 use domain::request::Outcome;
-use domain::state::{Answer, Command, CommandKind, Decision, Novelty, Record, Rejection, State, decide};
-use domain::types::{ActorId, CampaignName, RequestId, SubjectId, Timestamp};
+use domain::state::{Answer, Novelty, decide};
+use domain::types::{Name, RequestId, Timestamp};
+use domain::wire::command::{decode_command, encode_command};
 use domain::wire::state::StateBuilder;
 use domain::wire::{decode_record, encode_record};
+use domain::workload::AnyAggregate;
+use domain::{Action, Command, Decision, Kind, Record, Rejection, State};
 
-use crate::reply::{CampaignReply, ClaimReply, Reply};
+use crate::reply::{AggregateReply, ClaimReply, Reply};
 use crate::request::{Ask, Request};
 use crate::run::Backend;
 
@@ -56,11 +58,11 @@ impl DomainBackend {
         self.records.iter().map(|record| (record.body.as_slice(), record.private.as_slice()))
     }
 
-    fn command(&mut self, request: &Request<'_>, command: CouponCommand<'_>) -> Reply {
-        let command = Command { actor: request.actor, request: request.keyed(), kind: CommandKind::Coupon(command) };
+    fn command(&mut self, request: &Request<'_>, action: Action<'_>) -> Reply {
+        let command = Command { actor: request.actor, request: request.keyed(), action };
         match decide(&self.state, &command, self.now) {
-            Ok(Decision::Event(event)) => {
-                let record = Record { at: self.now, actor: command.actor, request_id: RequestId::ENGINE, request: command.request, event };
+            Ok(Decision::Change(change)) => {
+                let record = Record { at: self.now, actor: command.actor, request_id: RequestId::ENGINE, request: command.request, change };
                 self.take_effect(&record)
             }
             Ok(Decision::Answer(answer)) => self.reply(&answer),
@@ -70,19 +72,22 @@ impl DomainBackend {
     }
 
     fn reply(&self, answer: &Answer) -> Reply {
-        let place = match &answer.outcome {
-            Outcome::Claimed(campaign, serial) => {
-                self.state.campaign_at(*campaign).and_then(|campaign| campaign.waiting(*serial, self.now)).map(|waiting| waiting.place)
+        let novelty = answer.novelty;
+        match &answer.outcome {
+            Outcome::Written { created, summary } => Reply::Written { created: *created, version: summary.head().version, novelty },
+            Outcome::Removed { summary } => Reply::Removed { version: summary.head().version, novelty },
+            Outcome::Did(number, outcome) => {
+                let view = self.state.at(*number).and_then(|aggregate| aggregate.view(*outcome, self.now));
+                Reply::did(outcome, view.as_ref(), novelty)
             }
-            _ => None,
-        };
-        Reply::of(answer, place)
+            Outcome::DidBoth(..) => Reply::Unexpected("no table asks for two at once".into()),
+        }
     }
 
     fn take_effect(&mut self, record: &Record<'_>) -> Reply {
         match self.write(record) {
             Ok(Some(outcome)) => self.reply(&Answer { outcome, novelty: Novelty::Fresh }),
-            Ok(None) => Reply::Unexpected("an event of a campaign has no outcome".into()),
+            Ok(None) => Reply::Unexpected("a change has no outcome".into()),
             Err(what) => Reply::Unexpected(what),
         }
     }
@@ -95,53 +100,50 @@ impl DomainBackend {
         if decoded != *record {
             return Err(format!("a record reads back as another one: {decoded:?}"));
         }
+        if !self.state.fits(&decoded) {
+            return Err(format!("a record that was decided does not fit the state: {decoded:?}"));
+        }
         let outcome = self.state.evolve(&decoded);
         self.records.push(RecordBytes { body, private });
         Ok(outcome)
     }
 
-    /// Decides the pending claims whose time has come.
-    fn decide_due(&mut self) {
-        let next = |state: &State, now| {
-            let campaign = state.queues().find(|campaign| campaign.decides_at() <= now)?;
-            let claim = campaign.first_pending()?;
-            Some((campaign.name.clone(), claim.serial, claim.subject.to_string()))
-        };
-        while let Some((campaign, serial, subject)) = next(&self.state, self.now) {
-            let (Ok(campaign), Ok(subject)) = (CampaignName::new(&campaign), SubjectId::new(&subject)) else { return };
-            let command = CouponCommand::DecideNext(DecideNext { campaign, serial, subject });
-            let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(command) };
-            let Ok(Decision::Event(event)) = decide(&self.state, &command, self.now) else { return };
-            let record = Record { at: self.now, actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: None, event };
-            if self.write(&record).is_err() {
+    /// Does what is due; what it names is in the state, and is written down before that changes.
+    fn do_due(&mut self) {
+        let mut last = None;
+        while let Some((number, command)) = self.state.due_after(last, self.now) {
+            last = Some(number);
+            let mut bytes = Vec::new();
+            encode_command(&command, &mut bytes);
+            if decode_command(&bytes).map(|command| self.give(&command)) != Ok(true) {
                 return;
             }
         }
     }
 
     fn forget_due(&mut self) {
-        let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
-        while let Ok(Decision::Event(event)) = decide(&self.state, &command, self.now) {
-            let record = Record { at: self.now, actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: None, event };
-            if self.write(&record).is_err() {
-                return;
-            }
+        while self.give(&Command::local(Action::ForgetRequests)) {}
+    }
+
+    /// Whether a command that nobody waits for changed something.
+    fn give(&mut self, command: &Command<'_>) -> bool {
+        let Ok(Decision::Change(change)) = decide(&self.state, command, self.now) else { return false };
+        let record = Record { at: self.now, actor: command.actor, request_id: RequestId::ENGINE, request: None, change };
+        self.write(&record).is_ok()
+    }
+
+    fn read(&self, kind: Kind, name: Name<'_>) -> Reply {
+        match self.state.find(kind, name) {
+            Some(aggregate) => Reply::Aggregate(AggregateReply::from(&aggregate.summary(self.now))),
+            None => Reply::from(&Rejection::NotFound(kind)),
         }
     }
 
-    fn read_campaign(&self, name: CampaignName<'_>) -> Reply {
-        match self.state.campaign(name) {
-            Some(campaign) => Reply::Campaign(CampaignReply::from(&campaign.view(self.now))),
-            None => Reply::from(&Rejection::Coupon(domain::coupon::Rejection::CampaignNotFound)),
-        }
-    }
-
-    fn read_claim(&self, target: &Target<'_>) -> Reply {
-        let not_found = Err(domain::coupon::Rejection::CampaignNotFound);
-        let found = self.state.campaign(target.campaign).map_or(not_found, |campaign| campaign.find(target.by));
-        match found {
+    fn read_claim(&self, name: Name<'_>, by: TargetBy<'_>) -> Reply {
+        let Some(campaign) = self.state.get::<Coupon>(name) else { return Reply::from(&Rejection::NotFound(Kind::Campaign)) };
+        match campaign.find(by) {
             Ok(claim) => Reply::Claim(ClaimReply::from(&claim)),
-            Err(rejection) => Reply::from(&Rejection::Coupon(rejection)),
+            Err(rejection) => Reply::from(&Rejection::of::<Coupon>(rejection)),
         }
     }
 
@@ -158,7 +160,7 @@ impl DomainBackend {
 impl Backend for DomainBackend {
     fn set_time(&mut self, at: Timestamp) {
         self.now = self.now.max(at);
-        self.decide_due();
+        self.do_due();
         match self.forgetting {
             Forgetting::WhenDue => self.forget_due(),
             Forgetting::Never => {}
@@ -167,13 +169,13 @@ impl Backend for DomainBackend {
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
         match request.ask {
-            Ask::Command(command) => {
-                let reply = self.command(request, command);
-                self.decide_due();
+            Ask::Act(action) => {
+                let reply = self.command(request, action);
+                self.do_due();
                 reply
             }
-            Ask::ReadCampaign(name) => self.read_campaign(name),
-            Ask::ReadClaim(target) => self.read_claim(&target),
+            Ask::Read(kind, name) => self.read(kind, name),
+            Ask::ReadClaim(name, by) => self.read_claim(name, by),
         }
     }
 
@@ -205,15 +207,14 @@ fn rebuild(sections: &[Vec<u8>]) -> Result<State, String> {
 
 /// The canonical bytes do not hold the tables by subject: these are compared by asking.
 fn indexes_agree(state: &State, live: &State) -> Result<(), String> {
-    for campaign in live.campaigns() {
-        let other = state.campaign_at(campaign.number).ok_or("a campaign is missing")?;
-        let serials = (1..=campaign.claims.count()).filter_map(|serial| u32::try_from(serial).ok());
-        for claim in serials.filter_map(domain::types::Serial::new).filter_map(|serial| campaign.claims.get(serial)) {
+    for campaign in live.all::<Coupon>() {
+        let other = state.get_at::<Coupon>(campaign.head.number).ok_or("a campaign is missing")?;
+        for claim in campaign.items.claims.iter() {
             if other.serials_of(claim.subject) != campaign.serials_of(claim.subject) {
-                let CampaignNumber(number) = campaign.number;
-                return Err(format!("the claims of {} in campaign {number} differ", claim.subject));
+                return Err(format!("the claims of {} in campaign {} differ", claim.subject, campaign.head.name));
             }
         }
     }
-    Ok(())
+    let due = |state: &State| state.due().map(AnyAggregate::next_due).collect::<Vec<_>>();
+    if due(state) != due(live) { Err("what falls due differs".into()) } else { Ok(()) }
 }

@@ -11,13 +11,15 @@
 //! - `case A SENTENCE` starts over with nothing; every file starts with one.
 //! - `at 10s`, `at 10.5s`, `at 24h10s` moves time on, alone or before a request. Time is counted
 //!   from 1970-01-01T00:00:00Z and starts at 0.
-//! - `campaign NAME stock 2 [per-subject 1] [opens 10s] [closes 60s] [redeem-until 90s] [paused]`
-//!   is a put; `patch NAME …` takes the same words, `none` to remove a time, and `unpaused`.
-//!   A queue is `queued [pace 10] [queue-max 100]`; a patch also takes `direct` and `pace none`.
-//!   Both take `if-match 3`, `if-match *`, `if-match unknown` and `if-none-match *`.
+//! - `campaign NAME stock 2 …` and `policy NAME fixed_window quota 5 window_ms 1000 …` are puts:
+//!   each setting by its name and value (`none` for none), a flag by its name (`paused`, `unpaused`), a
+//!   word by itself (`queued`). Shorter: `per-subject`, `opens`, `closes`, `redeem-until`, `pace`,
+//!   `queue-max`. `patch [policy] NAME …` takes the same words; `remove policy NAME` removes.
+//!   All take `if-match 3`, `if-match *`, `if-match unknown` and `if-none-match *`.
+//! - `override NAME for KEY quota 3 window_ms 1000 [burst 2]`, `override NAME for KEY none`.
 //! - `claim NAME by ann`, `redeem NAME by ann [serial 2]`, `redeem NAME serial 2` (by its code),
 //!   `cancel NAME by ann [serial 2]`.
-//! - `read NAME`, `read NAME by ann [serial 2]`, `read NAME serial 2` (by its code).
+//! - `read NAME`, `read policy NAME`, `read NAME by ann [serial 2]`, `read NAME serial 2` (by its code).
 //! - Anything that changes takes `key k1` (its request key) and `as shop` (another caller).
 //! - The answers are the [`Reply`]s in words. A line without `->` must not be refused.
 //! - `#` starts a comment.
@@ -36,6 +38,6 @@ mod time;
 mod words;
 
 pub use domain_backend::{DomainBackend, Forgetting};
-pub use reply::{CampaignReply, ClaimReply, Refusal, Reply};
+pub use reply::{AggregateReply, ClaimReply, Refusal, Reply};
 pub use request::{Ask, Request};
 pub use run::{Backend, Failure, Problem, Summary, ask, run_folder};

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-use domain::Novelty;
 use domain::claims::{Claim, ClaimStatus};
-use domain::coupon::queue::{Mode, QueueSettings};
-use domain::coupon::{self, CampaignState, Settings, campaign_state};
-use domain::request::{CampaignView, Outcome};
-use domain::state::{Answer, Rejection};
-use domain::types::{Quantity, Serial, Timestamp};
+use domain::coupon::{self, ClaimView, Coupon};
+use domain::fields::{Field, Value};
+use domain::rate_limit::policies::{self, Limit};
+use domain::rejections::Detail;
+use domain::types::{Serial, Timestamp};
+use domain::workload::{AnyOutcome, AnySettings, AnySummary, AnyView};
+use domain::{Listed, Novelty, Rejection};
 
 use crate::time::Seconds;
+use crate::words::short;
 
 /// An answer. [`fmt::Display`] gives the words of the tables.
 ///
@@ -21,8 +23,15 @@ use crate::time::Seconds;
 pub enum Reply {
     /// `created version 1` (201) or `replaced version 2` (200): settings were written.
     Written {
-        /// Whether the campaign is new.
+        /// Whether the aggregate is new.
         created: bool,
+        /// The version of its settings.
+        version: u64,
+        /// Whether it is said again.
+        novelty: Novelty,
+    },
+    /// `removed version 2`: an aggregate was removed, whose settings had this version.
+    Removed {
         /// The version of its settings.
         version: u64,
         /// Whether it is said again.
@@ -56,8 +65,24 @@ pub enum Reply {
         /// Whether it is said again.
         novelty: Novelty,
     },
+    /// `overridden quota 3 window_ms 1000`: a key has numbers of its own.
+    Overridden {
+        /// Units per window.
+        quota: u32,
+        /// The window.
+        window_ms: u64,
+        /// The burst, where the algorithm has one.
+        burst: Option<u32>,
+        /// Whether it is said again; that it was so already is not told.
+        is_replayed: bool,
+    },
+    /// `override removed`.
+    OverrideRemoved {
+        /// Whether it is said again.
+        is_replayed: bool,
+    },
     /// `open stock 2 version 1 claimed 1 remaining 1`.
-    Campaign(CampaignReply),
+    Aggregate(AggregateReply),
     /// `serial 1 by ann claimed_at 10s redeemed_at 20s`.
     Claim(ClaimReply),
     /// `not_open opens_at 10s`.
@@ -66,24 +91,17 @@ pub enum Reply {
     Unexpected(String),
 }
 
-/// A campaign as it stands. In words: its state, its settings without those at their default, its
-/// version and counts, `redeemed` only if there are any.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CampaignReply {
-    /// Where it stands.
-    pub state: CampaignState,
-    /// All of its settings.
-    pub settings: Settings,
+/// An aggregate as it stands. In words: the figures that are words; its settings without those at
+/// their default; its version; the figures that are numbers, `pending` and `redeemed` only if there are
+/// any.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AggregateReply {
+    /// All of its settings; the internal ones at their defaults.
+    pub settings: AnySettings,
     /// The version of the settings.
     pub version: u64,
-    /// Units that somebody holds.
-    pub claimed: Quantity,
-    /// Units that nobody holds.
-    pub remaining: Quantity,
-    /// Units that are set aside for pending claims.
-    pub pending: Quantity,
-    /// Claims that were used.
-    pub redeemed: Quantity,
+    /// What follows from its items, each by its name.
+    pub figures: Vec<(&'static str, Value)>,
 }
 
 /// A claim as it stands.
@@ -99,44 +117,68 @@ pub struct ClaimReply {
     pub status: ClaimStatus,
 }
 
-/// A no. In words: the code, then each field that is there, by its name in the JSON body.
+/// A no. In words: the code, then what it tells, each by its name in the JSON body.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Refusal {
     /// The stable word.
     pub code: String,
-    /// With `not_open`.
-    pub opens_at: Option<Timestamp>,
-    /// With `closed`.
-    pub closed_at: Option<Timestamp>,
-    /// With `expired`.
-    pub redeem_until: Option<Timestamp>,
-    /// With `already_redeemed`.
-    pub redeemed_at: Option<Timestamp>,
-    /// With `cancelled`.
-    pub cancelled_at: Option<Timestamp>,
-    /// With `version_mismatch`.
-    pub version: Option<u64>,
-    /// With `stock_below_claimed`.
-    pub claimed: Option<u32>,
-    /// With `subject_limit_reached` and `per_subject_max_lowered`.
-    pub per_subject_max: Option<u32>,
-    /// With `queue_full`.
-    pub queue_max: Option<u32>,
-    /// With `claim_ambiguous`, in the order of the answer.
-    pub serials: Vec<u32>,
+    /// What it tells beside the code, in the words of the tables.
+    pub details: Vec<(String, String)>,
+}
+
+impl Refusal {
+    /// A refusal that tells nothing beside its code.
+    #[must_use]
+    pub fn of(code: &str) -> Self {
+        Self { code: code.to_owned(), details: Vec::new() }
+    }
+
+    /// The same with one more detail.
+    #[must_use]
+    pub fn with(mut self, name: &str, detail: &Detail) -> Self {
+        let text = match detail {
+            Detail::Number(number) => number.to_string(),
+            Detail::Time(time) => Seconds(*time).to_string(),
+            Detail::Numbers(numbers) => numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(","),
+            Detail::Word(word) => (*word).to_owned(),
+        };
+        self.details.push((name.to_owned(), text));
+        self
+    }
 }
 
 impl Reply {
-    /// The answer, where a claim has this place in the queue if it is pending.
+    /// What an outcome and what it shows come to.
     #[must_use]
-    pub fn of(answer: &Answer, place: Option<u32>) -> Self {
-        let novelty = answer.novelty;
-        match (&answer.outcome, place) {
-            (Outcome::Claimed(..), Some(place)) => Self::Accepted { place, is_again: novelty != Novelty::Fresh },
-            (Outcome::Campaign { created, view }, _) => Self::Written { created: *created, version: view.version, novelty },
-            (Outcome::Claimed(_, serial), None) => Self::Claimed { serial: *serial, novelty },
-            (Outcome::Redeemed(_, serial), _) => Self::Redeemed { serial: *serial, novelty },
-            (Outcome::Cancelled(_, serial), _) => Self::Cancelled { serial: *serial, novelty },
+    pub fn did(outcome: &AnyOutcome, view: Option<&AnyView>, novelty: Novelty) -> Self {
+        if let (Some(outcome), Some(view)) = (Coupon::outcome(outcome), view.and_then(Coupon::view_of)) {
+            return Self::of_claim(*outcome, view, novelty);
+        }
+        if let Some(outcome) = Limit::outcome(outcome) {
+            return Self::of_override(*outcome, novelty);
+        }
+        Self::Unexpected(format!("{outcome:?} shows {view:?}"))
+    }
+
+    fn of_claim(outcome: coupon::Outcome, view: &ClaimView, novelty: Novelty) -> Self {
+        match (outcome, view.waiting) {
+            (coupon::Outcome::Claimed { .. }, Some(waiting)) => Self::Accepted { place: waiting.place, is_again: novelty != Novelty::Fresh },
+            (coupon::Outcome::Claimed { serial }, None) => Self::Claimed { serial, novelty },
+            (coupon::Outcome::Redeemed { serial }, _) => Self::Redeemed { serial, novelty },
+            (coupon::Outcome::Cancelled { serial }, _) => Self::Cancelled { serial, novelty },
+        }
+    }
+
+    fn of_override(outcome: policies::Outcome, novelty: Novelty) -> Self {
+        let is_replayed = novelty == Novelty::Replayed;
+        match outcome {
+            policies::Outcome::OverrideWritten { numbers, has_burst } => Self::Overridden {
+                quota: numbers.quota,
+                window_ms: numbers.window_ns / 1_000_000,
+                burst: has_burst.then_some(numbers.burst),
+                is_replayed,
+            },
+            policies::Outcome::OverrideRemoved => Self::OverrideRemoved { is_replayed },
         }
     }
 }
@@ -147,17 +189,15 @@ impl From<&Rejection> for Reply {
     }
 }
 
-impl From<&CampaignView> for CampaignReply {
-    fn from(view: &CampaignView) -> Self {
-        Self {
-            state: campaign_state(&view.settings, view.remaining, view.at),
-            settings: view.settings,
-            version: view.version,
-            claimed: view.claimed(),
-            remaining: view.remaining,
-            pending: view.pending,
-            redeemed: view.redeemed,
+impl From<&AnySummary> for AggregateReply {
+    fn from(summary: &AnySummary) -> Self {
+        let mut settings = summary.settings().kind().least();
+        for (field, value) in summary.settings().values().into_iter().filter(|(field, _)| !field.is_internal) {
+            let set = settings.set(field.name, value);
+            assert!(set.is_ok(), "a setting that was written can be written");
         }
+        let figures = summary.figures().into_iter().map(|(field, value)| (field.name, value)).collect();
+        Self { settings, version: summary.head().version, figures }
     }
 }
 
@@ -169,43 +209,7 @@ impl From<&Claim<'_>> for ClaimReply {
 
 impl From<&Rejection> for Refusal {
     fn from(rejection: &Rejection) -> Self {
-        let mut refusal = Self { code: rejection.code().to_owned(), ..Self::default() };
-        match rejection {
-            // No table of campaigns asks for a policy.
-            Rejection::RequestKeyReused | Rejection::Policy(_) => {}
-            Rejection::Coupon(rejection) => refusal.add_fields(rejection),
-        }
-        refusal
-    }
-}
-
-impl Refusal {
-    fn add_fields(&mut self, rejection: &coupon::Rejection) {
-        use coupon::Rejection as Why;
-        match rejection {
-            Why::VersionMismatch { version } => self.version = Some(*version),
-            Why::StockBelowClaimed { claimed } => self.claimed = Some(claimed.get()),
-            Why::PerSubjectMaxLowered { per_subject_max } | Why::SubjectLimitReached { per_subject_max } => {
-                self.per_subject_max = Some(*per_subject_max);
-            }
-            Why::QueueFull { queue_max } => self.queue_max = Some(*queue_max),
-            Why::NotOpen { opens_at } => self.opens_at = Some(*opens_at),
-            Why::Closed { closed_at } => self.closed_at = Some(*closed_at),
-            Why::ClaimAmbiguous { serials } => self.serials = serials.iter().map(|serial| serial.get()).collect(),
-            Why::AlreadyRedeemed { redeemed_at } => self.redeemed_at = Some(*redeemed_at),
-            Why::Cancelled { cancelled_at } => self.cancelled_at = Some(*cancelled_at),
-            Why::Expired { redeem_until } => self.redeem_until = Some(*redeem_until),
-            Why::CampaignNotFound
-            | Why::CampaignExists
-            | Why::ClosesBeforeOpens
-            | Why::RedeemUntilBeforeOpens
-            | Why::RequestKeyRequired
-            | Why::Paused
-            | Why::SoldOut
-            | Why::ClaimPending
-            | Why::ClaimNotFound
-            | Why::CodeNotFound => {}
-        }
+        rejection.details().iter().fold(Self::of(rejection.code()), |refusal, (name, detail)| refusal.with(name, detail))
     }
 }
 
@@ -218,11 +222,18 @@ impl fmt::Display for Reply {
                 let verb = if *created { "created" } else { "replaced" };
                 write!(f, "{verb} version {version}{}", novelty_word(*novelty))
             }
+            Self::Removed { version, novelty } => write!(f, "removed version {version}{}", novelty_word(*novelty)),
             Self::Claimed { serial, novelty } => write!(f, "claimed serial {}{}", serial.get(), novelty_word(*novelty)),
             Self::Accepted { place, is_again } => write!(f, "accepted place {place}{}", if *is_again { " again" } else { "" }),
             Self::Redeemed { serial, novelty } => write!(f, "redeemed serial {}{}", serial.get(), novelty_word(*novelty)),
             Self::Cancelled { serial, novelty } => write!(f, "cancelled serial {}{}", serial.get(), novelty_word(*novelty)),
-            Self::Campaign(campaign) => campaign.fmt(f),
+            Self::Overridden { quota, window_ms, burst, is_replayed } => {
+                write!(f, "overridden quota {quota} window_ms {window_ms}")?;
+                burst.map_or(Ok(()), |burst| write!(f, " burst {burst}"))?;
+                f.write_str(replayed_word(*is_replayed))
+            }
+            Self::OverrideRemoved { is_replayed } => write!(f, "override removed{}", replayed_word(*is_replayed)),
+            Self::Aggregate(aggregate) => aggregate.fmt(f),
             Self::Claim(claim) => claim.fmt(f),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Unexpected(what) => write!(f, "unexpected: {what}"),
@@ -230,21 +241,41 @@ impl fmt::Display for Reply {
     }
 }
 
-impl fmt::Display for CampaignReply {
+impl fmt::Display for AggregateReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let settings = &self.settings;
-        write!(f, "{} stock {}", self.state.word(), settings.stock.get())?;
-        field(f, "per-subject", Some(settings.per_subject_max).filter(|max| *max != 1))?;
-        field(f, "opens", settings.opens_at.map(Seconds))?;
-        field(f, "closes", settings.closes_at.map(Seconds))?;
-        field(f, "redeem-until", settings.redeem_until.map(Seconds))?;
-        f.write_str(if settings.paused { " paused" } else { "" })?;
-        f.write_str(if settings.queue.mode == Mode::Queued { " queued" } else { "" })?;
-        field(f, "pace", settings.queue.decisions_per_second_max)?;
-        field(f, "queue-max", Some(settings.queue.queue_max).filter(|max| *max != QueueSettings::DIRECT.queue_max))?;
-        write!(f, " version {} claimed {} remaining {}", self.version, self.claimed.get(), self.remaining.get())?;
-        field(f, "pending", Some(self.pending.get()).filter(|pending| *pending != 0))?;
-        field(f, "redeemed", Some(self.redeemed.get()).filter(|redeemed| *redeemed != 0))
+        let mut words = Vec::new();
+        let figures = |is_word: bool| self.figures.iter().filter(move |(_, value)| matches!(value, Value::Word(_)) == is_word);
+        words.extend(figures(true).map(|(_, value)| in_words(*value)));
+        let defaults = self.settings.kind().least().values();
+        for ((field, value), (_, default)) in self.settings.values().into_iter().zip(defaults) {
+            if !field.is_internal && (field.is_required || value != default) {
+                words.push(setting_in_words(field, value));
+            }
+        }
+        words.push(format!("version {}", self.version));
+        let is_told = |name: &str, value: Value| value != Value::Number(0) || !matches!(name, "pending" | "redeemed");
+        let numbers = figures(false).filter(|(name, value)| is_told(name, *value));
+        words.extend(numbers.map(|(name, value)| format!("{name} {}", in_words(*value))));
+        f.write_str(&words.join(" "))
+    }
+}
+
+fn setting_in_words(field: &Field, value: Value) -> String {
+    match value {
+        // A flag and a word say themselves.
+        Value::Bool(true) => field.name.to_owned(),
+        Value::Word(word) => word.to_owned(),
+        Value::Null | Value::Bool(false) | Value::Number(_) | Value::Time(_) => format!("{} {}", short(field.name), in_words(value)),
+    }
+}
+
+fn in_words(value: Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Time(time) => Seconds(time).to_string(),
+        Value::Word(word) => word.to_owned(),
     }
 }
 
@@ -254,8 +285,8 @@ impl fmt::Display for ClaimReply {
         match self.status {
             ClaimStatus::Pending => f.write_str(" pending"),
             ClaimStatus::Live => Ok(()),
-            ClaimStatus::Redeemed { redeemed_at } => field(f, "redeemed_at", Some(Seconds(redeemed_at))),
-            ClaimStatus::Cancelled { cancelled_at } => field(f, "cancelled_at", Some(Seconds(cancelled_at))),
+            ClaimStatus::Redeemed { redeemed_at } => write!(f, " redeemed_at {}", Seconds(redeemed_at)),
+            ClaimStatus::Cancelled { cancelled_at } => write!(f, " cancelled_at {}", Seconds(cancelled_at)),
         }
     }
 }
@@ -263,22 +294,8 @@ impl fmt::Display for ClaimReply {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.code)?;
-        field(f, "opens_at", self.opens_at.map(Seconds))?;
-        field(f, "closed_at", self.closed_at.map(Seconds))?;
-        field(f, "redeem_until", self.redeem_until.map(Seconds))?;
-        field(f, "redeemed_at", self.redeemed_at.map(Seconds))?;
-        field(f, "cancelled_at", self.cancelled_at.map(Seconds))?;
-        field(f, "version", self.version)?;
-        field(f, "claimed", self.claimed)?;
-        field(f, "per_subject_max", self.per_subject_max)?;
-        field(f, "queue_max", self.queue_max)?;
-        let serials: Vec<String> = self.serials.iter().map(u32::to_string).collect();
-        field(f, "serials", Some(serials.join(",")).filter(|serials| !serials.is_empty()))
+        self.details.iter().try_for_each(|(name, text)| write!(f, " {name} {text}"))
     }
-}
-
-fn field<T: fmt::Display>(f: &mut fmt::Formatter<'_>, name: &str, value: Option<T>) -> fmt::Result {
-    value.map_or(Ok(()), |value| write!(f, " {name} {value}"))
 }
 
 fn novelty_word(novelty: Novelty) -> &'static str {
@@ -287,4 +304,8 @@ fn novelty_word(novelty: Novelty) -> &'static str {
         Novelty::Replayed => " replayed",
         Novelty::Repeated => " repeat",
     }
+}
+
+fn replayed_word(is_replayed: bool) -> &'static str {
+    if is_replayed { " replayed" } else { "" }
 }

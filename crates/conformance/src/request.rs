@@ -1,14 +1,15 @@
 //! What a line of a table asks, in the types of the rules.
 
-use domain::coupon::{Command, Target};
+use domain::coupon::TargetBy;
 use domain::hash::HashSeed;
 use domain::request::{Fingerprint, Keyed};
-use domain::types::{ActorId, CampaignName, RequestKey};
+use domain::types::{ActorId, Name, RequestKey};
+use domain::{Action, Kind};
 
 /// One request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Request<'a> {
-    /// Who asks: `local` unless the line says `as`.
+    /// The caller: `local` unless the line says `as`.
     pub actor: ActorId<'a>,
     /// The request's key, if the line names one.
     pub key: Option<RequestKey<'a>>,
@@ -19,12 +20,12 @@ pub struct Request<'a> {
 /// What is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ask<'a> {
-    /// A change. The `code_key` of a put is 0: no table says anything about it.
-    Command(Command<'a>),
-    /// A campaign as it stands.
-    ReadCampaign(CampaignName<'a>),
-    /// A claim as it stands.
-    ReadClaim(Target<'a>),
+    /// A change. Internal settings are at their defaults: no table says anything about them.
+    Act(Action<'a>),
+    /// An aggregate as it stands.
+    Read(Kind, Name<'a>),
+    /// A claim of a campaign as it stands.
+    ReadClaim(Name<'a>, TargetBy<'a>),
 }
 
 impl<'a> Request<'a> {

@@ -1,10 +1,15 @@
-//! Reads a request from its words.
+//! Reads a request from its words. Settings go by their own names, or by a shorter word for those
+//! that the tables use all the time.
 
 use std::str::SplitWhitespace;
 
-use domain::coupon::queue::{Mode, QueuePatch, QueueSettings};
-use domain::coupon::{ClaimOne, Command, PER_SUBJECT_MAX, Patch, Precondition, Put, Settings, Target, TargetBy};
-use domain::types::{ActorId, CampaignName, NameError, Quantity, RequestKey, Serial, SubjectId, Timestamp};
+use domain::coupon::{self, Coupon, TargetBy};
+use domain::fields::{Field, FieldKind, Value};
+use domain::rate_limit::policies::{self, Limit, Numbers};
+use domain::state::Precondition;
+use domain::types::{ActorId, LimitKey, Name, NameError, RequestKey, Serial, SubjectId};
+use domain::workload::AnyPatch;
+use domain::{Action, Kind};
 
 use crate::request::{Ask, Request};
 use crate::time::parse_time;
@@ -12,7 +17,26 @@ use crate::time::parse_time;
 /// Why a line cannot be read.
 pub(crate) type Unreadable = String;
 
-/// What may follow the verb and the campaign, each word at most once.
+/// Shorter words for settings.
+const SHORT: [(&str, &str); 6] = [
+    ("per-subject", "per_subject_max"),
+    ("opens", "opens_at"),
+    ("closes", "closes_at"),
+    ("redeem-until", "redeem_until"),
+    ("pace", "decisions_per_second_max"),
+    ("queue-max", "queue_max"),
+];
+
+/// The word for a setting.
+pub(crate) fn short(name: &'static str) -> &'static str {
+    SHORT.iter().find(|(_, long)| *long == name).map_or(name, |(short, _)| short)
+}
+
+fn long(word: &str) -> &str {
+    SHORT.iter().find(|(short, _)| *short == word).map_or(word, |(_, long)| long)
+}
+
+/// What may follow the verb and the name, each word at most once.
 #[derive(Default)]
 struct Options<'a> {
     subject: Option<SubjectId<'a>>,
@@ -20,130 +44,168 @@ struct Options<'a> {
     key: Option<RequestKey<'a>>,
     actor: Option<ActorId<'a>>,
     precondition: Option<Precondition>,
-    stock: Option<Quantity>,
-    per_subject_max: Option<u32>,
-    opens_at: Option<Option<Timestamp>>,
-    closes_at: Option<Option<Timestamp>>,
-    redeem_until: Option<Option<Timestamp>>,
-    paused: Option<bool>,
-    queue: QueuePatch,
+    limit_key: Option<LimitKey<'a>>,
+    /// Settings by their names.
+    settings: Vec<(&'static Field, Value)>,
+    /// Whether an override is taken away: `none`.
+    is_none: bool,
 }
 
 /// Reads one request.
 pub(crate) fn parse_request(text: &str) -> Result<Request<'_>, Unreadable> {
     let mut words = text.split_whitespace();
     let verb = next(&mut words, "a verb")?;
-    let campaign = name(CampaignName::new(next(&mut words, "a campaign")?))?;
-    let mut options = parse_options(&mut words)?;
+    let mut first = next(&mut words, "a name")?;
+    let named = Kind::ALL.iter().find(|kind| kind.word() == verb || kind.word() == first).copied();
+    // `read policy api`, and shorter `read spring`, which is a campaign.
+    if named.is_some_and(|kind| kind.word() == first) {
+        first = next(&mut words, "a name")?;
+    }
+    let kind = match verb {
+        "override" => Kind::Policy,
+        _ => named.unwrap_or(Kind::Campaign),
+    };
+    let name = check(Name::new(first))?;
+    let mut options = parse_options(kind, &mut words)?;
     let (key, actor) = (options.key.take(), options.actor.take().unwrap_or(ActorId::LOCAL));
     let ask = match verb {
-        "campaign" => Ask::Command(Command::Put(options.put(campaign)?)),
-        "patch" => Ask::Command(Command::Patch(options.patch(campaign))),
-        "claim" => Ask::Command(Command::Claim(ClaimOne { campaign, subject: options.subject.take().ok_or("a claim needs `by`")? })),
-        "redeem" => Ask::Command(Command::Redeem(options.target(campaign)?)),
-        "cancel" => Ask::Command(Command::Cancel(options.target_by_subject(campaign)?)),
-        "read" => options.read(campaign)?,
-        _ => return Err(format!("`{verb}` is no verb of the tables")),
+        _ if verb == kind.word() => Ask::Act(options.put(kind, name)?),
+        "patch" => Ask::Act(options.patch(kind, name)?),
+        "remove" => Ask::Act(Action::Remove { kind, name, precondition: options.take_precondition() }),
+        "read" => options.read(kind, name)?,
+        "override" => Ask::Act(options.put_override(name)?),
+        _ => Ask::Act(Action::of::<Coupon>(name, options.claim(verb)?)),
     };
     options.must_be_used_up()?;
-    if key.is_some() && !matches!(ask, Ask::Command(_)) {
+    if key.is_some() && !matches!(ask, Ask::Act(_)) {
         return Err("a read takes no key".into());
     }
     Ok(Request { actor, key, ask })
 }
 
-fn parse_options<'a>(words: &mut SplitWhitespace<'a>) -> Result<Options<'a>, Unreadable> {
+fn parse_options<'a>(kind: Kind, words: &mut SplitWhitespace<'a>) -> Result<Options<'a>, Unreadable> {
     let mut options = Options::default();
     while let Some(word) = words.next() {
         match word {
-            "by" => set(word, &mut options.subject, name(SubjectId::new(next(words, "a subject")?))?)?,
+            "by" => set(word, &mut options.subject, check(SubjectId::new(next(words, "a subject")?))?)?,
+            "for" => set(word, &mut options.limit_key, check(LimitKey::new(next(words, "a key")?))?)?,
             "serial" => set(word, &mut options.serial, Serial::new(number(words)?).ok_or("serials start at 1")?)?,
-            "key" => set(word, &mut options.key, name(RequestKey::new(next(words, "a key")?))?)?,
-            "as" => set(word, &mut options.actor, name(ActorId::new(next(words, "a caller")?))?)?,
+            "key" => set(word, &mut options.key, check(RequestKey::new(next(words, "a key")?))?)?,
+            "as" => set(word, &mut options.actor, check(ActorId::new(next(words, "a caller")?))?)?,
             "if-match" => set(word, &mut options.precondition, if_match(next(words, "a version")?)?)?,
             "if-none-match" => set(word, &mut options.precondition, if_none_match(next(words, "`*`")?)?)?,
-            "stock" => set(word, &mut options.stock, stock(number(words)?)?)?,
-            "per-subject" => set(word, &mut options.per_subject_max, per_subject(number(words)?)?)?,
-            "opens" => set(word, &mut options.opens_at, optional_time(words)?)?,
-            "closes" => set(word, &mut options.closes_at, optional_time(words)?)?,
-            "redeem-until" => set(word, &mut options.redeem_until, optional_time(words)?)?,
-            "paused" => set(word, &mut options.paused, true)?,
-            "unpaused" => set(word, &mut options.paused, false)?,
-            "queued" => set(word, &mut options.queue.mode, Mode::Queued)?,
-            "direct" => set(word, &mut options.queue.mode, Mode::Direct)?,
-            "pace" => set(word, &mut options.queue.decisions_per_second_max, optional_number(words)?)?,
-            "queue-max" => set(word, &mut options.queue.queue_max, number(words)?)?,
-            _ => return Err(format!("`{word}` is no word of the tables")),
+            "none" => options.is_none = true,
+            _ => options.setting(kind, word, words)?,
         }
     }
     Ok(options)
 }
 
 impl<'a> Options<'a> {
-    fn put(&mut self, campaign: CampaignName<'a>) -> Result<Put<'a>, Unreadable> {
-        let settings = Settings {
-            stock: self.stock.take().ok_or("a campaign needs a stock")?,
-            per_subject_max: self.per_subject_max.take().unwrap_or(1),
-            opens_at: self.opens_at.take().flatten(),
-            closes_at: self.closes_at.take().flatten(),
-            redeem_until: self.redeem_until.take().flatten(),
-            paused: self.paused.take().unwrap_or(false),
-            queue: std::mem::take(&mut self.queue).apply(QueueSettings::DIRECT),
+    /// A setting: `paused`, `unpaused`, `queued` (a word that a setting allows), or `stock 2`.
+    fn setting(&mut self, kind: Kind, word: &str, words: &mut SplitWhitespace<'_>) -> Result<(), Unreadable> {
+        let fields = kind.settings().iter().filter(|field| !field.is_internal);
+        let flag = |field: &&Field| field.kind == FieldKind::Bool && (field.name == word || word.strip_prefix("un") == Some(field.name));
+        let (field, value) = if let Some(field) = fields.clone().find(flag) {
+            (field, Value::Bool(field.name == word))
+        } else if let Some((field, value)) = fields.clone().find_map(|field| Some((field, field.word(word)?))) {
+            (field, Value::Word(value))
+        } else {
+            let field = fields.clone().find(|field| field.name == long(word)).ok_or_else(|| format!("`{word}` is no word of the tables"))?;
+            (field, value_of(field, next(words, "a value")?)?)
         };
-        Ok(Put { campaign, settings, precondition: self.take_precondition(), code_key: 0 })
+        if self.settings.iter().any(|(known, _)| known.name == field.name) {
+            return Err(format!("`{word}` says what was said before"));
+        }
+        let value = field.check(value).map_err(|error| format!("{} {error}", field.name))?;
+        self.settings.push((field, value));
+        Ok(())
     }
 
-    fn patch(&mut self, campaign: CampaignName<'a>) -> Patch<'a> {
-        Patch {
-            campaign,
-            precondition: self.take_precondition(),
-            stock: self.stock.take(),
-            per_subject_max: self.per_subject_max.take(),
-            opens_at: self.opens_at.take(),
-            closes_at: self.closes_at.take(),
-            redeem_until: self.redeem_until.take(),
-            paused: self.paused.take(),
-            queue: std::mem::take(&mut self.queue),
+    fn put(&mut self, kind: Kind, name: Name<'a>) -> Result<Action<'a>, Unreadable> {
+        let given = std::mem::take(&mut self.settings);
+        if let Some(field) = kind.settings().iter().find(|field| field.is_required && given.iter().all(|(known, _)| known.name != field.name)) {
+            return Err(format!("a {} needs {}", kind.word(), field.name));
         }
+        let mut settings = kind.least();
+        for (field, value) in given {
+            settings.set(field.name, value).map_err(|error| format!("{} {error}", field.name))?;
+        }
+        Ok(Action::Put { name, settings, precondition: self.take_precondition() })
+    }
+
+    fn patch(&mut self, kind: Kind, name: Name<'a>) -> Result<Action<'a>, Unreadable> {
+        let mut patch = AnyPatch::none(kind);
+        for (field, value) in std::mem::take(&mut self.settings) {
+            patch.set(field.name, value).map_err(|error| format!("{} {error}", field.name))?;
+        }
+        Ok(Action::Patch { name, patch, precondition: self.take_precondition() })
     }
 
     fn take_precondition(&mut self) -> Precondition {
         self.precondition.take().unwrap_or(Precondition::Always)
     }
 
-    fn read(&mut self, campaign: CampaignName<'a>) -> Result<Ask<'a>, Unreadable> {
+    fn read(&mut self, kind: Kind, name: Name<'a>) -> Result<Ask<'a>, Unreadable> {
         if self.subject.is_none() && self.serial.is_none() {
-            return Ok(Ask::ReadCampaign(campaign));
+            return Ok(Ask::Read(kind, name));
         }
-        self.target(campaign).map(Ask::ReadClaim)
+        self.target().map(|by| Ask::ReadClaim(name, by))
     }
 
-    fn target(&mut self, campaign: CampaignName<'a>) -> Result<Target<'a>, Unreadable> {
-        let by = match (self.subject.take(), self.serial.take()) {
-            (Some(subject), Some(serial)) => TargetBy::SubjectSerial(subject, serial),
-            (Some(subject), None) => TargetBy::Subject(subject),
-            (None, Some(serial)) => TargetBy::Code(serial),
-            (None, None) => return Err("which claim? `by`, `serial`, or both".into()),
-        };
-        Ok(Target { campaign, by })
+    fn claim(&mut self, verb: &str) -> Result<coupon::Command<'a>, Unreadable> {
+        match verb {
+            "claim" => Ok(coupon::Command::Claim { subject: self.subject.take().ok_or("a claim needs `by`")? }),
+            "redeem" => Ok(coupon::Command::Redeem { by: self.target()? }),
+            "cancel" if self.subject.is_none() => Err("a cancellation needs `by`".into()),
+            "cancel" => Ok(coupon::Command::Cancel { by: self.target()? }),
+            _ => Err(format!("`{verb}` is no verb of the tables")),
+        }
     }
 
-    fn target_by_subject(&mut self, campaign: CampaignName<'a>) -> Result<Target<'a>, Unreadable> {
-        if self.subject.is_none() {
-            return Err("a cancellation needs `by`".into());
+    fn target(&mut self) -> Result<TargetBy<'a>, Unreadable> {
+        match (self.subject.take(), self.serial.take()) {
+            (Some(subject), Some(serial)) => Ok(TargetBy::SubjectSerial { subject, serial }),
+            (Some(subject), None) => Ok(TargetBy::Subject { subject }),
+            (None, Some(serial)) => Ok(TargetBy::Code { serial }),
+            (None, None) => Err("which claim? `by`, `serial`, or both".into()),
         }
-        self.target(campaign)
+    }
+
+    fn put_override(&mut self, name: Name<'a>) -> Result<Action<'a>, Unreadable> {
+        let key = self.limit_key.take().ok_or("an override needs `for`")?;
+        if std::mem::take(&mut self.is_none) {
+            return Ok(Action::of::<Limit>(name, policies::Command::RemoveOverride { key }));
+        }
+        let given = std::mem::take(&mut self.settings);
+        let number = |name: &str| given.iter().find_map(|(field, value)| match value {
+            Value::Number(number) if field.name == name => Some(*number),
+            _ => None,
+        });
+        let small = |name| number(name).map(|number| u32::try_from(number).map_err(|_| format!("{name} is too large"))).transpose();
+        let quota = small("quota")?.ok_or("an override needs a quota")?;
+        let window_ns = number("window_ms").and_then(|ms| ms.checked_mul(1_000_000)).ok_or("an override needs window_ms")?;
+        let numbers = Numbers { quota, window_ns, burst: small("burst")?.unwrap_or(0) };
+        Ok(Action::of::<Limit>(name, policies::Command::PutOverride { key, numbers }))
     }
 
     fn must_be_used_up(&self) -> Result<(), Unreadable> {
-        let claim_words = self.subject.is_some() || self.serial.is_some();
-        let other_words = self.paused.is_some() || self.queue != QueuePatch::default();
-        let setting_words = self.stock.is_some() || self.per_subject_max.is_some() || other_words;
-        let time_words = self.opens_at.is_some() || self.closes_at.is_some() || self.redeem_until.is_some();
-        if claim_words || setting_words || time_words || self.precondition.is_some() {
+        let is_left = self.subject.is_some() || self.serial.is_some() || self.precondition.is_some() || self.limit_key.is_some();
+        if is_left || !self.settings.is_empty() || self.is_none {
             return Err("a word does not go with the verb".into());
         }
         Ok(())
+    }
+}
+
+fn value_of(field: &Field, word: &str) -> Result<Value, Unreadable> {
+    if word == "none" {
+        return Ok(Value::Null);
+    }
+    match field.kind {
+        FieldKind::Number(..) => word.parse().map(Value::Number).map_err(|_| format!("`{word}` is no number")),
+        FieldKind::Time => parse_time(word).map(Value::Time).ok_or_else(|| format!("`{word}` is no time")),
+        FieldKind::Bool | FieldKind::Word(_) => Err(format!("{} is said by a word of its own", field.name)),
     }
 }
 
@@ -156,12 +218,7 @@ fn number(words: &mut SplitWhitespace<'_>) -> Result<u32, Unreadable> {
     word.parse().map_err(|_| format!("`{word}` is no number"))
 }
 
-fn optional_number(words: &mut SplitWhitespace<'_>) -> Result<Option<u32>, Unreadable> {
-    let word = next(words, "a number")?;
-    if word == "none" { Ok(None) } else { word.parse().map(Some).map_err(|_| format!("`{word}` is no number")) }
-}
-
-fn name<T>(name: Result<T, NameError>) -> Result<T, Unreadable> {
+fn check<T>(name: Result<T, NameError>) -> Result<T, Unreadable> {
     name.map_err(|error| format!("a name {error}"))
 }
 
@@ -170,23 +227,6 @@ fn set<T>(word: &str, place: &mut Option<T>, value: T) -> Result<(), Unreadable>
         None => Ok(()),
         Some(_) => Err(format!("`{word}` says what was said before")),
     }
-}
-
-fn optional_time(words: &mut SplitWhitespace<'_>) -> Result<Option<Timestamp>, Unreadable> {
-    let word = next(words, "a time")?;
-    if word == "none" {
-        return Ok(None);
-    }
-    parse_time(word).map(Some).ok_or_else(|| format!("`{word}` is no time"))
-}
-
-fn stock(units: u32) -> Result<Quantity, Unreadable> {
-    let stock = Quantity::new(units).filter(|stock| *stock != Quantity::ZERO);
-    stock.ok_or_else(|| format!("a stock is 1 to {}", Quantity::MAX.get()))
-}
-
-fn per_subject(units: u32) -> Result<u32, Unreadable> {
-    if (1..=PER_SUBJECT_MAX).contains(&units) { Ok(units) } else { Err(format!("per-subject is 1 to {PER_SUBJECT_MAX}")) }
 }
 
 fn if_match(word: &str) -> Result<Precondition, Unreadable> {

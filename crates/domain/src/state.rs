@@ -317,8 +317,9 @@ pub struct State {
     pub time: Timestamp,
     /// Requests that took effect lately.
     pub requests: Requests,
-    /// By number; `None` where one was removed.
-    aggregates: Vec<Option<AnyAggregate>>,
+    aggregates: BTreeMap<Number, AnyAggregate>,
+    /// How many numbers were given, to aggregates that are there and to those that were removed.
+    numbers_count: u32,
     by_name: BTreeMap<Kind, BTreeMap<Arc<str>, Number>>,
     /// How many entries aggregates of each kind have, in the order of [`Kind::ALL`].
     entries_counts: Vec<u64>,
@@ -334,7 +335,8 @@ impl State {
         Self {
             time: Timestamp::ZERO,
             requests: Requests::new(seed),
-            aggregates: Vec::new(),
+            aggregates: BTreeMap::new(),
+            numbers_count: 0,
             by_name: Kind::ALL.iter().map(|kind| (*kind, BTreeMap::new())).collect(),
             entries_counts: vec![0; Kind::ALL.len()],
             due: BTreeSet::new(),
@@ -357,7 +359,7 @@ impl State {
     /// The aggregate of this number.
     #[must_use]
     pub fn at(&self, number: Number) -> Option<&AnyAggregate> {
-        self.aggregates.get(number.0 as usize).and_then(Option::as_ref)
+        self.aggregates.get(&number)
     }
 
     /// The aggregate of this number, if it is of the workload.
@@ -368,7 +370,7 @@ impl State {
 
     /// All aggregates in the order of creation.
     pub fn aggregates(&self) -> impl DoubleEndedIterator<Item = &AnyAggregate> {
-        self.aggregates.iter().flatten()
+        self.aggregates.values()
     }
 
     /// The aggregates of a workload in the order of creation.
@@ -404,13 +406,9 @@ impl State {
     }
 
     /// The number that the next aggregate gets.
-    ///
-    /// # Panics
-    /// If all 4,294,967,295 were given: the engine's limits are far below.
     #[must_use]
-    pub fn number_next(&self) -> Number {
-        let Ok(number) = u32::try_from(self.aggregates.len()) else { panic!("every number of an aggregate was given") };
-        Number(number)
+    pub const fn number_next(&self) -> Number {
+        Number(self.numbers_count)
     }
 
     /// The key of the tables; of no importance to any answer.
@@ -459,7 +457,8 @@ impl State {
                 let head = Head { name: name.as_str().into(), number: *number, version: 1, created_at: at };
                 let aggregate = AnyAggregate::new(head, *settings, self.seed);
                 let summary = Box::new(aggregate.summary(at));
-                self.aggregates.push(None);
+                let Some(numbers_count) = self.numbers_count.checked_add(1) else { panic!("every number of an aggregate was given") };
+                self.numbers_count = numbers_count;
                 self.insert(aggregate);
                 Outcome::Written { created: true, summary }
             }
@@ -515,9 +514,9 @@ impl State {
         self.aggregates().try_for_each(AnyAggregate::check)
     }
 
-    /// Numbers that were given, to aggregates that are still to be inserted or were removed.
+    /// So many numbers were given, to aggregates that are still to be inserted or were removed.
     pub(crate) fn reserve_numbers(&mut self, count: u32) {
-        self.aggregates.resize_with(count as usize, || None);
+        self.numbers_count = count;
     }
 
     /// Puts an aggregate at the place of its number, which is reserved.
@@ -527,8 +526,8 @@ impl State {
         let before = self.by_name.entry(kind).or_default().insert(Arc::clone(&head.name), number);
         assert!(before.is_none(), "two aggregates of a kind have the same name");
         self.count_entries(kind, 0, aggregate.entries_count());
-        let Some(place) = self.aggregates.get_mut(number.0 as usize) else { panic!("an aggregate's number was never given") };
-        *place = Some(aggregate);
+        assert!(number < self.number_next(), "an aggregate's number was never given");
+        self.aggregates.insert(number, aggregate);
         self.changed(number);
     }
 
@@ -537,8 +536,7 @@ impl State {
     }
 
     fn changing(&mut self, number: Number) -> &mut AnyAggregate {
-        let aggregate = self.aggregates.get_mut(number.0 as usize).and_then(Option::as_mut);
-        let Some(aggregate) = aggregate else { panic!("a record changes aggregate {}, which is not there", number.0) };
+        let Some(aggregate) = self.aggregates.get_mut(&number) else { panic!("a record changes aggregate {}, which is not there", number.0) };
         aggregate
     }
 
@@ -552,8 +550,7 @@ impl State {
     }
 
     fn remove(&mut self, number: Number) -> AnyAggregate {
-        let removed = self.aggregates.get_mut(number.0 as usize).and_then(Option::take);
-        let Some(removed) = removed else { panic!("a record removes aggregate {}, which is not there", number.0) };
+        let Some(removed) = self.aggregates.remove(&number) else { panic!("a record removes aggregate {}, which is not there", number.0) };
         self.by_name.entry(removed.kind()).or_default().remove(&removed.head().name);
         self.count_entries(removed.kind(), removed.entries_count(), 0);
         self.due.remove(&number);

@@ -5,10 +5,10 @@ mod common;
 use common::{Sections, ask, at, rebuild, replay, rules, seconds, sections, tell};
 use conformance::{DomainBackend, Forgetting};
 use domain::hash::HashSeed;
+use domain::coupon::{self, Coupon};
 use domain::request::{FORGET_MAX, KEEP_MS, Outcome};
-use domain::state::{Answer, Command, CommandKind, Decision, Novelty, decide};
-use domain::types::{ActorId, CampaignName, Serial, SubjectId, Timestamp};
-use domain::{Event, State, coupon};
+use domain::types::{Name, Serial, SubjectId, Timestamp};
+use domain::{Action, Answer, Change, Command, Decision, Listed, Novelty, State, decide};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -160,10 +160,10 @@ fn a_state_of_many_blocks_is_the_same_live_replayed_and_read_back() {
     let replayed = replay(rules.records(), HashSeed(11, 12));
     let rebuilt = rebuild(&live, HashSeed(13, 14)).unwrap();
     assert!(sections(&replayed) == live && sections(&rebuilt) == live);
-    assert_eq!((replayed.claims_count(), rebuilt.claims_count()), (9_000, 9_000));
-    let big = CampaignName::new("big").unwrap();
+    assert_eq!((replayed.entries_count(), rebuilt.entries_count()), (9_000, 9_000));
+    let big = Name::new("big").unwrap();
     for state in [rules.state(), &replayed, &rebuilt] {
-        let campaign = state.campaign(big).unwrap();
+        let campaign = state.get::<Coupon>(big).unwrap();
         for user in 1..=9_000_u32 {
             let name = format!("user-{user}");
             let is_cancelled = user % 3 == 1 && user % 2 == 1;
@@ -235,15 +235,14 @@ fn forgetting_is_due_at_the_instant_and_bounded() {
     let due = at(1_000 + KEEP_MS);
     assert_eq!(rules.state().next_deadline(), Some(due));
     assert_eq!(forget(rules.state(), at(1_000 + KEEP_MS - 1)), Decision::Nothing);
-    assert_eq!(forget(rules.state(), due), Decision::Event(Event::RequestsForgotten { count: FORGET_MAX }));
+    assert_eq!(forget(rules.state(), due), Decision::Change(Change::RequestsForgotten { count: FORGET_MAX }));
     ask(&mut rules, "at 24h1s");
     assert!(rules.state().requests.is_empty());
     assert_eq!(rules.state().next_deadline(), None);
 }
 
 fn forget(state: &State, now: Timestamp) -> Decision<'static> {
-    let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
-    decide(state, &command, now).unwrap()
+    decide(state, &Command::local(Action::ForgetRequests), now).unwrap()
 }
 
 #[test]
@@ -251,24 +250,22 @@ fn a_replay_of_settings_shows_the_campaign_as_it_stood_then() {
     let mut rules = rules();
     let put = "campaign spring stock 5 key k1";
     ask(&mut rules, put);
-    let (campaign, first) = {
-        let known = rules.state().requests.iter().next().unwrap();
-        (known.campaign, known.outcome.clone())
-    };
+    let first = rules.state().requests.iter().next().unwrap().outcome.clone();
     tell(&mut rules, &[("at 1s claim spring by ann", "claimed serial 1"), ("patch spring stock 9", "replaced version 2")]);
     assert_eq!(ask(&mut rules, put), "created version 1 replayed");
-    let Outcome::Campaign { created: true, view } = first else { panic!("{first:?}") };
-    assert_eq!((view.number, view.version, view.settings.stock.get(), view.remaining.get()), (campaign, 1, 5, 5));
-    assert_eq!((view.at, view.created_at), (Timestamp::ZERO, Timestamp::ZERO));
-    assert_eq!(rules.state().requests.iter().next().map(|known| &known.outcome), Some(&Outcome::Campaign { created: true, view }));
+    assert_eq!(rules.state().requests.iter().next().map(|known| &known.outcome), Some(&first));
+    let Outcome::Written { created: true, summary } = first else { panic!("{first:?}") };
+    let campaign = Coupon::summary(&summary).unwrap();
+    assert_eq!((campaign.head.version, campaign.settings.stock.get(), campaign.figures.remaining), (1, 5, 5));
+    assert_eq!((campaign.at, campaign.head.created_at), (Timestamp::ZERO, Timestamp::ZERO));
 }
 
 #[test]
 fn a_replay_and_a_repeat_are_told_apart_by_the_answer() {
     let mut rules = rules();
     tell(&mut rules, &[("campaign spring stock 5", "created version 1"), ("claim spring by ann", "claimed serial 1")]);
-    let claim = coupon::ClaimOne { campaign: CampaignName::new("spring").unwrap(), subject: SubjectId::new("ann").unwrap() };
-    let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Claim(claim)) };
+    let claim = coupon::Command::Claim { subject: SubjectId::new("ann").unwrap() };
+    let command = Command::local(Action::of::<Coupon>(Name::new("spring").unwrap(), claim));
     let Ok(Decision::Answer(Answer { novelty, .. })) = decide(rules.state(), &command, Timestamp::ZERO) else { panic!("no answer") };
     assert_eq!(novelty, Novelty::Repeated);
 }

@@ -5,6 +5,7 @@
 //! What it returns names the record that it rests on; nobody may be told before that record is
 //! durable (W2).
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use domain::hash::HashSeed;
@@ -52,8 +53,9 @@ pub struct Core {
     state: State,
     staged: Batch,
     staged_lsn: Lsn,
-    /// The last record of each aggregate, by number: what an answer about it rests on.
-    aggregate_lsns: Vec<Lsn>,
+    /// The last record of each aggregate that has changed since the start: what an answer about it
+    /// rests on.
+    aggregate_lsns: BTreeMap<Number, Lsn>,
     /// The last record of any aggregate of each kind.
     kind_lsns: [Lsn; Kind::ALL.len()],
     /// The last record by which an aggregate of each kind was removed: what "there is none" rests on.
@@ -84,12 +86,11 @@ impl Core {
     #[must_use]
     pub fn resume(state: State, lsn: Lsn, limits: Limits) -> Self {
         assert!(limits.entries_max < u64::from(u32::MAX), "a serial has 32 bits");
-        let aggregate_lsns = vec![Lsn::ZERO; state.number_next().0 as usize];
         Self {
             state,
             staged: Batch::new(),
             staged_lsn: lsn,
-            aggregate_lsns,
+            aggregate_lsns: BTreeMap::new(),
             kind_lsns: [Lsn::ZERO; Kind::ALL.len()],
             removed_lsns: [Lsn::ZERO; Kind::ALL.len()],
             due_last: None,
@@ -323,7 +324,6 @@ impl Core {
         let kind_removed = if let Change::Removed { number } = record.change { self.kind_at(number) } else { None };
         let outcome = self.state.evolve(record);
         self.staged_lsn = lsn;
-        self.aggregate_lsns.resize(self.state.number_next().0 as usize, Lsn::ZERO);
         for number in record.change.numbers() {
             self.touched(lsn, number);
         }
@@ -339,9 +339,11 @@ impl Core {
 
     /// An aggregate has changed, or is gone.
     fn touched(&mut self, lsn: Lsn, number: Number) {
-        let Some(last) = self.aggregate_lsns.get_mut(number.0 as usize) else { panic!("aggregate {} has no place", number.0) };
-        *last = lsn;
-        let Some(aggregate) = self.state.at(number) else { return };
+        let Some(aggregate) = self.state.at(number) else {
+            self.aggregate_lsns.remove(&number);
+            return;
+        };
+        self.aggregate_lsns.insert(number, lsn);
         set(&mut self.kind_lsns, aggregate.kind(), lsn);
         assert_eq!(aggregate.check(), Ok(()), "an invariant of the rules is broken by record {lsn}");
     }
@@ -382,7 +384,7 @@ impl Core {
     fn lsn_over(&self, over: Over<'_>) -> Lsn {
         match over {
             Over::One(kind, name) => match self.state.find(kind, name) {
-                Some(aggregate) => self.aggregate_lsns.get(aggregate.head().number.0 as usize).copied().unwrap_or_default(),
+                Some(aggregate) => self.aggregate_lsns.get(&aggregate.head().number).copied().unwrap_or_default(),
                 None => of(&self.removed_lsns, kind),
             },
             Over::Kind(kind) => of(&self.kind_lsns, kind),

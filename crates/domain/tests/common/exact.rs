@@ -20,7 +20,7 @@ pub fn no_command_is_cut_short_or_goes_on(commands: &[Vec<u8>]) {
     for bytes in commands {
         assert!((0..bytes.len()).all(|length| decode_command(&bytes[..length]).is_err()));
         assert!(decode_command(&[&bytes[..], &[0]].concat()).is_err());
-        assert!(decode_command(&[&[2], &bytes[1..]].concat()).is_err(), "of another format");
+        assert!(decode_command(&[&[3], &bytes[1..]].concat()).is_err(), "of another format");
     }
 }
 
