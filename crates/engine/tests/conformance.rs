@@ -9,27 +9,27 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use conformance::{Ask, Backend, CampaignReply, ClaimReply, Reply, Request, run_folder};
-use domain::claims::Claim;
-use domain::coupon::{Command as Coupon, Rejection as Why, Target, campaign_state};
+use conformance::{AggregateReply, Ask, Backend, ClaimReply, Reply, Request, run_folder};
+use domain::coupon::{Coupon, TargetBy};
 use domain::hash::HashSeed;
-use domain::state::{CommandKind, Rejection};
-use domain::types::{CampaignName, RequestId, SubjectId, Timestamp};
-use domain::{Command, Novelty};
+use domain::types::{Name, RequestId, Timestamp};
+use domain::{Action, Command, Kind, Rejection};
 use engine::Engine;
 use engine::clock::ManualClock;
 use engine::engine::Settings;
 use engine::restart::{restart, state_digest};
-use engine::views::{ClaimView, Done, Effect, NamedCampaign, Refusal};
+use engine::views::{Done, Effect, Over, Refusal};
 use journal::storage::FileStorage;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 #[test]
 fn the_engine_answers_as_the_tables_say_and_so_does_what_a_restart_rebuilds() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/coupon");
-    let summary = run_folder(&folder, EngineBackend::new).unwrap();
-    assert!(80 < summary.cases_count, "{summary:?}");
+    for (folder, cases_min) in [("coupon", 80), ("policy", 6)] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance").join(folder);
+        let summary = run_folder(&folder, EngineBackend::new).unwrap();
+        assert!(cases_min < summary.cases_count, "{summary:?}");
+    }
 }
 
 struct EngineBackend {
@@ -49,8 +49,8 @@ impl EngineBackend {
         Self { folder, clock, settings, engine, runtime: Builder::new_current_thread().build().unwrap() }
     }
 
-    fn command(&self, request: &Request<'_>, coupon: Coupon<'_>) -> Reply {
-        let command = Command { actor: request.actor, request: request.keyed(), kind: CommandKind::Coupon(coupon) };
+    fn command(&self, request: &Request<'_>, action: Action<'_>) -> Reply {
+        let command = Command { actor: request.actor, request: request.keyed(), action };
         match self.runtime.block_on(self.engine.submit(&command, RequestId::new("table").unwrap())) {
             Ok(done) => reply_of(&done),
             Err(Refusal::Rejected(rejection)) => Reply::from(&rejection),
@@ -58,17 +58,22 @@ impl EngineBackend {
         }
     }
 
-    fn read_campaign(&self, name: CampaignName<'_>) -> Reply {
-        match self.runtime.block_on(self.engine.campaign(name)).unwrap() {
-            Some(campaign) => Reply::Campaign(campaign_reply(&campaign)),
-            None => refused(Why::CampaignNotFound),
+    fn read(&self, kind: Kind, name: Name<'_>) -> Reply {
+        let look = self.engine.read(Over::One(kind, name), |state, now| state.find(kind, name).map(|it| it.summary(now)));
+        match self.runtime.block_on(look).unwrap() {
+            Some(summary) => Reply::Aggregate(AggregateReply::from(&summary)),
+            None => Reply::from(&Rejection::NotFound(kind)),
         }
     }
 
-    fn read_claim(&self, target: &Target<'_>) -> Reply {
-        match self.runtime.block_on(self.engine.claim(target.campaign, target.by)).unwrap() {
-            Ok(claim) => Reply::Claim(claim_reply(&claim)),
-            Err(why) => refused(why),
+    fn read_claim(&self, name: Name<'_>, by: TargetBy<'_>) -> Reply {
+        let look = self.engine.read(Over::One(Kind::Campaign, name), |state, _| {
+            let campaign = state.get::<Coupon>(name).ok_or(Rejection::NotFound(Kind::Campaign))?;
+            campaign.find(by).map(|claim| ClaimReply::from(&claim)).map_err(Rejection::of::<Coupon>)
+        });
+        match self.runtime.block_on(look).unwrap() {
+            Ok(claim) => Reply::Claim(claim),
+            Err(why) => Reply::from(&why),
         }
     }
 
@@ -90,13 +95,13 @@ impl Backend for EngineBackend {
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
         match request.ask {
-            Ask::Command(coupon) => {
-                let reply = self.command(request, coupon);
+            Ask::Act(action) => {
+                let reply = self.command(request, action);
                 self.engine.do_due();
                 reply
             }
-            Ask::ReadCampaign(name) => self.read_campaign(name),
-            Ask::ReadClaim(target) => self.read_claim(&target),
+            Ask::Read(kind, name) => self.read(kind, name),
+            Ask::ReadClaim(name, by) => self.read_claim(name, by),
         }
     }
 
@@ -114,33 +119,12 @@ impl Backend for EngineBackend {
     }
 }
 
-fn refused(why: Why) -> Reply {
-    Reply::from(&Rejection::Coupon(why))
-}
-
 fn reply_of(done: &Done) -> Reply {
-    let novelty: Novelty = done.novelty;
+    let novelty = done.novelty;
     match &done.effect {
-        Effect::Campaign { created, campaign } => Reply::Written { created: *created, version: campaign.view.version, novelty },
-        Effect::Claimed(claim) => match claim.waiting {
-            Some(waiting) => Reply::Accepted { place: waiting.place, is_again: novelty != Novelty::Fresh },
-            None => Reply::Claimed { serial: claim.serial, novelty },
-        },
-        Effect::Redeemed(claim) => Reply::Redeemed { serial: claim.serial, novelty },
-        Effect::Cancelled(claim) => Reply::Cancelled { serial: claim.serial, novelty },
-        Effect::Policy(view) => Reply::Unexpected(format!("policy {}", view.name)),
-        Effect::Nothing => Reply::Unexpected("nothing took effect".into()),
+        Effect::Written { created, summary } => Reply::Written { created: *created, version: summary.head().version, novelty },
+        Effect::Removed { summary } => Reply::Removed { version: summary.head().version, novelty },
+        Effect::Did(shown) => Reply::did(&shown.outcome, shown.view.as_ref(), novelty),
+        Effect::DidBoth(..) | Effect::Nothing => Reply::Unexpected(format!("{done:?}")),
     }
-}
-
-fn campaign_reply(campaign: &NamedCampaign) -> CampaignReply {
-    let view = &campaign.view;
-    let reply = CampaignReply::from(view);
-    assert_eq!(reply.state, campaign_state(&view.settings, view.remaining, view.at));
-    reply
-}
-
-fn claim_reply(view: &ClaimView) -> ClaimReply {
-    let subject = SubjectId::new(&view.subject).unwrap();
-    ClaimReply::from(&Claim { serial: view.serial, subject, claimed_at: view.claimed_at, status: view.status })
 }

@@ -1,41 +1,54 @@
 //! The critical section by itself: what an answer rests on.
 #![allow(clippy::unwrap_used)]
 
-use domain::Command;
-use domain::coupon::queue::{Mode, QueueSettings};
-use domain::coupon::{self, ClaimOne, Precondition, Put, Settings};
+mod support;
+
+use domain::coupon::queue::Mode;
+use domain::coupon::{self, Campaign, Coupon, Settings};
 use domain::hash::HashSeed;
-use domain::rate_limit::policies::{self, Numbers, Rule};
-use domain::rate_limit::{self, Algorithm, Policy};
-use domain::state::CommandKind;
-use domain::types::{ActorId, CampaignName, LimitKey, PolicyName, Quantity, RequestId, SubjectId, Timestamp};
+use domain::rate_limit::policies::{self, Limit, LimitAlgorithm, Numbers, PolicySettings};
+use domain::state::Precondition;
+use domain::types::{LimitKey, Quantity, RequestId, Timestamp};
+use domain::{Action, Command, Kind, Listed, Number, Workload};
 use engine::core::Core;
-use engine::limits::{Limits, OVERRIDES_MAX};
-use engine::views::Refusal;
+use engine::limits::Limits;
+use engine::views::{Over, Refusal};
 use journal::Lsn;
 use journal::batch::Batch;
+use support::{claim as claim_by, name, put_with};
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }
 
-fn put(campaign: &str, closes_at: Option<u64>) -> Command<'_> {
-    put_with(campaign, closes_at, QueueSettings::DIRECT)
+fn five() -> Settings {
+    Settings::plain(Quantity::new(5).unwrap())
 }
 
-fn put_with(campaign: &str, closes_at: Option<u64>, queue: QueueSettings) -> Command<'_> {
-    let settings = Settings { closes_at: closes_at.map(at), queue, ..Settings::plain(Quantity::new(5).unwrap()) };
-    let put = Put { campaign: CampaignName::new(campaign).unwrap(), settings, precondition: Precondition::Always, code_key: 1 };
-    Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Put(put)) }
+/// A queue that decides one claim a second.
+fn slow(settings: Settings) -> Settings {
+    Settings { mode: Mode::Queued, decisions_per_second_max: Some(1), ..settings }
+}
+
+fn put(campaign: &str, closes_at: Option<u64>) -> Command<'_> {
+    put_with(campaign, Settings { closes_at: closes_at.map(at), ..five() })
 }
 
 fn claim(campaign: &str) -> Command<'_> {
     claim_by(campaign, "ann")
 }
 
-fn claim_by<'a>(campaign: &'a str, subject: &'a str) -> Command<'a> {
-    let claim = ClaimOne { campaign: CampaignName::new(campaign).unwrap(), subject: SubjectId::new(subject).unwrap() };
-    Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Claim(claim)) }
+fn campaign(core: &Core, number: u32) -> &Campaign {
+    core.state().get_at::<Coupon>(Number(number)).unwrap()
+}
+
+fn policy() -> PolicySettings {
+    let least = <PolicySettings as domain::fields::Fields>::least();
+    PolicySettings { algorithm: LimitAlgorithm::FixedWindow, quota: 5, window_ms: Some(60_000), ..least }
+}
+
+fn put_policy(text: &str) -> Command<'_> {
+    Command::local(Action::Put { name: name(text), settings: Limit::any_settings(policy()), precondition: Precondition::Always })
 }
 
 /// Where the clock has gone back, the time of an answer is that of a record that may be lost.
@@ -48,50 +61,78 @@ fn an_answer_rests_on_the_record_that_its_time_comes_from() {
     assert!(submit(&mut core, &put("autumn", None), 100).value.is_ok());
     assert!(submit(&mut core, &claim("autumn"), 100).value.is_ok());
     let closed = coupon::Rejection::Closed { closed_at: at(80) };
-    let refused = Err(Refusal::Rejected(closed.into()));
+    let refused = Err(Refusal::Rejected(domain::Rejection::of::<Coupon>(closed)));
     let early = submit(&mut core, &claim("spring"), 50);
     assert_eq!((early.value, early.lsn), (refused.clone(), Lsn(2)), "the time is that of record 2");
     let late = submit(&mut core, &claim("spring"), 100);
     assert_eq!((late.value, late.lsn), (refused, Lsn(1)), "the clock itself says so");
-    let name = CampaignName::new("spring").unwrap();
-    assert_eq!((core.campaign(name, at(50)).lsn, core.campaign(name, at(100)).lsn), (Lsn(2), Lsn(1)));
-    assert_eq!(core.campaigns(None, "", 1, at(50)).lsn, Lsn(3));
-    assert_eq!(core.campaigns(Some("autumn"), "", 1, at(50)).lsn, Lsn(2));
+    let rests_on = |over, wall| core.read(over, at(wall), |_, _| ()).lsn;
+    let spring = Over::One(Kind::Campaign, name("spring"));
+    assert_eq!((rests_on(spring, 50), rests_on(spring, 100)), (Lsn(2), Lsn(1)));
+    assert_eq!(rests_on(Over::Kind(Kind::Campaign), 100), Lsn(3));
+    assert_eq!((rests_on(Over::Kind(Kind::Policy), 50), rests_on(Over::Kind(Kind::Policy), 100)), (Lsn(2), Lsn(0)));
+    assert_eq!(rests_on(Over::All, 100), Lsn(3));
+}
+
+/// That there is none is an answer too.
+#[test]
+fn where_an_aggregate_was_removed_the_answer_rests_on_that() {
+    let mut core = Core::new(HashSeed(1, 2), Limits::STANDARD);
+    core.settle(1 << 20);
+    let mut submit = |command: &Command<'_>| core.submit(command, RequestId::ENGINE, at(10));
+    assert!(submit(&put_policy("api")).value.is_ok());
+    let remove = Command::local(Action::Remove { kind: Kind::Policy, name: name("api"), precondition: Precondition::Always });
+    assert!(submit(&remove).value.is_ok());
+    let again = submit(&remove);
+    assert_eq!((again.value, again.lsn), (Err(Refusal::Rejected(domain::Rejection::NotFound(Kind::Policy))), Lsn(2)));
+    let over = Over::One(Kind::Policy, name("api"));
+    assert_eq!(core.read(over, at(10), |state, _| state.find(Kind::Policy, name("api")).is_none()).lsn, Lsn(2));
+}
+
+#[test]
+fn the_first_in_a_queue_and_other_settings_of_one_are_told_as_due_earlier_and_nothing_else_is() {
+    let mut core = Core::new(HashSeed(1, 2), Limits::STANDARD);
+    core.settle(1 << 20);
+    let mut is_earlier = |command: Command<'_>| {
+        assert!(core.submit(&command, RequestId::ENGINE, Timestamp::ZERO).value.is_ok());
+        core.take_due_earlier()
+    };
+    assert!(!is_earlier(put_with("spring", slow(five()))));
+    assert_eq!(["ann", "bob", "cat", "bob"].map(|subject| is_earlier(claim_by("spring", subject))), [false, true, false, false]);
+    assert!(is_earlier(put_with("spring", five())));
 }
 
 #[test]
 fn a_pending_claim_counts_as_one_in_memory_and_is_decided_at_the_limit() {
-    let mut core = Core::new(HashSeed(1, 2), Limits { claims_max: 3, ..Limits::STANDARD });
+    let mut core = Core::new(HashSeed(1, 2), Limits { entries_max: 3, ..Limits::STANDARD });
     core.settle(1 << 20);
-    let queue = QueueSettings { mode: Mode::Queued, decisions_per_second_max: Some(1), ..QueueSettings::DIRECT };
-    assert!(core.submit(&put_with("spring", None, queue), RequestId::ENGINE, at(10)).value.is_ok());
+    assert!(core.submit(&put_with("spring", slow(five())), RequestId::ENGINE, at(10)).value.is_ok());
     let submit = |core: &mut Core, subject| core.submit(&claim_by("spring", subject), RequestId::ENGINE, at(10)).value;
     for subject in ["ann", "bob", "cat"] {
         assert!(submit(&mut core, subject).is_ok(), "{subject}");
     }
     assert_eq!(submit(&mut core, "dan"), Err(Refusal::MemoryLimit("claims")));
-    let pending = |core: &Core| core.state().campaigns()[0].pending_count();
+    let pending = |core: &Core| campaign(core, 0).pending_count();
     assert_eq!((pending(&core), core.next_deadline()), (2, Some(at(1_010))));
     assert!(!core.tick(at(1_009)) && core.tick(at(1_010)) && !core.tick(at(1_010)));
-    assert_eq!((pending(&core), core.state().claims_count(), core.next_deadline()), (1, 3, Some(at(2_010))));
+    assert_eq!((pending(&core), core.state().entries_count(), core.next_deadline()), (1, 3, Some(at(2_010))));
 }
 
 #[test]
 fn a_long_queue_without_a_pace_does_not_make_the_others_wait() {
     let mut core = Core::new(HashSeed(1, 2), Limits::STANDARD);
     core.settle(1 << 20);
-    let paced = QueueSettings { mode: Mode::Queued, decisions_per_second_max: Some(1), ..QueueSettings::DIRECT };
     for campaign in ["spring", "summer", "autumn"] {
-        assert!(core.submit(&put_with(campaign, None, paced), RequestId::ENGINE, at(10)).value.is_ok());
+        assert!(core.submit(&put_with(campaign, slow(five())), RequestId::ENGINE, at(10)).value.is_ok());
         for subject in ["ann", "bob", "cat", "dan", "eve"] {
             assert!(core.submit(&claim_by(campaign, subject), RequestId::ENGINE, at(10)).value.is_ok());
         }
     }
     // Everybody who waits in the first and the last one is to be decided at once.
     for campaign in ["spring", "autumn"] {
-        assert!(core.submit(&put_with(campaign, None, QueueSettings::DIRECT), RequestId::ENGINE, at(10)).value.is_ok());
+        assert!(core.submit(&put_with(campaign, five()), RequestId::ENGINE, at(10)).value.is_ok());
     }
-    let pending = |core: &Core| [0, 1, 2].map(|campaign| core.state().campaigns()[campaign].pending_count());
+    let pending = |core: &Core| [0, 1, 2].map(|number| campaign(core, number).pending_count());
     assert_eq!(pending(&core), [4, 4, 4]);
     (0..3).for_each(|_| assert!(core.tick(at(1_010))));
     assert_eq!(pending(&core), [3, 3, 3], "one of each");
@@ -104,44 +145,34 @@ fn a_long_queue_without_a_pace_does_not_make_the_others_wait() {
 fn what_is_decided_by_itself_leaves_room_for_those_who_ask() {
     let mut core = Core::new(HashSeed(1, 2), Limits::STANDARD);
     core.settle(1 << 30);
-    let settings = Settings { queue: QueueSettings { mode: Mode::Queued, ..QueueSettings::DIRECT }, ..Settings::plain(Quantity::MAX) };
-    let slow = QueueSettings { decisions_per_second_max: Some(1), ..settings.queue };
-    let put = |queue| Put {
-        campaign: CampaignName::new("spring").unwrap(),
-        settings: Settings { queue, ..settings },
-        precondition: Precondition::Always,
-        code_key: 1,
-    };
-    let command = |put| Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon::Command::Put(put)) };
-    assert!(core.submit(&command(put(slow)), RequestId::ENGINE, at(10)).value.is_ok());
+    let settings = Settings::plain(Quantity::MAX);
+    assert!(core.submit(&put_with("spring", slow(settings)), RequestId::ENGINE, at(10)).value.is_ok());
     for subject in 0..20_000 {
         assert!(core.submit(&claim_by("spring", &format!("user-{subject}")), RequestId::ENGINE, at(10)).value.is_ok());
         core.take_staged(&mut Batch::new());
     }
-    assert!(core.submit(&command(put(QueueSettings::DIRECT)), RequestId::ENGINE, at(10)).value.is_ok());
+    assert!(core.submit(&put_with("spring", settings), RequestId::ENGINE, at(10)).value.is_ok());
     while core.tick(at(10)) {}
-    assert_ne!(core.state().campaigns()[0].pending_count(), 0, "it went on to the end");
+    assert_ne!(campaign(&core, 0).pending_count(), 0, "it went on to the end");
     assert!(core.submit(&claim_by("spring", "ann"), RequestId::ENGINE, at(10)).value.is_ok());
 }
 
 #[test]
 fn where_overrides_are_as_many_as_may_be_those_that_there_are_can_be_changed() {
     let mut core = Core::new(HashSeed(1, 2), Limits::STANDARD);
-    let policy = PolicyName::new("api").unwrap();
-    let rule = Rule::Rate(Policy::new(rate_limit::Settings::per_minute(Algorithm::FixedWindow, 5)).unwrap());
-    let submit = |core: &mut Core, command: policies::Command<'_>| {
+    let submit = |core: &mut Core, command: &Command<'_>| {
         core.settle(1 << 30);
-        let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Policy(command) };
-        let answer = core.submit(&command, RequestId::ENGINE, at(1)).value;
+        let answer = core.submit(command, RequestId::ENGINE, at(1)).value;
         core.take_staged(&mut Batch::new());
         answer.map(|_| ())
     };
-    submit(&mut core, policies::Command::Put { policy, rule, precondition: Precondition::Always }).unwrap();
-    let mut put = |number: usize, quota| {
+    submit(&mut core, &put_policy("api")).unwrap();
+    let mut put = |number: u64, quota| {
         let (key, numbers) = (format!("key-{number}"), Numbers { quota, window_ns: 60_000_000_000, burst: 0 });
-        submit(&mut core, policies::Command::PutOverride { policy, key: LimitKey::new(&key).unwrap(), numbers })
+        let put = policies::Command::PutOverride { key: LimitKey::new(&key).unwrap(), numbers };
+        submit(&mut core, &Command::local(Action::of::<Limit>(name("api"), put)))
     };
-    (0..OVERRIDES_MAX).for_each(|number| put(number, 5).unwrap());
-    assert_eq!(put(OVERRIDES_MAX, 5), Err(Refusal::MemoryLimit("overrides")));
+    (0..Limit::ENTRIES_MAX).for_each(|number| put(number, 5).unwrap());
+    assert_eq!(put(Limit::ENTRIES_MAX, 5), Err(Refusal::MemoryLimit("overrides")));
     assert_eq!(put(7, 6), Ok(()));
 }

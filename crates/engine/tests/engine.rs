@@ -5,19 +5,19 @@ mod support;
 
 use std::sync::Arc;
 
-use domain::Novelty;
-use domain::coupon::Rejection;
+use domain::coupon::{Coupon, Rejection};
+use domain::{Kind, Listed, Novelty};
 use domain::wire::Position;
 use engine::Engine;
 use engine::clock::ManualClock;
 use engine::feed::{FedRecords, Feed};
 use engine::limits::Limits;
-use engine::views::{Effect, Refusal};
+use engine::views::{Over, Refusal};
 use support::{at, claim, name, open, put, settings, submit};
 
 fn rejection(refusal: &Refusal) -> Option<&Rejection> {
     match refusal {
-        Refusal::Rejected(domain::Rejection::Coupon(rejection)) => Some(rejection),
+        Refusal::Rejected(domain::Rejection::Of(rejection)) => Coupon::rejection(rejection),
         _ => None,
     }
 }
@@ -37,7 +37,7 @@ async fn ten_thousand_at_once_get_exactly_the_stock() {
     for task in tasks {
         match task.await.unwrap() {
             Ok(done) => {
-                let Effect::Claimed(view) = done.effect else { panic!("a claim") };
+                let (_, view) = done.shown::<Coupon>().unwrap();
                 serials.push(view.serial.get());
             }
             Err(refusal) => {
@@ -49,8 +49,9 @@ async fn ten_thousand_at_once_get_exactly_the_stock() {
     serials.sort_unstable();
     assert_eq!(serials, (1..=1_000).collect::<Vec<u32>>());
     assert_eq!(sold_out, 9_000);
-    let campaign = engine.campaign(name("spring")).await.unwrap().unwrap();
-    assert_eq!(campaign.view.remaining.get(), 0);
+    let over = Over::One(Kind::Campaign, name("spring"));
+    let remaining = engine.read(over, |state, _| state.get::<Coupon>(name("spring")).unwrap().items.remaining).await.unwrap();
+    assert_eq!(remaining.get(), 0);
 }
 
 #[tokio::test]
@@ -117,7 +118,7 @@ async fn a_repeat_and_a_refusal_write_nothing() {
 async fn memory_has_a_limit_and_reaching_it_is_an_answer() {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings(folder.path(), &ManualClock::at(at(1)));
-    settings.limits = Limits { claims_max: 2, campaigns_max: 1, ..Limits::STANDARD };
+    settings.limits = Limits { entries_max: 2, aggregates_max: 1, ..Limits::STANDARD };
     let (engine, _) = open(&settings);
     submit(&engine, put("spring", 10)).await.unwrap();
     assert_eq!(submit(&engine, put("autumn", 10)).await, Err(Refusal::MemoryLimit("campaigns")));
@@ -146,7 +147,7 @@ async fn time_in_the_record_never_runs_backwards() {
     submit(&engine, put("spring", 10)).await.unwrap();
     clock.set(at(50));
     let done = submit(&engine, claim("spring", "ann")).await.unwrap();
-    let Effect::Claimed(view) = done.effect else { panic!("a claim") };
+    let (_, view) = done.shown::<Coupon>().unwrap();
     assert_eq!(view.claimed_at, at(100));
     assert_eq!(engine.status().ahead_of_clock_ms, 50_000);
 }

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::Command;
-use domain::coupon::{ClaimOne, Command as Coupon, Precondition, Put, Settings as CampaignSettings};
+use domain::coupon::{self, Coupon, Settings as CampaignSettings};
 use domain::hash::HashSeed;
-use domain::state::CommandKind;
-use domain::types::{ActorId, CampaignName, Quantity, RequestId, SubjectId, Timestamp};
+use domain::state::Precondition;
+use domain::types::{Name, Quantity, RequestId, SubjectId, Timestamp};
+use domain::{Action, Command, Listed};
 use engine::Engine;
 use engine::clock::{Clock, ManualClock};
 use engine::engine::Settings;
@@ -38,21 +38,21 @@ pub fn open(settings: &Settings) -> (Engine, Restarted) {
 }
 
 pub fn put(campaign: &str, stock: u32) -> Command<'_> {
-    let settings = CampaignSettings::plain(Quantity::new(stock).unwrap());
-    let put = Put { campaign: name(campaign), settings, precondition: Precondition::Always, code_key: 1 };
-    command(Coupon::Put(put))
+    put_with(campaign, CampaignSettings::plain(Quantity::new(stock).unwrap()))
+}
+
+pub fn put_with(campaign: &str, settings: CampaignSettings) -> Command<'_> {
+    let settings = Coupon::any_settings(CampaignSettings { code_key: 1, ..settings });
+    Command::local(Action::Put { name: name(campaign), settings, precondition: Precondition::Always })
 }
 
 pub fn claim<'a>(campaign: &'a str, subject: &'a str) -> Command<'a> {
-    command(Coupon::Claim(ClaimOne { campaign: name(campaign), subject: SubjectId::new(subject).unwrap() }))
+    let claim = coupon::Command::Claim { subject: SubjectId::new(subject).unwrap() };
+    Command::local(Action::of::<Coupon>(name(campaign), claim))
 }
 
-pub fn command(coupon: Coupon<'_>) -> Command<'_> {
-    Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon) }
-}
-
-pub fn name(campaign: &str) -> CampaignName<'_> {
-    CampaignName::new(campaign).unwrap()
+pub fn name(campaign: &str) -> Name<'_> {
+    Name::new(campaign).unwrap()
 }
 
 pub async fn submit(engine: &Engine, command: Command<'_>) -> Result<Done, Refusal> {
