@@ -6,17 +6,17 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use domain::Command;
-use domain::coupon::{ClaimOne, Command as Coupon, Precondition, Put, Settings};
+use domain::coupon::{self, ClaimView, Coupon, Settings};
 use domain::hash::HashSeed;
-use domain::state::CommandKind;
-use domain::types::{ActorId, CampaignName, Quantity, RequestId, SubjectId};
+use domain::state::Precondition;
+use domain::types::{Name, Quantity, RequestId, SubjectId};
+use domain::{Action, Command, Listed};
 use engine::clock::Clock;
 use engine::commit::{Committer, lock};
 use engine::core::Core;
 use engine::limits::Limits;
 use engine::restart::restart;
-use engine::views::{ClaimView, Done, Effect, Refusal};
+use engine::views::{Done, Refusal};
 use journal::storage::FileStorage;
 use journal::writer::Options;
 use tokio::sync::{mpsc, oneshot};
@@ -61,10 +61,8 @@ impl WriterThread {
     pub(crate) async fn claim(&self, subject: String, request_id: String) -> Result<ClaimView, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.asks.try_send(Ask { subject, request_id, answer }).map_err(|_| Refusal::Busy)?;
-        match answered.await.map_err(|_| Refusal::Unknown)??.effect {
-            Effect::Claimed(claim) => Ok(claim),
-            _ => Err(Refusal::Unknown),
-        }
+        let done = answered.await.map_err(|_| Refusal::Unknown)??;
+        done.shown::<Coupon>().map(|(_, claim)| claim.clone()).ok_or(Refusal::Unknown)
     }
 }
 
@@ -90,10 +88,9 @@ fn run(core: Core, mut committer: Committer<FileStorage>, mut waiting: mpsc::Rec
 }
 
 fn decide(core: &Mutex<Core>, ask: &Ask) -> Result<Done, Refusal> {
-    let (Ok(campaign), Ok(subject)) = (CampaignName::new(CAMPAIGN), SubjectId::new(&ask.subject)) else { return Err(Refusal::Unknown) };
+    let (Ok(campaign), Ok(subject)) = (Name::new(CAMPAIGN), SubjectId::new(&ask.subject)) else { return Err(Refusal::Unknown) };
     let request_id = RequestId::new(&ask.request_id).unwrap_or(RequestId::ENGINE);
-    let claim = Coupon::Claim(ClaimOne { campaign, subject });
-    let command = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(claim) };
+    let command = Command::local(Action::of::<Coupon>(campaign, coupon::Command::Claim { subject }));
     lock(core).submit(&command, request_id, Clock::System.now()).value
 }
 
@@ -105,8 +102,6 @@ fn create(core: &Mutex<Core>) {
 
 /// The command that makes the campaign of the benchmarks.
 pub(crate) fn put_command() -> Option<Command<'static>> {
-    let settings = Settings::plain(Quantity::MAX);
-    let campaign = CampaignName::new(CAMPAIGN).ok()?;
-    let put = Put { campaign, settings, precondition: Precondition::Always, code_key: 1 };
-    Some(Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(Coupon::Put(put)) })
+    let settings = Coupon::any_settings(Settings { code_key: 1, ..Settings::plain(Quantity::MAX) });
+    Some(Command::local(Action::Put { name: Name::new(CAMPAIGN).ok()?, settings, precondition: Precondition::Always }))
 }

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use domain::coupon::{ClaimOne, Command as Coupon};
+use domain::coupon::{self, Coupon};
 use domain::hash::HashSeed;
-use domain::state::{CommandKind, Record};
-use domain::types::{ActorId, CampaignName, RequestId, SubjectId, Timestamp};
-use domain::{Command, Decision, State, decide};
+use domain::types::{Name, RequestId, SubjectId, Timestamp};
+use domain::{Action, Command, Decision, Record, State, decide};
 use engine::Engine;
 use engine::clock::Clock;
 use engine::engine::Settings;
@@ -42,8 +41,7 @@ impl Names {
 }
 
 fn claim_command(subject: SubjectId<'_>) -> Outcome<Command<'_>> {
-    let claim = Coupon::Claim(ClaimOne { campaign: CampaignName::new(CAMPAIGN)?, subject });
-    Ok(Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(claim) })
+    Ok(Command::local(Action::of::<Coupon>(Name::new(CAMPAIGN)?, coupon::Command::Claim { subject })))
 }
 
 /// `decide` and `evolve` alone, on one core; and the memory that the state takes.
@@ -66,7 +64,7 @@ pub(crate) fn memory(claims: u32) -> Outcome<Value> {
     }
     let seconds = started.elapsed().as_secs_f64();
     let resident = resident_bytes()?.saturating_sub(before);
-    let own = state.campaigns().first().map_or(0, |campaign| campaign.claims.memory_bytes());
+    let own = state.all::<Coupon>().next().map_or(0, |campaign| campaign.items.claims.memory_bytes());
     Ok(json!({
         "claims": claims,
         "name_bytes": NAME_BYTES,
@@ -79,8 +77,8 @@ pub(crate) fn memory(claims: u32) -> Outcome<Value> {
 
 fn apply(state: &mut State, command: &Command<'_>) -> Outcome<()> {
     let now = Timestamp::from_millis(1_800_000_000_000).unwrap_or_default();
-    let Ok(Decision::Event(event)) = decide(state, command, now) else { return Err("a claim was refused".into()) };
-    state.evolve(&Record { at: now, actor: command.actor, request_id: RequestId::ENGINE, request: None, event });
+    let Ok(Decision::Change(change)) = decide(state, command, now) else { return Err("a claim was refused".into()) };
+    state.evolve(&Record { at: now, actor: command.actor, request_id: RequestId::ENGINE, request: None, change });
     Ok(())
 }
 
@@ -137,7 +135,7 @@ pub(crate) fn open(data: &Path) -> Outcome<Value> {
     let started = clock::now();
     let (engine, restarted) = Engine::open(&settings(data))?;
     let seconds = started.elapsed().as_secs_f64();
-    let claims = engine.status().claims_count;
+    let claims = engine.status().counts.entries.iter().sum::<u64>();
     // Nothing was decided, so that nothing is lost; and no snapshot is taken.
     std::mem::forget(engine);
     Ok(json!({
