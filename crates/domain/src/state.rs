@@ -10,6 +10,7 @@ use crate::request::{Keyed, Lookup, Outcome, Remembered, Requests};
 use crate::types::{ActorId, Name, RequestId, Timestamp};
 use crate::workload::{
     Aggregate, AnyAggregate, AnyCommand, AnyDecided, AnyEvent, AnyOutcome, AnyPatch, AnyRejection, AnySettings, Ask, Head, Kind, Listed, Number,
+    SettingsIssue,
 };
 
 // --- Commands -------------------------------------------------------------------------------
@@ -247,6 +248,8 @@ pub enum Rejection {
         /// The version that they have.
         version: u64,
     },
+    /// Settings that do not go together.
+    Settings(SettingsIssue),
     /// Aggregates of this kind cannot be removed.
     NotRemovable(Kind),
     /// One command touches two aggregates only if they are two of one group.
@@ -273,6 +276,7 @@ impl Rejection {
             Self::NotFound(kind) => kind.not_found(),
             Self::Exists(kind) => kind.exists(),
             Self::VersionMismatch { .. } => "version_mismatch",
+            Self::Settings(_) => "invalid_field",
             Self::NotRemovable(_) => "not_removable",
             Self::NotOneGroup => "not_one_group",
             Self::HalfDone => "half_done",
@@ -289,6 +293,7 @@ impl Rejection {
             | Self::NotFound(_)
             | Self::Exists(_)
             | Self::VersionMismatch { .. }
+            | Self::Settings(_)
             | Self::NotRemovable(_)
             | Self::NotOneGroup
             | Self::HalfDone => false,
@@ -300,6 +305,7 @@ impl Rejection {
     pub fn details(&self) -> Vec<(&'static str, Detail)> {
         match self {
             Self::VersionMismatch { version } => vec![("version", Detail::Number(*version))],
+            Self::Settings(issue) => vec![("field", Detail::Word(issue.field))],
             Self::Of(rejection) => rejection.coded().details(),
             Self::RequestKeyReused | Self::NotFound(_) | Self::Exists(_) | Self::NotRemovable(_) | Self::NotOneGroup | Self::HalfDone => {
                 Vec::new()
@@ -649,17 +655,23 @@ fn decide_put<'a>(
     if let Some(aggregate) = check_precondition(aggregate, settings.kind(), precondition)? {
         return decide_settings(aggregate, aggregate.put(settings), now);
     }
+    check_settings(&settings)?;
     settings.accepted().map_err(Rejection::Of)?;
     Ok(Decision::Change(Change::Created { number: state.number_next(), name, settings }))
 }
 
 fn decide_settings<'a>(aggregate: &AnyAggregate, settings: AnySettings, now: Timestamp) -> Result<Decision<'a>, Rejection> {
+    check_settings(&settings)?;
     aggregate.accepts(&settings).map_err(Rejection::Of)?;
     if settings == aggregate.settings() {
         let outcome = Outcome::Written { created: false, summary: Box::new(aggregate.summary(now)) };
         return Ok(Decision::Answer(Answer { outcome, novelty: Novelty::Fresh }));
     }
     Ok(Decision::Change(Change::Changed { number: aggregate.head().number, settings }))
+}
+
+fn check_settings(settings: &AnySettings) -> Result<(), Rejection> {
+    settings.issue().map_or(Ok(()), |issue| Err(Rejection::Settings(issue)))
 }
 
 /// The aggregate, if there is one and the condition holds.
