@@ -19,7 +19,7 @@ use crate::rows::{Cell, Column, ColumnKind, RowChange, Rows, Table};
 use crate::types::{Quantity, Serial, SubjectId, Timestamp};
 use crate::wire::bytes::{In, Out, Part, Reader, put_u32};
 use crate::wire::{self, DecodeError};
-use crate::workload::{Aggregate, Ask, Decided, GateView, Items, Kind, Workload};
+use crate::workload::{Aggregate, Ask, Decided, GateView, Items, Kind, Units, Workload};
 use crate::{fields, messages, rejections, words};
 use queue::{Mode, PACE_MAX, QUEUE_MAX, Waiting};
 
@@ -629,6 +629,15 @@ impl Workload for Coupon {
         Some(Command::DecideNext { serial: claim.serial, subject: claim.subject })
     }
 
+    fn due_behind(campaign: &Campaign, ahead: u32, now: Timestamp) -> Option<Command<'_>> {
+        if campaign.decidable_count(now) <= ahead {
+            return None;
+        }
+        let first = campaign.first_pending()?.serial.get();
+        let claim = campaign.items.claims.get(Serial::new(first.checked_add(ahead)?)?)?;
+        Some(Command::DecideNext { serial: claim.serial, subject: claim.subject })
+    }
+
     fn is_pinned(command: &Command<'_>) -> bool {
         matches!(command, Command::Redeem { .. } | Command::Cancel { .. })
     }
@@ -645,11 +654,14 @@ impl Workload for Coupon {
         })
     }
 
+    fn units(campaign: &Campaign) -> Option<Units> {
+        Some(Units { remaining: campaign.items.remaining.get().into(), stock: campaign.settings.stock.get().into() })
+    }
+
     fn gate<'a>(campaign: &Campaign, command: &Self::Command<'a>) -> Option<GateView<'a>> {
         let Command::Claim { subject } = command else { return None };
-        let (remaining, stock) = (u64::from(campaign.items.remaining.get()), u64::from(campaign.settings.stock.get()));
         let only_once = (campaign.settings.per_subject_max == 1).then_some(subject.as_str());
-        Some(GateView { remaining, stock, only_once })
+        Some(GateView { units: Self::units(campaign)?, only_once })
     }
 
     fn unmarked<'v>(outcome: &Outcome, view: &'v ClaimView) -> Option<&'v str> {

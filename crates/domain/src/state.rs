@@ -114,6 +114,24 @@ impl<'a> Action<'a> {
             Self::ForgetRequests => None,
         }
     }
+
+    /// The workloads' own commands in it: one, two or none.
+    pub fn steps(&self) -> impl Iterator<Item = &Step<'a>> {
+        let (first, second) = match self {
+            Self::Do(step) => (Some(step), None),
+            Self::DoBoth(first, second) => (Some(first), Some(second)),
+            Self::Put { .. } | Self::Patch { .. } | Self::Remove { .. } | Self::ForgetRequests => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// The group that all of its aggregates are in; `None` if it is for none, or for two of two groups.
+    #[must_use]
+    pub fn group(&self) -> Option<&'a str> {
+        let (_, name) = self.target()?;
+        let is_one = self.steps().all(|step| step.name.group() == name.group());
+        is_one.then(|| name.group())
+    }
 }
 
 // --- Records --------------------------------------------------------------------------------

@@ -73,13 +73,20 @@ pub struct SettingsIssue {
     pub what: String,
 }
 
-/// What a gate in front of the order needs to know of a command, to turn away the hopeless.
+/// What an aggregate gives out, as far as a gate in front of the order counts it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GateView<'a> {
+pub struct Units {
     /// Units that nobody holds.
     pub remaining: u64,
     /// Units in all.
     pub stock: u64,
+}
+
+/// What a gate in front of the order needs to know of a command that takes a unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GateView<'a> {
+    /// What there is to take.
+    pub units: Units,
     /// Who may take only one; `None` where one may take several.
     pub only_once: Option<&'a str>,
 }
@@ -210,6 +217,12 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
         None
     }
 
+    /// What is due at `now` once `ahead` other things of the aggregate have been done at `now`: the
+    /// commands of a long line can be on their way together.
+    fn due_behind(it: &Aggregate<Self>, ahead: u32, now: Timestamp) -> Option<Self::Command<'_>> {
+        if ahead == 0 { Self::due(it, now) } else { None }
+    }
+
     /// Whether a command must be pinned before it goes where the order is made.
     fn is_pinned(_command: &Self::Command<'_>) -> bool {
         false
@@ -224,7 +237,12 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
         Ok(command)
     }
 
-    /// What a gate in front of the order needs to know; `None` for commands that no gate looks at.
+    /// What there is to take; `None` if no gate counts it.
+    fn units(_it: &Aggregate<Self>) -> Option<Units> {
+        None
+    }
+
+    /// What a gate in front of the order needs to know; `None` for commands that take no unit.
     fn gate<'a>(_it: &Aggregate<Self>, _command: &Self::Command<'a>) -> Option<GateView<'a>> {
         None
     }
@@ -475,6 +493,12 @@ macro_rules! workloads {
                 match self { $( $(#[$cfg])* Self::$variant(it) => &it.head, )+ }
             }
 
+            /// Its name.
+            #[must_use]
+            pub fn name(&self) -> Name<'_> {
+                Name::checked(&self.head().name)
+            }
+
             /// Its settings.
             #[must_use]
             pub fn settings(&self) -> AnySettings {
@@ -511,6 +535,12 @@ macro_rules! workloads {
             #[must_use]
             pub fn due(&self, now: Timestamp) -> Option<AnyCommand<'_>> {
                 match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::due(it, now).map(AnyCommand::$variant), )+ }
+            }
+
+            /// See [`Workload::due_behind`].
+            #[must_use]
+            pub fn due_behind(&self, ahead: u32, now: Timestamp) -> Option<AnyCommand<'_>> {
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::due_behind(it, ahead, now).map(AnyCommand::$variant), )+ }
             }
 
             /// See [`Workload::view`].
@@ -580,6 +610,12 @@ macro_rules! workloads {
                     #[allow(unreachable_patterns, reason = "there may be one workload only")]
                     _ => panic!("a command of another kind than its aggregate"),
                 }
+            }
+
+            /// See [`Workload::units`].
+            #[must_use]
+            pub fn units(&self) -> Option<Units> {
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::units(it), )+ }
             }
 
             /// See [`Workload::gate`].
