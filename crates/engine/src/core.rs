@@ -35,7 +35,7 @@ pub enum Prediction {
     /// It would change something.
     TakesEffect,
     /// It would change nothing, and this would be the answer.
-    Answer(Done),
+    Answer(Box<Done>),
 }
 
 /// Sees each record as it takes effect.
@@ -218,8 +218,8 @@ impl Core {
         let now = self.state.time;
         Ok(match decide(&self.state, command, now)? {
             Decision::Change(_) => Prediction::TakesEffect,
-            Decision::Answer(answer) => Prediction::Answer(Done::of(&self.state, &answer, now)),
-            Decision::Nothing => Prediction::Answer(Done::NOTHING),
+            Decision::Answer(answer) => Prediction::Answer(Box::new(Done::of(&self.state, &answer, now))),
+            Decision::Nothing => Prediction::Answer(Box::new(Done::NOTHING)),
         })
     }
 
