@@ -8,8 +8,7 @@ mod prepare;
 mod produce;
 mod read;
 
-use std::sync::Mutex;
-
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerContext;
@@ -110,14 +109,14 @@ pub struct Hearing {
 
 impl Hearing {
     fn last(&self) -> String {
-        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.last.lock().clone()
     }
 }
 
 impl ClientContext for Hearing {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "Kafka");
-        reason.clone_into(&mut self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        reason.clone_into(&mut self.last.lock());
     }
 
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {

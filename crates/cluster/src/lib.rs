@@ -3,6 +3,7 @@
 //!
 //! Layout, in reading order:
 //! - [`protocol`]: all that makes it exact, free of I/O;
+//! - [`snapshots`]: from where a restarted node reads on;
 //! - [`kafka`]: the order;
 //! - [`redis`]: the gate.
 #![warn(missing_docs)]
@@ -12,3 +13,4 @@ pub mod kafka;
 pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod snapshots;

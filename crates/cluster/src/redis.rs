@@ -1,10 +1,11 @@
 //! The gate, by Redis or Valkey, single or cluster: one Lua script, and one hash slot for each
-//! campaign.
+//! aggregate.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use domain::Kind;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -153,27 +154,27 @@ impl RedisGate {
         self.failures_count.load(Ordering::Relaxed)
     }
 
-    /// Units that the gate of a campaign may still let pass, and the offset that it was last
+    /// Units that the gate of an aggregate may still let pass, and the offset that it was last
     /// corrected by; nothing where it was never filled.
     ///
     /// # Errors
     /// [`Away`].
-    pub async fn look(&self, campaign: &str) -> Result<Option<(i64, u64)>, Away> {
+    pub async fn look(&self, kind: Kind, name: &str) -> Result<Option<(i64, u64)>, Away> {
         let mut command = redis::cmd("HMGET");
-        command.arg(self.name_of(campaign)).arg(&["left", "base"]);
+        command.arg(self.name_of(kind, name)).arg(&["left", "base"]);
         let mut connection = self.connection.clone();
         let looked = timeout(CALL_TIME_MAX, command.query_async::<(Option<i64>, Option<u64>)>(&mut connection)).await;
         let (left, base) = looked.map_err(|_| Away("it took longer than 1 s".to_owned()))?.map_err(|error| Away(error.to_string()))?;
         Ok(left.zip(base))
     }
 
-    fn name_of(&self, campaign: &str) -> String {
-        format!("{}:{{{campaign}}}:gate", self.topic)
+    fn name_of(&self, kind: Kind, name: &str) -> String {
+        format!("{}:{{{}:{name}}}:gate", self.topic, kind.word())
     }
 
     fn begin(&self, operation: &str, key: &GateKey, node: u64, known: GateVersion) -> ScriptInvocation<'_> {
         let mut invocation = self.script.prepare_invoke();
-        invocation.key(self.name_of(&key.campaign)).arg(operation).arg(key.log.to_string()).arg(key.partition);
+        invocation.key(self.name_of(key.kind, &key.name)).arg(operation).arg(key.log.to_string()).arg(key.partition);
         invocation.arg(format!("{node:016x}")).arg(known.fill).arg(known.base);
         invocation
     }
@@ -199,7 +200,7 @@ impl RedisGate {
         let failed_at = self.millis();
         let rest = REST_MIN_MILLIS.max(failed_at.saturating_sub(began));
         self.rests_until.store(failed_at.saturating_add(rest), Ordering::Relaxed);
-        tracing::warn!(error = failed, "the gate is away; a few claims at a time go on without it");
+        tracing::warn!(error = failed, "the gate is away; a few commands at a time go on without it");
         Err(Away(failed))
     }
 }
@@ -208,7 +209,7 @@ impl GateServer for RedisGate {
     async fn enter(&self, enter: &Enter) -> Result<Entered, Away> {
         let mut invocation = self.begin("enter", &enter.key, enter.node.0, enter.known);
         invocation.arg(enter.settled.taken).arg(enter.settled.returned).arg(enter.settled.offset);
-        for mark in &enter.claims {
+        for mark in &enter.marks {
             match mark {
                 Some(Mark { set, number }) => invocation.arg(*set).arg(*number),
                 None => invocation.arg("").arg(""),

@@ -1,4 +1,4 @@
-//! The tables of `conformance/coupon/`, asked of two nodes in turn that follow one log, with a gate
+//! The tables of `conformance/`, asked of two nodes in turn that follow one log, with a gate and without
 //! (C1). After each case both nodes, and a replay from the beginning, have the same state (J1).
 #![allow(clippy::unwrap_used)]
 
@@ -8,16 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::protocol::gate::{Away, Correct, Corrected, Enter, Entered, Gate, GateKey, GateServer, Mark};
-use cluster::protocol::node::{Full, Log, Node, NodeLimits};
-use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, encode};
+use cluster::protocol::node::{Full, Log, Node};
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, RULES_KNOWN, Routing, encode};
 use cluster::protocol::replica::{Delivered, Replica, Topology, Unwatched};
-use conformance::{Ask, Backend, CampaignReply, ClaimReply, Reply, Request, run_folder};
-use domain::Command;
-use domain::claims::Claim;
-use domain::coupon::{Command as Coupon, Rejection as Why};
+use conformance::{AggregateReply, Ask, Backend, ClaimReply, Reply, Request, run_folder};
+use domain::coupon::{Coupon, TargetBy};
 use domain::hash::HashSeed;
-use domain::state::{CommandKind, Rejection};
-use domain::types::{RequestId, SubjectId, Timestamp};
+use domain::types::{Name, RequestId, Timestamp};
+use domain::{Action, Command, Kind, Rejection, State};
+use engine::limits::Limits;
 use engine::views::{Done, Effect, Refusal};
 use tokio::runtime::{Builder, Runtime};
 
@@ -26,10 +25,12 @@ const LOG: LogId = LogId([7; 16]);
 
 #[test]
 fn nodes_answer_as_the_tables_say_and_all_have_the_same_state() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/coupon");
-    for has_gate in [true, false] {
-        let summary = run_folder(&folder, || ClusterBackend::new(has_gate)).unwrap();
-        assert!(80 < summary.cases_count, "{summary:?}");
+    for (kind, cases_min) in [("coupon", 80), ("policy", 6)] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance").join(kind);
+        for has_gate in [true, false] {
+            let summary = run_folder(&folder, || ClusterBackend::new(has_gate)).unwrap();
+            assert!(cases_min < summary.cases_count, "{kind}: {summary:?}");
+        }
     }
 }
 
@@ -55,23 +56,27 @@ impl Log for BrokerLog {
 }
 
 #[derive(Debug, Default)]
-struct Gates(Mutex<BTreeMap<String, Gate>>);
+struct Gates(Mutex<BTreeMap<(Kind, String), Gate>>);
+
+fn place_of(key: &GateKey) -> (Kind, String) {
+    (key.kind, key.name.clone())
+}
 
 impl GateServer for Gates {
     async fn enter(&self, enter: &Enter) -> Result<Entered, Away> {
-        Ok(Gate::enter(self.0.lock().unwrap().get_mut(&enter.key.campaign), enter, 1))
+        Ok(Gate::enter(self.0.lock().unwrap().get_mut(&place_of(&enter.key)), enter, 1))
     }
 
     async fn correct(&self, correct: &Correct) -> Result<Corrected, Away> {
         let mut gates = self.0.lock().unwrap();
-        let mut place = gates.remove(&correct.key.campaign);
+        let mut place = gates.remove(&place_of(&correct.key));
         let corrected = Gate::correct(&mut place, correct, 1);
-        place.into_iter().for_each(|gate| drop(gates.insert(correct.key.campaign.clone(), gate)));
+        place.into_iter().for_each(|gate| drop(gates.insert(place_of(&correct.key), gate)));
         Ok(corrected)
     }
 
     async fn unmark(&self, key: &GateKey, mark: Mark) -> Result<(), Away> {
-        self.0.lock().unwrap().get_mut(&key.campaign).into_iter().for_each(|gate| gate.unmark(mark));
+        self.0.lock().unwrap().get_mut(&place_of(key)).into_iter().for_each(|gate| gate.unmark(mark));
         Ok(())
     }
 }
@@ -89,11 +94,11 @@ impl ClusterBackend {
         let broker = Arc::new(Broker::default());
         for partition in 0..PARTITIONS {
             let body = Body::Genesis(Genesis { log: LOG, partitions: PARTITIONS, rules: RULES_KNOWN });
-            let record = LogRecord { origin: Origin { node: NodeId(0), sequence: 0 }, place: Place::Partition(partition), body };
+            let record = LogRecord { origin: Origin { node: NodeId(0), sequence: 0 }, routing: Routing::Partition(partition), body };
             BrokerLog(Arc::clone(&broker)).append(partition, "", encode(&record)).unwrap();
         }
         let gates = has_gate.then(|| Arc::new(Gates::default()));
-        let limits = NodeLimits { claims_max: 1_000, requests_max: 1_000, campaigns_max: 100 };
+        let limits = Limits { entries_max: 1_000, requests_max: 1_000, aggregates_max: 100, ..Limits::STANDARD };
         let nodes = [1, 2].map(|id| {
             let replicas = (0..PARTITIONS).map(|partition| replica(partition, HashSeed(id, 7))).collect();
             Arc::new(Node::new(NodeId(id), LOG, BrokerLog(Arc::clone(&broker)), gates.clone(), limits, [0].into(), replicas))
@@ -104,8 +109,8 @@ impl ClusterBackend {
         Self { broker, nodes: nodes.to_vec(), asked_count: 0, runtime }
     }
 
-    fn command(&mut self, request: &Request<'_>, coupon: Coupon<'_>) -> Reply {
-        let command = Command { actor: request.actor, request: request.keyed(), kind: CommandKind::Coupon(coupon) };
+    fn command(&mut self, request: &Request<'_>, action: Action<'_>) -> Reply {
+        let command = Command { actor: request.actor, request: request.keyed(), action };
         let node = self.next_node();
         match self.runtime.block_on(node.submit(&command, RequestId::new("table").unwrap())) {
             Ok(done) => reply_of(&done),
@@ -114,7 +119,7 @@ impl ClusterBackend {
         }
     }
 
-    /// Both nodes look at their queues until nothing is left to decide at this time.
+    /// Both nodes look at what is due until nothing is at this time.
     fn decide_due(&self) {
         self.runtime.block_on(async {
             // Where nobody asks, no record tells the nodes what time it is.
@@ -122,7 +127,7 @@ impl ClusterBackend {
                 node.pass_all_barriers().await.unwrap();
             }
             for _ in 0..3 {
-                self.nodes.iter().for_each(|node| node.keep_queues());
+                self.nodes.iter().for_each(|node| node.do_due());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
@@ -144,26 +149,18 @@ impl Backend for ClusterBackend {
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
         match request.ask {
-            Ask::Command(coupon) => {
-                let reply = self.command(request, coupon);
+            Ask::Act(action) => {
+                let reply = self.command(request, action);
                 self.decide_due();
                 reply
             }
-            Ask::ReadCampaign(name) => {
+            Ask::Read(kind, name) => {
                 let node = self.next_node();
-                let campaign = self.runtime.block_on(node.campaign(name)).unwrap();
-                campaign.map_or(refused(Why::CampaignNotFound), |campaign| Reply::Campaign(CampaignReply::from(&campaign.view)))
+                self.runtime.block_on(node.read_one(name, |state, now| aggregate_reply(state, now, kind, name))).unwrap()
             }
-            Ask::ReadClaim(target) => {
+            Ask::ReadClaim(name, by) => {
                 let node = self.next_node();
-                match self.runtime.block_on(node.claim_of(target.campaign, target.by)).unwrap() {
-                    Ok(view) => {
-                        let subject = SubjectId::new(&view.subject).unwrap();
-                        let claim = Claim { serial: view.serial, subject, claimed_at: view.claimed_at, status: view.status };
-                        Reply::Claim(ClaimReply::from(&claim))
-                    }
-                    Err(why) => refused(why),
-                }
+                self.runtime.block_on(node.read_one(name, |state, _| claim_reply(state, name, by))).unwrap()
             }
         }
     }
@@ -207,21 +204,27 @@ async fn follow(node: Arc<Node<BrokerLog, Gates>>, broker: Arc<Broker>, lag: Dur
     }
 }
 
-fn refused(why: Why) -> Reply {
-    Reply::from(&Rejection::Coupon(why))
+fn aggregate_reply(state: &State, now: Timestamp, kind: Kind, name: Name<'_>) -> Reply {
+    match state.find(kind, name) {
+        Some(aggregate) => Reply::Aggregate(AggregateReply::from(&aggregate.summary(now))),
+        None => Reply::from(&Rejection::NotFound(kind)),
+    }
+}
+
+fn claim_reply(state: &State, name: Name<'_>, by: TargetBy<'_>) -> Reply {
+    let Some(campaign) = state.get::<Coupon>(name) else { return Reply::from(&Rejection::NotFound(Kind::Campaign)) };
+    match campaign.find(by) {
+        Ok(claim) => Reply::Claim(ClaimReply::from(&claim)),
+        Err(rejection) => Reply::from(&Rejection::of::<Coupon>(rejection)),
+    }
 }
 
 fn reply_of(done: &Done) -> Reply {
     let novelty = done.novelty;
     match &done.effect {
-        Effect::Campaign { created, campaign } => Reply::Written { created: *created, version: campaign.view.version, novelty },
-        Effect::Claimed(claim) => match claim.waiting {
-            Some(waiting) => Reply::Accepted { place: waiting.place, is_again: novelty != domain::Novelty::Fresh },
-            None => Reply::Claimed { serial: claim.serial, novelty },
-        },
-        Effect::Redeemed(claim) => Reply::Redeemed { serial: claim.serial, novelty },
-        Effect::Cancelled(claim) => Reply::Cancelled { serial: claim.serial, novelty },
-        Effect::Policy(view) => Reply::Unexpected(format!("policy {}", view.name)),
-        Effect::Nothing => Reply::Unexpected("nothing took effect".into()),
+        Effect::Written { created, summary } => Reply::Written { created: *created, version: summary.head().version, novelty },
+        Effect::Removed { summary } => Reply::Removed { version: summary.head().version, novelty },
+        Effect::Did(shown) => Reply::did(&shown.outcome, shown.view.as_ref(), novelty),
+        Effect::DidBoth(..) | Effect::Nothing => Reply::Unexpected(format!("{:?}", done.effect)),
     }
 }

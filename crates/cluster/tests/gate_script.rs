@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use cluster::protocol::gate::{Correct, Corrected, Enter, Entered, Gate, GateKey, GateServer, GateVerdict, GateVersion, Mark, Settled};
 use cluster::protocol::record::{LogId, NodeId};
 use cluster::redis::{OpenError, RedisGate};
+use domain::Kind;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use services::{Redis, RedisCluster, RedisClusterOptions, RedisOptions};
@@ -93,7 +94,7 @@ async fn agree_once(gate: &RedisGate, seed: u64) {
                 let settled = rng.next_u64();
                 asked.settled = Settled { taken: settled % 2, returned: (settled >> 8) % 2, offset: (settled >> 16) % 30 };
                 if settled.is_multiple_of(7) {
-                    asked.claims.push(None);
+                    asked.marks.push(None);
                 }
                 let answered = gate.enter(&asked).await.unwrap();
                 let expected = Gate::enter(model.as_mut(), &Enter { known: model_known, ..asked.clone() }, 1);
@@ -123,12 +124,12 @@ fn rng_flag(seed: u64, step: u64) -> bool {
 }
 
 fn key(campaign: &str) -> GateKey {
-    GateKey { log: LogId([7; 16]), partition: 1, campaign: campaign.to_owned() }
+    GateKey { log: LogId([7; 16]), partition: 1, kind: Kind::Campaign, name: campaign.to_owned() }
 }
 
 fn enter(campaign: &str, node: NodeId, known: GateVersion, marks: &[i32]) -> Enter {
-    let claims = marks.iter().map(|number| Some(Mark { set: 3, number: *number })).collect();
-    Enter { key: key(campaign), node, known, settled: Settled::default(), claims }
+    let marks = marks.iter().map(|number| Some(Mark { set: 3, number: *number })).collect();
+    Enter { key: key(campaign), node, known, settled: Settled::default(), marks }
 }
 
 fn correct(campaign: &str, node: NodeId, known: GateVersion, base: u64, remaining: u64, flight: u64) -> Correct {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{KafkaLog, KafkaSettings, OpenError, Topic, read_first};
 use crate::protocol::node::Log;
-use crate::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, decode, encode};
+use crate::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, RULES_KNOWN, Routing, decode, encode};
 
 /// How often it is tried to write the first record.
 const TRIES_MAX: u32 = 10;
@@ -42,7 +42,7 @@ pub async fn begin(
 
 async fn append(settings: &KafkaSettings, log: &KafkaLog, partition: u32, node: NodeId, genesis: Genesis) -> Result<(), OpenError> {
     let origin = Origin { node, sequence: 0 };
-    let record = LogRecord { origin, place: Place::Partition(partition), body: Body::Genesis(genesis) };
+    let record = LogRecord { origin, routing: Routing::Partition(partition), body: Body::Genesis(genesis) };
     for _ in 0..TRIES_MAX {
         let before = log.delivered_count();
         // One that comes twice does no harm.

@@ -2,9 +2,10 @@
 //! on is not handed in again: nobody knows whether it arrived, until it comes by.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -51,7 +52,7 @@ impl KafkaLog {
         let Some((code, reason)) = current.client().fatal_error() else { return };
         tracing::error!(?code, reason, "the producer cannot go on; another one is made");
         match producer(&self.settings, &self.counts) {
-            Ok(new) => *self.producer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new),
+            Ok(new) => *self.producer.write() = Arc::new(new),
             Err(error) => tracing::error!(%error, "no producer could be made"),
         }
     }
@@ -69,7 +70,7 @@ impl KafkaLog {
     }
 
     fn current(&self) -> Arc<ThreadedProducer<Delivering>> {
-        Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.producer.read())
     }
 }
 

@@ -1,14 +1,13 @@
-//! How a node knows that it knows everything up to now.
+//! Barriers: how a node knows that it has applied everything up to now.
 //!
 //! An answer from local state may be old: the node may lag, or be cut off without noticing. So a
 //! request that would be answered from local state first waits until the node has applied a barrier
-//! that was appended after the request came. One barrier serves all who wait: at most one is on its
-//! way, and who comes meanwhile waits for the next.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! that was appended after the request came. One barrier serves all requests that wait: at most one is on
+//! its way, and a request that comes meanwhile waits for the next.
 
 use engine::durable::Durable;
 use journal::Lsn;
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::limits::{BARRIER_RETRY, BARRIER_TIME_MAX};
@@ -53,7 +52,7 @@ impl Barriers {
     /// wait until somebody else comes; or one that nobody waits for, if it is wanted. To be called
     /// now and then.
     pub fn keep(&self, is_wanted: bool, append: impl Fn(u64) -> bool) {
-        let mut on_the_way = self.on_the_way();
+        let mut on_the_way = self.on_the_way.lock();
         let is_missing = self.passed.lsn() < Lsn(on_the_way.last);
         let is_due = on_the_way.since.is_none_or(|since| BARRIER_RETRY <= since.elapsed());
         if is_due && (is_missing || is_wanted) {
@@ -64,7 +63,7 @@ impl Barriers {
     /// A barrier of this node has come by.
     pub fn applied(&self, number: u64, append: impl Fn(u64) -> bool) {
         {
-            let mut on_the_way = self.on_the_way();
+            let mut on_the_way = self.on_the_way.lock();
             if on_the_way.last <= number {
                 on_the_way.since = None;
                 if std::mem::take(&mut on_the_way.is_next_wanted) {
@@ -82,7 +81,7 @@ impl Barriers {
 
     /// The number of the barrier to wait for.
     fn join(&self, append: impl Fn(u64) -> bool) -> u64 {
-        let mut on_the_way = self.on_the_way();
+        let mut on_the_way = self.on_the_way.lock();
         let is_under_way = on_the_way.since.is_some_and(|since| since.elapsed() < BARRIER_RETRY);
         if is_under_way {
             on_the_way.is_next_wanted = true;
@@ -90,10 +89,6 @@ impl Barriers {
         }
         start_next(&mut on_the_way, append);
         on_the_way.last
-    }
-
-    fn on_the_way(&self) -> MutexGuard<'_, OnTheWay> {
-        self.on_the_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,12 +111,12 @@ mod tests {
 
     impl Appended {
         fn append(&self, number: u64) -> bool {
-            self.0.lock().unwrap().push(number);
+            self.0.lock().push(number);
             true
         }
 
         fn list(&self) -> Vec<u64> {
-            self.0.lock().unwrap().clone()
+            self.0.lock().clone()
         }
     }
 

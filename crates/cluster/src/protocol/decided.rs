@@ -1,10 +1,7 @@
-//! What was decided, gathered on its way to the history, as bytes: a record borrows from what it is
-//! read from.
+//! Decided records on their way to the history, as bytes: a record borrows from what it is read from.
 
-use domain::State;
-use domain::state::{Event, Record};
-use domain::wire::state::encode_remembered;
 use domain::wire::{Position, decode_record, encode_record};
+use domain::{Record, State};
 use engine::core::Watch;
 use journal::Lsn;
 
@@ -12,8 +9,8 @@ use journal::Lsn;
 #[derive(Clone, Debug, Default)]
 pub struct DecidedRecords {
     bytes: Vec<u8>,
-    /// Position, and where body, private part and remembered request end.
-    ends: Vec<(Position, usize, usize, usize)>,
+    /// Each record's position, where its body ends and where its private part ends.
+    ends: Vec<(Position, usize, usize)>,
 }
 
 impl DecidedRecords {
@@ -33,18 +30,20 @@ impl DecidedRecords {
     pub fn append(&mut self, other: &Self) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&other.bytes);
-        let moved = other.ends.iter().map(|(position, body, private, end)| (*position, start + body, start + private, start + end));
-        self.ends.extend(moved);
+        self.ends.extend(other.ends.iter().map(|(position, body, end)| (*position, start + body, start + end)));
     }
 
-    /// Each with its place among the partition's decisions, and what is remembered of its request.
-    pub fn iter(&self) -> impl Iterator<Item = (Position, Record<'_>, Option<&[u8]>)> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, _, _, end)| *end));
-        self.ends.iter().zip(starts).filter_map(|((position, body_end, private_end, end), start)| {
-            let (body, private) = (self.bytes.get(start..*body_end)?, self.bytes.get(*body_end..*private_end)?);
-            let remembered = self.bytes.get(*private_end..*end).filter(|bytes| !bytes.is_empty());
-            // These are the bytes of a record that was written a moment ago.
-            decode_record(body, Some(private)).ok().map(|record| (*position, record, remembered))
+    /// Each with its position among the partition's decisions.
+    ///
+    /// # Panics
+    /// If what was encoded a moment ago does not decode.
+    pub fn iter(&self) -> impl Iterator<Item = (Position, Record<'_>)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, _, end)| *end));
+        self.ends.iter().zip(starts).map(|((position, body_end, end), start)| {
+            let parts = self.bytes.get(start..*body_end).zip(self.bytes.get(*body_end..*end));
+            let record = parts.and_then(|(body, private)| decode_record(body, Some(private)).ok());
+            let Some(record) = record else { panic!("the record of decision {} was encoded and does not decode", position.0) };
+            (*position, record)
         })
     }
 }
@@ -52,16 +51,11 @@ impl DecidedRecords {
 impl Watch for DecidedRecords {
     fn before(&mut self, _record: &Record<'_>, _state: &State) {}
 
-    fn after(&mut self, lsn: Lsn, record: &Record<'_>, state: &State) {
+    fn after(&mut self, lsn: Lsn, record: &Record<'_>, _state: &State) {
         let mut private = Vec::with_capacity(256);
         encode_record(record, &mut self.bytes, &mut private);
         let body_end = self.bytes.len();
         self.bytes.extend_from_slice(&private);
-        let private_end = self.bytes.len();
-        let is_remembered = record.request.is_some() && matches!(record.event, Event::Coupon(_));
-        if let Some(known) = state.requests.newest().filter(|_| is_remembered) {
-            self.bytes.extend_from_slice(&encode_remembered(known));
-        }
-        self.ends.push((Position(lsn.0), body_end, private_end, self.bytes.len()));
+        self.ends.push((Position(lsn.0), body_end, self.bytes.len()));
     }
 }

@@ -1,7 +1,7 @@
-//! What the gate keeps for a campaign, and what it is asked.
+//! What the gate keeps for an aggregate that gives out units, and what it is asked.
 //!
 //! The gate never has the last word: the only harm that a wrong one can do is extra records in the
-//! log. It counts the units that it may still let pass (`left`), and how many claims each node has
+//! log. It counts the units that it may still let pass (`left`), and how many commands each node has
 //! in flight (`flights`): passed, and not decided yet as far as the gate knows. It marks the
 //! subjects that it let pass, so that one who asks twice at once, on two nodes, takes one unit.
 //!
@@ -15,18 +15,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::Kind;
+
 use super::limits::FLIGHT_MILLIS_MAX;
 use super::record::{LogId, NodeId};
 
-/// Which campaign's gate, as the record knows it.
+/// Which aggregate's gate, as the record knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GateKey {
     /// Of which log.
     pub log: LogId,
     /// In which partition.
     pub partition: u32,
-    /// The campaign's name.
-    pub campaign: String,
+    /// The aggregate's kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
 }
 
 /// A version of a gate: a later fill, or a correction based on a later offset, is newer.
@@ -39,7 +43,7 @@ pub struct GateVersion {
 }
 
 /// A subject's mark: in which set, and which number in it. Two subjects may share one; then the
-/// second claim passes the record without the gate's leave.
+/// second command goes to the record without the gate's leave.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Mark {
     /// A number from which the set follows.
@@ -48,7 +52,7 @@ pub struct Mark {
     pub number: i32,
 }
 
-/// Claims that were decided since the last call, of those that the gate let pass.
+/// Commands that were decided since the last call, of those that the gate let pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Settled {
     /// They took a unit, or may have.
@@ -59,7 +63,7 @@ pub struct Settled {
     pub offset: u64,
 }
 
-/// Some claims that want to pass.
+/// Some commands that want to pass, each for one unit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Enter {
     /// Where.
@@ -70,11 +74,11 @@ pub struct Enter {
     pub known: GateVersion,
     /// What was decided meanwhile.
     pub settled: Settled,
-    /// The claims: the subject's mark, or none where a subject may have several.
-    pub claims: Vec<Option<Mark>>,
+    /// For each command its subject's mark, or none where a subject may have several units.
+    pub marks: Vec<Option<Mark>>,
 }
 
-/// What the gate says of one claim.
+/// What the gate says of one command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GateVerdict {
     /// It may go to the record; it has taken one of the units that are left.
@@ -88,7 +92,7 @@ pub enum GateVerdict {
 /// What the gate answers to [`Enter`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Entered {
-    /// One verdict for each claim.
+    /// One verdict for each command.
     Verdicts(GateVersion, Vec<GateVerdict>),
     /// It is empty, of another log, or older than the node has seen it.
     Unfilled,
@@ -107,7 +111,7 @@ pub struct Correct {
     pub base: u64,
     /// Units that nobody holds.
     pub remaining: u64,
-    /// Claims that this node has in flight through the gate.
+    /// Commands that this node has in flight through the gate.
     pub flight: u64,
     /// Into how many sets marks go, if it is filled anew.
     pub sets: u32,
@@ -130,25 +134,25 @@ pub enum Corrected {
 pub struct Away(pub String);
 
 /// Where gates are kept. Every call must end within about a second, one way or the other: a lane
-/// makes one at a time, and its claims have no other clock.
+/// makes one at a time, and its commands have no other clock.
 pub trait GateServer: Send + Sync + 'static {
-    /// Lets claims pass, or not.
+    /// Lets commands pass, or not.
     fn enter(&self, enter: &Enter) -> impl Future<Output = Result<Entered, Away>> + Send;
 
     /// Takes over what the record says.
     fn correct(&self, correct: &Correct) -> impl Future<Output = Result<Corrected, Away>> + Send;
 
-    /// Forgets a subject's mark: its claim was refused or cancelled.
+    /// Forgets a subject's mark: its command was refused, or its unit given back.
     fn unmark(&self, key: &GateKey, mark: Mark) -> impl Future<Output = Result<(), Away>> + Send;
 }
 
-/// One campaign's gate.
+/// One aggregate's gate.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Gate {
     log: LogId,
     partition: u32,
     version: GateVersion,
-    /// The last offset of a claim that was settled.
+    /// The last offset of a command that was settled.
     settled: u64,
     left: i64,
     /// For each node: how many, and when it was last heard of.
@@ -166,8 +170,8 @@ impl Gate {
         let mut flight = (flight - settled).max(0);
         gate.left += signed(enter.settled.returned);
         gate.settled = gate.settled.max(enter.settled.offset);
-        let mut verdicts = Vec::with_capacity(enter.claims.len());
-        for mark in &enter.claims {
+        let mut verdicts = Vec::with_capacity(enter.marks.len());
+        for mark in &enter.marks {
             let place = mark.map(|mark| (mark.set % gate.sets, mark.number));
             verdicts.push(if place.is_some_and(|place| gate.marks.contains(&place)) {
                 GateVerdict::Marked
@@ -224,5 +228,6 @@ impl Gate {
 }
 
 fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+    let Ok(count) = i64::try_from(count) else { panic!("{count} units are more than any aggregate has") };
+    count
 }

@@ -1,14 +1,16 @@
-//! A campaign's way through the gate on this node.
+//! The way of an aggregate's commands through the gate on this node.
 //!
-//! Claims that come while a call to the gate is under way go with the next one, all together; so
+//! Commands that come while a call to the gate is under way go with the next one, all together; so
 //! there is one call at a time, and what the node has in flight is known exactly between calls.
-//! Where the gate is away, or says what the node's own state does not agree with, a few claims at a
+//! Where the gate is away, or says what the node's own state does not agree with, a few commands at a
 //! time go to the record without its leave, and the others wait.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::workload::Units;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
@@ -17,29 +19,27 @@ use super::gate::{Correct, Corrected, Enter, Entered, GateKey, GateServer, GateV
 use super::limits::{GATE_CALL_MAX, LANE_WAITING_MAX, UNGATED_MAX};
 use super::record::NodeId;
 
-/// What the gate says to one claim.
+/// What the gate says to one command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneVerdict {
-    /// The gate's own word.
+    /// The gate's verdict.
     Gate(GateVerdict),
-    /// It cannot be asked, or does not know the campaign yet.
+    /// It cannot be asked, or does not know the aggregate yet.
     Away,
     /// As many wait as may.
     Full,
 }
 
-/// What the record says of a campaign.
+/// What the record says of an aggregate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
     /// The offset of the next record.
     pub offset_next: u64,
-    /// Units that nobody holds.
-    pub remaining: u64,
-    /// Units in all.
-    pub stock: u64,
+    /// What there is to take.
+    pub units: Units,
 }
 
-/// One campaign's lane.
+/// One aggregate's lane.
 #[derive(Debug)]
 pub struct Lane<G> {
     /// None where there is no gate at all.
@@ -56,7 +56,7 @@ struct Inner {
     waiting: VecDeque<(Option<Mark>, oneshot::Sender<LaneVerdict>)>,
     is_calling: bool,
     settled: Settled,
-    /// The offset of the last claim that was settled, told or not.
+    /// The offset of the last command that was settled, told or not.
     settled_through: u64,
     flight: u64,
     known: GateVersion,
@@ -67,7 +67,7 @@ struct Inner {
 }
 
 impl<G: GateServer> Lane<G> {
-    /// A lane that nobody has used.
+    /// A lane without any command in flight.
     #[must_use]
     pub fn new(server: Option<Arc<G>>, key: GateKey, node: NodeId) -> Arc<Self> {
         let inner = Inner {
@@ -86,13 +86,13 @@ impl<G: GateServer> Lane<G> {
         Arc::new(Self { server, key, node, inner: Mutex::new(inner), ungated, ungated_waiting: AtomicUsize::new(0) })
     }
 
-    /// Puts a claim to the gate. `standing` is what the record says, in case the gate does not know.
+    /// Puts a command to the gate. `standing` is what the record says, in case the gate does not know.
     pub async fn enter(self: &Arc<Self>, mark: Option<Mark>, standing: Standing) -> LaneVerdict {
         if self.server.is_none() {
             return LaneVerdict::Away;
         }
         let receiver = {
-            let mut inner = self.inner();
+            let mut inner = self.inner.lock();
             inner.used_at = Instant::now();
             inner.learn(standing);
             if LANE_WAITING_MAX <= inner.waiting.len() {
@@ -107,24 +107,24 @@ impl<G: GateServer> Lane<G> {
         passing.verdict().await
     }
 
-    /// A claim that was let pass took a unit, or may have.
+    /// A command that was let pass took a unit, or may have.
     pub fn taken(&self, offset: Option<u64>) {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         inner.settled.taken += 1;
         inner.settled_through = inner.settled_through.max(offset.unwrap_or(0));
         inner.flight = inner.flight.saturating_sub(1);
     }
 
-    /// A claim that was let pass was refused, or never went to the record: unit and mark are free
+    /// A command that was let pass was refused, or never went to the record: unit and mark are free
     /// again. Were the mark to stay, its subject would be held up at the next try.
     pub fn refused(self: &Arc<Self>, mark: Option<Mark>) {
         self.returned();
         mark.into_iter().for_each(|mark| self.unmark(mark));
     }
 
-    /// A claim that was let pass took no unit: its subject has its claim already.
+    /// A command that was let pass took no unit: its subject has its unit already.
     pub fn returned(&self) {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         inner.settled.returned += 1;
         inner.flight = inner.flight.saturating_sub(1);
     }
@@ -134,18 +134,18 @@ impl<G: GateServer> Lane<G> {
         if self.server.is_none() {
             return;
         }
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         inner.learn(standing);
         inner.is_correction_due = true;
         self.call_unless_calling(&mut inner);
     }
 
-    /// The subject holds no claim.
+    /// The subject holds no unit any more.
     pub fn unmark(self: &Arc<Self>, mark: Mark) {
         let (Some(server), key) = (self.server.clone(), self.key.clone()) else { return };
         // Whoever asked may be dropped with the runtime.
         let Ok(runtime) = Handle::try_current() else { return };
-        // Where the gate is away the mark stays, and lets the claim pass to the record.
+        // Where the gate is away the mark stays, and the subject's next command goes to the record.
         runtime.spawn(async move { server.unmark(&key, mark).await });
     }
 
@@ -158,28 +158,28 @@ impl<G: GateServer> Lane<G> {
         Arc::clone(&self.ungated).acquire_owned().await.ok()
     }
 
-    /// A claim without the gate's leave was decided.
+    /// A command without the gate's leave was decided.
     pub fn decided(&self, offset: u64) {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         inner.settled_through = inner.settled_through.max(offset);
     }
 
-    /// Whose it is.
+    /// Which aggregate's lane it is.
     #[must_use]
-    pub fn campaign(&self) -> &str {
-        &self.key.campaign
+    pub fn key(&self) -> &GateKey {
+        &self.key
     }
 
     /// When it was last used.
     #[must_use]
     pub fn used_at(&self) -> Instant {
-        self.inner().used_at
+        self.inner.lock().used_at
     }
 
     /// Whether nothing of it is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let inner = self.inner();
+        let inner = self.inner.lock();
         !inner.is_calling && inner.waiting.is_empty() && inner.flight == 0
     }
 
@@ -207,10 +207,10 @@ impl<G: GateServer> Lane<G> {
     }
 
     fn next_work(&self) -> Option<Work> {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         // In turns: where each call hangs, the next correction is due by the end of the last one.
-        let is_turn_of_claims = inner.has_just_corrected && !inner.waiting.is_empty();
-        if inner.is_correction_due && !is_turn_of_claims {
+        let is_turn_of_commands = inner.has_just_corrected && !inner.waiting.is_empty();
+        if inner.is_correction_due && !is_turn_of_commands {
             inner.is_correction_due = false;
             inner.has_just_corrected = true;
             return Some(Work::Correct);
@@ -226,7 +226,7 @@ impl<G: GateServer> Lane<G> {
 
     async fn call_correct(&self, server: &G) {
         let correct = {
-            let mut inner = self.inner();
+            let mut inner = self.inner.lock();
             // What has been decided since is in flight no more, and not in what remains either: the
             // next correction is a moment away.
             let Some(standing) = inner.standing.filter(|standing| inner.settled_through < standing.offset_next) else { return };
@@ -237,44 +237,44 @@ impl<G: GateServer> Lane<G> {
                 node: self.node,
                 known: inner.known,
                 base: standing.offset_next,
-                remaining: standing.remaining,
+                remaining: standing.units.remaining,
                 // Those without the gate's leave take units too.
                 flight: inner.flight + self.ungated_count(),
-                sets: sets_for(standing.stock),
+                sets: sets_for(standing.units.stock),
             }
         };
         let corrected = server.correct(&correct).await;
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         match corrected {
             Ok(Corrected::Taken(version) | Corrected::Filled(version) | Corrected::Ignored(version)) => {
                 inner.known = inner.known.max(version);
             }
-            Err(error) => tracing::debug!(%error, campaign = self.key.campaign, "the gate was not corrected"),
+            Err(error) => tracing::debug!(%error, aggregate = self.key.name, "the gate was not corrected"),
         }
     }
 
     async fn call_enter(self: &Arc<Self>, server: &G, waiting: Vec<(Option<Mark>, oneshot::Sender<LaneVerdict>)>) {
         let mut enter = {
-            let mut inner = self.inner();
+            let mut inner = self.inner.lock();
             Enter {
                 key: self.key.clone(),
                 node: self.node,
                 known: inner.known,
                 settled: Settled { offset: inner.settled_through, ..std::mem::take(&mut inner.settled) },
-                claims: waiting.iter().map(|(mark, _)| *mark).collect(),
+                marks: waiting.iter().map(|(mark, _)| *mark).collect(),
             }
         };
         let mut entered = server.enter(&enter).await;
         if entered == Ok(Entered::Unfilled) {
             self.call_correct(server).await;
-            enter.known = self.inner().known;
+            enter.known = self.inner.lock().known;
             // The correction has said what is in flight: what was settled before it is in that.
             enter.settled = Settled { offset: enter.settled.offset, ..Settled::default() };
             entered = server.enter(&enter).await;
         }
         let verdicts = match entered {
             Ok(Entered::Verdicts(version, verdicts)) => {
-                let mut inner = self.inner();
+                let mut inner = self.inner.lock();
                 inner.known = inner.known.max(version);
                 inner.flight += verdicts.iter().filter(|verdict| **verdict == GateVerdict::Passed).count() as u64;
                 verdicts
@@ -289,14 +289,10 @@ impl<G: GateServer> Lane<G> {
             }
         }
     }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Inner {
-    /// Who looked at the record earlier may come here later.
+    /// A caller that looked at the record earlier may come here later.
     fn learn(&mut self, standing: Standing) {
         if self.standing.is_none_or(|known| known.offset_next <= standing.offset_next) {
             self.standing = Some(standing);
@@ -311,7 +307,9 @@ enum Work {
 
 /// Into how many sets marks go: rather many small ones, which take a few bytes for each mark.
 fn sets_for(stock: u64) -> u32 {
-    u32::try_from(stock.div_ceil(super::limits::MARKS_PER_SET)).unwrap_or(u32::MAX).max(1)
+    let sets = stock.div_ceil(super::limits::MARKS_PER_SET).max(1);
+    let Ok(sets) = u32::try_from(sets) else { panic!("{stock} units are more than any aggregate has") };
+    sets
 }
 
 /// Gives the unit back if whoever asked goes away between the verdict and reading it.
@@ -342,7 +340,7 @@ impl<G: GateServer> Drop for Passing<'_, G> {
     }
 }
 
-/// Counts somebody who waits, while it exists.
+/// Counts a waiting caller, while it exists.
 struct Counted<'a> {
     counter: &'a AtomicUsize,
     count: usize,

@@ -13,34 +13,34 @@ pub const DELIVERY_TIME_MAX: Duration = Duration::from_secs(5);
 pub const BARRIER_TIME_MAX: Duration = Duration::from_secs(3);
 /// A barrier that has not come by for so long may be lost: another one is appended.
 pub const BARRIER_RETRY: Duration = Duration::from_secs(1);
-/// How long a gate that says no is believed to be waiting for claims in flight, while the node's
+/// How long a gate that says no is believed to be waiting for commands in flight, while the node's
 /// own state says yes.
 pub const GATE_PATIENCE: Duration = Duration::from_millis(1_500);
 /// Between two looks at such a gate.
 pub const GATE_LOOK: Duration = Duration::from_millis(20);
-/// Claims of one campaign that one node has in flight without the gate's leave.
+/// Commands of one aggregate that one node has in flight without the gate's leave.
 pub const UNGATED_MAX: usize = 64;
-/// Claims of one campaign that wait on one node, for the gate or for a place without it.
+/// Commands of one aggregate that wait on one node, for the gate or for a permit without it.
 pub const LANE_WAITING_MAX: usize = 8_192;
-/// Claims that are put to the gate in one call.
+/// Commands that are put to the gate in one call.
 pub const GATE_CALL_MAX: usize = 256;
 /// A node that has not been heard of at the gate for so long has nothing in flight there any more.
 pub const FLIGHT_MILLIS_MAX: u64 = 5_000;
-/// Marks in one set of the gate, on average, when every unit is claimed: well below the 512 up to
+/// Marks in one set of the gate, on average, when every unit is taken: well below the 512 up to
 /// which Redis keeps a set of integers as a sorted array.
 pub const MARKS_PER_SET: u64 = 200;
 /// How often the keeper looks after gates, deadlines and lost partitions.
 pub const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// A lane that nobody used for so long is forgotten.
 pub const LANE_IDLE: Duration = Duration::from_secs(60);
-/// Positions whose digests are kept, to be compared with the history's.
+/// Offsets whose digests are kept, to be compared with the history's.
 pub const DIGESTS_KEPT: usize = 65_536;
-/// How often queues are looked at.
-pub const QUEUES_EVERY: Duration = Duration::from_millis(10);
-/// A pending claim whose time came so long ago is had decided by any node; before, by the one that
-/// had the last one decided.
+/// How often a node looks at what is due.
+pub const DUE_EVERY: Duration = Duration::from_millis(10);
+/// What has been due for so long is asked for by any node; before, by the node that asked for the last
+/// thing that was done.
 pub const STEP_IN: Duration = Duration::from_millis(300);
-/// What was asked to be decided, without anything being decided for so long, is asked again.
+/// What was asked for, without anything being done for so long, is asked for again.
 pub const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Decisions of one campaign that are asked for at once.
-pub const DECISIONS_AT_ONCE_MAX: u32 = 1_024;
+/// Things that are due in one aggregate and are asked for at once.
+pub const DUE_AT_ONCE_MAX: u32 = 1_024;

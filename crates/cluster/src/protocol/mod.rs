@@ -2,12 +2,12 @@
 //! its own.
 //!
 //! Layout, in reading order:
-//! - [`partition`]: which partition a campaign is in;
+//! - [`partition`]: which partition a group is in;
 //! - [`record`]: what stands in the log, as bytes and back;
 //! - [`replica`]: one partition's state, from the records in their order;
 //! - [`barrier`]: how a node knows that it knows everything up to now;
-//! - [`gate`]: what the gate keeps, and what it is asked;
-//! - [`lane`]: a campaign's way through the gate on this node;
+//! - [`gate`]: what the gate keeps of an aggregate, and what it is asked;
+//! - [`lane`]: an aggregate's way through the gate on this node;
 //! - [`decided`]: what was decided, on its way to the history;
 //! - [`node`]: a request's way from the call to the answer.
 

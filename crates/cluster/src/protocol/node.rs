@@ -1,20 +1,24 @@
 //! A request's way from the call to the answer.
 //!
-//! What the node's own state says of a request is looked at first. Where it says that nothing would
-//! change (a repeat, a refusal), the node passes a barrier and looks again: only then it counts.
-//! Otherwise the command is appended, a claim with the gate's leave, and what the node says is what
-//! the rules decide when the record comes by.
+//! First the node predicts from its own state what would become of a command. If nothing would change
+//! (a repeat, a rejection), it passes a barrier and predicts again: only then the prediction is an
+//! answer. Otherwise the command is appended, with the gate's leave if it takes a unit of something,
+//! and the answer is what the rules decide when the record comes by.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use domain::coupon::{self, Campaign, TargetBy};
-use domain::state::CommandKind;
-use domain::types::{ActorId, CampaignName, RequestId, Serial, Timestamp};
-use domain::{Command, Rejection};
-use engine::views::{ClaimView, Done, NamedCampaign, Refusal, WatchedCampaign};
-use queues::Queues;
+use domain::coupon::Coupon;
+use domain::types::{Name, Timestamp};
+use domain::wire::state::FrozenState;
+use domain::workload::AnyAggregate;
+use domain::{Action, Command, Kind, Number, Rejection, State};
+use due::DueWork;
+use engine::engine::Counts;
+use engine::limits::Limits;
+use engine::views::{Done, Over, Refusal};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::barrier::{Barriers, NotCaughtUp};
@@ -22,10 +26,10 @@ use super::gate::GateServer;
 use super::lane::{Lane, Standing};
 use super::limits::LANE_IDLE;
 use super::partition::partition_of;
-use super::record::{Body, LogId, LogRecord, NodeId, Origin, Place, RulesVersion, encode};
+use super::record::{Body, LogId, LogRecord, NodeId, Origin, Routing, RulesVersion, encode};
 use super::replica::{Applied, Delivered, Fault, Progress, Replica, Unwatched};
 
-mod queues;
+mod due;
 mod submit;
 
 /// The record was surely not appended: as many are on their way as may be.
@@ -42,17 +46,6 @@ pub trait Log: Send + Sync + 'static {
     fn append(&self, partition: u32, key: &str, bytes: Vec<u8>) -> Result<(), Full>;
 }
 
-/// What a node takes on at most.
-#[derive(Clone, Copy, Debug)]
-pub struct NodeLimits {
-    /// Claims in memory, cancelled ones included.
-    pub claims_max: u64,
-    /// Request keys in memory.
-    pub requests_max: usize,
-    /// Campaigns.
-    pub campaigns_max: usize,
-}
-
 /// One process that serves.
 #[derive(Debug)]
 pub struct Node<L, G> {
@@ -60,7 +53,7 @@ pub struct Node<L, G> {
     log_id: LogId,
     log: L,
     gate: Option<Arc<G>>,
-    limits: NodeLimits,
+    limits: Limits,
     /// The numbers of the code keys that this server has.
     code_keys: BTreeSet<u32>,
     partitions: Vec<Partition<G>>,
@@ -73,27 +66,26 @@ pub struct Node<L, G> {
 /// An answer, and the offset of its record.
 type Answered = (u64, Result<Done, Rejection>);
 
+/// By kind and name.
+type Lanes<G> = BTreeMap<(Kind, String), Arc<Lane<G>>>;
+
 #[derive(Debug)]
 struct Partition<G> {
     replica: Mutex<Replica>,
-    /// Campaigns whose code key was looked for.
-    campaigns_checked: AtomicUsize,
+    /// Numbers of aggregates that were looked at for a code key.
+    numbers_checked: AtomicU32,
     barriers: Barriers,
     /// Something that this node appended did not come by in time.
     is_cut_off: AtomicBool,
-    lanes: Mutex<BTreeMap<String, Arc<Lane<G>>>>,
-    queues: Mutex<Queues>,
+    lanes: Mutex<Lanes<G>>,
+    due: Mutex<DueWork>,
 }
 
 /// What a node has to say of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeStatus {
-    /// Claims in memory.
-    pub claims_count: u64,
-    /// Request keys in memory.
-    pub requests_count: u64,
-    /// Campaigns.
-    pub campaigns_count: u64,
+    /// What is in memory, over all partitions.
+    pub counts: Counts,
     /// Records that changed something, over all partitions.
     pub decisions: u64,
     /// Records that were applied, over all partitions.
@@ -107,26 +99,26 @@ pub struct NodeStatus {
 }
 
 impl<L: Log, G: GateServer> Node<L, G> {
-    /// A node that follows these replicas, one for each partition, in their order. `code_keys` are the
-    /// numbers of those that this server has: a campaign with another one stops the node, whose codes
-    /// would be wrong.
+    /// A node that follows these replicas, one for each partition, in their order. `limits` count for
+    /// each partition. `code_keys` are the numbers of those that this server has: a campaign with
+    /// another one stops the node, whose codes would be wrong.
     #[must_use]
     pub fn new(
         id: NodeId,
         log_id: LogId,
         log: L,
         gate: Option<Arc<G>>,
-        limits: NodeLimits,
+        limits: Limits,
         code_keys: BTreeSet<u32>,
         replicas: Vec<Replica>,
     ) -> Self {
         let partitions = replicas.into_iter().map(|replica| Partition {
             replica: Mutex::new(replica),
-            campaigns_checked: AtomicUsize::new(0),
+            numbers_checked: AtomicU32::new(0),
             barriers: Barriers::default(),
             is_cut_off: AtomicBool::new(false),
             lanes: Mutex::new(BTreeMap::new()),
-            queues: Mutex::default(),
+            due: Mutex::default(),
         });
         Self {
             id,
@@ -161,7 +153,13 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.gate.as_ref()
     }
 
-    /// Says nothing and takes nothing until everything that is in the log by now has been applied.
+    /// The log that it follows.
+    #[must_use]
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// Answers nothing and takes nothing until everything that is in the log by now has been applied.
     pub fn catch_up(&self) {
         for (partition, place) in (0..).zip(&self.partitions) {
             place.is_cut_off.store(true, Ordering::Relaxed);
@@ -172,7 +170,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// How many partitions the log has.
     #[must_use]
     pub fn partitions_count(&self) -> u32 {
-        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+        let Ok(count) = u32::try_from(self.partitions.len()) else { panic!("a log has at most 2^32 - 1 partitions") };
+        count
     }
 
     /// Applies the next records of a partition, and answers those of this node.
@@ -183,20 +182,20 @@ impl<L: Log, G: GateServer> Node<L, G> {
         let Some(place) = self.partitions.get(partition as usize) else { return Ok(()) };
         let (mut answers, mut barrier) = (Vec::new(), 0);
         {
-            let mut replica = locked(&place.replica);
+            let mut replica = place.replica.lock();
             for record in records {
                 match replica.apply(&record, &mut Unwatched)? {
                     Applied::Command { origin, answer } if origin.node == self.id => {
                         answers.push((origin.sequence, (record.offset, answer)));
                     }
                     Applied::Barrier { origin } if origin.node == self.id => barrier = barrier.max(origin.sequence),
-                    Applied::Turn { origin, campaign, is_decided } => {
-                        locked(&place.queues).turn(origin.node == self.id, campaign, is_decided);
+                    Applied::Due { origin, number, has_effect } => {
+                        place.due.lock().came_by(origin.node == self.id, number, has_effect);
                     }
                     Applied::Command { .. } | Applied::Barrier { .. } | Applied::Other => {}
                 }
             }
-            locked(&place.queues).applied();
+            place.due.lock().applied();
             // Before anybody is answered: a yes may carry a code.
             self.check(partition, place, &replica)?;
         }
@@ -204,11 +203,11 @@ impl<L: Log, G: GateServer> Node<L, G> {
             place.is_cut_off.store(false, Ordering::Relaxed);
         }
         let waiting: Vec<_> = {
-            let mut pending = locked(&self.pending);
+            let mut pending = self.pending.lock();
             answers.into_iter().filter_map(|(sequence, answer)| Some((pending.remove(&sequence)?, answer))).collect()
         };
         for (sender, answer) in waiting {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = sender.send(answer);
         }
         if barrier != 0 {
@@ -217,58 +216,39 @@ impl<L: Log, G: GateServer> Node<L, G> {
         Ok(())
     }
 
-    /// A campaign as it stands, exact at one instant, if there is one.
+    /// Looks at what stands now: everything that any node answered before the call is in it. `look` is
+    /// called for each partition that may hold what `over` says (one, where that is one aggregate), with
+    /// the time up to which the partition is known, and the values are in the order of the partitions.
     ///
     /// # Errors
     /// [`Refusal::NotCaughtUp`].
-    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Refusal> {
-        let partition = partition_of(name.as_str(), self.partitions_count());
-        self.pass_barrier(partition).await?;
-        Ok(self.with_replica(partition, |replica| replica.core().campaign(name, Timestamp::ZERO).value).flatten())
-    }
-
-    /// A campaign as this node knows it, without asking whether others know more: for those who
-    /// watch, never for an answer. All of it is durable, because it came from the log.
-    #[must_use]
-    pub fn watched(&self, name: CampaignName<'_>, last_max: u32, wall: Timestamp) -> Option<WatchedCampaign> {
-        let partition = partition_of(name.as_str(), self.partitions_count());
-        self.with_replica(partition, |replica| replica.core().watched(name, last_max, wall).value).flatten()
-    }
-
-    /// Up to `limit` campaigns after a name, in the order of names.
-    ///
-    /// # Errors
-    /// [`Refusal::NotCaughtUp`].
-    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
-        self.pass_all_barriers().await?;
-        let mut campaigns: Vec<NamedCampaign> = Vec::new();
-        for place in &self.partitions {
-            campaigns.extend(locked(&place.replica).core().campaigns(after, prefix, limit, Timestamp::ZERO).value);
+    pub async fn read<T>(&self, over: Over<'_>, look: impl FnMut(&State, Timestamp) -> T) -> Result<Vec<T>, Refusal> {
+        match over {
+            Over::One(_, name) => self.pass_barrier(self.partition_of(name)).await?,
+            Over::Kind(_) | Over::All => self.pass_all_barriers().await?,
         }
-        campaigns.sort_by(|one, other| one.name.cmp(&other.name));
-        campaigns.truncate(limit);
-        Ok(campaigns)
+        Ok(self.read_local(over, Timestamp::ZERO, look))
     }
 
-    /// A claim as it stands.
-    ///
-    /// # Errors
-    /// [`Refusal::NotCaughtUp`]; inside, why there is no such claim.
-    pub async fn claim_of(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<Result<ClaimView, coupon::Rejection>, Refusal> {
-        let partition = partition_of(name.as_str(), self.partitions_count());
-        self.pass_barrier(partition).await?;
-        let claim = self.with_replica(partition, |replica| replica.core().claim(name, by).value);
-        Ok(claim.unwrap_or(Err(coupon::Rejection::CampaignNotFound)))
-    }
-
-    /// The claim with this serial, pending or decided, if there is one.
+    /// As [`Node::read`], of the partition of one group.
     ///
     /// # Errors
     /// [`Refusal::NotCaughtUp`].
-    pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Refusal> {
-        let partition = partition_of(name.as_str(), self.partitions_count());
+    pub async fn read_one<T>(&self, name: Name<'_>, look: impl FnOnce(&State, Timestamp) -> T) -> Result<T, Refusal> {
+        let partition = self.partition_of(name);
         self.pass_barrier(partition).await?;
-        Ok(self.with_replica(partition, |replica| replica.core().claim_at(name, serial, Timestamp::ZERO).value).flatten())
+        Ok(self.with_replica(partition, |replica| look_at(replica, Timestamp::ZERO, look)))
+    }
+
+    /// Looks at what this node knows, at `wall` or at the last record's time, whichever is later. Others
+    /// may know more: for live feeds, never for an answer. All of it is durable, because it came from
+    /// the log.
+    pub fn read_local<T>(&self, over: Over<'_>, wall: Timestamp, mut look: impl FnMut(&State, Timestamp) -> T) -> Vec<T> {
+        let partitions = match over {
+            Over::One(_, name) => self.partition_of(name)..self.partition_of(name) + 1,
+            Over::Kind(_) | Over::All => 0..self.partitions_count(),
+        };
+        partitions.map(|partition| self.with_replica(partition, |replica| look_at(replica, wall, &mut look))).collect()
     }
 
     /// Waits until the node has applied everything that any node was answered before the call.
@@ -293,15 +273,14 @@ impl<L: Log, G: GateServer> Node<L, G> {
         if is_behind { Err(Refusal::NotCaughtUp) } else { Ok(()) }
     }
 
-    /// The same for the partition of one campaign, and how many decisions there were in it by then.
+    /// The same for the partition of one group; gives the partition, and how far it was by then.
     ///
     /// # Errors
     /// [`Refusal::NotCaughtUp`].
-    pub async fn caught_up_with(&self, name: CampaignName<'_>) -> Result<(u32, Progress), Refusal> {
-        let partition = partition_of(name.as_str(), self.partitions_count());
+    pub async fn caught_up_with(&self, name: Name<'_>) -> Result<(u32, Progress), Refusal> {
+        let partition = self.partition_of(name);
         self.pass_barrier(partition).await?;
-        let progress = self.with_replica(partition, |replica| replica.progress());
-        Ok((partition, progress.ok_or(Refusal::NotCaughtUp)?))
+        Ok((partition, self.with_replica(partition, Replica::progress)))
     }
 
     /// The number of each campaign's code key, with the campaign's name.
@@ -309,24 +288,37 @@ impl<L: Log, G: GateServer> Node<L, G> {
     pub fn code_keys(&self) -> Vec<(u32, String)> {
         let mut keys = Vec::new();
         for place in &self.partitions {
-            let replica = locked(&place.replica);
-            keys.extend(replica.core().state().campaigns().iter().map(|campaign| (campaign.code_key, campaign.name.clone())));
+            let replica = place.replica.lock();
+            let campaigns = replica.core().state().all::<Coupon>();
+            keys.extend(campaigns.map(|campaign| (campaign.settings.code_key, campaign.head.name.to_string())));
         }
         keys
+    }
+
+    /// A partition's state as it is now, shared rather than copied, and how far it is.
+    ///
+    /// # Panics
+    /// If there is no such partition.
+    #[must_use]
+    pub fn freeze(&self, partition: u32) -> (Progress, FrozenState) {
+        self.with_replica(partition, Replica::freeze)
     }
 
     /// How far each partition is.
     #[must_use]
     pub fn progress(&self) -> Vec<Progress> {
-        self.partitions.iter().map(|place| locked(&place.replica).progress()).collect()
+        self.partitions.iter().map(|place| place.replica.lock().progress()).collect()
     }
 
     /// Compares with what another node came to.
     ///
     /// # Errors
     /// [`Fault::Disagreement`].
+    ///
+    /// # Panics
+    /// If there is no such partition.
     pub fn compare(&self, partition: u32, other: &Progress) -> Result<(), Fault> {
-        self.with_replica(partition, |replica| replica.compare(other)).unwrap_or(Ok(()))
+        self.with_replica(partition, |replica| replica.compare(other))
     }
 
     /// Looks after what nobody asks for: gates are corrected, request keys whose time has come are
@@ -334,12 +326,12 @@ impl<L: Log, G: GateServer> Node<L, G> {
     pub fn keep(&self) {
         for (partition, place) in (0..).zip(&self.partitions) {
             let (is_due, standings) = {
-                let replica = locked(&place.replica);
+                let replica = place.replica.lock();
                 let state = replica.core().state();
                 let is_due = state.requests.next_deadline().is_some_and(|deadline| deadline <= state.time);
-                let lanes = locked(&place.lanes);
+                let lanes = place.lanes.lock();
                 let standings: Vec<_> =
-                    lanes.values().filter_map(|lane| Some((Arc::clone(lane), standing_of(&replica, lane.campaign())?))).collect();
+                    lanes.iter().filter_map(|(key, lane)| Some((Arc::clone(lane), standing_of(&replica, key)?))).collect();
                 (is_due, standings)
             };
             let is_cut_off = place.is_cut_off.load(Ordering::Relaxed);
@@ -347,12 +339,11 @@ impl<L: Log, G: GateServer> Node<L, G> {
             for (lane, standing) in standings {
                 lane.correct(standing);
             }
-            locked(&place.lanes).retain(|_, lane| lane.used_at().elapsed() < LANE_IDLE || !lane.is_idle());
+            place.lanes.lock().retain(|_, lane| lane.used_at().elapsed() < LANE_IDLE || !lane.is_idle());
             if is_due {
-                let forget = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
-                let body = Body::Command { request_id: RequestId::ENGINE, command: forget };
-                // Anyone may ask, and it may be asked again: whether it arrives is of no importance.
-                let _ = self.append_record(partition, Place::Partition(partition), self.next_sequence(), body);
+                let forget = Body::Due(Command::local(Action::ForgetRequests));
+                // It is asked for again a second later: whether it arrives is of no importance.
+                let _ = self.append_record(partition, Routing::Partition(partition), self.next_sequence(), forget);
             }
         }
     }
@@ -363,7 +354,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// [`Full`].
     pub fn switch_rules(&self, version: RulesVersion) -> Result<(), Full> {
         (0..self.partitions_count()).try_for_each(|partition| {
-            self.append_record(partition, Place::Partition(partition), self.next_sequence(), Body::Rules(version))
+            self.append_record(partition, Routing::Partition(partition), self.next_sequence(), Body::Rules(version))
         })
     }
 
@@ -376,7 +367,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     pub fn fail(&self) {
         self.has_failed.store(true, Ordering::Relaxed);
         self.stop();
-        locked(&self.pending).clear();
+        self.pending.lock().clear();
         self.partitions.iter().for_each(|place| place.barriers.fail());
     }
 
@@ -389,13 +380,11 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// Counts, for metrics.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
-        let mut status = NodeStatus { pending: locked(&self.pending).len(), ..NodeStatus::default() };
+        let mut status = NodeStatus { pending: self.pending.lock().len(), ..NodeStatus::default() };
         for place in &self.partitions {
-            let replica = locked(&place.replica);
+            let replica = place.replica.lock();
             let (state, progress) = (replica.core().state(), replica.progress());
-            status.claims_count += state.claims_count();
-            status.requests_count += state.requests.len() as u64;
-            status.campaigns_count += state.campaigns().len() as u64;
+            status.counts += Counts::of(state);
             status.decisions += progress.decisions;
             status.records += progress.offset_next;
             status.effective_at = status.effective_at.max(progress.effective_at);
@@ -411,24 +400,30 @@ impl<L: Log, G: GateServer> Node<L, G> {
             let what = format!("it belongs to log {log}, and this server follows log {}", self.log_id);
             return Err(Fault::Genesis { partition, what });
         }
-        let campaigns = replica.core().state().campaigns();
-        let checked = place.campaigns_checked.swap(campaigns.len(), Ordering::Relaxed);
-        match campaigns.iter().skip(checked).find(|campaign| !self.code_keys.contains(&campaign.code_key)) {
-            Some(campaign) => Err(Fault::CodeKeyMissing { number: campaign.code_key, campaign: campaign.name.clone() }),
+        let state = replica.core().state();
+        let checked = place.numbers_checked.swap(state.number_next().0, Ordering::Relaxed);
+        let campaigns = (checked..state.number_next().0).filter_map(|number| state.get_at::<Coupon>(Number(number)));
+        match campaigns.into_iter().find(|campaign| !self.code_keys.contains(&campaign.settings.code_key)) {
+            Some(campaign) => {
+                let (number, campaign) = (campaign.settings.code_key, campaign.head.name.to_string());
+                Err(Fault::CodeKeyMissing { number, campaign })
+            }
             None => Ok(()),
         }
     }
 
     fn append_barrier(&self, partition: u32, number: u64) -> bool {
-        self.append_record(partition, Place::Partition(partition), number, Body::Barrier).is_ok()
+        self.append_record(partition, Routing::Partition(partition), number, Body::Barrier).is_ok()
     }
 
-    fn append_record(&self, partition: u32, place: Place<'_>, sequence: u64, body: Body<'_>) -> Result<(), Full> {
-        let key = match place {
-            Place::Group(group) => group,
-            Place::Partition(_) => "",
+    fn append_record(&self, partition: u32, routing: Routing<'_>, sequence: u64, body: Body<'_>) -> Result<(), Full> {
+        let key = match routing {
+            Routing::Group(group) => group,
+            Routing::Partition(_) => "",
         };
-        let record = LogRecord { origin: Origin { node: self.id, sequence }, place, body };
+        let record = LogRecord { origin: Origin { node: self.id, sequence }, routing, body };
+        // Every node stops at a record that fails this check: it must not get into the log.
+        assert_eq!(record.check(), Ok(()), "a node was about to append what no log may hold");
         self.log.append(partition, key, encode(&record))
     }
 
@@ -454,21 +449,26 @@ impl<L: Log, G: GateServer> Node<L, G> {
         }
     }
 
-    fn with_replica<T>(&self, partition: u32, look: impl FnOnce(&Replica) -> T) -> Option<T> {
-        let place = self.partitions.get(partition as usize)?;
-        Some(look(&locked(&place.replica)))
+    fn partition_of(&self, name: Name<'_>) -> u32 {
+        partition_of(name.group(), self.partitions_count())
+    }
+
+    fn with_replica<T>(&self, partition: u32, look: impl FnOnce(&Replica) -> T) -> T {
+        let Some(place) = self.partitions.get(partition as usize) else { panic!("there is no partition {partition}") };
+        look(&place.replica.lock())
     }
 }
 
-fn standing_of(replica: &Replica, campaign: &str) -> Option<Standing> {
-    let known = replica.core().state().campaign(CampaignName::new(campaign).ok()?)?;
-    Some(standing(replica, known))
+fn look_at<T>(replica: &Replica, wall: Timestamp, look: impl FnOnce(&State, Timestamp) -> T) -> T {
+    let state = replica.core().state();
+    look(state, state.time.max(wall))
 }
 
-fn standing(replica: &Replica, campaign: &Campaign) -> Standing {
-    Standing { offset_next: replica.offset_next(), remaining: campaign.remaining.get().into(), stock: campaign.settings.stock.get().into() }
+fn standing_of(replica: &Replica, (kind, name): &(Kind, String)) -> Option<Standing> {
+    let aggregate = replica.core().state().find(*kind, Name::new(name).ok()?)?;
+    standing(replica, aggregate)
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn standing(replica: &Replica, aggregate: &AnyAggregate) -> Option<Standing> {
+    Some(Standing { offset_next: replica.offset_next(), units: aggregate.units()? })
 }

@@ -1,14 +1,15 @@
-//! What stands in the log: one command, barrier or switch in each record, with who appended it and
-//! where it belongs. Integers are little-endian; a text is its length in one byte and its bytes.
+//! What stands in the log: one command, barrier or switch in each record, with the node that appended
+//! it and the partition where it belongs. Integers are little-endian; a text is its length in one byte
+//! and its bytes.
 
-use domain::Command;
 use domain::types::RequestId;
 use domain::wire::command::{decode_command, encode_command};
+use domain::{Action, Command};
 
 use super::partition::partition_of;
 
 /// The number of the record format that is written.
-pub const RECORD_FORMAT: u8 = 1;
+pub const RECORD_FORMAT: u8 = 2;
 /// The rules that this program knows: all versions up to this one.
 pub const RULES_KNOWN: RulesVersion = RulesVersion(1);
 
@@ -16,6 +17,7 @@ const GENESIS: u8 = 1;
 const COMMAND: u8 = 2;
 const BARRIER: u8 = 3;
 const RULES: u8 = 4;
+const DUE: u8 = 5;
 
 const OF_GROUP: u8 = 1;
 const OF_PARTITION: u8 = 2;
@@ -24,12 +26,12 @@ const OF_PARTITION: u8 = 2;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeId(pub u64);
 
-/// Who appended a record, and as its how manyth.
+/// The node that appended a record, and the record's sequence number there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Origin {
-    /// Who.
+    /// The node.
     pub node: NodeId,
-    /// The node's own number for it: for a barrier the barrier's.
+    /// The node's own number for the record: for a barrier the barrier's.
     pub sequence: u64,
 }
 
@@ -58,17 +60,17 @@ pub struct Genesis {
     pub rules: RulesVersion,
 }
 
-/// Why a record is in its partition.
+/// What a record's partition follows from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place<'a> {
-    /// Because that is the partition of its group, whose name this is.
+pub enum Routing<'a> {
+    /// The group of the aggregates that its command is for ([`domain::types::Name::group`]).
     Group(&'a str),
-    /// Because it is about this partition.
+    /// The partition itself, which it is about.
     Partition(u32),
 }
 
-impl Place<'_> {
-    /// The partition where it belongs.
+impl Routing<'_> {
+    /// The partition where the record belongs.
     #[must_use]
     pub fn partition(self, partitions: u32) -> u32 {
         match self {
@@ -83,14 +85,17 @@ impl Place<'_> {
 pub enum Body<'a> {
     /// The partition begins.
     Genesis(Genesis),
-    /// Somebody asks for something.
+    /// A caller's command.
     Command {
-        /// By which request.
+        /// The id of the caller's request.
         request_id: RequestId<'a>,
-        /// What.
+        /// The command.
         command: Command<'a>,
     },
-    /// Whoever sees it has seen everything before it.
+    /// A command that a node gave because something was due. It is a body of its own, so that nothing
+    /// that a caller sends can pass for it.
+    Due(Command<'a>),
+    /// A node that applies it has applied everything before it.
     Barrier,
     /// Other rules decide from here on.
     Rules(RulesVersion),
@@ -99,10 +104,10 @@ pub enum Body<'a> {
 /// One record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogRecord<'a> {
-    /// Who appended it.
+    /// The node that appended it.
     pub origin: Origin,
-    /// Why it is in its partition.
-    pub place: Place<'a>,
+    /// What its partition follows from.
+    pub routing: Routing<'a>,
     /// What it says.
     pub body: Body<'a>,
 }
@@ -128,15 +133,16 @@ pub fn encode(record: &LogRecord<'_>) -> Vec<u8> {
         Body::Command { .. } => COMMAND,
         Body::Barrier => BARRIER,
         Body::Rules(_) => RULES,
+        Body::Due(_) => DUE,
     });
     out.extend_from_slice(&record.origin.node.0.to_le_bytes());
     out.extend_from_slice(&record.origin.sequence.to_le_bytes());
-    match record.place {
-        Place::Group(group) => {
+    match record.routing {
+        Routing::Group(group) => {
             out.push(OF_GROUP);
             put_text(&mut out, group);
         }
-        Place::Partition(partition) => {
+        Routing::Partition(partition) => {
             out.push(OF_PARTITION);
             out.extend_from_slice(&partition.to_le_bytes());
         }
@@ -151,6 +157,7 @@ pub fn encode(record: &LogRecord<'_>) -> Vec<u8> {
             put_text(&mut out, request_id.as_str());
             encode_command(command, &mut out);
         }
+        Body::Due(command) => encode_command(command, &mut out),
         Body::Barrier => {}
         Body::Rules(version) => out.extend_from_slice(&version.0.to_le_bytes()),
     }
@@ -168,9 +175,9 @@ pub fn decode(bytes: &[u8]) -> Result<LogRecord<'_>, MalformedRecord> {
     }
     let [kind] = reader.array()?;
     let origin = Origin { node: NodeId(reader.u64()?), sequence: reader.u64()? };
-    let place = match reader.array()? {
-        [OF_GROUP] => Place::Group(reader.text()?),
-        [OF_PARTITION] => Place::Partition(reader.u32()?),
+    let routing = match reader.array()? {
+        [OF_GROUP] => Routing::Group(reader.text()?),
+        [OF_PARTITION] => Routing::Partition(reader.u32()?),
         _ => return Err(MalformedRecord("it belongs to nothing that this version knows")),
     };
     let body = match kind {
@@ -182,6 +189,7 @@ pub fn decode(bytes: &[u8]) -> Result<LogRecord<'_>, MalformedRecord> {
             let request_id = RequestId::new(reader.text()?).map_err(|_| MalformedRecord("its request id is no name"))?;
             Body::Command { request_id, command: decode_command(std::mem::take(&mut reader.0))? }
         }
+        DUE => Body::Due(decode_command(std::mem::take(&mut reader.0))?),
         BARRIER => Body::Barrier,
         RULES => Body::Rules(RulesVersion(reader.u32()?)),
         _ => return Err(MalformedRecord("it is of a kind that this version does not know")),
@@ -189,12 +197,51 @@ pub fn decode(bytes: &[u8]) -> Result<LogRecord<'_>, MalformedRecord> {
     if !reader.0.is_empty() {
         return Err(MalformedRecord("there are bytes after its end"));
     }
-    Ok(LogRecord { origin, place, body })
+    Ok(LogRecord { origin, routing, body })
+}
+
+impl LogRecord<'_> {
+    /// Checks that its command is one that may stand in such a record, and is routed by the group of
+    /// every aggregate that it is for. Whoever appends checks the same before.
+    ///
+    /// # Errors
+    /// [`MalformedRecord`].
+    pub fn check(&self) -> Result<(), MalformedRecord> {
+        let command = match &self.body {
+            Body::Command { command, .. } => command,
+            Body::Due(command) => check_due(command)?,
+            Body::Genesis(_) | Body::Barrier | Body::Rules(_) => return self.check_routed_by(None),
+        };
+        if matches!((&self.body, &command.action), (Body::Command { .. }, Action::ForgetRequests)) {
+            return Err(MalformedRecord("a caller's command forgets request keys"));
+        }
+        if matches!(&command.action, Action::DoBoth(..)) && command.action.group().is_none() {
+            return Err(MalformedRecord("its command is for aggregates of two groups"));
+        }
+        self.check_routed_by(command.action.group())
+    }
+
+    fn check_routed_by(&self, group: Option<&str>) -> Result<(), MalformedRecord> {
+        let is_right = match self.routing {
+            Routing::Group(found) => group == Some(found),
+            Routing::Partition(_) => group.is_none(),
+        };
+        if is_right { Ok(()) } else { Err(MalformedRecord("it is routed by something else than what it is about")) }
+    }
+}
+
+/// What is due is done by nobody's request, and creates, changes and removes no aggregate.
+fn check_due<'r, 'a>(command: &'r Command<'a>) -> Result<&'r Command<'a>, MalformedRecord> {
+    let is_due = matches!(command.action, Action::Do(_) | Action::ForgetRequests);
+    if is_due && *command == Command::local(command.action) {
+        return Ok(command);
+    }
+    Err(MalformedRecord("its command cannot have been due"))
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    debug_assert!(text.len() <= usize::from(u8::MAX));
-    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    let Ok(length) = u8::try_from(text.len()) else { panic!("{} bytes are no name", text.len()) };
+    out.push(length);
     out.extend_from_slice(text.as_bytes());
 }
 

@@ -1,13 +1,12 @@
-//! One partition's state, from its records in their order. Whoever applies the same records has the
+//! One partition's state, from its records in their order. Nodes that apply the same records have the
 //! same state: nothing but the records and their broker's times goes in.
 
 use std::collections::VecDeque;
 
-use domain::coupon::CampaignNumber;
 use domain::hash::HashSeed;
-use domain::state::{CommandKind, Record};
-use domain::types::Timestamp;
-use domain::{Command, Rejection, State, coupon};
+use domain::types::{RequestId, Timestamp};
+use domain::wire::state::FrozenState;
+use domain::{Command, Number, Record, Rejection, State};
 use engine::core::{Core, Watch};
 use engine::digest::{DIGEST_BYTES, RunningDigest};
 use engine::limits::Limits;
@@ -15,7 +14,7 @@ use engine::views::{Done, Effect};
 use journal::Lsn;
 
 use super::limits::DIGESTS_KEPT;
-use super::record::{Body, Genesis, LogId, LogRecord, MalformedRecord, Origin, Place, RulesVersion, decode};
+use super::record::{Body, Genesis, LogId, LogRecord, MalformedRecord, Origin, RulesVersion, decode};
 
 /// Which partition of how many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,36 +43,37 @@ pub struct Progress {
 /// A record as it lies in the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivered<'a> {
-    /// Its place in the partition.
+    /// Its offset in the partition.
     pub offset: u64,
     /// The broker's time of it.
     pub at: Timestamp,
-    /// What it is.
+    /// Its bytes.
     pub bytes: &'a [u8],
 }
 
 /// What a record came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "most records are callers' commands, which would be allocated otherwise")]
 pub enum Applied {
-    /// A command was decided.
+    /// A caller's command was decided.
     Command {
-        /// Whose it was.
+        /// The node that took it from its caller.
         origin: Origin,
-        /// How.
+        /// The decision.
         answer: Result<Done, Rejection>,
     },
-    /// The decision of a pending claim was asked for.
-    Turn {
-        /// By whom.
+    /// A command was decided that a node gave because something was due in an aggregate.
+    Due {
+        /// The node.
         origin: Origin,
-        /// In which campaign, if there is such a one.
-        campaign: Option<CampaignNumber>,
-        /// Whether it was that claim's turn.
-        is_decided: bool,
+        /// The aggregate, if it is there.
+        number: Option<Number>,
+        /// Whether the command had an effect: whether its time had come, and no other node was faster.
+        has_effect: bool,
     },
     /// A barrier has come by.
     Barrier {
-        /// Whose.
+        /// The node that waits for it.
         origin: Origin,
     },
     /// Something that nobody waits for.
@@ -173,7 +173,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// At the beginning of the log.
+    /// A replica that has applied nothing.
     #[must_use]
     pub fn new(topology: Topology, rules_known: RulesVersion, seed: HashSeed) -> Self {
         let core = Core::new(seed, Limits::STANDARD);
@@ -189,7 +189,7 @@ impl Replica {
         }
     }
 
-    /// At the place that `progress` names, with the state that was there.
+    /// A replica that goes on from a state, which `progress` says where it was reached.
     ///
     /// # Errors
     /// [`Fault::Disagreement`] if the state has another digest than `progress` says, and
@@ -229,6 +229,12 @@ impl Replica {
         self.offset_next
     }
 
+    /// The state as it is now, shared rather than copied, and how far it is: what a snapshot is made of.
+    #[must_use]
+    pub fn freeze(&self) -> (Progress, FrozenState) {
+        (self.progress(), self.core.state().freeze())
+    }
+
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -246,8 +252,10 @@ impl Replica {
         if offset != self.offset_next {
             return Err(Fault::Gap { partition, expected: self.offset_next, found: offset });
         }
-        let read = decode(record.bytes).map_err(|what| Fault::Malformed { partition, offset, what })?;
-        let belongs = read.place.partition(self.topology.partitions);
+        let malformed = |what| Fault::Malformed { partition, offset, what };
+        let read = decode(record.bytes).map_err(malformed)?;
+        read.check().map_err(malformed)?;
+        let belongs = read.routing.partition(self.topology.partitions);
         if belongs != partition {
             return Err(Fault::WrongPartition { partition, offset, belongs });
         }
@@ -285,19 +293,15 @@ impl Replica {
         }
         match read.body {
             Body::Command { request_id, command } => {
-                check_place(read.place, &command).map_err(|what| Fault::Malformed {
-                    partition: self.topology.partition,
-                    offset: record.offset,
-                    what,
-                })?;
-                let mut watch = Both { digest: &mut self.digest, watch };
-                let answer = self.core.apply(&command, request_id, record.at, &mut watch);
-                let CommandKind::Coupon(coupon::Command::DecideNext(next)) = &command.kind else {
-                    return Ok(Applied::Command { origin: read.origin, answer });
-                };
-                let campaign = self.core.state().campaign(next.campaign).map(|campaign| campaign.number);
-                let is_decided = answer.is_ok_and(|done| done.effect != Effect::Nothing);
-                Ok(Applied::Turn { origin: read.origin, campaign, is_decided })
+                let answer = self.decide(&command, request_id, record.at, watch);
+                Ok(Applied::Command { origin: read.origin, answer })
+            }
+            Body::Due(command) => {
+                let answer = self.decide(&command, RequestId::ENGINE, record.at, watch);
+                let number = command.action.target().and_then(|(kind, name)| self.core.state().find(kind, name));
+                let number = number.map(|aggregate| aggregate.head().number);
+                let has_effect = answer.is_ok_and(|done| done.effect != Effect::Nothing);
+                Ok(Applied::Due { origin: read.origin, number, has_effect })
             }
             Body::Barrier => {
                 self.core.pass_time(record.at);
@@ -312,6 +316,17 @@ impl Replica {
             }
             Body::Genesis(_) => Ok(Applied::Other),
         }
+    }
+
+    fn decide(
+        &mut self,
+        command: &Command<'_>,
+        request_id: RequestId<'_>,
+        at: Timestamp,
+        watch: &mut impl Watch,
+    ) -> Result<Done, Rejection> {
+        let mut watch = Both { digest: &mut self.digest, watch };
+        self.core.apply(command, request_id, at, &mut watch)
     }
 
     /// Several nodes may have begun the log at once: the first one counts.
@@ -353,20 +368,7 @@ impl Replica {
     }
 }
 
-/// A command is in the group that it touches.
-fn check_place(place: Place<'_>, command: &Command<'_>) -> Result<(), MalformedRecord> {
-    let is_right = match (place, &command.kind) {
-        (Place::Group(group), CommandKind::Coupon(coupon)) => group == coupon.campaign().as_str(),
-        (Place::Partition(_), CommandKind::ForgetRequests) => true,
-        // There are no policies of rate limits across machines yet.
-        (Place::Partition(_), CommandKind::Coupon(_)) | (Place::Group(_), CommandKind::ForgetRequests) | (_, CommandKind::Policy(_)) => {
-            false
-        }
-    };
-    if is_right { Ok(()) } else { Err(MalformedRecord("its command is about something else than its group")) }
-}
-
-/// The digest, and whoever else looks.
+/// Carries the digest along, beside another watch.
 struct Both<'a, W> {
     digest: &'a mut RunningDigest,
     watch: &'a mut W,
@@ -384,7 +386,7 @@ impl<W: Watch> Watch for Both<'_, W> {
     }
 }
 
-/// Nobody looks.
+/// A watch that does nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Unwatched;
 

@@ -1,8 +1,8 @@
--- One campaign's gate: how many claims may pass, and who was let pass. Its semantics stand in
--- protocol/gate.rs, and a test holds the two against each other.
+-- One aggregate's gate: how many commands may pass, and which subjects were let pass. Its semantics
+-- stand in protocol/gate.rs, and a test holds the two against each other.
 --
--- KEYS[1]  the gate, a hash; its mark sets have names that begin with it, so that all of a
---          campaign is in one hash slot
+-- KEYS[1]  the gate, a hash; its mark sets have names that begin with it, so that all of
+--          an aggregate is in one hash slot
 -- ARGV     operation, log, partition, node, known fill, known base, then what the operation needs
 local gate = KEYS[1]
 local operation, log, partition, node = ARGV[1], ARGV[2], ARGV[3], ARGV[4]

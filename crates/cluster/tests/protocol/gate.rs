@@ -5,16 +5,17 @@ use GateVerdict::{Marked, Passed, SoldOut};
 use cluster::protocol::gate::{Correct, Corrected, Enter, Entered, Gate, GateKey, GateVerdict, GateVersion, Mark, Settled};
 use cluster::protocol::limits::FLIGHT_MILLIS_MAX;
 use cluster::protocol::record::{LogId, NodeId};
+use domain::Kind;
 
 use crate::support::LOG;
 
 fn key() -> GateKey {
-    GateKey { log: LOG, partition: 0, campaign: "spring".to_owned() }
+    GateKey { log: LOG, partition: 0, kind: Kind::Campaign, name: "spring".to_owned() }
 }
 
 fn enter(node: u64, settled: Settled, claims: &[Option<i32>]) -> Enter {
-    let claims = claims.iter().map(|number| number.map(|number| Mark { set: 3, number })).collect();
-    Enter { key: key(), node: NodeId(node), known: GateVersion::default(), settled, claims }
+    let marks = claims.iter().map(|number| number.map(|number| Mark { set: 3, number })).collect();
+    Enter { key: key(), node: NodeId(node), known: GateVersion::default(), settled, marks }
 }
 
 fn correct(node: u64, base: u64, remaining: u64, flight: u64) -> Correct {

@@ -1,4 +1,4 @@
-//! A campaign's way through the gate on one node.
+//! The way of an aggregate's commands through the gate on one node.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,6 +11,8 @@ use cluster::protocol::gate::{GateKey, GateVerdict, Mark, Settled};
 use cluster::protocol::lane::{Lane, LaneVerdict, Standing};
 use cluster::protocol::limits::{GATE_CALL_MAX, LANE_WAITING_MAX, UNGATED_MAX};
 use cluster::protocol::record::NodeId;
+use domain::Kind;
+use domain::workload::Units;
 use proptest::prelude::*;
 
 use crate::support::{Call, LOG, MemoryGates};
@@ -21,7 +23,7 @@ const PASSED: LaneVerdict = LaneVerdict::Gate(GateVerdict::Passed);
 const SOLD_OUT: LaneVerdict = LaneVerdict::Gate(GateVerdict::SoldOut);
 
 fn key() -> GateKey {
-    GateKey { log: LOG, partition: 0, campaign: "spring".to_owned() }
+    GateKey { log: LOG, partition: 0, kind: Kind::Campaign, name: "spring".to_owned() }
 }
 
 fn lane(gates: &Arc<MemoryGates>, node: u64) -> TestLane {
@@ -29,7 +31,7 @@ fn lane(gates: &Arc<MemoryGates>, node: u64) -> TestLane {
 }
 
 fn standing(offset_next: u64, remaining: u64) -> Standing {
-    Standing { offset_next, remaining, stock: 100 }
+    Standing { offset_next, units: Units { remaining, stock: 100 } }
 }
 
 fn mark(number: usize) -> Option<Mark> {
@@ -58,7 +60,7 @@ async fn claims_that_come_during_a_call_go_together_with_the_next() {
         assert_eq!(other.await.unwrap(), PASSED);
     }
     // The first found the gate empty, filled it and asked again.
-    let counts: Vec<usize> = gates.entered().iter().map(|enter| enter.claims.len()).collect();
+    let counts: Vec<usize> = gates.entered().iter().map(|enter| enter.marks.len()).collect();
     assert_eq!(counts, [1, 1, GATE_CALL_MAX, 4]);
     assert!(!lane.is_idle(), "they are in flight");
 }

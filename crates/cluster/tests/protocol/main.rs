@@ -6,4 +6,5 @@ mod lane;
 mod node;
 mod record;
 mod replica;
+mod snapshots;
 mod support;

@@ -1,29 +1,35 @@
 //! A request's way from the call to the answer.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::protocol::limits::{ANSWER_TIME_MAX, BARRIER_TIME_MAX, GATE_PATIENCE, UNGATED_MAX};
-use cluster::protocol::node::NodeLimits;
-use cluster::protocol::record::{Body, Genesis, LogId, RULES_KNOWN, RulesVersion, decode};
-use cluster::protocol::replica::{Delivered, Fault};
-use domain::coupon::{Command as Coupon, Put, Settings, TargetBy};
-use domain::state::CommandKind;
-use domain::types::RequestId;
-use domain::{Command, Novelty};
-use engine::views::{Done, Effect, Refusal};
+use cluster::protocol::node::{Full, Log, Node};
+use cluster::protocol::record::{Body, Genesis, LogId, NodeId, RULES_KNOWN, RulesVersion, decode};
+use cluster::protocol::replica::{Delivered, Fault, Replica, Topology};
+use domain::coupon::{self, ClaimView, Coupon, Settings, TargetBy};
+use domain::hash::HashSeed;
+use domain::rate_limit::policies::{self, Limit};
+use domain::state::Precondition;
+use domain::types::{RequestId, Serial, Timestamp};
+use domain::workload::AnySettings;
+use domain::{Action, Command, Kind, Listed, Novelty, State};
+use engine::limits::Limits;
+use engine::views::{Done, Effect, Over, Refusal};
 use tokio::task::JoinHandle;
 
 use crate::support::{
-    LIMITS, TestNode, World, at, cancel, claim, command, commanded, keyed, name, of_partition, put, redeem, settings, subject,
+    LIMITS, LOG, MemoryGates, TestNode, World, at, cancel, claim, commanded, keyed, name, of_group, of_partition, put, put_any,
+    put_override, put_policy, redeem, settings, subject,
 };
 
 type Answer = Result<Done, Refusal>;
 
 fn submit(node: &Arc<TestNode>, command: Command<'static>) -> JoinHandle<Answer> {
     let node = Arc::clone(node);
-    tokio::spawn(async move { node.submit(&command, RequestId::ENGINE).await })
+    tokio::spawn(async move { node.submit(&command, RequestId::new("request:1").unwrap()).await })
 }
 
 async fn rest() {
@@ -41,10 +47,21 @@ async fn ask(world: &World, node: &Arc<TestNode>, command: Command<'static>) -> 
 }
 
 fn serial(answer: &Answer) -> u32 {
-    match answer {
-        Ok(Done { effect: Effect::Claimed(view), .. }) => view.serial.get(),
+    match answer.as_ref().unwrap().shown::<Coupon>().unwrap() {
+        (coupon::Outcome::Claimed { serial }, _) => serial.get(),
         other => panic!("{other:?}"),
     }
+}
+
+/// What a campaign has left, read as callers read it.
+fn remaining(state: &State, _now: Timestamp) -> Option<u32> {
+    state.get::<Coupon>(name("spring")).map(|campaign| campaign.items.remaining.get())
+}
+
+fn claim_of_ann(state: &State, now: Timestamp) -> Option<ClaimView> {
+    let campaign = state.get::<Coupon>(name("spring"))?;
+    let claim = campaign.find(TargetBy::Subject { subject: subject("ann") }).ok()?;
+    campaign.claim_view(claim.serial, now)
 }
 
 fn code(answer: &Answer) -> &'static str {
@@ -92,14 +109,14 @@ async fn a_read_waits_for_a_barrier_that_was_appended_after_it_came() {
     let other = world.node(2);
     assert_eq!(serial(&ask(&world, &other, claim("spring", "ann")).await), 1);
     let reader = Arc::clone(&node);
-    let reading = tokio::spawn(async move { reader.campaign(name("spring")).await });
+    let reading = tokio::spawn(async move { reader.read_one(name("spring"), remaining).await });
     rest().await;
     assert!(!reading.is_finished());
     world.deliver(&node).unwrap();
-    assert_eq!(reading.await.unwrap().unwrap().unwrap().view.remaining.get(), 4);
+    assert_eq!(reading.await.unwrap(), Ok(Some(4)));
     let found = {
         let node = Arc::clone(&node);
-        tokio::spawn(async move { node.claim_of(name("spring"), TargetBy::Subject(subject("ann"))).await })
+        tokio::spawn(async move { node.read_one(name("spring"), claim_of_ann).await })
     };
     world.settle(&[&node]).await;
     assert_eq!(found.await.unwrap().unwrap().unwrap().serial.get(), 1);
@@ -148,8 +165,11 @@ async fn a_cancellation_that_comes_twice_does_not_touch_a_later_claim() {
         ask(&world, &node, by("spring", "ann")).await.unwrap();
         let (_, record) = world.records.list().pop().unwrap();
         let Body::Command { command, .. } = decode(&record).unwrap().body else { panic!("it is the command's") };
-        let CommandKind::Coupon(Coupon::Cancel(target) | Coupon::Redeem(target)) = command.kind else { panic!("{command:?}") };
-        assert!(matches!(target.by, TargetBy::SubjectSerial(_, serial) if serial.get() == 1));
+        let Action::Do(step) = command.action else { panic!("{command:?}") };
+        let Some(coupon::Command::Cancel { by } | coupon::Command::Redeem { by }) = Coupon::command(&step.command) else {
+            panic!("{command:?}")
+        };
+        assert!(matches!(by, TargetBy::SubjectSerial { serial, .. } if serial.get() == 1));
         if ask(&world, &node, cancel("spring", "ann")).await.is_ok() {
             panic!("it is cancelled or redeemed");
         }
@@ -173,7 +193,7 @@ async fn what_does_not_come_by_is_unknown_and_then_nothing_is_taken_until_someth
     assert_eq!(asking.await.unwrap(), Err(Refusal::Unknown));
     let before = tokio::time::Instant::now();
     assert_eq!(submit(&node, claim("spring", "ben")).await.unwrap(), Err(Refusal::NotCaughtUp));
-    assert_eq!(node.campaign(name("spring")).await, Err(Refusal::NotCaughtUp));
+    assert_eq!(node.read_one(name("spring"), remaining).await, Err(Refusal::NotCaughtUp));
     assert_eq!((before.elapsed(), node.status().cut_off), (Duration::ZERO, 1));
     world.records.loses.store(false, Ordering::Relaxed);
     node.keep();
@@ -189,7 +209,7 @@ async fn what_does_not_come_by_is_unknown_and_then_nothing_is_taken_until_someth
 async fn a_read_without_a_barrier_in_time_is_refused_and_the_node_heals() {
     let (world, node) = opened(5).await;
     let before = tokio::time::Instant::now();
-    assert_eq!(node.campaign(name("spring")).await, Err(Refusal::NotCaughtUp), "nothing is delivered");
+    assert_eq!(node.read_one(name("spring"), remaining).await, Err(Refusal::NotCaughtUp), "nothing is delivered");
     assert_eq!(before.elapsed(), BARRIER_TIME_MAX);
     assert_eq!(submit(&node, claim("spring", "ann")).await.unwrap(), Err(Refusal::NotCaughtUp));
     world.deliver(&node).unwrap();
@@ -203,21 +223,21 @@ async fn what_there_is_no_room_for_is_not_appended() {
     assert_eq!(submit(&node, claim("spring", "ann")).await.unwrap(), Err(Refusal::Busy));
     assert_eq!((appended(&world), node.status().pending), ((1, 0), 0));
     world.records.is_full.store(false, Ordering::Relaxed);
-    let small = world.limited_node(3, NodeLimits { claims_max: 1, requests_max: 1, campaigns_max: 1 });
+    let small = world.limited_node(3, Limits { entries_max: 1, requests_max: 1, aggregates_max: 1, ..LIMITS });
     world.deliver(&small).unwrap();
     assert_eq!(ask(&world, &small, put("winter", settings(5))).await, Err(Refusal::MemoryLimit("campaigns")));
     assert_eq!(serial(&ask(&world, &small, keyed(claim("spring", "ann"), "k1")).await), 1);
     assert_eq!(ask(&world, &small, keyed(cancel("spring", "ann"), "k2")).await, Err(Refusal::MemoryLimit("request_keys")));
     assert_eq!(ask(&world, &small, claim("spring", "ben")).await, Err(Refusal::MemoryLimit("claims")));
     assert_eq!(serial(&ask(&world, &small, claim("spring", "ann")).await), 1, "a repeat needs no room");
-    assert_eq!(LIMITS.campaigns_max, 10);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_failed_tells_everybody_that_nobody_knows_and_takes_nothing_more() {
     let (world, node) = opened(5).await;
     let reader = Arc::clone(&node);
-    let (claiming, reading) = (submit(&node, claim("spring", "ann")), tokio::spawn(async move { reader.campaign(name("spring")).await }));
+    let (claiming, reading) =
+        (submit(&node, claim("spring", "ann")), tokio::spawn(async move { reader.read_one(name("spring"), remaining).await }));
     rest().await;
     world.records.add(crate::support::of_partition(0, Body::Rules(RulesVersion(RULES_KNOWN.0 + 1))));
     // The claim's record is before the fault and may be answered; what nobody heard is unknown.
@@ -283,7 +303,7 @@ async fn a_request_key_repeats_its_answer_on_another_node() {
     ask(&world, &node, claim("spring", "ann")).await.unwrap();
     ask(&world, &node, keyed(cancel("spring", "ann"), "k1")).await.unwrap();
     let again = ask(&world, &other, keyed(cancel("spring", "ann"), "k1")).await.unwrap();
-    assert!(matches!(again.effect, Effect::Cancelled(_)));
+    assert!(matches!(again.shown::<Coupon>(), Some((coupon::Outcome::Cancelled { .. }, _))));
     assert_eq!(again.novelty, Novelty::Replayed);
     assert_eq!(node.compare(0, &other.progress()[0]), Ok(()));
 }
@@ -297,7 +317,7 @@ async fn records_of_other_nodes_answer_nobody_here() {
     world.records.add(commanded("spring", claim("spring", "ben")));
     world.deliver(&node).unwrap();
     assert_eq!(serial(&asking.await.unwrap()), 1);
-    assert_eq!(node.status().claims_count, 2);
+    assert_eq!(node.status().counts.kinds().find(|(kind, _, _)| *kind == Kind::Campaign), Some((Kind::Campaign, 1, 2)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,8 +344,7 @@ async fn whoever_was_refused_for_want_of_room_may_ask_again_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_campaign_with_a_code_key_that_is_not_here_stops_the_node_before_it_answers() {
     let (world, node) = opened(1).await;
-    let CommandKind::Coupon(Coupon::Put(put)) = put("autumn", settings(1)).kind else { panic!("a put") };
-    let other_key = command(Coupon::Put(Put { code_key: 2, ..put }));
+    let other_key = put_any("autumn", AnySettings::Campaign(Settings { code_key: 2, ..settings(1) }));
     world.records.add(commanded("autumn", other_key));
     let asked = submit(&node, claim("spring", "ann"));
     rest().await;
@@ -343,4 +362,226 @@ async fn a_log_that_begins_otherwise_than_this_one_stops_the_node() {
     let bytes = of_partition(0, Body::Genesis(other));
     let delivered = node.apply(0, std::iter::once(Delivered { offset: 0, at: at(1), bytes: &bytes }));
     assert!(matches!(delivered, Err(Fault::Genesis { partition: 0, .. })), "{delivered:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn policies_stand_on_every_node_and_every_node_may_change_them() {
+    let world = World::new();
+    let (node, other) = (world.node(1), world.node(2));
+    ask(&world, &node, put_policy("api", 100)).await.unwrap();
+    let quota = |answer: &Answer| answer.as_ref().unwrap().summary::<Limit>().map(|summary| (summary.head.version, summary.settings.quota));
+    let done = ask(&world, &other, put_policy("api", 50)).await;
+    assert_eq!(quota(&done), Some((2, 50)));
+    ask(&world, &node, put_override("api", "ann", 7)).await.unwrap();
+    let looking = tokio::spawn({
+        let other = Arc::clone(&other);
+        async move { other.read_one(name("api"), |state, _| state.get::<Limit>(name("api")).map(|policy| policy.items.overrides.len())).await }
+    });
+    world.settle(&[&node, &other]).await;
+    assert_eq!(looking.await.unwrap(), Ok(Some(1)));
+    // A request key repeats the first answer on another node, also to a policy.
+    let keyed_put = keyed(put_override("api", "ben", 8), "k1");
+    assert_eq!(ask(&world, &node, keyed_put).await.unwrap().novelty, Novelty::Fresh);
+    let again = ask(&world, &other, keyed_put).await.unwrap();
+    assert_eq!(again.novelty, Novelty::Replayed);
+    assert!(matches!(again.shown::<Limit>(), Some((policies::Outcome::OverrideWritten { numbers, .. }, _)) if numbers.quota == 8));
+    let remove = Command::local(Action::Remove { kind: Kind::Policy, name: name("api"), precondition: Precondition::Version(2) });
+    assert!(matches!(ask(&world, &other, remove).await, Ok(Done { effect: Effect::Removed { .. }, .. })));
+    assert_eq!(code(&ask(&world, &node, put_override("api", "ann", 7)).await), "policy_not_found");
+    assert_eq!(code(&ask(&world, &node, remove).await), "policy_not_found");
+    world.deliver(&other).unwrap();
+    assert_eq!(node.progress(), other.progress());
+}
+
+fn both(first: Command<'static>, second: Command<'static>) -> Command<'static> {
+    match (first.action, second.action) {
+        (Action::Do(first), Action::Do(second)) => Command::local(Action::DoBoth(first, second)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn claim_and_override(campaign: &'static str, policy: &'static str, who: &'static str) -> Command<'static> {
+    both(claim(campaign, who), put_override(policy, who, 5))
+}
+
+/// Where records go, of a log of several partitions.
+#[derive(Debug, Default)]
+struct Destinations(Mutex<Vec<(u32, String)>>);
+
+impl Log for Destinations {
+    fn append(&self, partition: u32, key: &str, _bytes: Vec<u8>) -> Result<(), Full> {
+        self.0.lock().unwrap().push((partition, key.to_owned()));
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_one_group_goes_to_one_partition() {
+    let replica = |partition| Replica::new(Topology { partition, partitions: 8 }, RULES_KNOWN, HashSeed(1, 2));
+    let replicas = (0..8).map(replica).collect();
+    let node: Node<Destinations, MemoryGates> = Node::new(NodeId(1), LOG, Destinations::default(), None, LIMITS, BTreeSet::new(), replicas);
+    let node = Arc::new(node);
+    for name in ["spring", "spring:vip", "spring:api:1", "a", "a:spring"] {
+        let node = Arc::clone(&node);
+        let asking = tokio::spawn(async move { node.submit(&put_policy(name, 1), RequestId::new("request:1").unwrap()).await });
+        rest().await;
+        asking.abort();
+    }
+    let (spring, a) = ((4, "spring".to_owned()), (5, "a".to_owned()));
+    assert_eq!(*node.log().0.lock().unwrap(), [spring.clone(), spring.clone(), spring, a.clone(), a]);
+}
+
+/// The same command a second time touches no other entry, and the subject may have a unit again.
+#[tokio::test(start_paused = true)]
+async fn a_command_on_two_aggregates_names_its_entries_and_its_subjects_mark_is_forgotten() {
+    let (world, node) = opened(5).await;
+    ask(&world, &node, put_policy("spring:api", 100)).await.unwrap();
+    ask(&world, &node, claim("spring", "ann")).await.unwrap();
+    ask(&world, &node, both(cancel("spring", "ann"), put_override("spring:api", "ann", 1))).await.unwrap();
+    let (_, record) = world.records.list().pop().unwrap();
+    let Body::Command { command, .. } = decode(&record).unwrap().body else { panic!("it is the command's") };
+    let step = command.action.steps().next().unwrap();
+    let Some(coupon::Command::Cancel { by: TargetBy::SubjectSerial { serial: named, .. } }) = Coupon::command(&step.command) else {
+        panic!("{step:?}")
+    };
+    assert_eq!(named.get(), 1);
+    rest().await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 2);
+    assert!(before.elapsed() < GATE_PATIENCE, "the gate has no mark of ann any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_aggregates_of_a_group_change_in_one_decision_whichever_node_is_asked() {
+    let (world, node) = opened(2).await;
+    let other = world.node(2);
+    ask(&world, &other, put_policy("spring:api", 100)).await.unwrap();
+    let (commands, _) = appended(&world);
+    for (node, who) in [(&node, "ann"), (&other, "ben")] {
+        let done = ask(&world, node, claim_and_override("spring", "spring:api", who)).await.unwrap();
+        assert!(matches!(done.effect, Effect::DidBoth(..)), "{done:?}");
+    }
+    assert_eq!(appended(&world).0, commands + 2);
+    assert_eq!(code(&ask(&world, &node, claim_and_override("spring", "spring:api", "cat")).await), "sold_out");
+    let again = ask(&world, &node, claim_and_override("spring", "spring:api", "ann")).await.unwrap();
+    assert_eq!(again.novelty, Novelty::Repeated);
+    ask(&world, &other, put_override("spring:api", "ann", 6)).await.unwrap();
+    assert_eq!(code(&ask(&world, &node, claim_and_override("spring", "spring:api", "ann")).await), "half_done");
+    assert_eq!(code(&ask(&world, &node, claim_and_override("spring", "autumn:api", "cat")).await), "not_one_group");
+    assert_eq!(appended(&world).0, commands + 3, "what was refused is not in the log");
+    world.deliver(&other).unwrap();
+    assert_eq!(node.progress(), other.progress());
+    let overrides = node.read_local(Over::One(Kind::Policy, name("spring:api")), at(0), |state, _| {
+        state.get::<Limit>(name("spring:api")).unwrap().items.overrides.len()
+    });
+    assert_eq!(overrides, [2]);
+}
+
+/// The gate counts a command that takes a unit among other things as well.
+#[tokio::test(start_paused = true)]
+async fn a_command_on_two_aggregates_passes_the_gate_of_the_one_that_gives_units_out() {
+    let (world, node) = opened(5).await;
+    ask(&world, &node, put_policy("spring:api", 100)).await.unwrap();
+    assert!(world.gates.entered().is_empty());
+    ask(&world, &node, claim_and_override("spring", "spring:api", "ann")).await.unwrap();
+    ask(&world, &node, put_override("spring:api", "ben", 3)).await.unwrap();
+    let entered = world.gates.entered();
+    assert!(!entered.is_empty() && entered.iter().all(|enter| (enter.key.kind, &*enter.key.name) == (Kind::Campaign, "spring")));
+    assert_eq!(entered.last().unwrap().marks.len(), 1);
+}
+
+fn queued(stock: u32) -> Settings {
+    Settings { mode: coupon::queue::Mode::Queued, decisions_per_second_max: Some(1), ..settings(stock) }
+}
+
+fn decide_next(serial: u32, who: &'static str) -> Command<'static> {
+    let command = coupon::Command::DecideNext { serial: Serial::new(serial).unwrap(), subject: subject(who) };
+    Command::local(Action::of::<Coupon>(name("spring"), command))
+}
+
+fn due_in_log(world: &World) -> usize {
+    world.records.list().iter().filter(|(_, bytes)| matches!(decode(bytes).unwrap().body, Body::Due(_))).count()
+}
+
+/// A caller that gives the engine's own command, under the engine's own request id, gets an answer like
+/// any caller: nothing is decided before its time, and no node takes it for another node's work.
+#[tokio::test(start_paused = true)]
+async fn what_a_caller_sends_never_passes_for_what_a_node_gave_because_it_was_due() {
+    let (world, node) = opened_with(queued(5)).await;
+    ask(&world, &node, claim("spring", "ann")).await.unwrap();
+    ask(&world, &node, claim("spring", "ben")).await.unwrap();
+    let forged = {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move { node.submit(&decide_next(2, "ben"), RequestId::ENGINE).await })
+    };
+    world.settle(&[&node]).await;
+    let answer = forged.await.unwrap().unwrap();
+    assert_eq!((answer.effect, due_in_log(&world)), (Effect::Nothing, 0), "its time has not come");
+    let pending = node.read_local(Over::All, at(0), |state, _| state.get::<Coupon>(name("spring")).unwrap().pending().get());
+    assert_eq!(pending, [1]);
+    // Of another node, in the log: when the time has come, it is decided as a caller's, and this node goes
+    // on asking at once, because no other node has shown that it does.
+    let body = Body::Command { request_id: RequestId::ENGINE, command: decide_next(2, "ben") };
+    ask(&world, &node, claim("spring", "cat")).await.unwrap();
+    world.records.add_at(5_000, of_group("spring", body));
+    world.deliver(&node).unwrap();
+    let pending = node.read_local(Over::All, at(0), |state, _| state.get::<Coupon>(name("spring")).unwrap().pending().get());
+    assert_eq!(pending, [1], "ben is decided, cat waits");
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    node.do_due();
+    assert_eq!(due_in_log(&world), 1, "cat is asked for, without waiting for another node");
+}
+
+/// Many are asked for at once, each once, by one of the nodes.
+#[tokio::test(start_paused = true)]
+async fn a_line_is_decided_by_one_node_at_once_and_by_the_other_when_that_one_stops() {
+    let paced = Settings { decisions_per_second_max: Some(1_000), ..queued(1_000) };
+    let (world, node) = opened_with(paced).await;
+    let other = world.node(2);
+    let names: Vec<&'static str> = (0..250).map(|number| &*format!("user-{number}").leak()).collect();
+    for who in &names {
+        world.records.add_at(1_500, commanded("spring", claim("spring", who)));
+    }
+    world.records.add_at(1_600, of_partition(0, Body::Barrier));
+    let deliver = || [&node, &other].iter().for_each(|node| world.deliver(node).unwrap());
+    let decided = |node: &TestNode| {
+        let decided = |state: &State, _| state.get::<Coupon>(name("spring")).unwrap().claimed().get();
+        node.read_local(Over::All, at(0), decided)[0]
+    };
+    deliver();
+    let before = decided(&node);
+    node.do_due();
+    node.do_due();
+    let asked = due_in_log(&world);
+    assert_eq!(asked, 100, "what the pace allows at once, each once");
+    deliver();
+    assert_eq!((decided(&node), decided(&other)), (before + 100, before + 100), "each was decided");
+    world.records.add_at(1_800, of_partition(0, Body::Barrier));
+    deliver();
+    other.do_due();
+    assert_eq!(due_in_log(&world), asked, "the other node sees that this one goes on");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    world.records.add_at(2_100, of_partition(0, Body::Barrier));
+    deliver();
+    other.do_due();
+    assert!(asked < due_in_log(&world), "it steps in when nothing is decided");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_all_partitions_gives_a_value_for_each() {
+    let (world, node) = opened(5).await;
+    let reading = tokio::spawn({
+        let node = Arc::clone(&node);
+        async move { node.read(Over::Kind(Kind::Campaign), |state, _| state.count(Kind::Campaign)).await }
+    });
+    world.settle(&[&node]).await;
+    assert_eq!(reading.await.unwrap(), Ok(vec![1]));
+    let one = tokio::spawn({
+        let node = Arc::clone(&node);
+        async move { node.read(Over::One(Kind::Campaign, name("spring")), |state, now| (state.count(Kind::Campaign), state.time == now)).await }
+    });
+    world.settle(&[&node]).await;
+    assert_eq!(one.await.unwrap(), Ok(vec![(1, true)]));
+    let late = node.read_local(Over::All, at(99_000), |_, now| now);
+    assert_eq!(late, [at(99_000)], "a live feed shows what the clock has brought about");
 }

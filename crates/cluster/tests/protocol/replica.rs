@@ -1,18 +1,23 @@
 //! One partition's state: the same records give the same state, and what no log should hold stops
 //! the node.
 
-use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, RulesVersion, encode};
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, RULES_KNOWN, Routing, RulesVersion, encode};
 use cluster::protocol::replica::{Applied, Delivered, Fault, Progress, Replica, Topology, Unwatched};
+use domain::coupon::{self, Coupon};
 use domain::hash::HashSeed;
-use domain::state::CommandKind;
-use domain::types::{ActorId, RequestId};
+use domain::rate_limit::policies::Limit;
+use domain::state::Precondition;
+use domain::types::{RequestId, Serial};
 use domain::wire::state::StateBuilder;
-use domain::{Command, Novelty, Rejection, State, coupon};
+use domain::{Action, Command, Kind, Novelty, Number, Rejection, State};
 use engine::digest::RunningDigest;
-use engine::views::{Done, Effect};
+use engine::views::Done;
 use proptest::prelude::*;
 
-use crate::support::{LOG, at, cancel, claim, commanded, genesis, keyed, of_partition, put, redeem, restock, settings};
+use crate::support::{
+    LOG, at, cancel, claim, commanded, genesis, keyed, name, of_group, of_partition, put, put_override, put_policy, redeem, restock,
+    settings, subject,
+};
 
 const ALONE: Topology = Topology { partition: 0, partitions: 1 };
 const DAY_MS: u64 = 86_400_000;
@@ -70,17 +75,75 @@ fn a_record_in_the_wrong_partition_stops_the_node() {
 
 #[test]
 fn a_command_that_is_about_something_else_than_its_group_stops_the_node() {
-    let about = |place, kind| {
-        let body = Body::Command { request_id: RequestId::ENGINE, command: Command { actor: ActorId::LOCAL, request: None, kind } };
-        encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, place, body })
+    let about = |routing, command| {
+        let body = Body::Command { request_id: RequestId::ENGINE, command };
+        encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, routing, body })
     };
+    let due = Body::Due(put("spring", settings(1)));
     for bytes in [
         commanded("autumn", claim("spring", "ann")),
-        about(Place::Partition(0), claim("spring", "ann").kind),
-        about(Place::Group("spring"), CommandKind::ForgetRequests),
+        commanded("spring:api", put_policy("spring:api", 1)),
+        about(Routing::Partition(0), claim("spring", "ann")),
+        about(Routing::Partition(0), Command::local(Action::ForgetRequests)),
+        of_group("spring", due),
     ] {
         assert!(matches!(give(&mut begun(), 1, &bytes), Err(Fault::Malformed { partition: 0, offset: 1, .. })));
     }
+}
+
+/// Aggregates of a group are in one partition, whatever their kinds, so that one command can be about
+/// two of them.
+#[test]
+fn two_aggregates_of_a_group_change_together_or_not_at_all() {
+    let mut replica = begun();
+    told(give(&mut replica, 20, &commanded("spring", put("spring", settings(1))))).unwrap();
+    told(give(&mut replica, 20, &commanded("spring", put_policy("spring:api", 100)))).unwrap();
+    let both = |who| {
+        let (Action::Do(first), Action::Do(second)) = (claim("spring", who).action, put_override("spring:api", who, 5).action) else {
+            panic!("they are commands of workloads")
+        };
+        commanded("spring", Command::local(Action::DoBoth(first, second)))
+    };
+    told(give(&mut replica, 30, &both("ann"))).unwrap();
+    assert_eq!(told(give(&mut replica, 40, &both("ben"))).unwrap_err().code(), "sold_out");
+    let state = replica.core().state();
+    assert_eq!(state.get::<Coupon>(name("spring")).unwrap().claimed().get(), 1);
+    let policy = state.get::<Limit>(name("spring:api")).unwrap();
+    assert_eq!(policy.items.overrides.keys().map(|key| &**key).collect::<Vec<_>>(), ["ann"]);
+    assert_eq!(RunningDigest::of(state).value(state.time, 3), replica.progress().digest);
+}
+
+#[test]
+fn what_is_due_is_done_once_when_its_time_has_come_and_says_in_which_aggregate() {
+    let mut replica = begun();
+    let queued = coupon::Settings { mode: coupon::queue::Mode::Queued, decisions_per_second_max: Some(1), ..settings(5) };
+    told(give(&mut replica, 20, &commanded("spring", put("spring", queued)))).unwrap();
+    let due = |serial, who| {
+        let command = coupon::Command::DecideNext { serial: Serial::new(serial).unwrap(), subject: subject(who) };
+        Command::local(Action::of::<Coupon>(name("spring"), command))
+    };
+    let origin = Origin { node: NodeId(9), sequence: 1 };
+    let came = |has_effect| Ok(Applied::Due { origin, number: Some(Number(0)), has_effect });
+    // The first is granted at once, the next one waits for a second.
+    told(give(&mut replica, 1_000, &commanded("spring", claim("spring", "ann")))).unwrap();
+    told(give(&mut replica, 1_000, &commanded("spring", claim("spring", "ben")))).unwrap();
+    let record = of_group("spring", Body::Due(due(2, "ben")));
+    assert_eq!(give(&mut replica, 1_999, &record), came(false));
+    assert_eq!(give(&mut replica, 2_000, &record), came(true));
+    assert_eq!(give(&mut replica, 2_000, &record), came(false));
+    // A caller's command of the same kind is a caller's command.
+    let asked = give(&mut replica, 2_000, &commanded("spring", due(2, "ben"))).unwrap();
+    assert!(matches!(asked, Applied::Command { .. }), "{asked:?}");
+    let nowhere = of_group(
+        "autumn",
+        Body::Due(Command::local(Action::of::<Coupon>(
+            name("autumn"),
+            coupon::Command::DecideNext { serial: Serial::new(1).unwrap(), subject: subject("ann") },
+        ))),
+    );
+    assert_eq!(give(&mut replica, 2_000, &nowhere), Ok(Applied::Due { origin, number: None, has_effect: false }));
+    let forget = of_partition(0, Body::Due(Command::local(Action::ForgetRequests)));
+    assert_eq!(give(&mut replica, 2_000, &forget), Ok(Applied::Due { origin, number: None, has_effect: false }));
 }
 
 #[test]
@@ -126,10 +189,9 @@ fn effective_time_is_the_largest_of_the_brokers_and_decides() {
     let refused = told(give(&mut replica, 4_999, &commanded("spring", claim("spring", "ann"))));
     assert_eq!(refused.unwrap_err().code(), "not_open");
     give(&mut replica, 5_000, &of_partition(0, Body::Barrier)).unwrap();
-    let Ok(Done { effect: Effect::Claimed(view), .. }) = told(give(&mut replica, 7, &commanded("spring", claim("spring", "ann")))) else {
-        panic!("the broker's clock went back, the time that decides does not");
-    };
-    assert_eq!(view.claimed_at, at(5_000));
+    let done = told(give(&mut replica, 7, &commanded("spring", claim("spring", "ann")))).unwrap();
+    let (_, view) = done.shown::<Coupon>().unwrap();
+    assert_eq!(view.claimed_at, at(5_000), "the broker's clock went back, the time that decides does not");
     assert_eq!(replica.progress().effective_at, at(5_000));
 }
 
@@ -140,7 +202,7 @@ fn the_same_command_twice_gives_one_claim() {
     let ann = commanded("spring", claim("spring", "ann"));
     assert_eq!(told(give(&mut replica, 20, &ann)).unwrap().novelty, Novelty::Fresh);
     assert_eq!(told(give(&mut replica, 20, &ann)).unwrap().novelty, Novelty::Repeated);
-    assert_eq!(replica.core().state().claims_count(), 1);
+    assert_eq!(replica.core().state().entries_count_of(Kind::Campaign), 1);
     assert_eq!(replica.progress().decisions, 2);
 }
 
@@ -186,26 +248,36 @@ fn the_time_alone_makes_a_difference() {
     assert!(matches!(other.compare(&one.progress()), Err(Fault::Disagreement { .. })));
 }
 
-/// One record: what, of which campaign and subject, and how much later.
+/// One record: what, of which group and subject, and how much later.
 type Step = (u8, u8, u8, u64);
 
-fn bytes_of((what, campaign, who, _): Step) -> Vec<u8> {
-    let (campaign, who) = (format!("campaign-{}", campaign % 3), format!("user-{}", who % 12));
-    let key = format!("key-{what}-{who}");
-    let forget = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
-    if what % 10 == 7 {
-        return of_partition(0, Body::Command { request_id: RequestId::ENGINE, command: forget });
+fn bytes_of((what, group, who, _): Step) -> Vec<u8> {
+    let (group, who) = (format!("group-{}", group % 3), format!("user-{}", who % 12));
+    let (key, policy) = (format!("key-{what}-{who}"), format!("{group}:api"));
+    if what % 14 == 7 {
+        return of_partition(0, Body::Due(Command::local(Action::ForgetRequests)));
     }
+    let (Action::Do(first), Action::Do(second)) = (claim(&group, &who).action, put_override(&policy, &who, 1 + u32::from(what)).action)
+    else {
+        panic!("they are commands of workloads")
+    };
     commanded(
-        &campaign,
-        match what % 10 {
-            0 => put(&campaign, settings(1 + u32::from(what) % 9)),
-            1 => restock(&campaign, 1 + u32::from(what) % 9),
-            2 => cancel(&campaign, &who),
-            3 => redeem(&campaign, &who),
-            4 | 5 => keyed(claim(&campaign, &who), &key),
-            6 => keyed(cancel(&campaign, &who), &key),
-            _ => claim(&campaign, &who),
+        &group,
+        match what % 14 {
+            0 => put(&group, settings(1 + u32::from(what) % 9)),
+            1 => restock(&group, 1 + u32::from(what) % 9),
+            2 => cancel(&group, &who),
+            3 => redeem(&group, &who),
+            4 | 5 => keyed(claim(&group, &who), &key),
+            6 => keyed(cancel(&group, &who), &key),
+            8 => put_policy(&policy, 1 + u64::from(what)),
+            9 => put_override(&policy, &who, 1 + u32::from(what)),
+            10 => keyed(put_policy(&policy, 1 + u64::from(what)), &key),
+            11 => keyed(Command::local(Action::DoBoth(first, second)), &key),
+            12 if what < 20 => {
+                Command::local(Action::Remove { kind: Kind::Policy, name: name(&policy), precondition: Precondition::Always })
+            }
+            _ => claim(&group, &who),
         },
     )
 }

@@ -6,16 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cluster::protocol::gate::{Away, Correct, Corrected, Enter, Entered, Gate, GateKey, GateServer, Mark};
-use cluster::protocol::node::{Full, Log, Node, NodeLimits};
-use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, encode};
+use cluster::protocol::node::{Full, Log, Node};
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, RULES_KNOWN, Routing, encode};
 use cluster::protocol::replica::{Delivered, Fault, Replica, Topology};
-use domain::Command;
-use domain::coupon::queue::QueuePatch;
-use domain::coupon::{self, ClaimOne, Patch, Precondition, Put, Settings, Target, TargetBy};
+use domain::coupon::{self, Coupon, Settings, TargetBy};
+use domain::fields::{Fields, Value};
 use domain::hash::HashSeed;
+use domain::rate_limit::policies::{Limit, LimitAlgorithm, Numbers, PolicySettings};
 use domain::request::{Fingerprint, Keyed};
-use domain::state::CommandKind;
-use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, SubjectId, Timestamp};
+use domain::state::Precondition;
+use domain::types::{LimitKey, Name, Quantity, RequestId, RequestKey, SubjectId, Timestamp};
+use domain::workload::{AnyPatch, AnySettings};
+use domain::{Action, Command, Kind};
+use engine::limits::Limits;
 
 pub(crate) const LOG: LogId = LogId([7; 16]);
 /// The code key that the servers have.
@@ -25,8 +28,8 @@ pub(crate) fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }
 
-pub(crate) fn name(name: &str) -> CampaignName<'_> {
-    CampaignName::new(name).unwrap()
+pub(crate) fn name(name: &str) -> Name<'_> {
+    Name::new(name).unwrap()
 }
 
 pub(crate) fn subject(subject: &str) -> SubjectId<'_> {
@@ -38,43 +41,51 @@ pub(crate) fn settings(stock: u32) -> Settings {
     Settings::plain(stock)
 }
 
-pub(crate) fn command(coupon: coupon::Command<'_>) -> Command<'_> {
-    Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::Coupon(coupon) }
-}
-
 pub(crate) fn keyed<'a>(command: Command<'a>, key: &'a str) -> Command<'a> {
     Command { request: Some(Keyed { key: RequestKey::new(key).unwrap(), fingerprint: Fingerprint([1; 16]) }), ..command }
 }
 
 pub(crate) fn put(campaign: &str, settings: Settings) -> Command<'_> {
-    let put = Put { campaign: name(campaign), settings, precondition: Precondition::Always, code_key: CODE_KEY };
-    command(coupon::Command::Put(put))
+    put_any(campaign, AnySettings::Campaign(Settings { code_key: CODE_KEY, ..settings }))
+}
+
+pub(crate) fn put_any(aggregate: &str, settings: AnySettings) -> Command<'_> {
+    Command::local(Action::Put { name: name(aggregate), settings, precondition: Precondition::Always })
 }
 
 pub(crate) fn restock(campaign: &str, stock: u32) -> Command<'_> {
-    command(coupon::Command::Patch(Patch {
-        campaign: name(campaign),
-        precondition: Precondition::Always,
-        stock: Quantity::new(stock),
-        per_subject_max: None,
-        opens_at: None,
-        closes_at: None,
-        redeem_until: None,
-        paused: None,
-        queue: QueuePatch::default(),
-    }))
+    let mut patch = AnyPatch::none(Kind::Campaign);
+    patch.set("stock", Value::Number(stock.into())).unwrap();
+    Command::local(Action::Patch { name: name(campaign), patch, precondition: Precondition::Always })
+}
+
+/// A policy of so many requests a second.
+pub(crate) fn put_policy(policy: &str, quota: u64) -> Command<'_> {
+    let settings = PolicySettings { algorithm: LimitAlgorithm::FixedWindow, quota, window_ms: Some(1_000), ..Fields::least() };
+    put_any(policy, AnySettings::Policy(settings))
+}
+
+pub(crate) fn put_override<'a>(policy: &'a str, key: &'a str, quota: u32) -> Command<'a> {
+    Command::local(Action::of::<Limit>(name(policy), overriding(key, quota)))
+}
+
+pub(crate) fn overriding(key: &str, quota: u32) -> domain::rate_limit::policies::Command<'_> {
+    let numbers = Numbers { quota, window_ns: 1_000_000_000, burst: 0 };
+    domain::rate_limit::policies::Command::PutOverride { key: LimitKey::new(key).unwrap(), numbers }
 }
 
 pub(crate) fn claim<'a>(campaign: &'a str, who: &'a str) -> Command<'a> {
-    command(coupon::Command::Claim(ClaimOne { campaign: name(campaign), subject: subject(who) }))
+    Command::local(Action::of::<Coupon>(name(campaign), coupon::Command::Claim { subject: subject(who) }))
 }
 
 pub(crate) fn cancel<'a>(campaign: &'a str, who: &'a str) -> Command<'a> {
-    command(coupon::Command::Cancel(Target { campaign: name(campaign), by: TargetBy::Subject(subject(who)) }))
+    let by = TargetBy::Subject { subject: subject(who) };
+    Command::local(Action::of::<Coupon>(name(campaign), coupon::Command::Cancel { by }))
 }
 
 pub(crate) fn redeem<'a>(campaign: &'a str, who: &'a str) -> Command<'a> {
-    command(coupon::Command::Redeem(Target { campaign: name(campaign), by: TargetBy::Subject(subject(who)) }))
+    let by = TargetBy::Subject { subject: subject(who) };
+    Command::local(Action::of::<Coupon>(name(campaign), coupon::Command::Redeem { by }))
 }
 
 pub(crate) fn genesis(partitions: u32) -> Vec<u8> {
@@ -83,13 +94,17 @@ pub(crate) fn genesis(partitions: u32) -> Vec<u8> {
 }
 
 pub(crate) fn of_partition(partition: u32, body: Body<'_>) -> Vec<u8> {
-    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, place: Place::Partition(partition), body })
+    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, routing: Routing::Partition(partition), body })
 }
 
-/// The record of a command of a campaign, by some node.
-pub(crate) fn commanded(campaign: &str, command: Command<'_>) -> Vec<u8> {
-    let body = Body::Command { request_id: RequestId::ENGINE, command };
-    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, place: Place::Group(campaign), body })
+/// The record of a caller's command in a group, by some node.
+pub(crate) fn commanded(group: &str, command: Command<'_>) -> Vec<u8> {
+    let body = Body::Command { request_id: RequestId::new("request:1").unwrap(), command };
+    of_group(group, body)
+}
+
+pub(crate) fn of_group(group: &str, body: Body<'_>) -> Vec<u8> {
+    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, routing: Routing::Group(group), body })
 }
 
 /// What a log holds, and what it is told to do wrong. It has one partition.
@@ -119,7 +134,14 @@ impl Log for MemoryLog {
 impl Records {
     pub(crate) fn add(&self, bytes: Vec<u8>) {
         let mut list = self.list.lock().unwrap();
-        let at = 1_000 + list.len() as u64;
+        let at = list.last().map_or(1_000, |(at, _)| at + 1);
+        list.push((at, bytes));
+    }
+
+    /// The same, at a broker's time that is not before the last one's.
+    pub(crate) fn add_at(&self, at: u64, bytes: Vec<u8>) {
+        let mut list = self.list.lock().unwrap();
+        let at = list.last().map_or(at, |(last, _)| at.max(*last));
         list.push((at, bytes));
     }
 
@@ -131,7 +153,7 @@ impl Records {
 /// Gates in memory, by the model; `is_away` refuses every call, `calls` counts them.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryGates {
-    pub(crate) gates: Mutex<BTreeMap<String, Gate>>,
+    pub(crate) gates: Mutex<BTreeMap<(Kind, String), Gate>>,
     pub(crate) is_away: AtomicBool,
     /// The effect takes place, and the answer is lost.
     pub(crate) loses_answers: AtomicBool,
@@ -149,7 +171,7 @@ pub(crate) enum Call {
 }
 
 impl MemoryGates {
-    async fn call<T>(&self, call: Call, effect: impl FnOnce(&mut Option<Gate>, u64) -> T, campaign: &str) -> Result<T, Away> {
+    async fn call<T>(&self, call: Call, effect: impl FnOnce(&mut Option<Gate>, u64) -> T, key: &GateKey) -> Result<T, Away> {
         self.calls.lock().unwrap().push(call);
         let delay = self.delay_millis.load(Ordering::Relaxed);
         tokio::time::sleep(std::time::Duration::from_millis(delay)).await;
@@ -158,9 +180,10 @@ impl MemoryGates {
         }
         let value = {
             let mut gates = self.gates.lock().unwrap();
-            let mut place = gates.remove(campaign);
+            let key = (key.kind, key.name.clone());
+            let mut place = gates.remove(&key);
             let value = effect(&mut place, self.millis.load(Ordering::Relaxed));
-            place.into_iter().for_each(|gate| drop(gates.insert(campaign.to_owned(), gate)));
+            place.into_iter().for_each(|gate| drop(gates.insert(key.clone(), gate)));
             value
         };
         if self.loses_answers.load(Ordering::Relaxed) { Err(Away("its answer is lost".to_owned())) } else { Ok(value) }
@@ -179,16 +202,16 @@ impl MemoryGates {
 impl GateServer for MemoryGates {
     async fn enter(&self, enter: &Enter) -> Result<Entered, Away> {
         let call = Call::Enter(enter.clone());
-        self.call(call, |gate, now| Gate::enter(gate.as_mut(), enter, now), &enter.key.campaign).await
+        self.call(call, |gate, now| Gate::enter(gate.as_mut(), enter, now), &enter.key).await
     }
 
     async fn correct(&self, correct: &Correct) -> Result<Corrected, Away> {
         let call = Call::Correct(correct.clone());
-        self.call(call, |gate, now| Gate::correct(gate, correct, now), &correct.key.campaign).await
+        self.call(call, |gate, now| Gate::correct(gate, correct, now), &correct.key).await
     }
 
     async fn unmark(&self, key: &GateKey, mark: Mark) -> Result<(), Away> {
-        self.call(Call::Unmark(mark), |gate, _| gate.iter_mut().for_each(|gate| gate.unmark(mark)), &key.campaign).await
+        self.call(Call::Unmark(mark), |gate, _| gate.iter_mut().for_each(|gate| gate.unmark(mark)), key).await
     }
 }
 
@@ -200,7 +223,7 @@ pub(crate) struct World {
     pub(crate) gates: Arc<MemoryGates>,
 }
 
-pub(crate) const LIMITS: NodeLimits = NodeLimits { claims_max: 1_000, requests_max: 100, campaigns_max: 10 };
+pub(crate) const LIMITS: Limits = Limits { entries_max: 1_000, requests_max: 100, aggregates_max: 10, ..Limits::STANDARD };
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -213,8 +236,11 @@ impl World {
         self.limited_node(id, LIMITS)
     }
 
-    pub(crate) fn limited_node(&self, id: u64, limits: NodeLimits) -> Arc<TestNode> {
-        let replica = Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(id, 2));
+    pub(crate) fn limited_node(&self, id: u64, limits: Limits) -> Arc<TestNode> {
+        self.node_with(id, limits, Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(id, 2)))
+    }
+
+    pub(crate) fn node_with(&self, id: u64, limits: Limits, replica: Replica) -> Arc<TestNode> {
         let log = MemoryLog(Arc::clone(&self.records));
         Arc::new(Node::new(NodeId(id), LOG, log, Some(Arc::clone(&self.gates)), limits, [CODE_KEY].into(), vec![replica]))
     }

@@ -1,24 +1,22 @@
-//! The way of a command: foreseen, perhaps let pass by the gate, appended, answered.
+//! The way of a command: predicted, perhaps let pass by the gate, appended, answered.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
-use domain::coupon::{self, Target, TargetBy};
-use domain::state::CommandKind;
-use domain::types::{CampaignName, RequestId, SubjectId};
-use domain::{Command, Rejection};
-use engine::core::Foreseen;
-use engine::views::{Done, Effect, Refusal};
+use domain::types::{Name, RequestId};
+use domain::{Action, Command, Kind, Rejection, Step};
+use engine::core::Prediction;
+use engine::views::{Done, Effect, Refusal, Shown};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Answered, Log, Node, locked, standing};
+use super::{Answered, Log, Node, standing};
 use crate::protocol::gate::{GateKey, GateServer, GateVerdict, Mark};
 use crate::protocol::lane::{Lane, LaneVerdict, Standing};
 use crate::protocol::limits::{ANSWER_TIME_MAX, GATE_LOOK, GATE_PATIENCE, PENDING_MAX};
-use crate::protocol::partition::partition_of;
-use crate::protocol::record::{Body, Place};
+use crate::protocol::record::{Body, Routing};
 use crate::protocol::replica::Replica;
 
 impl<L: Log, G: GateServer> Node<L, G> {
@@ -26,53 +24,58 @@ impl<L: Log, G: GateServer> Node<L, G> {
     ///
     /// # Errors
     /// [`Refusal`].
+    ///
+    /// # Panics
+    /// If the command is for no aggregate: forgetting request keys is the node's own.
     pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
-        let coupon = match &command.kind {
-            // The engine's own: nobody asks for it from outside.
-            CommandKind::Coupon(coupon::Command::DecideNext(_)) => return Err(Refusal::Unknown),
-            CommandKind::Coupon(coupon) => coupon,
-            CommandKind::Policy(_) => return Err(Refusal::NotAcrossMachines),
-            CommandKind::ForgetRequests => return Err(Refusal::Unknown),
-        };
-        let partition = partition_of(coupon.campaign().as_str(), self.partitions_count());
+        let Some((_, name)) = command.action.target() else { panic!("a caller asks to forget request keys") };
+        let partition = self.partition_of(name);
         self.check_takes(partition)?;
-        let names_claim = matches!(coupon, coupon::Command::Redeem(_) | coupon::Command::Cancel(_));
-        if (names_claim || self.foresee(partition, command) != Ok(Foreseen::TakesEffect))
+        let is_pinned = command.action.steps().any(|step| step.command.is_pinned());
+        if (is_pinned || self.predict(partition, command) != Ok(Prediction::TakesEffect))
             && let Some(answer) = self.answer_here(partition, command).await?
         {
             return answer;
         }
         self.check_room(partition, command)?;
-        match coupon {
-            coupon::Command::Claim(claim) => self.claim(partition, command, claim.subject, request_id).await,
-            coupon::Command::Redeem(target) => {
-                let named = match self.name_serial(partition, command, *target) {
-                    Named::Target(target) => coupon::Command::Redeem(target),
-                    Named::Answer(answer) => return answer,
-                };
-                self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1
-            }
-            coupon::Command::Cancel(target) => self.cancel(partition, command, *target, request_id).await,
-            coupon::Command::Put(_) | coupon::Command::Patch(_) | coupon::Command::DecideNext(_) => {
-                self.append(partition, command, request_id).await.1
-            }
-        }
+        let pinned = if is_pinned { self.pin(partition, command) } else { Pinned::Command(*command) };
+        let command = match pinned {
+            Pinned::Command(command) => command,
+            Pinned::Answer(answer) => return answer,
+        };
+        let done = match self.gated(partition, &command) {
+            Some(step) => self.take_unit(partition, &command, step, request_id).await?,
+            None => self.append(partition, &command, request_id).await.1?,
+        };
+        self.unmark(partition, &command, &done);
+        Ok(done)
     }
 
-    /// A claim that would take effect, as far as the node's own state knows.
-    async fn claim(
-        &self,
-        partition: u32,
-        command: &Command<'_>,
-        subject: SubjectId<'_>,
-        request_id: RequestId<'_>,
-    ) -> Result<Done, Refusal> {
-        let CommandKind::Coupon(coupon) = &command.kind else { return Err(Refusal::Unknown) };
-        let campaign = coupon.campaign();
-        let Some(lane) = self.lane(partition, campaign) else { return self.append(partition, command, request_id).await.1 };
+    /// The command with each entry named that it is about: the same command a second time must never
+    /// touch another entry. Since the barrier the state may have gone on: then it may have an answer,
+    /// which is the request key's where the request has one.
+    fn pin<'a>(&self, partition: u32, command: &Command<'a>) -> Pinned<'a> {
+        self.with_replica(partition, |replica| match replica.core().predict(command) {
+            Ok(Prediction::TakesEffect) => match pin_action(replica, command.action) {
+                Ok(action) => Pinned::Command(Command { action, ..*command }),
+                Err(rejection) => Pinned::Answer(Err(Refusal::Rejected(rejection))),
+            },
+            Ok(Prediction::Answer(done)) => Pinned::Answer(Ok(*done)),
+            Err(rejection) => Pinned::Answer(Err(Refusal::Rejected(rejection))),
+        })
+    }
+
+    /// The first step that takes a unit of something that a gate counts.
+    fn gated<'c, 'a>(&self, partition: u32, command: &'c Command<'a>) -> Option<&'c Step<'a>> {
+        self.with_replica(partition, |replica| command.action.steps().find(|step| gate_view(replica, step).is_some()))
+    }
+
+    /// A command that would take a unit, as far as the node's own state knows.
+    async fn take_unit(&self, partition: u32, command: &Command<'_>, step: &Step<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
+        let lane = self.lane(partition, step.command.kind(), step.name);
         let mut patience = GATE_PATIENCE;
         loop {
-            let Some((standing, mark)) = self.with_replica(partition, |replica| gate_view(replica, campaign, subject)).flatten() else {
+            let Some((standing, mark)) = self.with_replica(partition, |replica| gate_view(replica, step)) else {
                 return self.append(partition, command, request_id).await.1;
             };
             match lane.enter(mark, standing).await {
@@ -93,7 +96,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
                 return self.append_ungated(partition, command, &lane, request_id).await;
             };
             patience = rest;
-            // Claims in flight take what is left, or give it back.
+            // Commands in flight take what is left, or give it back.
             tokio::time::sleep(GATE_LOOK).await;
         }
     }
@@ -107,7 +110,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
     ) -> Result<Done, Refusal> {
         let (offset, answer) = self.append(partition, command, request_id).await;
         unit.outcome = match &answer {
-            Ok(Done { effect: Effect::Claimed(_), novelty: domain::Novelty::Fresh }) => UnitOutcome::Taken(offset),
+            Ok(Done { effect: Effect::Nothing, .. }) => UnitOutcome::Returned,
+            Ok(Done { novelty: domain::Novelty::Fresh, .. }) => UnitOutcome::Taken(offset),
             // It may be decided yet.
             Err(Refusal::Unknown) => UnitOutcome::Unclear,
             Ok(_) => UnitOutcome::Returned,
@@ -125,10 +129,10 @@ impl<L: Log, G: GateServer> Node<L, G> {
         lane: &Lane<G>,
         request_id: RequestId<'_>,
     ) -> Result<Done, Refusal> {
-        let _place = lane.ungated().await.ok_or(Refusal::Busy)?;
+        let _permit = lane.ungated().await.ok_or(Refusal::Busy)?;
         // It may have been a long wait.
         self.check_takes(partition)?;
-        if self.foresee(partition, command) != Ok(Foreseen::TakesEffect)
+        if self.predict(partition, command) != Ok(Prediction::TakesEffect)
             && let Some(answer) = self.answer_here(partition, command).await?
         {
             return answer;
@@ -138,59 +142,38 @@ impl<L: Log, G: GateServer> Node<L, G> {
         answer
     }
 
-    async fn cancel(&self, partition: u32, command: &Command<'_>, target: Target<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
-        let named = match self.name_serial(partition, command, target) {
-            Named::Target(target) => coupon::Command::Cancel(target),
-            Named::Answer(answer) => return answer,
-        };
-        let done = self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1?;
-        if let (Effect::Cancelled(claim), Some(lane)) = (&done.effect, self.lane(partition, target.campaign))
-            && let Ok(subject) = SubjectId::new(&claim.subject)
-        {
-            lane.unmark(mark_of(subject));
+    /// Tells the gates of subjects that gave their units back.
+    fn unmark(&self, partition: u32, command: &Command<'_>, done: &Done) {
+        for (step, shown) in command.action.steps().zip(shown_by(&done.effect)) {
+            let subject = shown.view.as_ref().and_then(|view| shown.outcome.unmarked(view));
+            if let Some(subject) = subject {
+                self.lane(partition, step.command.kind(), step.name).unmark(mark_of(subject));
+            }
         }
-        Ok(done)
-    }
-
-    /// The claim that is meant, by its serial: the same command a second time must never hit
-    /// another claim of the same subject. Since the barrier the state may have gone on: then it may
-    /// have an answer, which is the request key's where it has one.
-    fn name_serial<'a>(&self, partition: u32, command: &Command<'_>, target: Target<'a>) -> Named<'a> {
-        let TargetBy::Subject(subject) = target.by else { return Named::Target(target) };
-        let named = self.with_replica(partition, |replica| match replica.core().foresee(command) {
-            Ok(Foreseen::TakesEffect) => match replica.core().claim(target.campaign, target.by).value {
-                Ok(claim) => Named::Target(Target { by: TargetBy::SubjectSerial(subject, claim.serial), ..target }),
-                Err(rejection) => Named::Answer(Err(Refusal::Rejected(rejection.into()))),
-            },
-            Ok(Foreseen::Answer(done)) => Named::Answer(Ok(done)),
-            Err(rejection) => Named::Answer(Err(Refusal::Rejected(rejection))),
-        });
-        named.unwrap_or(Named::Answer(Err(Refusal::NotCaughtUp)))
     }
 
     /// The answer where nothing would change, after a barrier; `None` if the command would take
     /// effect.
     async fn answer_here(&self, partition: u32, command: &Command<'_>) -> Result<Option<Result<Done, Refusal>>, Refusal> {
         self.pass_barrier(partition).await?;
-        Ok(match self.foresee(partition, command) {
-            Ok(Foreseen::TakesEffect) => None,
-            Ok(Foreseen::Answer(done)) => Some(Ok(done)),
+        Ok(match self.predict(partition, command) {
+            Ok(Prediction::TakesEffect) => None,
+            Ok(Prediction::Answer(done)) => Some(Ok(*done)),
             Err(rejection) => Some(Err(Refusal::Rejected(rejection))),
         })
     }
 
-    fn foresee(&self, partition: u32, command: &Command<'_>) -> Result<Foreseen, Rejection> {
-        self.with_replica(partition, |replica| replica.core().foresee(command)).unwrap_or(Ok(Foreseen::TakesEffect))
+    fn predict(&self, partition: u32, command: &Command<'_>) -> Result<Prediction, Rejection> {
+        self.with_replica(partition, |replica| replica.core().predict(command))
     }
 
     /// Appends a command, once, and waits until it comes by. Gives the offset of its record too.
     async fn append(&self, partition: u32, command: &Command<'_>, request_id: RequestId<'_>) -> (Option<u64>, Result<Done, Refusal>) {
-        let CommandKind::Coupon(coupon) = &command.kind else { return (None, Err(Refusal::Unknown)) };
-        let group = coupon.campaign();
+        let Some(group) = command.action.group() else { panic!("a command for two groups is rejected before it is appended") };
         let sequence = self.next_sequence();
         let Some((_guard, receiver)) = self.expect(sequence) else { return (None, Err(Refusal::Busy)) };
         let body = Body::Command { request_id, command: *command };
-        if self.append_record(partition, Place::Group(group.as_str()), sequence, body).is_err() {
+        if self.append_record(partition, Routing::Group(group), sequence, body).is_err() {
             return (None, Err(Refusal::Busy));
         }
         match timeout(ANSWER_TIME_MAX, receiver).await {
@@ -204,7 +187,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     fn expect(&self, sequence: u64) -> Option<(Expected<'_>, oneshot::Receiver<Answered>)> {
-        let mut pending = locked(&self.pending);
+        let mut pending = self.pending.lock();
         if PENDING_MAX <= pending.len() || self.has_failed() {
             return None;
         }
@@ -224,39 +207,50 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// Limits of memory are looked at before a command gets its place in the order: afterwards
     /// nothing but the rules may refuse it.
     fn check_room(&self, partition: u32, command: &Command<'_>) -> Result<(), Refusal> {
-        let CommandKind::Coupon(coupon) = &command.kind else { return Ok(()) };
-        let (claims, requests, campaigns) = self
-            .with_replica(partition, |replica| {
-                let state = replica.core().state();
-                (state.claims_count(), state.requests.len(), state.campaigns().len())
-            })
-            .unwrap_or_default();
-        let is_full = |limit| Err(Refusal::MemoryLimit(limit));
-        match coupon {
-            coupon::Command::Claim(_) if self.limits.claims_max <= claims => is_full("claims"),
-            coupon::Command::Put(_) if self.limits.campaigns_max <= campaigns => is_full("campaigns"),
-            _ if command.request.is_some() && self.limits.requests_max <= requests => is_full("request_keys"),
-            _ => Ok(()),
-        }
+        let exceeded = self.with_replica(partition, |replica| self.limits.exceeded(replica.core().state(), command));
+        exceeded.map_or(Ok(()), |what| Err(Refusal::MemoryLimit(what)))
     }
 
-    fn lane(&self, partition: u32, campaign: CampaignName<'_>) -> Option<Arc<Lane<G>>> {
-        let place = self.partitions.get(partition as usize)?;
-        let mut lanes = locked(&place.lanes);
-        if let Some(lane) = lanes.get(campaign.as_str()) {
-            return Some(Arc::clone(lane));
-        }
-        let key = GateKey { log: self.log_id, partition, campaign: campaign.as_str().to_owned() };
-        let lane = Lane::new(self.gate.clone(), key, self.id);
-        lanes.insert(campaign.as_str().to_owned(), Arc::clone(&lane));
-        Some(lane)
+    fn lane(&self, partition: u32, kind: Kind, name: Name<'_>) -> Arc<Lane<G>> {
+        let Some(place) = self.partitions.get(partition as usize) else { panic!("there is no partition {partition}") };
+        let lane = || {
+            let key = GateKey { log: self.log_id, partition, kind, name: name.as_str().to_owned() };
+            Lane::new(self.gate.clone(), key, self.id)
+        };
+        let mut lanes = place.lanes.lock();
+        Arc::clone(lanes.entry((kind, name.as_str().to_owned())).or_insert_with(lane))
     }
 }
 
-/// What became of naming a claim by its serial.
-enum Named<'a> {
-    Target(Target<'a>),
+/// What became of naming the entries of a command.
+enum Pinned<'a> {
+    Command(Command<'a>),
     Answer(Result<Done, Refusal>),
+}
+
+/// The action of a command that would take effect, with each entry named that it is about.
+fn pin_action<'a>(replica: &Replica, action: Action<'a>) -> Result<Action<'a>, Rejection> {
+    let pin = |step: Step<'a>| {
+        let aggregate = replica.core().state().find(step.command.kind(), step.name);
+        let Some(aggregate) = aggregate else { panic!("a command would take effect on {}, which is not there", step.name) };
+        let command = aggregate.pin(step.command).map_err(Rejection::Of)?;
+        Ok(Step { command, ..step })
+    };
+    Ok(match action {
+        Action::Do(step) => Action::Do(pin(step)?),
+        Action::DoBoth(first, second) => Action::DoBoth(pin(first)?, pin(second)?),
+        Action::Put { .. } | Action::Patch { .. } | Action::Remove { .. } | Action::ForgetRequests => action,
+    })
+}
+
+/// What an effect shows of the steps of its command, in their order.
+fn shown_by(effect: &Effect) -> impl Iterator<Item = &Shown> {
+    let (first, second) = match effect {
+        Effect::Did(shown) => (Some(shown), None),
+        Effect::DidBoth(first, second) => (Some(first), Some(second)),
+        Effect::Written { .. } | Effect::Removed { .. } | Effect::Nothing => (None, None),
+    };
+    first.into_iter().chain(second)
 }
 
 /// A command whose answer is waited for.
@@ -267,7 +261,7 @@ struct Expected<'a> {
 
 impl Drop for Expected<'_> {
     fn drop(&mut self) {
-        locked(self.pending).remove(&self.sequence);
+        self.pending.lock().remove(&self.sequence);
     }
 }
 
@@ -297,17 +291,16 @@ impl<G: GateServer> Drop for Unit<'_, G> {
     }
 }
 
-/// What the gate is told of a claim; nothing where there is no such campaign.
-fn gate_view(replica: &Replica, campaign: CampaignName<'_>, subject: SubjectId<'_>) -> Option<(Standing, Option<Mark>)> {
-    let known = replica.core().state().campaign(campaign)?;
-    let mark = (known.settings.per_subject_max == 1).then(|| mark_of(subject));
-    Some((standing(replica, known), mark))
+/// What the gate is told of a step; `None` where it takes no unit of anything that is there.
+fn gate_view(replica: &Replica, step: &Step<'_>) -> Option<(Standing, Option<Mark>)> {
+    let aggregate = replica.core().state().find(step.command.kind(), step.name)?;
+    let view = aggregate.gate(&step.command)?;
+    Some((standing(replica, aggregate)?, view.only_once.map(mark_of)))
 }
 
 /// A subject's mark is the same on every node: it follows from the subject alone.
-fn mark_of(subject: SubjectId<'_>) -> Mark {
+fn mark_of(subject: &str) -> Mark {
     const SEED: domain::hash::HashSeed = domain::hash::HashSeed(0x6d61_726b, 0x7375_626a);
-    let hash = SEED.hash(subject.as_str().as_bytes());
-    let [a, b, c, d, e, f, g, h] = hash.to_le_bytes();
+    let [a, b, c, d, e, f, g, h] = SEED.hash(subject.as_bytes()).to_le_bytes();
     Mark { set: u32::from_le_bytes([a, b, c, d]), number: i32::from_le_bytes([e, f, g, h]) }
 }
