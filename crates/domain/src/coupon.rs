@@ -15,7 +15,7 @@ pub mod queue;
 
 use crate::claims::{Claim, ClaimStatus, Claims};
 use crate::hash::HashSeed;
-use crate::rows::{Cell, Column, ColumnKind, RowChange, Rows, Table};
+use crate::rows::{Cell, Column, ColumnKind, OneEach, RowChange, Rows, Table};
 use crate::types::{Quantity, Serial, SubjectId, Timestamp};
 use crate::wire::bytes::{In, Out, Part, Reader, put_u32};
 use crate::wire::{self, DecodeError};
@@ -435,22 +435,33 @@ pub fn campaign_state(settings: &Settings, remaining: Quantity, now: Timestamp) 
 
 // --- The workload ---------------------------------------------------------------------------
 
-const STATUS: usize = 3;
+const SUBJECT: usize = 1;
+/// The place of the column [`CLAIMS`]`.status`, which lists are filtered by.
+pub const STATUS: usize = 3;
 const CHANGED_AT: usize = 4;
+const LIVE: &str = "live";
+const REDEEMED: &str = "redeemed";
+const CANCELLED: &str = "cancelled";
 
 /// Every claim that was ever granted.
 pub static CLAIMS: Table = Table {
     name: "claims",
     about: "Every claim that was ever granted, cancelled ones included",
     columns: &[
-        Column::of("serial", ColumnKind::Number, "Its number in its campaign: 1, 2, 3 and so on in the order of decision, never used twice"),
+        Column::of(
+            "serial",
+            ColumnKind::Number,
+            "Its number in its campaign: 1, 2, 3 and so on in the order of decision, never used twice",
+        ),
         Column::of("subject", ColumnKind::Text, "Whose it is: an opaque id"),
         Column::of("claimed_at", ColumnKind::Time, "When it was granted"),
         Column::of("status", ColumnKind::Text, "live, redeemed (used) or cancelled (given back)"),
         Column::optional("changed_at", ColumnKind::Time, "When it was redeemed or cancelled; null while it is live"),
     ],
+    row: "claim",
     key_count: 1,
-    found_by: Some(1),
+    found_by: Some(SUBJECT),
+    one_each: Some(OneEach { column: SUBJECT, setting: "per_subject_max", is: 1, unless: (STATUS, CANCELLED) }),
     has_origin: true,
 };
 
@@ -570,15 +581,15 @@ impl Workload for Coupon {
     }
 
     /// What is pending is in no table: it is a claim from its decision on.
-    fn rows(_campaign: &Campaign, event: &Event<'_>, at: Timestamp, rows: &mut impl Rows) {
+    fn rows(event: &Event<'_>, at: Timestamp, rows: &mut impl Rows) {
         match event {
             Event::Accepted { .. } => {}
             Event::Claimed { serial, subject } | Event::Decided { serial, subject } => {
                 let (serial, subject) = (Cell::Number(u64::from(serial.get())), Cell::Text(subject.as_str()));
-                rows.change(&CLAIMS, RowChange::Insert(&[serial, subject, Cell::Time(at), Cell::Text("live"), Cell::Null]));
+                rows.change(&CLAIMS, RowChange::Insert(&[serial, subject, Cell::Time(at), Cell::Text(LIVE), Cell::Null]));
             }
-            Event::Redeemed { serial } => end_row(*serial, "redeemed", at, rows),
-            Event::Cancelled { serial } => end_row(*serial, "cancelled", at, rows),
+            Event::Redeemed { serial } => end_row(*serial, REDEEMED, at, rows),
+            Event::Cancelled { serial } => end_row(*serial, CANCELLED, at, rows),
         }
     }
 
@@ -752,13 +763,27 @@ pub fn claim_bytes(claim: &Claim<'_>) -> Vec<u8> {
     bytes
 }
 
+/// A claim from the cells of its row in [`CLAIMS`]; `None` if no claim has such a row.
+#[must_use]
+pub fn claim_of_row<'a>(cells: &[Cell<'a>]) -> Option<Claim<'a>> {
+    let [Cell::Number(serial), Cell::Text(subject), Cell::Time(claimed_at), Cell::Text(status), changed_at] = *cells else { return None };
+    let status = match (status, changed_at) {
+        (LIVE, Cell::Null) => ClaimStatus::Live,
+        (REDEEMED, Cell::Time(redeemed_at)) => ClaimStatus::Redeemed { redeemed_at },
+        (CANCELLED, Cell::Time(cancelled_at)) => ClaimStatus::Cancelled { cancelled_at },
+        _ => return None,
+    };
+    let (serial, subject) = (Serial::new(u32::try_from(serial).ok()?)?, SubjectId::new(subject).ok()?);
+    Some(Claim { serial, subject, claimed_at, status })
+}
+
 fn end_row(serial: Serial, status: &str, at: Timestamp, rows: &mut impl Rows) {
     rows.change(
         &CLAIMS,
         RowChange::Update {
             key: &[Cell::Number(u64::from(serial.get()))],
             cells: &[(STATUS, Cell::Text(status)), (CHANGED_AT, Cell::Time(at))],
-            was: Some((STATUS, Cell::Text("live"))),
+            was: Some((STATUS, Cell::Text(LIVE))),
         },
     );
 }

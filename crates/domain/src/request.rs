@@ -124,7 +124,11 @@ impl Requests {
         let candidates = self.by_key.candidates(hash).filter_map(|number| self.get(number));
         let known = candidates.into_iter().find(|known| {
             let is_kept = now < known.recorded_at.plus_millis(KEEP_MS);
-            is_kept && known.kind == kind && *known.name == *name.as_str() && *known.actor == *actor.as_str() && *known.key == *keyed.key.as_str()
+            is_kept
+                && known.kind == kind
+                && *known.name == *name.as_str()
+                && *known.actor == *actor.as_str()
+                && *known.key == *keyed.key.as_str()
         });
         match known {
             None => Lookup::Fresh,

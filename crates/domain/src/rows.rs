@@ -8,21 +8,43 @@
 
 use crate::types::Timestamp;
 
-/// A table of entries. Its first column is always the number of the aggregate, `aggregate`.
+/// The most columns that a table declares.
+pub const COLUMNS_MAX: usize = 16;
+
+/// A table of entries. Its first column, which is not declared, is the number of the aggregate; it is
+/// called what one of the kind is called ([`crate::workload::Kind::word`]): `campaign`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Table {
     /// Its name.
     pub name: &'static str,
     /// What it holds, in a sentence, for those who report from it.
     pub about: &'static str,
-    /// The columns behind the aggregate's number.
+    /// What one row is called: `claim`.
+    pub row: &'static str,
+    /// The columns behind the aggregate's number, at most [`COLUMNS_MAX`].
     pub columns: &'static [Column],
     /// How many of the first columns, behind the aggregate's number, tell the rows apart.
     pub key_count: usize,
     /// The column that rows are looked for by, over all aggregates.
     pub found_by: Option<usize>,
+    /// What the database across machines refuses by itself, whatever writes: a second line behind the
+    /// rules.
+    pub one_each: Option<OneEach>,
     /// Whether a row says who caused it and by which request: columns `actor` and `request_id`.
     pub has_origin: bool,
+}
+
+/// That rows of an aggregate are unique in a column, while a setting of the aggregate says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OneEach {
+    /// The column.
+    pub column: usize,
+    /// The setting, a number.
+    pub setting: &'static str,
+    /// The setting's value, when a row is inserted, that makes the row count.
+    pub is: u64,
+    /// A column and the text in it with which a row does not count any more.
+    pub unless: (usize, &'static str),
 }
 
 /// A column.
@@ -68,15 +90,21 @@ pub enum Cell<'a> {
 
 /// A change of one row of an aggregate. It must hit exactly one row: whatever else it would do is a
 /// conflict between the tables and the record.
+///
+/// Who makes a change knows the event and not the aggregate, so that [`RowChange::Put`] is for what
+/// may be new or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RowChange<'a> {
     /// The row is new; a cell for each column.
     Insert(&'a [Cell<'a>]),
+    /// The row with this key has these cells from now on, whether it is new or not; a cell for each
+    /// column.
+    Put(&'a [Cell<'a>]),
     /// The row with this key gets other cells in these columns.
     Update {
         /// The key's cells.
         key: &'a [Cell<'a>],
-        /// The places of the columns that change, with their new cells.
+        /// The places of the columns that change, rising, with their new cells.
         cells: &'a [(usize, Cell<'a>)],
         /// A column that must have had this cell: what cannot have been otherwise is checked.
         was: Option<(usize, Cell<'a>)>,
@@ -92,6 +120,18 @@ pub enum RowChange<'a> {
 pub trait Rows {
     /// Takes a change of a table's row.
     fn change(&mut self, table: &'static Table, change: RowChange<'_>);
+}
+
+impl Table {
+    /// The columns that tell the rows of an aggregate apart.
+    ///
+    /// # Panics
+    /// If the declaration counts more key columns than there are columns.
+    #[must_use]
+    pub fn key(&self) -> &'static [Column] {
+        let (key, _) = self.columns.split_at(self.key_count);
+        key
+    }
 }
 
 impl Column {

@@ -520,9 +520,9 @@ impl State {
             Change::Created { number, name, settings } => {
                 *number == self.number_next() && self.find(settings.kind(), *name).is_none() && settings.accepted().is_ok()
             }
-            Change::Changed { number, settings } => self
-                .at(*number)
-                .is_some_and(|aggregate| aggregate.kind() == settings.kind() && aggregate.accepts(settings).is_ok()),
+            Change::Changed { number, settings } => {
+                self.at(*number).is_some_and(|aggregate| aggregate.kind() == settings.kind() && aggregate.accepts(settings).is_ok())
+            }
             Change::Removed { number } => self.at(*number).is_some_and(|aggregate| aggregate.kind().is_removable()),
             Change::Did(done) => happened(done),
             Change::DidBoth(first, second) => first.number != second.number && happened(first) && happened(second),
@@ -711,9 +711,7 @@ fn decide_one<'a>(state: &State, step: &Step<'a>, ask: Ask) -> Result<Decision<'
     let (number, decided) = decide_step(state, step, ask)?;
     Ok(match decided {
         AnyDecided::Event(event) => Decision::Change(Change::Did(Done { number, event })),
-        AnyDecided::Repeat(outcome) => {
-            Decision::Answer(Answer { outcome: Outcome::Did(number, outcome), novelty: Novelty::Repeated })
-        }
+        AnyDecided::Repeat(outcome) => Decision::Answer(Answer { outcome: Outcome::Did(number, outcome), novelty: Novelty::Repeated }),
         AnyDecided::Nothing => Decision::Nothing,
     })
 }

@@ -184,8 +184,9 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
     /// How many entries are in memory.
     fn entries_count(it: &Aggregate<Self>) -> u64;
 
-    /// What an event changes in the tables; `it` is as before the event.
-    fn rows(it: &Aggregate<Self>, event: &Self::Event<'_>, at: Timestamp, rows: &mut impl Rows);
+    /// What an event changes in the tables. The aggregate is not there: the histories follow the
+    /// record alone.
+    fn rows(event: &Self::Event<'_>, at: Timestamp, rows: &mut impl Rows);
 
     /// The canonical bytes of each entry that an event touches, as they are in `it`: asked for before
     /// the event and after it. Settings are the frame's.
@@ -589,15 +590,6 @@ macro_rules! workloads {
                 match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::entries(it, each), )+ }
             }
 
-            /// See [`Workload::rows`].
-            pub fn rows(&self, event: &AnyEvent<'_>, at: Timestamp, rows: &mut impl Rows) {
-                match (self, event) {
-                    $( $(#[$cfg])* (Self::$variant(it), AnyEvent::$variant(event)) => <$($module)::+::$workload>::rows(it, event, at, rows), )+
-                    #[allow(unreachable_patterns, reason = "there may be one workload only")]
-                    _ => panic!("an event of another kind than its aggregate"),
-                }
-            }
-
             /// See [`Workload::pin`].
             ///
             /// # Errors
@@ -808,6 +800,11 @@ macro_rules! workloads {
             #[must_use]
             pub fn kind(&self) -> Kind {
                 match self { $( $(#[$cfg])* Self::$variant(_) => Kind::$variant, )+ }
+            }
+
+            /// See [`Workload::rows`].
+            pub fn rows(&self, at: Timestamp, rows: &mut impl Rows) {
+                match self { $( $(#[$cfg])* Self::$variant(event) => <$($module)::+::$workload>::rows(event, at, rows), )+ }
             }
 
             pub(crate) fn put(&self, out: &mut Out<'_>) {

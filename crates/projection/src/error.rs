@@ -68,11 +68,11 @@ pub enum ReadError {
     #[error("there is no history {0}")]
     Missing(PathBuf),
     /// Another version of the program wrote it; the server begins it anew at its next start.
-    #[error("the history has tables of version {found}; this program reads version {wanted}")]
+    #[error("the history has tables of another form than this program's ({found}, not {wanted})")]
     OtherSchema {
-        /// The version that was found.
+        /// The number of the form that was found.
         found: i64,
-        /// The version that can be read.
+        /// The number of the form that can be read.
         wanted: i64,
     },
     /// Reading took longer than it may.

@@ -3,12 +3,17 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use domain::coupon::{self, CampaignNumber, Settings};
-use domain::state::{Event, Record};
-use domain::types::{Quantity, Serial, Timestamp};
+use domain::fields::Value;
+use domain::rows::{Cell, RowChange, Rows, Table};
+use domain::state::Done;
+use domain::types::Timestamp;
 use domain::wire::Position;
-use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, TransactionBehavior, params, params_from_iter};
+use domain::workload::AnySettings;
+use domain::{Change, Kind, Number, Record};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, ErrorCode, ToSql, TransactionBehavior, params_from_iter};
 
+use crate::declared::{EntryTable, Form, FormAction, cells_of, contradiction, millis_of, quoted, signed};
 use crate::error::{ApplyError, OpenError, is_damage};
 use crate::rows::AsOf;
 use crate::schema::{self, RUN_RECORDS_LOG2, SCHEMA};
@@ -20,7 +25,7 @@ pub enum Rebuilt {
     Missing,
     /// It was that of another journal.
     OtherJournal,
-    /// Another version of the program wrote it, with tables of this version.
+    /// Another version of the program wrote it, with tables of another form, whose number this is.
     OtherSchema(i64),
     /// It was damaged in this way.
     Damaged(String),
@@ -38,7 +43,7 @@ impl fmt::Display for Rebuilt {
         match self {
             Self::Missing => write!(f, "there was no history"),
             Self::OtherJournal => write!(f, "the history was that of another journal"),
-            Self::OtherSchema(version) => write!(f, "the history had tables of version {version}, not {SCHEMA}"),
+            Self::OtherSchema(found) => write!(f, "the history had tables of another form ({found}, not {})", SCHEMA.number),
             Self::Damaged(what) => write!(f, "the history was damaged: {what}"),
             Self::Ahead { history, journal } => {
                 write!(f, "the history held record {}, but the journal ends at record {}", history.0, journal.0)
@@ -128,7 +133,8 @@ impl History {
             return Ok(self.as_of);
         }
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let as_of = Tables::prepare(&transaction)?.write_all(self.as_of, records)?;
+        let writer = Writer { db: &transaction, entries: Vec::new() };
+        let as_of = writer.write_all(self.as_of, records)?;
         transaction.commit()?;
         self.as_of = as_of;
         Ok(as_of)
@@ -149,9 +155,9 @@ impl History {
 
 fn resume(path: &Path, journal_id: [u8; 16]) -> rusqlite::Result<Result<(Connection, AsOf), Rebuilt>> {
     let db = schema::open_writer(path)?;
-    let version = schema::version_of(&db)?;
-    if version != SCHEMA {
-        return Ok(Err(Rebuilt::OtherSchema(version)));
+    let found = schema::number_of(&db)?;
+    if found != SCHEMA.number {
+        return Ok(Err(Rebuilt::OtherSchema(found)));
     }
     let (journal, as_of) = read_position(&db)?;
     if journal != journal_id {
@@ -181,16 +187,12 @@ pub(crate) fn time_of(millis: i64) -> Option<Timestamp> {
     u64::try_from(millis).ok().and_then(Timestamp::from_millis)
 }
 
-/// A time fits in 48 bits.
-fn millis_of(time: Timestamp) -> i64 {
-    i64::try_from(time.millis()).unwrap_or(i64::MAX)
-}
-
 fn run_of(position: Position) -> i64 {
-    i64::try_from(position.0 >> RUN_RECORDS_LOG2).unwrap_or(i64::MAX)
+    // Shifted right by at least one bit, any number of records fits.
+    (position.0 >> RUN_RECORDS_LOG2).cast_signed()
 }
 
-/// A file with our version's number whose tables are not ours.
+/// A file with our tables' number whose tables are not ours.
 fn has_no_such_table(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::Unknown)
 }
@@ -199,41 +201,21 @@ fn store_error(path: &Path, error: rusqlite::Error) -> OpenError {
     OpenError::Store { path: path.to_owned(), source: error.into() }
 }
 
-/// The statements of one transaction. Plain inserts, and updates of exactly one row: whatever does
-/// not fit is a conflict.
-struct Tables<'db> {
-    claim: CachedStatement<'db>,
-    end_claim: CachedStatement<'db>,
-    create_campaign: CachedStatement<'db>,
-    change_campaign: CachedStatement<'db>,
-    position: CachedStatement<'db>,
+/// The statements of one transaction. Plain inserts, and changes of exactly one row: whatever does not
+/// fit is a conflict.
+struct Writer<'db> {
+    db: &'db Connection,
+    /// Those that change entries, each prepared when it is first needed.
+    entries: Vec<(Form, CachedStatement<'db>)>,
 }
 
-impl<'db> Tables<'db> {
-    fn prepare(db: &'db Connection) -> rusqlite::Result<Self> {
-        Ok(Self {
-            claim: db.prepare_cached(
-                "INSERT INTO claims (campaign, serial, subject, claimed_at, status, actor, request_id, run)
-                 VALUES (?1, ?2, ?3, ?4, 'live', ?5, ?6, ?7)",
-            )?,
-            end_claim: db
-                .prepare_cached("UPDATE claims SET status = ?3, changed_at = ?4 WHERE campaign = ?1 AND serial = ?2 AND status = 'live'")?,
-            create_campaign: db.prepare_cached(
-                "INSERT INTO campaigns (number, name, code_key, version, created_at, changed_at,
-                                        stock, per_subject_max, opens_at, closes_at, redeem_until, paused,
-                                        mode, decisions_per_second_max, queue_max)
-                 VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            )?,
-            change_campaign: db.prepare_cached(
-                "UPDATE campaigns SET version = version + 1, changed_at = ?2, stock = ?3, per_subject_max = ?4,
-                                      opens_at = ?5, closes_at = ?6, redeem_until = ?7, paused = ?8,
-                                      mode = ?9, decisions_per_second_max = ?10, queue_max = ?11
-                 WHERE number = ?1",
-            )?,
-            position: db.prepare_cached("UPDATE position SET applied = ?1, effective_at = ?2 WHERE only = 1")?,
-        })
-    }
+/// The record that is being written.
+struct Place<'r> {
+    position: Position,
+    record: &'r Record<'r>,
+}
 
+impl<'db> Writer<'db> {
     fn write_all<'r>(mut self, before: AsOf, records: impl Iterator<Item = (Position, Record<'r>)>) -> Result<AsOf, ApplyError> {
         let mut as_of = before;
         for (position, record) in records {
@@ -241,127 +223,240 @@ impl<'db> Tables<'db> {
             if position != expected {
                 return Err(ApplyError::Gap { expected, found: position });
             }
-            self.write(position, &record)?;
+            self.write(&Place { position, record: &record })?;
             as_of = AsOf { position, time: as_of.time.max(record.at) };
         }
         let applied = i64::try_from(as_of.position.0).map_err(|error| ApplyError::Store(error.into()))?;
-        self.position.execute((applied, millis_of(as_of.time)))?;
+        let mut statement = self.db.prepare_cached("UPDATE position SET applied = ?1, effective_at = ?2 WHERE only = 1")?;
+        statement.execute((applied, millis_of(as_of.time)))?;
         Ok(as_of)
     }
 
-    fn write(&mut self, position: Position, record: &Record<'_>) -> Result<(), ApplyError> {
-        let Event::Coupon(event) = &record.event else { return Ok(()) };
-        let rows_count = match self.write_coupon(event, position, record) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => 0,
-            written => written?,
+    fn write(&mut self, place: &Place<'_>) -> Result<(), ApplyError> {
+        match &place.record.change {
+            Change::Created { number, name, settings } => self.create(place, *number, name.as_str(), settings),
+            Change::Changed { number, settings } => self.change(place, *number, settings),
+            Change::Removed { number } => self.remove(place, *number),
+            Change::Did(done) => self.write_entries(place, done),
+            Change::DidBoth(first, second) => {
+                self.write_entries(place, first)?;
+                self.write_entries(place, second)
+            }
+            // Request keys are in no table.
+            Change::RequestsForgotten { .. } => Ok(()),
+        }
+    }
+
+    fn create(&mut self, place: &Place<'_>, number: Number, name: &str, settings: &AnySettings) -> Result<(), ApplyError> {
+        let kind = settings.kind();
+        let columns: String = settings.values().iter().map(|(field, _)| format!(", {}", quoted(field.name))).collect();
+        let values: String = (4..).take(settings.values().len()).map(|place| format!(", ?{place}")).collect();
+        let table = quoted(kind.path());
+        let sql =
+            format!("INSERT INTO {table} (number, name, version, created_at, changed_at{columns}) VALUES (?1, ?2, 1, ?3, ?3{values})");
+        let what = || format!("there is a {} {}, or one named {name}, already", kind.word(), number.0);
+        self.write_aggregate(place, &sql, &[&number.0, &name, &millis_of(place.record.at)], settings, what)
+    }
+
+    fn change(&mut self, place: &Place<'_>, number: Number, settings: &AnySettings) -> Result<(), ApplyError> {
+        let kind = settings.kind();
+        let values = settings.values();
+        let columns: String = (3..).zip(&values).map(|(place, (field, _))| format!(", {} = ?{place}", quoted(field.name))).collect();
+        let sql = format!("UPDATE {} SET version = version + 1, changed_at = ?2{columns} WHERE number = ?1", quoted(kind.path()));
+        let what = || format!("there is no {} {} to change", kind.word(), number.0);
+        self.write_aggregate(place, &sql, &[&number.0, &millis_of(place.record.at)], settings, what)
+    }
+
+    fn write_aggregate(
+        &mut self,
+        place: &Place<'_>,
+        sql: &str,
+        first: &[&dyn ToSql],
+        settings: &AnySettings,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), ApplyError> {
+        let values: Result<Vec<Sql<'_>>, String> = settings.values().iter().map(|(_, value)| value_of(*value)).collect();
+        let values = values.map_err(|what| ApplyError::Conflict { position: place.position, what })?;
+        let parameters = first.iter().copied().chain(values.iter().map(|value| value as &dyn ToSql));
+        let written = self.db.prepare_cached(sql)?.execute(params_from_iter(parameters));
+        exactly_one(place, written, what)
+    }
+
+    /// The record does not say of which kind the aggregate is; only one has its number.
+    fn remove(&mut self, place: &Place<'_>, number: Number) -> Result<(), ApplyError> {
+        let mut removed_count = 0;
+        for kind in Kind::ALL.iter().filter(|kind| kind.is_removable()) {
+            let sql = format!("DELETE FROM {} WHERE number = ?1", quoted(kind.path()));
+            removed_count += self.db.prepare_cached(&sql)?.execute([number.0])?;
+        }
+        exactly_one(place, Ok(removed_count), || format!("there is no aggregate {} to remove", number.0))
+    }
+
+    fn write_entries(&mut self, place: &Place<'_>, done: &Done<'_>) -> Result<(), ApplyError> {
+        let mut changes = EntryChanges { writer: self, place, number: done.number, outcome: Ok(()) };
+        done.event.rows(place.record.at, &mut changes);
+        changes.outcome
+    }
+
+    fn change_entry(&mut self, place: &Place<'_>, number: Number, table: &'static Table, change: &RowChange<'_>) -> Result<(), ApplyError> {
+        let form = Form::of(table, change);
+        let statement = self.statement(form)?;
+        statement.raw_bind_parameter(1, number.0)?;
+        let mut next = 2..;
+        let mut bind = |value: Sql<'_>| next.next().map_or(Ok(()), |place: usize| statement.raw_bind_parameter(place, value));
+        for cell in cells_of(change) {
+            bind(cell_of(*cell).map_err(|what| ApplyError::Conflict { position: place.position, what })?)?;
+        }
+        if form.has_origin() {
+            bind(Sql::Text(place.record.actor.as_str()))?;
+            bind(Sql::Text(place.record.request_id.as_str()))?;
+        }
+        if has_run(form) {
+            bind(Sql::Number(run_of(place.position)))?;
+        }
+        let written = statement.raw_execute();
+        exactly_one(place, written, || contradiction(EntryTable::of(table), number, change))
+    }
+
+    fn statement(&mut self, form: Form) -> rusqlite::Result<&mut CachedStatement<'db>> {
+        let known = self.entries.iter().position(|(known, _)| *known == form);
+        let place = match known {
+            Some(place) => place,
+            None => {
+                self.entries.push((form, self.db.prepare_cached(&sql_of(form))?));
+                self.entries.len() - 1
+            }
         };
-        if rows_count == 1 { Ok(()) } else { Err(ApplyError::Conflict { position, what: conflict_of(event) }) }
+        let Some((_, statement)) = self.entries.get_mut(place) else { panic!("a statement that was just prepared is gone") };
+        Ok(statement)
     }
+}
 
-    fn write_coupon(&mut self, event: &coupon::Event<'_>, position: Position, record: &Record<'_>) -> rusqlite::Result<usize> {
-        let at = millis_of(record.at);
-        match event {
-            // What is pending is in no list: it is a claim from its decision on.
-            coupon::Event::Accepted { .. } => Ok(1),
-            coupon::Event::Claimed { campaign, serial, subject } => {
-                let (actor, request_id) = (record.actor.as_str(), record.request_id.as_str());
-                self.claim.execute(params![campaign.0, serial.get(), subject.as_str(), at, actor, request_id, run_of(position)])
+/// Writes what an event changes, until something does not fit.
+struct EntryChanges<'w, 'db, 'p> {
+    writer: &'w mut Writer<'db>,
+    place: &'p Place<'p>,
+    number: Number,
+    outcome: Result<(), ApplyError>,
+}
+
+impl Rows for EntryChanges<'_, '_, '_> {
+    fn change(&mut self, table: &'static Table, change: RowChange<'_>) {
+        if self.outcome.is_ok() {
+            self.outcome = self.writer.change_entry(self.place, self.number, table, &change);
+        }
+    }
+}
+
+/// A statement with its parameters in the order of [`cells_of`], behind the aggregate's number and
+/// before origin and run.
+fn sql_of(form: Form) -> String {
+    let declared = EntryTable::of(form.table);
+    let (table, owner) = (quoted(form.table.name), quoted(declared.owner()));
+    let columns: Vec<(String, usize)> = form.columns().map(|column| quoted(column.name)).zip(2..).collect();
+    let (key, others) = columns.split_at(form.table.key_count);
+    let key: String = key.iter().map(|(column, place)| format!(" AND {column} = ?{place}")).collect();
+    let is_it = format!("{owner} = ?1{key}");
+    match form.action {
+        FormAction::Insert | FormAction::Put => {
+            let mut columns: Vec<String> = std::iter::once(owner).chain(columns.into_iter().map(|(column, _)| column)).collect();
+            columns.extend(form.has_origin().then_some(["actor", "request_id"]).into_iter().flatten().map(quoted));
+            columns.extend(has_run(form).then(|| quoted("run")));
+            let values: Vec<String> = (1..=columns.len()).map(|number| format!("?{number}")).collect();
+            let insert = format!("INSERT INTO {table} ({}) VALUES ({})", columns.join(", "), values.join(", "));
+            if form.action == FormAction::Insert {
+                return insert;
             }
-            coupon::Event::Redeemed { campaign, serial } => self.end(*campaign, *serial, "redeemed", at),
-            coupon::Event::Cancelled { campaign, serial } => self.end(*campaign, *serial, "cancelled", at),
-            coupon::Event::CampaignCreated { campaign, name, settings, code_key } => {
-                let (settings, name) = (SettingsRow::from(settings), name.as_str());
-                let first: [&dyn ToSql; 4] = [&campaign.0, &name, code_key, &at];
-                self.create_campaign.execute(params_from_iter(first.into_iter().chain(settings.columns())))
-            }
-            coupon::Event::CampaignChanged { campaign, settings } => {
-                let settings = SettingsRow::from(settings);
-                let first: [&dyn ToSql; 2] = [&campaign.0, &at];
-                self.change_campaign.execute(params_from_iter(first.into_iter().chain(settings.columns())))
-            }
+            let replaced: Vec<String> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+            format!("{insert} ON CONFLICT ({}) DO UPDATE SET {}", declared.order().join(", "), replaced.join(", "))
         }
-    }
-
-    fn end(&mut self, campaign: CampaignNumber, serial: Serial, status: &str, at: i64) -> rusqlite::Result<usize> {
-        self.end_claim.execute(params![campaign.0, serial.get(), status, at])
+        FormAction::Update { was, .. } => {
+            let (changed, was) = others.split_at(others.len() - usize::from(was.is_some()));
+            let changed: Vec<String> = changed.iter().map(|(column, place)| format!("{column} = ?{place}")).collect();
+            // IS takes a missing value for equal to a missing one.
+            let was: String = was.iter().map(|(column, place)| format!(" AND {column} IS ?{place}")).collect();
+            format!("UPDATE {table} SET {} WHERE {is_it}{was}", changed.join(", "))
+        }
+        FormAction::Delete => format!("DELETE FROM {table} WHERE {is_it}"),
     }
 }
 
-/// Settings as columns.
-struct SettingsRow {
-    stock: u32,
-    per_subject_max: u32,
-    opens_at: Option<i64>,
-    closes_at: Option<i64>,
-    redeem_until: Option<i64>,
-    paused: bool,
-    mode: &'static str,
-    pace: Option<u32>,
-    queue_max: u32,
+fn has_run(form: Form) -> bool {
+    form.table.found_by.is_some() && matches!(form.action, FormAction::Insert | FormAction::Put)
 }
 
-impl From<&Settings> for SettingsRow {
-    fn from(settings: &Settings) -> Self {
-        Self {
-            stock: Quantity::get(settings.stock),
-            per_subject_max: settings.per_subject_max,
-            opens_at: settings.opens_at.map(millis_of),
-            closes_at: settings.closes_at.map(millis_of),
-            redeem_until: settings.redeem_until.map(millis_of),
-            paused: settings.paused,
-            mode: settings.queue.mode.word(),
-            pace: settings.queue.decisions_per_second_max,
-            queue_max: settings.queue.queue_max,
-        }
+/// A value as SQLite takes it.
+#[derive(Clone, Copy)]
+enum Sql<'a> {
+    Null,
+    Number(i64),
+    Text(&'a str),
+}
+
+impl ToSql for Sql<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Number(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
     }
 }
 
-impl SettingsRow {
-    /// In the order in which the statements number them.
-    fn columns(&self) -> [&dyn ToSql; 9] {
-        let Self { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } = self;
-        [stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max]
-    }
+fn cell_of(cell: Cell<'_>) -> Result<Sql<'_>, String> {
+    Ok(match cell {
+        Cell::Null => Sql::Null,
+        Cell::Number(number) => Sql::Number(signed(number)?),
+        Cell::Text(text) => Sql::Text(text),
+        Cell::Time(time) => Sql::Number(millis_of(time)),
+        Cell::Bool(value) => Sql::Number(i64::from(value)),
+    })
 }
 
-fn conflict_of(event: &coupon::Event<'_>) -> String {
-    let campaign = event.campaign().0;
-    match event {
-        coupon::Event::CampaignCreated { name, .. } => format!("there is a campaign {campaign}, or one named {name}, already"),
-        coupon::Event::CampaignChanged { .. } => format!("there is no campaign {campaign} to change"),
-        coupon::Event::Accepted { serial, .. } | coupon::Event::Claimed { serial, .. } => {
-            format!("claim {} of campaign {campaign} is there already, or the campaign is not", serial.get())
-        }
-        coupon::Event::Redeemed { serial, .. } | coupon::Event::Cancelled { serial, .. } => {
-            format!("there is no live claim {} of campaign {campaign}", serial.get())
-        }
-    }
+fn value_of(value: Value) -> Result<Sql<'static>, String> {
+    Ok(match value {
+        Value::Null => Sql::Null,
+        Value::Number(number) => Sql::Number(signed(number)?),
+        Value::Word(word) => Sql::Text(word),
+        Value::Time(time) => Sql::Number(millis_of(time)),
+        Value::Bool(value) => Sql::Number(i64::from(value)),
+    })
+}
+
+/// A change that the database refuses, or that hits another number of rows than one, is a conflict.
+fn exactly_one(place: &Place<'_>, written: rusqlite::Result<usize>, what: impl FnOnce() -> String) -> Result<(), ApplyError> {
+    let rows_count = match written {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => 0,
+        written => written?,
+    };
+    if rows_count == 1 { Ok(()) } else { Err(ApplyError::Conflict { position: place.position, what: what() }) }
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::types::{ActorId, CampaignName, RequestId, SubjectId};
+    use domain::Listed;
+    use domain::coupon::{Coupon, Event, Settings};
+    use domain::types::{ActorId, Name, Quantity, RequestId, Serial, SubjectId};
 
     use super::*;
 
-    fn record(event: coupon::Event<'_>) -> Record<'_> {
-        Record { at: Timestamp::ZERO, actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: None, event: Event::Coupon(event) }
+    fn record(change: Change<'_>) -> Record<'_> {
+        Record { at: Timestamp::ZERO, actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: None, change }
     }
 
     #[test]
     fn a_full_disk_loses_nothing_and_the_same_records_go_in_once_there_is_room() {
         let folder = tempfile::tempdir().unwrap();
         let mut history = History::open(&folder.path().join("history.sqlite"), [1; 16]).unwrap();
-        let campaign = CampaignNumber(0);
-        let settings = Settings::plain(Quantity::MAX);
-        let name = CampaignName::new("spring").unwrap();
-        let created = record(coupon::Event::CampaignCreated { campaign, name, settings, code_key: 1 });
-        history.apply([(Position(1), created)]).unwrap();
+        let (number, name) = (Number(0), Name::new("spring").unwrap());
+        let settings = Coupon::any_settings(Settings::plain(Quantity::MAX));
+        history.apply([(Position(1), record(Change::Created { number, name, settings }))]).unwrap();
 
         let subjects: Vec<String> = (0..20_000).map(|user| format!("user-{user}")).collect();
         let claims = subjects.iter().zip(1..).map(|(subject, serial)| {
             let (serial, subject) = (Serial::new(serial).unwrap(), SubjectId::new(subject).unwrap());
-            (Position(u64::from(serial.get()) + 1), record(coupon::Event::Claimed { campaign, serial, subject }))
+            let event = Coupon::any_event(Event::Claimed { serial, subject });
+            (Position(u64::from(serial.get()) + 1), record(Change::Did(Done { number, event })))
         });
         history.db.pragma_update(None, "max_page_count", 40).unwrap();
         assert!(matches!(history.apply(claims.clone()), Err(ApplyError::Full)));

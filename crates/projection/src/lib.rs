@@ -6,15 +6,19 @@
 //! is missing, damaged or not ours is begun anew rather than repaired.
 //!
 //! Layout, in reading order:
+//! - `declared`: the tables that workloads declare, as both databases see them;
 //! - [`rows`]: what is read: rows, pages, and the position that they rest on;
 //! - [`history`]: the one writer: [`History`];
 //! - [`reader`]: any number of readers beside it: [`HistoryReader`] and [`HistoryView`];
 //! - [`error`]: what can go wrong;
-//! - `schema`: the tables themselves;
-//! - [`postgres`]: the history across machines, from which nodes start.
+//! - `schema`: SQLite's tables, made from the declarations;
+//! - [`postgres`]: the history across machines, and the copy of the state that nodes start from.
+//!
+//! Nothing here knows a workload.
 #![warn(missing_docs)]
 
 mod clock;
+mod declared;
 pub mod error;
 pub mod history;
 #[cfg(feature = "postgres")]
@@ -26,4 +30,4 @@ mod schema;
 pub use error::{ApplyError, OpenError, ReadError};
 pub use history::{History, Rebuilt};
 pub use reader::{HistoryReader, HistoryView};
-pub use rows::{AsOf, CampaignRow, ClaimFilter, ClaimRow, Page, SubjectPage};
+pub use rows::{AggregateRow, AsOf, BareEntry, Entry, EntryKey, EntryPage, EntryRow, OwnedCell, Selection};

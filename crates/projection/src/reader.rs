@@ -9,25 +9,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::claims::ClaimStatus;
-use domain::coupon::queue::{Mode, QueueSettings};
-use domain::coupon::{CampaignNumber, Settings};
-use domain::types::{CampaignName, Quantity, Serial, SubjectId, Timestamp};
+use domain::fields::{Field, FieldKind, Value};
+use domain::rows::{COLUMNS_MAX, Cell, Column, ColumnKind, Table};
+use domain::types::{Name, Timestamp};
 use domain::wire::Position;
-use rusqlite::{Connection, ErrorCode, Params, Row, Transaction};
+use domain::{Kind, Number};
+use rusqlite::types::{Type, Value as SqlValue};
+use rusqlite::{Connection, ErrorCode, Params, Row, Transaction, params_from_iter};
 
 use crate::clock::TimeLimit;
+use crate::declared::{EntryTable, column_at, millis_of, quoted, signed};
 use crate::error::{ReadError, is_damage};
 use crate::history::{read_position, time_of};
-use crate::rows::{AsOf, BareClaim, CampaignRow, ClaimFilter, ClaimRow, Page, SubjectPage};
+use crate::rows::{AggregateRow, AsOf, BareEntry, Entry, EntryKey, EntryPage, EntryRow, Selection, one_more};
 use crate::schema::{self, RUN_RECORDS_LOG2, SCHEMA};
 
 /// How long one call may take: as long as it reads, what is written meanwhile cannot be tidied.
 pub const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// Steps of the database between two looks at the clock.
 const STEPS_PER_LOOK: i32 = 10_000;
-
-const CLAIM_COLUMNS: &str = "claims.campaign, serial, subject, claimed_at, status, claims.changed_at, name, code_key";
+/// The columns of an aggregate's table before those of its settings.
+const HEAD_COLUMNS: usize = 5;
 
 /// A reader. Cheap to keep: a caller has a few.
 #[derive(Debug)]
@@ -53,9 +55,9 @@ impl HistoryReader {
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let file = identity_of(path)?;
         let db = schema::open_reader(path).map_err(other_error)?;
-        let found = schema::version_of(&db).map_err(other_error)?;
-        if found != SCHEMA {
-            return Err(ReadError::OtherSchema { found, wanted: SCHEMA });
+        let found = schema::number_of(&db).map_err(other_error)?;
+        if found != SCHEMA.number {
+            return Err(ReadError::OtherSchema { found, wanted: SCHEMA.number });
         }
         Ok(Self { path: path.to_owned(), db, file, time_max: READ_TIME_MAX })
     }
@@ -93,52 +95,54 @@ impl HistoryReader {
         Ok(self.view()?.as_of.position)
     }
 
-    /// All campaigns in the order of creation, and what the list rests on.
+    /// All aggregates of a kind in the order of creation, and what the list rests on.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn campaigns(&mut self) -> Result<(Vec<CampaignRow>, AsOf), ReadError> {
+    pub fn aggregates(&mut self, kind: Kind) -> Result<(Vec<AggregateRow>, AsOf), ReadError> {
         let view = self.view()?;
-        Ok((view.campaigns()?, view.as_of))
+        Ok((view.aggregates(kind)?, view.as_of))
     }
 
-    /// At most `limit` claims of a campaign, by rising serial from the first after `after`; none
-    /// if there is no such campaign.
+    /// At most `limit` entries of an aggregate, in the order of their keys; none if there is no such
+    /// aggregate.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn claims_of_campaign(
-        &mut self,
-        campaign: CampaignName<'_>,
-        after: Option<Serial>,
-        limit: u32,
-        filter: ClaimFilter,
-    ) -> Result<Page, ReadError> {
-        self.view()?.claims_of_campaign(campaign, after, limit, filter)
+    pub fn entries(&mut self, table: &'static Table, name: Name<'_>, selection: Selection<'_>, limit: u32) -> Result<EntryPage, ReadError> {
+        self.view()?.entries(table, name, selection, limit)
     }
 
-    /// At most `limit` claims of a subject, by campaign and serial from the first after `after`.
+    /// At most `limit` entries, over all aggregates whose names begin with `prefix`, that are found by
+    /// `by` ([`Table::found_by`]), from the first after `after`.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn claims_of_subject(
+    pub fn entries_found(
         &mut self,
-        subject: SubjectId<'_>,
+        table: &'static Table,
+        by: &str,
         prefix: &str,
-        after: Option<(CampaignNumber, Serial)>,
+        after: Option<&EntryKey>,
         limit: u32,
-    ) -> Result<SubjectPage, ReadError> {
-        self.view()?.claims_of_subject(subject, prefix, after, limit)
+    ) -> Result<EntryPage, ReadError> {
+        self.view()?.entries_found(table, by, prefix, after, limit)
     }
 
-    /// Gives every claim of a campaign to `take`, by rising serial, until it breaks off; returns
-    /// what they rest on.
+    /// Gives entries of an aggregate to `take`, in the order of their keys, until it breaks off;
+    /// returns what they rest on.
     ///
     /// # Errors
-    /// [`ReadError`]; `take` may have seen some claims by then.
-    pub fn for_each_claim(&mut self, campaign: CampaignName<'_>, take: impl FnMut(ClaimRow) -> ControlFlow<()>) -> Result<AsOf, ReadError> {
+    /// [`ReadError`]; `take` may have seen some entries by then.
+    pub fn for_each_entry(
+        &mut self,
+        table: &'static Table,
+        name: Name<'_>,
+        selection: Selection<'_>,
+        take: impl FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<AsOf, ReadError> {
         let view = self.view()?;
-        view.for_each_claim(campaign, take)?;
+        view.for_each_entry(table, name, selection, take)?;
         Ok(view.as_of)
     }
 }
@@ -165,106 +169,157 @@ impl HistoryView<'_> {
         self.journal_id
     }
 
-    /// All campaigns in the order of creation.
+    /// All aggregates of a kind in the order of creation.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn campaigns(&self) -> Result<Vec<CampaignRow>, ReadError> {
-        let sql = "SELECT number, name, code_key, version, created_at, changed_at,
-                          stock, per_subject_max, opens_at, closes_at, redeem_until, paused,
-                          mode, decisions_per_second_max, queue_max
-                   FROM campaigns ORDER BY number";
+    pub fn aggregates(&self, kind: Kind) -> Result<Vec<AggregateRow>, ReadError> {
+        let sql = format!("SELECT {} FROM {table} ORDER BY number", aggregate_columns(kind), table = quoted(kind.path()));
         let mut rows = Vec::new();
-        self.for_each_row(sql, [], |row| {
-            rows.push(campaign_row(row)?);
+        self.for_each_row(&sql, [], |row| {
+            rows.push(aggregate_row(row, kind, 0)?);
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(rows)
     }
 
-    /// See [`HistoryReader::claims_of_campaign`].
+    /// The aggregate of this kind and name.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn claims_of_campaign(
-        &self,
-        campaign: CampaignName<'_>,
-        after: Option<Serial>,
-        limit: u32,
-        filter: ClaimFilter,
-    ) -> Result<Page, ReadError> {
-        let condition = status_condition(filter);
-        let sql = format!(
-            "SELECT {CLAIM_COLUMNS} FROM campaigns CROSS JOIN claims ON claims.campaign = number
-             WHERE name = ?1 AND ?2 < serial {condition}
-             ORDER BY serial LIMIT ?3"
-        );
-        let parameters = (campaign.as_str(), after.map_or(0, Serial::get), one_more(limit));
-        let (rows, is_last) = self.page(&sql, parameters, limit)?;
-        let next = rows.last().filter(|_| !is_last).map(|row| row.serial);
-        Ok(Page { rows, next, as_of: self.as_of })
-    }
-
-    /// See [`HistoryReader::claims_of_subject`].
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn claims_of_subject(
-        &self,
-        subject: SubjectId<'_>,
-        prefix: &str,
-        after: Option<(CampaignNumber, Serial)>,
-        limit: u32,
-    ) -> Result<SubjectPage, ReadError> {
-        let sql = format!(
-            "WITH RECURSIVE runs (run) AS (
-                 SELECT 0 UNION ALL SELECT run + 1 FROM runs WHERE run < (SELECT applied >> {RUN_RECORDS_LOG2} FROM position)
-             )
-             SELECT {CLAIM_COLUMNS}
-             FROM runs CROSS JOIN claims INDEXED BY claims_by_subject ON claims.run = runs.run
-                       CROSS JOIN campaigns ON number = claims.campaign
-             WHERE subject = ?1 AND (?2, ?3) < (claims.campaign, serial) AND substr(name, 1, length(?5)) = ?5
-             ORDER BY claims.campaign, serial LIMIT ?4"
-        );
-        let (number, serial) = after.map_or((0, 0), |(number, serial)| (number.0, serial.get()));
-        let (rows, is_last) = self.page(&sql, (subject.as_str(), number, serial, one_more(limit), prefix), limit)?;
-        let next = rows.last().filter(|_| !is_last).map(|row| (row.number, row.serial));
-        Ok(SubjectPage { rows, next, as_of: self.as_of })
-    }
-
-    /// See [`HistoryReader::for_each_claim`].
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn for_each_claim(&self, campaign: CampaignName<'_>, mut take: impl FnMut(ClaimRow) -> ControlFlow<()>) -> Result<(), ReadError> {
-        let sql = format!(
-            "SELECT {CLAIM_COLUMNS} FROM campaigns CROSS JOIN claims ON claims.campaign = number
-             WHERE name = ?1 ORDER BY serial"
-        );
-        let mut name = None;
-        self.for_each_row(&sql, [campaign.as_str()], |row| Ok(take(claim_row(row, &mut name)?)))
-    }
-
-    /// Gives every row of the table of claims to `take`, by campaign and serial, until it breaks
-    /// off: also a row whose campaign has none.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn for_each_bare_claim(&self, mut take: impl FnMut(BareClaim<'_>) -> ControlFlow<()>) -> Result<(), ReadError> {
-        let sql = "SELECT campaign, serial, subject, claimed_at, status, changed_at FROM claims ORDER BY campaign, serial";
-        self.for_each_row(sql, [], |row| Ok(take(bare_claim(row)?)))
-    }
-
-    /// One row more than asked for tells whether there are more.
-    fn page(&self, sql: &str, parameters: impl Params, limit: u32) -> Result<(Vec<ClaimRow>, bool), ReadError> {
-        let (mut rows, mut name) = (Vec::new(), None);
-        self.for_each_row(sql, parameters, |row| {
-            rows.push(claim_row(row, &mut name)?);
+    pub fn aggregate(&self, kind: Kind, name: Name<'_>) -> Result<Option<AggregateRow>, ReadError> {
+        let sql = format!("SELECT {} FROM {table} WHERE name = ?1", aggregate_columns(kind), table = quoted(kind.path()));
+        let mut found = None;
+        self.for_each_row(&sql, [name.as_str()], |row| {
+            found = Some(aggregate_row(row, kind, 0)?);
             Ok(ControlFlow::Continue(()))
         })?;
-        let is_last = rows.len() <= limit as usize;
-        rows.truncate(limit as usize);
-        Ok((rows, is_last))
+        Ok(found)
+    }
+
+    /// See [`HistoryReader::entries`].
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn entries(&self, table: &'static Table, name: Name<'_>, selection: Selection<'_>, limit: u32) -> Result<EntryPage, ReadError> {
+        let mut rows = Vec::new();
+        self.select(table, name, selection, Some(one_more(limit)), |entry| {
+            rows.push(entry.to_row());
+            ControlFlow::Continue(())
+        })?;
+        Ok(EntryPage::cut(rows, limit, table.key_count, self.as_of))
+    }
+
+    /// See [`HistoryReader::entries_found`].
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    ///
+    /// # Panics
+    /// If the table is not one that entries are found in.
+    pub fn entries_found(
+        &self,
+        table: &'static Table,
+        by: &str,
+        prefix: &str,
+        after: Option<&EntryKey>,
+        limit: u32,
+    ) -> Result<EntryPage, ReadError> {
+        let declared = EntryTable::of(table);
+        let (sql, columns_count) = found_sql(declared, after.is_some());
+        let mut parameters = vec![SqlValue::from(by.to_owned()), SqlValue::from(prefix.to_owned()), SqlValue::from(one_more(limit))];
+        if let Some(after) = after {
+            parameters.push(SqlValue::from(after.number.0));
+            for cell in &after.key {
+                parameters.push(parameter_of(cell.cell())?);
+            }
+        }
+        let (mut rows, mut last) = (Vec::<EntryRow>::new(), None::<Arc<AggregateRow>>);
+        self.for_each_row(&sql, params_from_iter(parameters), |row| {
+            // The aggregate is shared among the rows that follow each other.
+            let number = number_at(row, columns_count)?;
+            let aggregate = match last.take().filter(|last| last.number == number) {
+                Some(last) => last,
+                None => Arc::new(aggregate_row(row, declared.kind, columns_count)?),
+            };
+            rows.push(with_cells(row, 0, table, |cells| Entry { aggregate: &aggregate, cells }.to_row())?);
+            last = Some(aggregate);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(EntryPage::cut(rows, limit, table.key_count, self.as_of))
+    }
+
+    /// See [`HistoryReader::for_each_entry`].
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn for_each_entry(
+        &self,
+        table: &'static Table,
+        name: Name<'_>,
+        selection: Selection<'_>,
+        take: impl FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.select(table, name, selection, None, take)
+    }
+
+    /// Gives every row of a table of entries to `take`, in the order of the aggregates' numbers and of
+    /// the keys, until it breaks off: also a row whose aggregate has none.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn for_each_bare_entry(
+        &self,
+        table: &'static Table,
+        mut take: impl FnMut(BareEntry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let declared = EntryTable::of(table);
+        let mut columns = declared.columns();
+        let owner_place = columns.len();
+        columns.push(quoted(declared.owner()));
+        columns.extend(table.has_origin.then_some(["actor", "request_id"]).into_iter().flatten().map(quoted));
+        let sql = format!("SELECT {} FROM {} ORDER BY {}", columns.join(", "), quoted(table.name), declared.order().join(", "));
+        self.for_each_row(&sql, [], |row| {
+            let number = number_at(row, owner_place)?;
+            let text = |place: usize| Ok::<_, rusqlite::Error>(row.get_ref(place)?.as_str()?);
+            let origin = if table.has_origin { Some((text(owner_place + 1)?, text(owner_place + 2)?)) } else { None };
+            with_cells(row, 0, table, |cells| take(BareEntry { number, cells, origin }))
+        })
+    }
+
+    fn select(
+        &self,
+        table: &'static Table,
+        name: Name<'_>,
+        selection: Selection<'_>,
+        limit: Option<i64>,
+        mut take: impl FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let declared = EntryTable::of(table);
+        let Some(aggregate) = self.aggregate(declared.kind, name)? else { return Ok(()) };
+        let aggregate = Arc::new(aggregate);
+        let mut parameters = vec![SqlValue::from(aggregate.number.0)];
+        let mut conditions = vec![format!("{} = ?1", quoted(declared.owner()))];
+        let (_, key) = split_order(declared);
+        if let Some(after) = selection.after {
+            conditions.push(format!("({}) > ({})", key.join(", "), numbered(parameters.len() + 1, after.len())));
+            for cell in after {
+                parameters.push(parameter_of(cell.cell())?);
+            }
+        }
+        if let Some((place, text)) = selection.having {
+            parameters.push(SqlValue::from(text.to_owned()));
+            conditions.push(format!("{} = ?{}", quoted(column_at(table, place).name), parameters.len()));
+        }
+        let limit = limit.map_or_else(String::new, |limit| {
+            parameters.push(SqlValue::from(limit));
+            format!(" LIMIT ?{}", parameters.len())
+        });
+        let (columns, from) = (declared.columns().join(", "), quoted(table.name));
+        let sql = format!("SELECT {columns} FROM {from} WHERE {} ORDER BY {}{limit}", conditions.join(" AND "), key.join(", "));
+        self.for_each_row(&sql, params_from_iter(parameters), |row| {
+            with_cells(row, 0, table, |cells| take(Entry { aggregate: &aggregate, cells }))
+        })
     }
 
     fn for_each_row(
@@ -287,93 +342,138 @@ impl HistoryView<'_> {
     }
 }
 
-fn one_more(limit: u32) -> i64 {
-    i64::from(limit).saturating_add(1)
+/// Looks in every run for rows with `?1` where they are found by, of aggregates whose names begin with
+/// `?2`, at most `?3`, behind the key from `?4` on; also how many columns come before the aggregate's.
+fn found_sql(declared: EntryTable, has_after: bool) -> (String, usize) {
+    let EntryTable { kind, table } = declared;
+    let Some((index, found_by)) = declared.found_by() else { panic!("rows of {} are found by nothing", table.name) };
+    let (entries, aggregates) = (quoted(table.name), quoted(kind.path()));
+    let columns: Vec<String> = declared.columns().iter().map(|column| format!("{entries}.{column}")).collect();
+    let order: Vec<String> = declared.order().iter().map(|column| format!("{entries}.{column}")).collect();
+    let order_text = order.join(", ");
+    let after = if has_after { format!(" AND ({order_text}) > ({})", numbered(4, order.len())) } else { String::new() };
+    let owner = quoted(declared.owner());
+    let sql = format!(
+        "WITH RECURSIVE runs (run) AS (
+             SELECT 0 UNION ALL SELECT run + 1 FROM runs WHERE run < (SELECT applied >> {RUN_RECORDS_LOG2} FROM position)
+         )
+         SELECT {}, {}
+         FROM runs CROSS JOIN {entries} INDEXED BY {} ON {entries}.run = runs.run
+                   CROSS JOIN {aggregates} ON {aggregates}.number = {entries}.{owner}
+         WHERE {entries}.{} = ?1 AND substr({aggregates}.name, 1, length(?2)) = ?2{after}
+         ORDER BY {order_text} LIMIT ?3",
+        columns.join(", "),
+        aggregate_columns(kind),
+        quoted(&index),
+        quoted(found_by),
+    );
+    (sql, columns.len())
 }
 
-fn status_condition(filter: ClaimFilter) -> &'static str {
-    match filter {
-        ClaimFilter::All => "",
-        ClaimFilter::Live => "AND status = 'live'",
-        ClaimFilter::Redeemed => "AND status = 'redeemed'",
-        ClaimFilter::Cancelled => "AND status = 'cancelled'",
+/// The column of the aggregate's number, and those of the key.
+fn split_order(declared: EntryTable) -> (String, Vec<String>) {
+    let mut order = declared.order();
+    let key = order.split_off(1);
+    (order.concat(), key)
+}
+
+fn numbered(first: usize, count: usize) -> String {
+    let places: Vec<String> = (first..).take(count).map(|place| format!("?{place}")).collect();
+    places.join(", ")
+}
+
+/// Number, name, version and times first, then the settings in the order of their declaration.
+fn aggregate_columns(kind: Kind) -> String {
+    let table = quoted(kind.path());
+    let head = ["number", "name", "version", "created_at", "changed_at"];
+    let columns = head.into_iter().chain(kind.settings().iter().map(|field| field.name));
+    let columns: Vec<String> = columns.map(|column| format!("{table}.{}", quoted(column))).collect();
+    columns.join(", ")
+}
+
+fn aggregate_row(row: &Row<'_>, kind: Kind, first: usize) -> rusqlite::Result<AggregateRow> {
+    let mut settings = kind.least();
+    for (place, field) in (first + HEAD_COLUMNS..).zip(kind.settings()) {
+        let value = field_at(row, place, field)?;
+        let set = settings.set(field.name, value);
+        set.map_err(|error| damage(place, format!("{} {} {error}, and is {value:?}", kind.path(), field.name)))?;
     }
-}
-
-fn bare_claim<'a>(row: &'a Row<'_>) -> rusqlite::Result<BareClaim<'a>> {
-    Ok(BareClaim {
-        number: CampaignNumber(row.get(0)?),
-        serial: serial_of(row, 1)?,
-        subject: row.get_ref(2)?.as_str()?,
-        claimed_at: time_at(row, 3)?,
-        status: status_of(row)?,
+    let version: i64 = row.get(first + 2)?;
+    Ok(AggregateRow {
+        number: number_at(row, first)?,
+        name: row.get_ref(first + 1)?.as_str()?.into(),
+        settings,
+        version: u64::try_from(version).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(first + 2, version))?,
+        created_at: time_at(row, first + 3)?,
+        changed_at: time_at(row, first + 4)?,
     })
 }
 
-/// The name is shared among the rows of the same campaign.
-fn claim_row(row: &Row<'_>, name: &mut Option<Arc<str>>) -> rusqlite::Result<ClaimRow> {
-    let bare = bare_claim(row)?;
-    let text = row.get_ref(6)?.as_str()?;
-    let campaign = name.take().filter(|name| **name == *text).unwrap_or_else(|| text.into());
-    *name = Some(Arc::clone(&campaign));
-    let BareClaim { number, serial, subject, claimed_at, status } = bare;
-    Ok(ClaimRow { campaign, number, code_key: row.get(7)?, serial, subject: subject.to_owned(), claimed_at, status })
-}
-
-fn campaign_row(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
-    let stock = Quantity::new(row.get(6)?).ok_or(rusqlite::Error::IntegralValueOutOfRange(6, row.get(6)?))?;
-    let version: i64 = row.get(3)?;
-    Ok(CampaignRow {
-        number: CampaignNumber(row.get(0)?),
-        name: row.get(1)?,
-        settings: Settings {
-            stock,
-            per_subject_max: row.get(7)?,
-            opens_at: optional_time_at(row, 8)?,
-            closes_at: optional_time_at(row, 9)?,
-            redeem_until: optional_time_at(row, 10)?,
-            paused: row.get(11)?,
-            queue: queue_settings(row)?,
-        },
-        version: u64::try_from(version).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(3, version))?,
-        code_key: row.get(2)?,
-        created_at: time_at(row, 4)?,
-        changed_at: time_at(row, 5)?,
-    })
-}
-
-fn queue_settings(row: &Row<'_>) -> rusqlite::Result<QueueSettings> {
-    let mode: String = row.get(12)?;
-    let mode = Mode::from_word(&mode)
-        .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(12, rusqlite::types::Type::Text, format!("{mode:?} is no mode").into()))?;
-    Ok(QueueSettings { mode, decisions_per_second_max: row.get(13)?, queue_max: row.get(14)? })
-}
-
-fn status_of(row: &Row<'_>) -> rusqlite::Result<ClaimStatus> {
-    match (row.get_ref(4)?.as_str()?, optional_time_at(row, 5)?) {
-        ("live", None) => Ok(ClaimStatus::Live),
-        ("redeemed", Some(redeemed_at)) => Ok(ClaimStatus::Redeemed { redeemed_at }),
-        ("cancelled", Some(cancelled_at)) => Ok(ClaimStatus::Cancelled { cancelled_at }),
-        (status, _) => {
-            let claim = format!("claim {} of campaign {}", row.get::<_, i64>(1)?, row.get::<_, i64>(0)?);
-            let what = format!("{claim} has the status {status:?}, which does not go with its time of change");
-            Err(rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, what.into()))
+fn field_at(row: &Row<'_>, place: usize, field: &Field) -> rusqlite::Result<Value> {
+    if row.get_ref(place)? == rusqlite::types::ValueRef::Null {
+        return Ok(Value::Null);
+    }
+    Ok(match field.kind {
+        FieldKind::Bool => Value::Bool(row.get(place)?),
+        FieldKind::Number(..) => Value::Number(unsigned_at(row, place)?),
+        FieldKind::Time => Value::Time(time_at(row, place)?),
+        FieldKind::Word(_) => {
+            let text = row.get_ref(place)?.as_str()?;
+            Value::Word(field.word(text).ok_or_else(|| damage(place, format!("{} {}, and is {text:?}", field.name, field.kind)))?)
         }
+    })
+}
+
+/// Works with the cells of a row, which begin at a place.
+fn with_cells<T>(row: &Row<'_>, first: usize, table: &Table, work: impl FnOnce(&[Cell<'_>]) -> T) -> rusqlite::Result<T> {
+    let mut cells = [Cell::Null; COLUMNS_MAX];
+    for ((cell, column), place) in cells.iter_mut().zip(table.columns).zip(first..) {
+        *cell = cell_at(row, place, column)?;
     }
+    let (cells, _) = cells.split_at(table.columns.len());
+    Ok(work(cells))
 }
 
-fn serial_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Serial> {
-    Serial::new(row.get(column)?).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, 0))
+fn cell_at<'r>(row: &'r Row<'_>, place: usize, column: &Column) -> rusqlite::Result<Cell<'r>> {
+    let value = row.get_ref(place)?;
+    if value == rusqlite::types::ValueRef::Null && column.is_nullable {
+        return Ok(Cell::Null);
+    }
+    Ok(match column.kind {
+        ColumnKind::Number => Cell::Number(unsigned_at(row, place)?),
+        ColumnKind::Text => Cell::Text(value.as_str()?),
+        ColumnKind::Time => Cell::Time(time_at(row, place)?),
+        ColumnKind::Bool => Cell::Bool(row.get(place)?),
+    })
 }
 
-fn time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    let millis = row.get(column)?;
-    time_of(millis).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, millis))
+/// A cell as a parameter.
+fn parameter_of(cell: Cell<'_>) -> Result<SqlValue, ReadError> {
+    Ok(match cell {
+        Cell::Null => SqlValue::Null,
+        Cell::Number(number) => SqlValue::from(signed(number).map_err(|what| ReadError::Store(what.into()))?),
+        Cell::Text(text) => SqlValue::from(text.to_owned()),
+        Cell::Time(time) => SqlValue::from(millis_of(time)),
+        Cell::Bool(value) => SqlValue::from(value),
+    })
 }
 
-fn optional_time_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
-    let Some(millis) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
-    time_of(millis).map(Some).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, millis))
+fn number_at(row: &Row<'_>, place: usize) -> rusqlite::Result<Number> {
+    Ok(Number(row.get(place)?))
+}
+
+fn unsigned_at(row: &Row<'_>, place: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(place)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(place, number))
+}
+
+fn time_at(row: &Row<'_>, place: usize) -> rusqlite::Result<Timestamp> {
+    let millis = row.get(place)?;
+    time_of(millis).ok_or(rusqlite::Error::IntegralValueOutOfRange(place, millis))
+}
+
+fn damage(place: usize, what: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(place, Type::Text, what.into())
 }
 
 fn identity_of(path: &Path) -> Result<FileIdentity, ReadError> {

@@ -1,67 +1,110 @@
-//! The tables. Times are milliseconds since 1970, a missing one is NULL.
+//! SQLite's tables, made from what workloads declare. Times are milliseconds since 1970, a missing
+//! value is NULL.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use domain::Kind;
+use domain::fields::{Field, FieldKind};
+use domain::hash::HashSeed;
+use domain::rows::ColumnKind;
 use rusqlite::{Connection, OpenFlags};
 
-/// The version of these tables. There are no migrations: the record gives other tables as well.
-pub(crate) const SCHEMA: i64 = 2;
+use crate::declared::{EntryTable, quoted};
 
 /// Pages of the write-ahead log after which it is copied back: fewer syncs than the default, at
 /// most 16 MiB to copy.
 const CHECKPOINT_PAGES: u32 = 4_000;
-/// Memory for pages of the writer, in KiB: the index by subject is written all over.
+/// Memory for pages of the writer, in KiB: the indices of what rows are found by are written all over.
 const WRITER_CACHE_KIB: u32 = 64 << 10;
 /// How long to wait for a lock; only a checkpoint by another program can hold one.
 const BUSY_MS: u64 = 5_000;
+/// Statements that stay prepared: a few for each table.
+const STATEMENTS_MAX: usize = 128;
 
-/// Records of one run, as a power of two. Subjects come in no order, so that one index over all
-/// claims would have a page written for nearly each claim. The index is therefore kept in runs of
-/// records that follow each other: what is added goes to the last run, which is small, and who
-/// looks for a subject asks every run.
+/// Records of one run, as a power of two. What rows are found by comes in no order, so that one index
+/// over all rows would have a page written for nearly each row. The index is therefore kept in runs of
+/// records that follow each other: what is added goes to the last run, which is small, and who looks
+/// for a row asks every run.
 pub(crate) const RUN_RECORDS_LOG2: u32 = 16;
 
-const TABLES: &str = "
-    CREATE TABLE position (
-        only         INTEGER PRIMARY KEY CHECK (only = 1),
-        journal      BLOB    NOT NULL,
-        applied      INTEGER NOT NULL,
-        effective_at INTEGER NOT NULL
-    );
-    CREATE TABLE campaigns (
-        number          INTEGER PRIMARY KEY,
-        name            TEXT    NOT NULL UNIQUE,
-        stock           INTEGER NOT NULL,
-        per_subject_max INTEGER NOT NULL,
-        opens_at        INTEGER,
-        closes_at       INTEGER,
-        redeem_until    INTEGER,
-        paused          INTEGER NOT NULL,
-        mode            TEXT    NOT NULL,
-        decisions_per_second_max INTEGER,
-        queue_max       INTEGER NOT NULL,
-        version         INTEGER NOT NULL,
-        code_key        INTEGER NOT NULL,
-        created_at      INTEGER NOT NULL,
-        changed_at      INTEGER NOT NULL
-    );
-    CREATE TABLE claims (
-        campaign   INTEGER NOT NULL REFERENCES campaigns (number),
-        serial     INTEGER NOT NULL,
-        subject    TEXT    NOT NULL,
-        claimed_at INTEGER NOT NULL,
-        status     TEXT    NOT NULL,
-        changed_at INTEGER,
-        actor      TEXT    NOT NULL,
-        request_id TEXT    NOT NULL,
-        run        INTEGER NOT NULL,
-        PRIMARY KEY (campaign, serial)
-    ) WITHOUT ROWID;
-    CREATE INDEX claims_by_subject ON claims (run, subject, campaign, serial);
-";
+const POSITION: &str = "CREATE TABLE position (
+    only         INTEGER PRIMARY KEY CHECK (only = 1),
+    journal      BLOB    NOT NULL,
+    applied      INTEGER NOT NULL,
+    effective_at INTEGER NOT NULL
+);\n";
+
+/// All tables, and the number by which a file with just these is known. There are no migrations: the
+/// record gives other tables as well.
+pub(crate) struct Schema {
+    pub(crate) tables: String,
+    /// In the file's `user_version`, from 1 to 2^31 - 1; 0 is that of a file without tables.
+    pub(crate) number: i64,
+}
+
+pub(crate) static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let aggregates = Kind::ALL.iter().map(|kind| aggregates_table(*kind));
+    let tables: String = std::iter::once(POSITION.to_owned()).chain(aggregates).chain(EntryTable::all().map(entries_table)).collect();
+    let hash = HashSeed(0, 0).hash(tables.as_bytes());
+    Schema { number: i64::from((hash >> 33) as u32).max(1), tables }
+});
+
+fn aggregates_table(kind: Kind) -> String {
+    let settings: String =
+        kind.settings().iter().map(|field| format!("{},\n    ", column(field.name, field_type(field), field.is_nullable))).collect();
+    format!(
+        "CREATE TABLE {} (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    {settings}version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+);\n",
+        quoted(kind.path())
+    )
+}
+
+/// Entries of an aggregate that is removed go with it.
+fn entries_table(declared: EntryTable) -> String {
+    let EntryTable { kind, table } = declared;
+    let removal = if kind.is_removable() { " ON DELETE CASCADE" } else { "" };
+    let mut columns = vec![format!("{} INTEGER NOT NULL REFERENCES {} (number){removal}", quoted(declared.owner()), quoted(kind.path()))];
+    columns.extend(table.columns.iter().map(|it| column(it.name, column_type(it.kind), it.is_nullable)));
+    if table.has_origin {
+        columns.extend(["actor", "request_id"].map(|name| column(name, "TEXT", false)));
+    }
+    if table.found_by.is_some() {
+        columns.push(column("run", "INTEGER", false));
+    }
+    let order = declared.order().join(", ");
+    columns.push(format!("PRIMARY KEY ({order})"));
+    let index = declared.found_by().map_or_else(String::new, |(index, found_by)| {
+        format!("CREATE INDEX {} ON {} (run, {}, {order});\n", quoted(&index), quoted(table.name), quoted(found_by))
+    });
+    format!("CREATE TABLE {} (\n    {}\n) WITHOUT ROWID;\n{index}", quoted(table.name), columns.join(",\n    "))
+}
+
+fn column(name: &str, sql_type: &str, is_nullable: bool) -> String {
+    format!("{} {sql_type}{}", quoted(name), if is_nullable { "" } else { " NOT NULL" })
+}
+
+fn field_type(field: &Field) -> &'static str {
+    match field.kind {
+        FieldKind::Bool | FieldKind::Number(..) | FieldKind::Time => "INTEGER",
+        FieldKind::Word(_) => "TEXT",
+    }
+}
+
+fn column_type(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Number | ColumnKind::Time | ColumnKind::Bool => "INTEGER",
+        ColumnKind::Text => "TEXT",
+    }
+}
 
 /// Opens the file for the one writer, making it if it is not there.
 pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
@@ -77,6 +120,7 @@ pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     db.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
     db.pragma_update(None, "foreign_keys", true)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(db)
 }
 
@@ -85,20 +129,21 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     db.pragma_update(None, "mmap_size", 0)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(db)
 }
 
-/// The version of the tables in the file; 0 if it has none.
-pub(crate) fn version_of(db: &Connection) -> rusqlite::Result<i64> {
+/// The number of the tables in the file; 0 if it has none.
+pub(crate) fn number_of(db: &Connection) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// Makes the tables, at position 0, all at once.
 pub(crate) fn create(db: &mut Connection, journal_id: [u8; 16]) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
-    transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(&SCHEMA.tables)?;
     transaction.execute("INSERT INTO position (only, journal, applied, effective_at) VALUES (1, ?1, 0, 0)", [journal_id])?;
-    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    transaction.pragma_update(None, "user_version", SCHEMA.number)?;
     transaction.commit()
 }
 

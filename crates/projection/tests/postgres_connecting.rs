@@ -8,9 +8,10 @@ use services::Postgres as Services;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use domain::coupon::CLAIMS;
 use projection::postgres::{ConnectError, Origin, OriginError, Postgres, Settings};
 use support::cluster::{begin, origin, raw, tables, test_settings};
-use support::{claim, name, put, settings, subject};
+use support::{ALL, claim, name, put, settings};
 
 const PASSWORD: &str = "s3cr3t-pass";
 /// That of the server's own user.
@@ -60,9 +61,14 @@ async fn who_is_not_let_in_is_told_why() {
     raw(&url).await.batch_execute(grant).await.unwrap();
     let postgres = tables(&right, 1).await;
     let mut partition = support::cluster::Partition::new(0);
-    partition.coupon(put("spring", settings(5)), 1).coupon(claim("spring", "ann"), 2);
-    partition.project_all(&mut begin(&postgres).await).await;
-    support::cluster::check_loaded(&postgres, &[partition]).await;
+    partition.plain(put("spring", settings(5)), 1).plain(claim("spring", "ann"), 2);
+    let mut projector = begin(&postgres).await;
+    partition.project_all(&mut projector).await;
+    partition.store_copy(&mut projector, 1).await.unwrap();
+    partition.store_copy(&mut projector, 2).await.unwrap();
+    let partition = [partition];
+    support::cluster::check_rows(&postgres, &partition).await;
+    support::cluster::check_loaded(&postgres, &partition).await;
 
     let error = refused(&login(&url, "nobody")).await;
     assert!(matches!(error, ConnectError::Login { .. }), "{error}");
@@ -109,31 +115,82 @@ async fn tables_of_another_program_are_left_alone() {
     let url = server.new_database("versions").unwrap();
     tables(&url, 1).await;
     let db = raw(&url).await;
-    db.batch_execute("INSERT INTO firstcome.migrations VALUES (3, 'later', 1)").await.unwrap();
-    let error = refused(&url).await;
-    assert!(matches!(error, ConnectError::NewerSchema { found: 3, known: 2, .. }), "{error}");
-    db.batch_execute("DELETE FROM firstcome.migrations WHERE version = 3; UPDATE firstcome.migrations SET fingerprint = 7").await.unwrap();
-    let error = refused(&url).await;
-    assert!(matches!(error, ConnectError::OtherMigration { version: 1, .. }), "{error}");
+    let refuse = async |change: &str, undo: &str, what: &str| {
+        db.batch_execute(change).await.unwrap();
+        let error = refused(&url).await;
+        assert!(error.to_string().contains(what) && !error.is_retryable(), "{error}, expected {what}");
+        let to_read = Postgres::connect_to_read(test_settings(&url)).await.map(|_| ()).unwrap_err();
+        assert_eq!(to_read.to_string(), error.to_string());
+        db.batch_execute(undo).await.unwrap();
+        Postgres::connect(test_settings(&url)).await.unwrap();
+        error
+    };
+    let number = |number: i32| format!("UPDATE firstcome.form SET number = {number}");
+    let error = refuse(&number(4), &number(3), "later version of this program: they have form 4").await;
+    assert!(matches!(error, ConnectError::NewerTables { .. }));
+    let error = refuse(&number(2), &number(3), "they have form 2").await;
+    assert!(matches!(error, ConnectError::OtherTables { .. }));
+    let (add, drop) = ("ALTER TABLE firstcome.claims ADD COLUMN colour text", "ALTER TABLE firstcome.claims DROP COLUMN colour");
+    let error = refuse(add, drop, "this program does not know claims.colour").await;
+    assert!(matches!(error, ConnectError::NewerTables { .. }));
+    let (other, back) = (
+        "ALTER TABLE firstcome.overrides ALTER COLUMN quota TYPE integer",
+        "ALTER TABLE firstcome.overrides ALTER COLUMN quota TYPE bigint",
+    );
+    let error = refuse(other, back, "overrides.quota is integer NOT NULL there").await;
+    assert!(matches!(error, ConnectError::OtherTables { .. }));
+    let (rename, back) =
+        ("ALTER TABLE firstcome.claims DROP COLUMN subject", "ALTER TABLE firstcome.claims ADD COLUMN subject text COLLATE \"C\" NOT NULL");
+    refuse(rename, back, "claims.subject is not there").await;
+    // A person's own table is none of our business.
+    db.batch_execute("CREATE TABLE firstcome.reports (day date)").await.unwrap();
+    Postgres::connect(test_settings(&url)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_from_before_there_were_queues_get_them_and_keep_their_rows() {
+async fn tables_from_before_the_first_release_are_refused_with_the_way_out() {
+    let server = Services::start().unwrap();
+    let url = server.new_database("unreleased").unwrap();
+    let db = raw(&url).await;
+    db.batch_execute("CREATE SCHEMA firstcome; CREATE TABLE firstcome.migrations (version integer)").await.unwrap();
+    let error = refused(&url).await;
+    assert!(
+        matches!(error, ConnectError::UnreleasedTables { .. }) && error.to_string().contains("DROP SCHEMA firstcome CASCADE"),
+        "{error}"
+    );
+    db.batch_execute("DROP SCHEMA firstcome CASCADE").await.unwrap();
+    tables(&url, 1).await;
+}
+
+/// Tables of a program that knew fewer settings, one table less and no index get them, and keep their
+/// rows: a setting that is new has the value that its absence in a record means.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_declared_anew_is_added_and_rows_stay() {
     let server = Services::start().unwrap();
     let url = server.new_database("older").unwrap();
-    tables(&url, 1).await;
+    let postgres = tables(&url, 1).await;
+    let mut partition = support::cluster::Partition::new(0);
+    let plain = domain::coupon::Settings { code_key: 0, closes_at: None, ..settings(5) };
+    partition.plain(put("spring", plain), 1).plain(claim("spring", "ann"), 2);
+    partition.project_all(&mut begin(&postgres).await).await;
     let db = raw(&url).await;
-    // As the first version left them, with a campaign.
-    let undo = "DROP TABLE firstcome.queue;
-        ALTER TABLE firstcome.campaigns DROP COLUMN mode, DROP COLUMN decisions_per_second_max, DROP COLUMN queue_max;
-        DELETE FROM firstcome.migrations WHERE version = 2;
-        INSERT INTO firstcome.campaigns (id, partition, name, stock, per_subject_max, paused, code_key, version, created_at, changed_at)
-            VALUES (0, 0, 'spring', 5, 1, false, 1, 1, to_timestamp(0), to_timestamp(0));";
+    let shape = "SELECT array_agg(concat_ws(' ', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, col_description(c.oid, a.attnum),
+            pg_get_expr(d.adbin, d.adrelid)) ORDER BY c.relname, a.attname)::text
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE c.relnamespace = 'firstcome'::regnamespace AND 0 < a.attnum AND NOT a.attisdropped";
+    let before: String = db.query_one(shape, &[]).await.unwrap().get(0);
+    assert!(before.contains("Whose it is: an opaque id") && before.contains("Claims that may be pending."), "{before}");
+    let undo =
+        "ALTER TABLE firstcome.campaigns DROP COLUMN mode, DROP COLUMN decisions_per_second_max, DROP COLUMN queue_max, DROP COLUMN paused;
+        ALTER TABLE firstcome.claims DROP COLUMN changed_at;
+        DROP TABLE firstcome.overrides; DROP TABLE firstcome.policies; DROP INDEX firstcome.claims_by_subject";
     db.batch_execute(undo).await.unwrap();
+    let error = Postgres::connect_to_read(test_settings(&url)).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, ConnectError::OlderTables { .. }), "{error}");
     let postgres = Postgres::connect(test_settings(&url)).await.unwrap();
-    let loaded = postgres.load(domain::hash::HashSeed(1, 2)).await.unwrap();
-    let spring = &loaded[0].state.campaigns()[0];
-    assert_eq!(spring.settings.queue, domain::coupon::queue::QueueSettings::DIRECT);
+    assert_eq!(db.query_one(shape, &[]).await.unwrap().get::<_, String>(0), before);
+    support::cluster::check_rows(&postgres, &[partition]).await;
+    assert_eq!(postgres.entries_found(&CLAIMS, "ann", "", None, 5).await.unwrap().rows.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,24 +253,27 @@ async fn a_read_that_takes_too_long_is_ended() {
     let postgres = Postgres::connect(settings_).await.unwrap();
     postgres.claim_origin(&origin(1)).await.unwrap();
     let mut partition = support::cluster::Partition::new(0);
-    partition.coupon(put("spring", settings(5)), 1).coupon(claim("spring", "ann"), 2);
+    partition.plain(put("spring", settings(5)), 1).plain(claim("spring", "ann"), 2);
     partition.project_all(&mut begin(&postgres).await).await;
     let db = raw(&url).await;
     db.batch_execute("BEGIN; LOCK TABLE firstcome.claims").await.unwrap();
     for _ in 0..2 {
-        let error = postgres.claims_of_subject(subject("ann"), "", None, 10).await.unwrap_err();
+        let error = postgres.entries_found(&CLAIMS, "ann", "", None, 10).await.unwrap_err();
         assert!(matches!(error, projection::ReadError::TooSlow(1_500)), "{error}");
-        assert_eq!(postgres.campaigns().await.unwrap().0.len(), 1);
+        assert_eq!(postgres.aggregates(domain::Kind::Campaign).await.unwrap().0.len(), 1);
     }
     db.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(postgres.claims_of_subject(subject("ann"), "", None, 10).await.unwrap().rows.len(), 1);
+    assert_eq!(postgres.entries_found(&CLAIMS, "ann", "", None, 10).await.unwrap().rows.len(), 1);
     // Dropped in the middle, an export does not leave its connection behind either.
-    let export = postgres.export(name("spring"), projection::ClaimFilter::All).await.unwrap().unwrap();
-    assert!(matches!(postgres.campaigns().await, Err(projection::ReadError::Unavailable(_))), "the pool has one connection");
+    let export = postgres.export(&CLAIMS, name("spring"), ALL).await.unwrap().unwrap();
+    assert!(
+        matches!(postgres.aggregates(domain::Kind::Campaign).await, Err(projection::ReadError::Unavailable(_))),
+        "the pool has one connection"
+    );
     drop(export);
     // Given back as it was, it would still show the tables of the instant of the export.
     let from = partition.marks().len() - 1;
-    partition.coupon(claim("spring", "bob"), 3);
+    partition.plain(claim("spring", "bob"), 3);
     partition.project(&mut begin(&postgres).await, from..from + 1).await.unwrap();
-    assert_eq!(postgres.claims_of_subject(subject("bob"), "", None, 10).await.unwrap().rows.len(), 1);
+    assert_eq!(postgres.entries_found(&CLAIMS, "bob", "", None, 10).await.unwrap().rows.len(), 1);
 }

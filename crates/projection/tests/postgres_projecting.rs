@@ -9,15 +9,16 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use domain::coupon::{self, CampaignNumber, Settings};
+use domain::coupon::{self, CLAIMS, Coupon, Settings};
+use domain::rate_limit::policies::{self, Limit, Numbers};
 use domain::request::KEEP_MS;
-use domain::state::{CommandKind, Event, Record};
-use domain::types::{ActorId, CampaignName, RequestId, Serial};
+use domain::state::Done;
+use domain::types::{ActorId, LimitKey, RequestId, Serial};
 use domain::wire::Position;
-use projection::ClaimFilter;
+use domain::{Action, Change, Kind, Listed, Number, Record};
 use projection::postgres::{Decided, PartitionPosition, Postgres, ProjectError, Projector, Settings as PostgresSettings};
-use support::cluster::{Partition, begin, check_loaded, dump, origin, raw, tables, test_settings};
-use support::{at, claim, name, put, settings, subject, target};
+use support::cluster::{Partition, begin, check_rows, claims, dump, origin, raw, tables, test_settings};
+use support::{at, cancel, claim, name, put, put_override, put_policy, redeem, remove_policy, serials, settings, subject};
 
 static SERVER: LazyLock<Services> = LazyLock::new(|| Services::start().unwrap());
 static DATABASES: AtomicU32 = AtomicU32::new(0);
@@ -29,11 +30,12 @@ fn database() -> String {
 /// A campaign of ten units and three claims, the last of them redeemed.
 fn spring() -> Partition {
     let mut partition = Partition::new(0);
-    partition.coupon(put("spring", settings(10)), 1_000);
+    partition.plain(put("spring", settings(10)), 1_000);
     for by in ["ann", "bob", "cat"] {
-        partition.ask(CommandKind::Coupon(claim("spring", by)), Some(&format!("key-{by}")), 2_000);
+        partition.ask(claim("spring", by), Some(&format!("key-{by}")), 2_000);
     }
-    partition.coupon(coupon::Command::Redeem(target("spring", 3)), 3_000);
+    partition.plain(redeem("spring", 3), 3_000);
+    partition.plain(put_policy("api", 10), 3_000).plain(put_override("api", "ann", 7), 3_000);
     partition
 }
 
@@ -46,25 +48,38 @@ async fn projected() -> (String, Postgres, Projector, Partition) {
     (url, postgres, projector, partition)
 }
 
-fn record(event: Event<'_>) -> Record<'_> {
-    Record { at: at(5_000), actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: None, event }
+fn record(change: Change<'_>) -> Record<'_> {
+    Record { at: at(5_000), actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: None, change }
 }
 
-fn claimed(serial: u32, by: &str) -> Event<'_> {
-    Event::Coupon(coupon::Event::Claimed { campaign: CampaignNumber(0), serial: Serial::new(serial).unwrap(), subject: subject(by) })
+fn did<W: Listed>(number: u32, event: W::Event<'_>) -> Change<'_> {
+    Change::Did(Done { number: Number(number), event: W::any_event(event) })
 }
 
-fn redeemed(serial: u32) -> Event<'static> {
-    Event::Coupon(coupon::Event::Redeemed { campaign: CampaignNumber(0), serial: Serial::new(serial).unwrap() })
+fn claimed(serial: u32, by: &str) -> Change<'_> {
+    did::<Coupon>(0, coupon::Event::Claimed { serial: Serial::new(serial).unwrap(), subject: subject(by) })
 }
 
-fn cancelled(serial: u32) -> Event<'static> {
-    Event::Coupon(coupon::Event::Cancelled { campaign: CampaignNumber(0), serial: Serial::new(serial).unwrap() })
+fn redeemed(serial: u32) -> Change<'static> {
+    did::<Coupon>(0, coupon::Event::Redeemed { serial: Serial::new(serial).unwrap() })
+}
+
+fn cancelled(serial: u32) -> Change<'static> {
+    did::<Coupon>(0, coupon::Event::Cancelled { serial: Serial::new(serial).unwrap() })
+}
+
+fn overridden(policy: u32, key: &str, quota: u32) -> Change<'_> {
+    let numbers = Numbers { quota, window_ns: 60_000_000_000, burst: 1 };
+    did::<Limit>(policy, policies::Event::OverrideWritten { key: LimitKey::new(key).unwrap(), numbers })
+}
+
+fn override_removed(policy: u32, key: &str) -> Change<'_> {
+    did::<Limit>(policy, policies::Event::OverrideRemoved { key: LimitKey::new(key).unwrap() })
 }
 
 /// Where a partition is after these.
-fn after(before: &PartitionPosition, events: &[Event<'_>]) -> PartitionPosition {
-    let count = events.len() as u64;
+fn after(before: &PartitionPosition, changes: &[Change<'_>]) -> PartitionPosition {
+    let count = changes.len() as u64;
     PartitionPosition {
         offset_next: before.offset_next + count,
         decisions: before.decisions + count,
@@ -74,11 +89,11 @@ fn after(before: &PartitionPosition, events: &[Event<'_>]) -> PartitionPosition 
     }
 }
 
-async fn apply(projector: &mut Projector, before: &PartitionPosition, events: &[Event<'_>]) -> Result<(), ProjectError> {
+async fn apply(projector: &mut Projector, before: &PartitionPosition, changes: &[Change<'_>]) -> Result<(), ProjectError> {
     let positions = (before.decisions + 1..).map(Position);
     let decided: Vec<Decided<'_>> =
-        positions.zip(events).map(|(position, event)| Decided { position, record: record(*event), remembered: None }).collect();
-    projector.apply(before, &after(before, events), &decided).await
+        positions.zip(changes).map(|(position, change)| Decided { position, record: record(*change) }).collect();
+    projector.apply(before, &after(before, changes), &decided).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,29 +102,33 @@ async fn whatever_contradicts_the_rows_changes_nothing_and_says_what() {
     let db = raw(&url).await;
     let before = dump(&db).await;
     let settings = Settings { paused: true, ..settings(10) };
-    let named = |text: &'static str, number: u32| {
-        let name = CampaignName::new(text).unwrap();
-        Event::Coupon(coupon::Event::CampaignCreated { campaign: CampaignNumber(number), name, settings, code_key: 1 })
+    let named = |text: &'static str, number: u32| Change::Created {
+        number: Number(number),
+        name: name(text),
+        settings: Coupon::any_settings(settings),
     };
-    let changed = Event::Coupon(coupon::Event::CampaignChanged { campaign: CampaignNumber(7), settings });
-    let foreign =
-        Event::Coupon(coupon::Event::Claimed { campaign: CampaignNumber(1), serial: Serial::new(1).unwrap(), subject: subject("dan") });
-    let forgotten = Event::RequestsForgotten { count: 4 };
+    let changed = Change::Changed { number: Number(7), settings: Coupon::any_settings(settings) };
+    let foreign = did::<Coupon>(1, coupon::Event::Claimed { serial: Serial::new(1).unwrap(), subject: subject("dan") });
+    let not_live = "a changed claim is not there, or its status is another one";
     for (events, what) in [
-        (vec![claimed(4, "dan"), claimed(2, "eve")], "a claim is there already"),
+        (vec![claimed(4, "dan"), claimed(2, "eve")], "a new claim is there already"),
         (vec![claimed(4, "dan"), claimed(5, "dan")], "claims_one_each"),
         (vec![claimed(4, "dan"), claimed(5, "ann")], "claims_one_each"),
         (vec![claimed(4, "cat")], "claims_one_each"),
         (vec![foreign], "0 rows were written instead of 1"),
-        (vec![claimed(4, "dan"), cancelled(3)], "a claim to cancel is not live"),
-        (vec![cancelled(1), cancelled(1)], "a claim to cancel is not live"),
-        (vec![cancelled(9)], "a claim to cancel is not live"),
-        (vec![redeemed(3)], "a claim to redeem is not live"),
-        (vec![cancelled(1), redeemed(1)], "a claim to redeem is not live"),
+        (vec![claimed(4, "dan"), cancelled(3)], not_live),
+        (vec![cancelled(1), cancelled(1)], not_live),
+        (vec![cancelled(9)], not_live),
+        (vec![redeemed(3)], not_live),
+        (vec![cancelled(1), redeemed(1)], not_live),
         (vec![claimed(4, "dan"), changed], "there is no campaign 14 to change"),
-        (vec![named("spring", 1)], "campaigns_name_key"),
+        (vec![named("spring", 2)], "campaigns_name_key"),
         (vec![named("summer", 0)], "there is a campaign 0"),
-        (vec![claimed(4, "dan"), forgotten], "fewer request keys are there"),
+        (vec![Change::Removed { number: Number(0) }], "there is no aggregate 0 to remove"),
+        (vec![overridden(0, "dan", 1)], "the policy of a written override is not there"),
+        (vec![overridden(1, "dan", 1), override_removed(1, "eve")], "a deleted override is not there"),
+        (vec![override_removed(1, "ann"), override_removed(1, "ann")], "a deleted override is not there"),
+        (vec![Change::Removed { number: Number(1) }, overridden(1, "dan", 1)], "the policy of a written override is not there"),
     ] {
         let error = apply(&mut projector, partition.end(), &events).await.unwrap_err();
         assert!(matches!(error, ProjectError::Conflict { partition: 0, .. }), "{error}");
@@ -129,25 +148,31 @@ async fn the_order_inside_a_batch_counts() {
     let mut projector = begin(&postgres).await;
     let mut partition = Partition::new(1);
     let one_each = Settings { closes_at: None, ..settings(4) };
-    partition.coupon(put("spring", one_each), 1_000);
-    partition.coupon(claim("spring", "ann"), 1_001);
+    partition.plain(put("spring", one_each), 1_000);
+    partition.plain(claim("spring", "ann"), 1_001);
     for round in 0..3 {
         let now = 1_010 + round * 10;
         let serial = u32::try_from(round).unwrap() + 1;
-        partition.coupon(coupon::Command::Cancel(target("spring", serial)), now);
-        partition.ask(CommandKind::Coupon(claim("spring", "ann")), Some(&format!("again-{round}")), now + 1);
+        partition.plain(cancel("spring", serial), now);
+        partition.ask(claim("spring", "ann"), Some(&format!("again-{round}")), now + 1);
     }
     // From one for each subject to two, in the middle of a row of claims.
-    partition.coupon(claim("spring", "bob"), 1_100);
-    partition.coupon(put("spring", Settings { per_subject_max: 2, ..one_each }), 1_101);
-    partition.ask(CommandKind::Coupon(claim("spring", "ann")), Some("second"), 1_102);
-    partition.coupon(coupon::Command::Redeem(target("spring", 6)), 1_103);
-    partition.ask(CommandKind::ForgetRequests, None, 1_100 + KEEP_MS);
-    partition.ask(CommandKind::Coupon(claim("spring", "cat")), Some("late"), 1_101 + KEEP_MS);
-    assert_eq!((partition.state.claims_count(), partition.state.requests.len()), (7, 2));
+    partition.plain(claim("spring", "bob"), 1_100);
+    partition.plain(put("spring", Settings { per_subject_max: 2, ..one_each }), 1_101);
+    partition.ask(claim("spring", "ann"), Some("second"), 1_102);
+    partition.plain(redeem("spring", 6), 1_103);
+    partition.ask(Action::ForgetRequests, None, 1_100 + KEEP_MS);
+    partition.ask(claim("spring", "cat"), Some("late"), 1_101 + KEEP_MS);
+    assert_eq!((partition.state.entries_count(), partition.state.requests.len()), (7, 2));
+    // Overrides of one key follow each other, and a policy ends and comes again under its name.
+    partition.plain(put_policy("api", 5), 1_102 + KEEP_MS);
+    for (key, quota) in [("ann", 1), ("bob", 2), ("ann", 3), ("ann", 4), ("cat", 5)] {
+        partition.plain(put_override("api", key, quota), 1_103 + KEEP_MS);
+    }
+    partition.plain(remove_policy("api"), 1_104 + KEEP_MS).plain(put_policy("api", 6), 1_105 + KEEP_MS);
+    partition.plain(put_override("api", "ann", 9), 1_106 + KEEP_MS);
     partition.project_all(&mut projector).await;
-    let empty = Partition::new(0);
-    check_loaded(&postgres, &[empty, partition]).await;
+    check_rows(&postgres, &[Partition::new(0), partition]).await;
     let rows = raw(&url).await.query("SELECT only_one FROM firstcome.claims ORDER BY serial", &[]).await.unwrap();
     let only_one: Vec<bool> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(only_one, [true, true, true, true, true, false, false]);
@@ -157,11 +182,11 @@ async fn the_order_inside_a_batch_counts() {
 async fn where_nothing_was_decided_the_position_moves_all_the_same() {
     let (_, postgres, mut projector, mut partition) = projected().await;
     let from = partition.marks().len() - 1;
-    partition.coupon(claim("nowhere", "ann"), 9_000).coupon(claim("spring", "ann"), 9_500);
+    partition.plain(claim("nowhere", "ann"), 9_000).plain(claim("spring", "ann"), 9_500);
     partition.project(&mut projector, from..from + 2).await.unwrap();
     assert_eq!(postgres.position(0).await.unwrap(), *partition.end());
     assert_eq!(partition.end().effective_at, at(9_500));
-    check_loaded(&postgres, &[partition, Partition::new(1)]).await;
+    check_rows(&postgres, &[partition, Partition::new(1)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +250,7 @@ async fn of_two_at_once_one_writes_and_the_other_is_told() {
     db.batch_execute("COMMIT").await.unwrap();
     let error = late.await.unwrap().unwrap_err();
     assert!(matches!(error, ProjectError::Moved { partition: 0, .. }), "{error}");
-    let page = postgres.claims_of_campaign(name("spring"), None, 10, ClaimFilter::All).await.unwrap_err();
+    let page = postgres.entries(&CLAIMS, name("spring"), support::ALL, 10).await.unwrap_err();
     assert!(page.to_string().contains("claimed_at"), "the clock of the database is finer than ours: {page}");
     let rows = db.query("SELECT subject FROM firstcome.claims WHERE serial = 4", &[]).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<String>>(), ["eve"]);
@@ -246,7 +271,7 @@ async fn another_chain_of_decisions_at_the_same_place_is_a_conflict() {
 async fn what_does_not_follow_is_refused_before_anything_is_written() {
     let (_, _, mut projector, partition) = projected().await;
     let end = partition.end();
-    let one = |position: u64| Decided { position: Position(position), record: record(claimed(4, "dan")), remembered: None };
+    let one = |position: u64| Decided { position: Position(position), record: record(claimed(4, "dan")) };
     let next = after(end, &[claimed(4, "dan")]);
     for decided in [vec![one(end.decisions)], vec![one(end.decisions + 2)], vec![], vec![one(end.decisions + 1), one(end.decisions + 2)]] {
         let error = projector.apply(end, &next, &decided).await.unwrap_err();
@@ -254,8 +279,6 @@ async fn what_does_not_follow_is_refused_before_anything_is_written() {
     }
     let back = PartitionPosition { effective_at: at(1), ..next.clone() };
     assert!(matches!(projector.apply(end, &back, &[one(end.decisions + 1)]).await, Err(ProjectError::Conflict { .. })));
-    let keyless = Decided { remembered: Some(b"x"), ..one(end.decisions + 1) };
-    assert!(matches!(projector.apply(end, &next, &[keyless]).await, Err(ProjectError::Conflict { .. })));
     projector.apply(end, &next, &[one(end.decisions + 1)]).await.unwrap();
 }
 
@@ -294,7 +317,7 @@ async fn a_server_that_says_nothing_more_is_given_up_in_time() {
     drop(projector);
     let mut projector = begin(&postgres).await;
     partition.project_all(&mut projector).await;
-    check_loaded(&postgres, &[partition, Partition::new(1)]).await;
+    check_rows(&postgres, &[partition, Partition::new(1)]).await;
 }
 
 fn signal(name: &str, pid: i32) {
@@ -322,22 +345,36 @@ async fn a_scan_gives_every_column_of_every_row() {
     let scan = postgres.scan().await.unwrap().unwrap();
     assert_eq!(scan.origin(), &origin(2));
     assert_eq!(scan.positions(), &[partition.end().clone(), PartitionPosition::first(1)]);
-    assert_eq!(scan.campaigns().await.unwrap().len(), 1);
-    let mut claims = scan.claims(0).await.unwrap();
+    assert_eq!((scan.aggregates(Kind::Campaign).await.unwrap().len(), scan.aggregates(Kind::Policy).await.unwrap().len()), (1, 1));
+    let mut rows = scan.entries(&CLAIMS, 0).await.unwrap();
     let mut serials = Vec::new();
-    while let Some(claim) = claims.next().await.unwrap() {
-        let serial = claim.serial.get();
-        assert_eq!((&*claim.actor, claim.request_id, claim.only_one), ("shop", format!("r-{}", serial + 1), true));
+    while let Some(row) = rows.next().await.unwrap() {
+        let serial = support::claim_in(&row.cells()).serial.get();
+        assert_eq!((row.origin, row.only_one), (Some(("shop".to_owned(), format!("r-{}", serial + 1))), Some(true)));
         serials.push(serial);
     }
     assert_eq!(serials, [1, 2, 3]);
-    assert_eq!(scan.claims(1).await.unwrap().next().await.unwrap(), None);
-    let mut requests = scan.requests(0).await.unwrap();
-    let mut known = Vec::new();
-    while let Some((position, request)) = requests.next().await.unwrap() {
-        known.push((position.0, request));
-    }
-    let expected: Vec<_> = (2..).zip(partition.state.requests.iter().cloned()).collect();
-    assert_eq!(known, expected);
+    assert_eq!(scan.entries(&CLAIMS, 1).await.unwrap().next().await.unwrap(), None);
+    let row = scan.entries(&policies::OVERRIDES, 0).await.unwrap().next().await.unwrap().unwrap();
+    assert_eq!((row.number, row.origin, row.only_one), (Number(2), None, None));
     scan.end().await.unwrap();
+}
+
+/// More rows than one statement takes, and rows of two tables in turns.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_and_mixed_runs_are_written_whole() {
+    let (url, mut partition) = (database(), Partition::new(0));
+    let postgres = tables(&url, 1).await;
+    partition.plain(put("spring", Settings { closes_at: None, ..settings(6_000) }), 1).plain(put_policy("api", 5), 1);
+    for user in 0..5_500 {
+        partition.plain(claim("spring", &format!("user-{user}")), 2);
+    }
+    for user in 0..20 {
+        partition.plain(claim("spring", &format!("late-{user}")), 3);
+        partition.plain(put_override("api", &format!("key-{}", user % 3), user + 1), 3);
+    }
+    partition.project_all(&mut begin(&postgres).await).await;
+    let partition = [partition];
+    check_rows(&postgres, &partition).await;
+    assert_eq!(serials(&claims(&postgres, "spring").await), (1..=5_520).collect::<Vec<u32>>());
 }

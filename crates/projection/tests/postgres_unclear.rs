@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use domain::coupon::Settings;
 use projection::postgres::{ProjectError, Projector};
 use services::Postgres as Services;
-use support::cluster::{Partition, begin, check_loaded, tables};
+use support::cluster::{Partition, begin, check_rows, tables};
 use support::{claim, put, settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -69,9 +69,9 @@ async fn whether_an_unclear_commit_happened_is_told_by_the_position() {
     let (port, mode) = between(server.port()).await;
     let postgres = tables(&url.replace(&format!(":{}/", server.port()), &format!(":{port}/")), 1).await;
     let mut partition = Partition::new(0);
-    partition.coupon(put("spring", Settings { closes_at: None, ..settings(1_000) }), 1);
+    partition.plain(put("spring", Settings { closes_at: None, ..settings(1_000) }), 1);
     for user in 1..=30 {
-        partition.coupon(claim("spring", &format!("user-{user}")), user);
+        partition.plain(claim("spring", &format!("user-{user}")), user);
     }
     let partition = [partition];
     let mut projector: Projector = begin(&postgres).await;
@@ -94,5 +94,5 @@ async fn whether_an_unclear_commit_happened_is_told_by_the_position() {
         at = expected;
     }
     partition[0].project(&mut projector, at..partition[0].marks().len() - 1).await.unwrap();
-    assert_eq!(check_loaded(&postgres, &partition).await, [partition[0].end().clone()]);
+    assert_eq!(check_rows(&postgres, &partition).await, [partition[0].end().clone()]);
 }

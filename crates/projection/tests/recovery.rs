@@ -7,21 +7,28 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use domain::coupon::CLAIMS;
+use domain::rate_limit::policies::OVERRIDES;
+use domain::rows::Table;
 use domain::wire::Position;
-use projection::{ApplyError, ClaimFilter, History, HistoryReader, ReadError, Rebuilt};
-use support::{Place, Run, claim, name, put, settings, target};
+use projection::{ApplyError, History, HistoryReader, ReadError, Rebuilt};
+use support::{ALL, Place, Run, claim, name, put, put_override, put_policy, redeem, remove_override, remove_policy, settings};
 
 /// How many claims the history in this file holds, and the position that it says.
 fn read(path: &Path) -> (u64, u64) {
+    read_table(path, &CLAIMS)
+}
+
+fn read_table(path: &Path, table: &'static Table) -> (u64, u64) {
     let mut reader = HistoryReader::open(path).unwrap();
     let view = reader.view().unwrap();
-    let mut claims_count = 0;
-    view.for_each_bare_claim(|_| {
-        claims_count += 1;
+    let mut rows_count = 0;
+    view.for_each_bare_entry(table, |_| {
+        rows_count += 1;
         std::ops::ControlFlow::Continue(())
     })
     .unwrap();
-    (claims_count, view.as_of().position.0)
+    (rows_count, view.as_of().position.0)
 }
 
 #[test]
@@ -137,15 +144,45 @@ fn a_record_that_contradicts_the_rows_is_refused_and_named() {
     two.ask(put("autumn", settings(8)), 2);
     assert_eq!(conflict(&run, &other, 6), "claim 5 of campaign 0 is there already, or the campaign is not");
     assert_eq!(conflict(&run, &two, 4), "claim 1 of campaign 1 is there already, or the campaign is not");
-    assert_eq!(conflict(&other, &other, 7), "there is no live claim 5 of campaign 0");
+    assert_eq!(conflict(&other, &other, 7), "there is no claim 5 of campaign 0 with the status live");
     assert_eq!(conflict(&run, &other, 1), "there is a campaign 0, or one named spring, already");
     assert_eq!(conflict(&run, &two, 5), "there is no campaign 1 to change");
     let fewer = Run::with_claims("spring", 4);
-    assert_eq!(conflict(&fewer, &other, 7), "there is no live claim 5 of campaign 0");
+    assert_eq!(conflict(&fewer, &other, 7), "there is no claim 5 of campaign 0 with the status live");
 }
 
-fn redeem(campaign: &str, serial: u32) -> domain::coupon::Command<'_> {
-    domain::coupon::Command::Redeem(target(campaign, serial))
+#[test]
+fn a_policys_record_that_contradicts_the_rows_is_refused_without_its_key() {
+    let mut run = Run::new();
+    run.ask(put_policy("api", 10), 1);
+    run.ask(put_override("api", "ann@example.org", 3), 2);
+    let mut other = Run::new();
+    other.ask(put_policy("api", 10), 1);
+    other.ask(put_override("api", "ann@example.org", 3), 2);
+    other.ask(remove_override("api", "ann@example.org"), 3);
+    other.ask(remove_policy("api"), 4);
+    let empty = Run::new();
+    assert_eq!(conflict(&other, &other, 2), "there is no policy 0 for its override with this key");
+    assert_eq!(conflict(&other, &other, 3), "there is no override with this key of policy 0 to delete");
+    assert_eq!(conflict(&empty, &other, 4), "there is no aggregate 0 to remove");
+    assert_eq!(conflict(&run, &other, 1), "there is a policy 0, or one named api, already");
+    // A campaign cannot be removed, whatever a record says.
+    assert_eq!(conflict(&Run::with_claims("spring", 1), &other, 4), "there is no aggregate 0 to remove");
+}
+
+#[test]
+fn a_removed_policy_takes_its_overrides_with_it_and_its_name_is_free() {
+    let mut run = Run::new();
+    for policy in ["api", "web"] {
+        run.ask(put_policy(policy, 10), 1);
+        for key in ["a", "b", "c"] {
+            run.ask(put_override(policy, key, 3), 2);
+        }
+    }
+    run.ask(remove_policy("api"), 4);
+    run.ask(put_policy("api", 10), 5);
+    let (place, _history) = Place::with(&run);
+    assert_eq!(read_table(&place.path(), &OVERRIDES), (3, run.count()));
 }
 
 /// Opens again, finds it begun anew, and that it can be filled again.
@@ -210,7 +247,7 @@ fn a_file_overwritten_in_its_middle_is_found_damaged_and_can_be_begun_anew() {
     bytes[10 * 4_096..].fill(0xA5);
     fs::write(place.path(), bytes).unwrap();
     let mut reader = HistoryReader::open(&place.path()).unwrap();
-    assert!(matches!(reader.claims_of_campaign(name("spring"), None, 9_000, ClaimFilter::All), Err(ReadError::Damaged(_))));
+    assert!(matches!(reader.entries(&CLAIMS, name("spring"), ALL, 9_000), Err(ReadError::Damaged(_))));
     let mut history = place.open();
     let mut more = run;
     more.ask(put("spring", settings(9_000)), 3);
@@ -220,7 +257,7 @@ fn a_file_overwritten_in_its_middle_is_found_damaged_and_can_be_begun_anew() {
     history.apply(more.records()).unwrap();
     // The reader from before sees the new file.
     assert_eq!(reader.position().unwrap(), more.last());
-    assert_eq!(reader.claims_of_campaign(name("spring"), None, 10_000, ClaimFilter::All).unwrap().rows.len(), 9_000);
+    assert_eq!(reader.entries(&CLAIMS, name("spring"), ALL, 10_000).unwrap().rows.len(), 9_000);
 }
 
 #[test]

@@ -7,8 +7,9 @@ mod support;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use domain::coupon::CLAIMS;
 use projection::HistoryReader;
-use support::{Place, Run, claim, name, put, settings};
+use support::{ALL, Place, Run, claim, name, put, settings};
 
 const BATCH: usize = 10_000;
 
@@ -28,7 +29,7 @@ fn one_million_claims() {
     let start = Instant::now();
     let mut rows_count = 0;
     reader
-        .for_each_claim(name("spring"), |_| {
+        .for_each_entry(&CLAIMS, name("spring"), ALL, |_| {
             rows_count += 1;
             ControlFlow::Continue(())
         })

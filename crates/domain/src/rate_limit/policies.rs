@@ -16,8 +16,8 @@ use super::{Algorithm, Mode, Policy, PolicyError, Settings as RateSettings};
 use crate::hash::HashSeed;
 use crate::rows::{Cell, Column, ColumnKind, RowChange, Rows, Table};
 use crate::types::{LimitKey, Timestamp};
-use crate::wire::bytes::{In, Out, Part, Reader};
 use crate::wire::DecodeError;
+use crate::wire::bytes::{In, Out, Part, Reader};
 use crate::workload::{Aggregate, Ask, Decided, Items, Kind, SettingsIssue, Workload};
 use crate::{fields, messages, rejections, words};
 
@@ -269,8 +269,10 @@ pub static OVERRIDES: Table = Table {
         Column::of("window_ms", ColumnKind::Number, "The window in milliseconds"),
         Column::of("burst", ColumnKind::Number, "Units that may come at once above one"),
     ],
+    row: "override",
     key_count: 1,
     found_by: None,
+    one_each: None,
     has_origin: false,
 };
 
@@ -373,22 +375,12 @@ impl Workload for Limit {
         policy.items.overrides.len() as u64
     }
 
-    fn rows(policy: &KeptPolicy, event: &Event<'_>, _at: Timestamp, rows: &mut impl Rows) {
+    fn rows(event: &Event<'_>, _at: Timestamp, rows: &mut impl Rows) {
         match event {
             Event::OverrideWritten { key, numbers } => {
-                let cells = [
-                    Cell::Text(key.as_str()),
-                    Cell::Number(u64::from(numbers.quota)),
-                    Cell::Number(numbers.window_ns / MS_NS),
-                    Cell::Number(u64::from(numbers.burst)),
-                ];
-                let [key_cell, quota, window_ms, burst] = cells;
-                if policy.items.overrides.contains_key(key.as_str()) {
-                    let others = [(1, quota), (2, window_ms), (3, burst)];
-                    rows.change(&OVERRIDES, RowChange::Update { key: &[key_cell], cells: &others, was: None });
-                } else {
-                    rows.change(&OVERRIDES, RowChange::Insert(&cells));
-                }
+                let (quota, burst) = (Cell::Number(u64::from(numbers.quota)), Cell::Number(u64::from(numbers.burst)));
+                let cells = [Cell::Text(key.as_str()), quota, Cell::Number(numbers.window_ns / MS_NS), burst];
+                rows.change(&OVERRIDES, RowChange::Put(&cells));
             }
             Event::OverrideRemoved { key } => rows.change(&OVERRIDES, RowChange::Delete { key: &[Cell::Text(key.as_str())] }),
         }

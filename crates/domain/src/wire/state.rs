@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::bytes::{In, Out, Part, Reader, put_text, put_time, put_u32, put_u64};
 use super::DecodeError;
+use super::bytes::{In, Out, Part, Reader, put_text, put_time, put_u32, put_u64};
 use crate::hash::HashSeed;
 use crate::request::{Fingerprint, FrozenRequests, Outcome, Remembered};
 use crate::state::State;

@@ -1,55 +1,31 @@
-//! Decisions as statements on many rows each. Decisions of one kind that follow each other are
-//! written together; a rush is nearly all claims. Between kinds the order stays, because it matters:
-//! a subject may claim, give back and claim again.
+//! Decisions as statements on many rows each. Changes of one form ([`Form`]) that follow each other
+//! are written together; a rush is nearly all claims. Between forms the order stays, because it
+//! matters: a subject may claim, give back and claim again.
 //!
-//! Plain inserts, and updates that must hit as many rows as there are decisions: whatever does not
+//! Plain inserts, and statements that must hit as many rows as there are changes: whatever does not
 //! fit is a conflict, never passed over.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
-use domain::coupon::{self, CampaignNumber, Settings};
-use domain::state::Event;
-use domain::types::{RequestId, Serial, Timestamp};
+use domain::rows::{Cell, Column, ColumnKind, RowChange, Rows, Table};
 use domain::wire::Position;
+use domain::workload::AnySettings;
+use domain::{Change, Kind, Number};
+use tokio_postgres::types::ToSql;
 
 use super::connection::within;
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind as FailureKind};
 use super::projector::Decided;
 use super::reading::Parameters;
-use super::values::{SettingsRow, Time, campaign_id, signed, signed_small};
+use super::tables::ONLY_ONE;
+use super::values::{Parameter, Time, aggregate_id, signed_small};
+use crate::declared::{EntryTable, Form, FormAction, cells_of, column_at, key_of, quoted, signed};
+use crate::rows::OwnedCell;
 
 /// Rows of one statement at most.
 const ROWS_MAX: usize = 5_000;
-
-const CLAIM: &str = "INSERT INTO firstcome.claims (campaign, serial, subject, claimed_at, status, actor, request_id, only_one)
-    SELECT new.campaign, new.serial, new.subject, new.claimed_at, 'live', new.actor, new.request_id, campaigns.per_subject_max = 1
-    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
-         AS new (campaign, serial, subject, claimed_at, actor, request_id)
-    JOIN firstcome.campaigns ON campaigns.id = new.campaign";
-const ACCEPT: &str = "INSERT INTO firstcome.queue (campaign, serial, subject, accepted_at)
-    SELECT new.campaign, new.serial, new.subject, new.accepted_at
-    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::timestamptz[]) AS new (campaign, serial, subject, accepted_at)";
-const LEAVE: &str = "DELETE FROM firstcome.queue USING unnest($1::bigint[], $2::bigint[]) AS done (campaign, serial)
-    WHERE queue.campaign = done.campaign AND queue.serial = done.serial";
-const REDEEM: &str = "UPDATE firstcome.claims SET status = 'redeemed', changed_at = done.at
-    FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[]) AS done (campaign, serial, at)
-    WHERE claims.campaign = done.campaign AND claims.serial = done.serial AND claims.status = 'live'";
-const CANCEL: &str = "UPDATE firstcome.claims SET status = 'cancelled', changed_at = done.at
-    FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[]) AS done (campaign, serial, at)
-    WHERE claims.campaign = done.campaign AND claims.serial = done.serial AND claims.status = 'live'";
-const CREATE: &str = "INSERT INTO firstcome.campaigns (id, partition, name, code_key, version, created_at, changed_at,
-        stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, decisions_per_second_max, queue_max)
-    VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-const CHANGE: &str = "UPDATE firstcome.campaigns SET version = version + 1, changed_at = $2,
-        stock = $3, per_subject_max = $4, opens_at = $5, closes_at = $6, redeem_until = $7, paused = $8,
-        mode = $9, decisions_per_second_max = $10, queue_max = $11
-    WHERE id = $1";
-const REMEMBER: &str = "INSERT INTO firstcome.requests (partition, ordinal, recorded_at, body)
-    SELECT $1, new.ordinal, new.recorded_at, new.body
-    FROM unnest($2::bigint[], $3::timestamptz[], $4::bytea[]) AS new (ordinal, recorded_at, body)";
-const FORGET: &str = "DELETE FROM firstcome.requests WHERE partition = $1 AND ordinal IN
-    (SELECT ordinal FROM firstcome.requests WHERE partition = $1 ORDER BY ordinal LIMIT $2)";
 
 /// Why decisions were not written.
 pub(super) enum BatchError {
@@ -71,197 +47,114 @@ pub(super) struct Batch<'c> {
     pub(super) partitions: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum EventKind {
-    Created,
-    Changed,
-    Accepted,
-    Claimed,
-    Redeemed,
-    Cancelled,
-    Forgotten,
-    /// Of which there is no table.
-    Untold,
-}
-
-fn kind_of(decided: &Decided<'_>) -> EventKind {
-    match decided.record.event {
-        Event::Coupon(coupon::Event::CampaignCreated { .. }) => EventKind::Created,
-        Event::Coupon(coupon::Event::CampaignChanged { .. }) => EventKind::Changed,
-        Event::Coupon(coupon::Event::Accepted { .. }) => EventKind::Accepted,
-        Event::Coupon(coupon::Event::Claimed { .. }) => EventKind::Claimed,
-        Event::Coupon(coupon::Event::Redeemed { .. }) => EventKind::Redeemed,
-        Event::Coupon(coupon::Event::Cancelled { .. }) => EventKind::Cancelled,
-        Event::Policy(_) => EventKind::Untold,
-        Event::RequestsForgotten { .. } => EventKind::Forgotten,
-    }
-}
-
 impl Batch<'_> {
     pub(super) async fn write(&self, decided: &[Decided<'_>]) -> Result<(), BatchError> {
-        let (mut done, mut remembered) = (0, 0);
-        for run in decided.chunk_by(|one, next| kind_of(one) == kind_of(next)) {
-            let Some(kind) = run.first().map(kind_of) else { continue };
-            if kind == EventKind::Forgotten {
-                // What is forgotten may be what was remembered just before.
-                self.remember(decided.get(remembered..done).unwrap_or_default()).await?;
-                remembered = done;
+        for step in self.steps(decided)? {
+            match step {
+                Step::Entries(run) => self.write_run(&run).await?,
+                Step::Aggregate(decided) => self.write_aggregate(decided).await?,
             }
-            for rows in run.chunks(ROWS_MAX) {
-                self.write_run(kind, rows).await?;
-            }
-            done += run.len();
         }
-        self.remember(decided.get(remembered..).unwrap_or_default()).await
+        Ok(())
     }
 
-    async fn write_run(&self, kind: EventKind, rows: &[Decided<'_>]) -> Result<(), BatchError> {
-        match kind {
-            EventKind::Accepted => self.accept(rows).await,
-            EventKind::Claimed => self.claim(rows).await,
-            EventKind::Redeemed => self.end(rows, REDEEM, "a claim to redeem is not live").await,
-            EventKind::Cancelled => self.end(rows, CANCEL, "a claim to cancel is not live").await,
-            EventKind::Untold => Ok(()),
-            EventKind::Created | EventKind::Changed | EventKind::Forgotten => {
-                for row in rows {
-                    self.write_one(row).await?;
+    fn steps<'d, 'a>(&self, decided: &'d [Decided<'a>]) -> Result<Vec<Step<'d, 'a>>, BatchError> {
+        let mut steps = Vec::new();
+        for one in decided {
+            match one.record.change {
+                Change::Created { .. } | Change::Changed { .. } | Change::Removed { .. } => steps.push(Step::Aggregate(one)),
+                Change::Did(_) | Change::DidBoth(..) => {
+                    for done in one.record.change.events() {
+                        let id = self.id(one.position, done.number)?;
+                        let mut changes = EntryChanges { steps: &mut steps, decided: one, id, outcome: Ok(()) };
+                        done.event.rows(one.record.at, &mut changes);
+                        changes.outcome?;
+                    }
                 }
-                Ok(())
+                // Request keys are in no table.
+                Change::RequestsForgotten { .. } => {}
             }
         }
+        Ok(steps)
     }
 
-    async fn write_one(&self, row: &Decided<'_>) -> Result<(), BatchError> {
-        match &row.record.event {
-            Event::Coupon(coupon::Event::CampaignCreated { campaign, name, settings, code_key }) => {
-                self.create(row, *campaign, (name.as_str(), settings, *code_key)).await
-            }
-            Event::Coupon(coupon::Event::CampaignChanged { campaign, settings }) => self.change(row, *campaign, settings).await,
-            Event::RequestsForgotten { count } => self.forget(row.position, *count).await,
-            Event::Coupon(
-                coupon::Event::Accepted { .. }
-                | coupon::Event::Claimed { .. }
-                | coupon::Event::Redeemed { .. }
-                | coupon::Event::Cancelled { .. },
-            )
-            | Event::Policy(_) => Ok(()),
+    async fn write_run(&self, run: &Run) -> Result<(), BatchError> {
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&run.ids];
+        parameters.extend(run.columns.iter().map(Array::parameter));
+        if run.form.has_origin() {
+            parameters.push(&run.actors);
+            parameters.push(&run.request_ids);
+        }
+        let count = run.ids.len() as u64;
+        self.exactly((run.first, count), &sql_of(run.form), &parameters, &contradiction(run.form)).await
+    }
+
+    async fn write_aggregate(&self, decided: &Decided<'_>) -> Result<(), BatchError> {
+        let position = decided.position;
+        match &decided.record.change {
+            Change::Created { number, name, settings } => self.create(decided, *number, name.as_str(), settings).await,
+            Change::Changed { number, settings } => self.change(decided, *number, settings).await,
+            Change::Removed { number } => self.remove(position, *number).await,
+            Change::Did(_) | Change::DidBoth(..) | Change::RequestsForgotten { .. } => Ok(()),
         }
     }
 
-    async fn accept(&self, rows: &[Decided<'_>]) -> Result<(), BatchError> {
-        let (mut campaigns, mut serials, mut subjects, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for row in rows {
-            let Event::Coupon(coupon::Event::Accepted { campaign, serial, subject }) = &row.record.event else { continue };
-            campaigns.push(self.id(row.position, *campaign)?);
-            serials.push(i64::from(serial.get()));
-            subjects.push(subject.as_str());
-            times.push(Time(row.record.at));
-        }
-        self.exactly(rows, ACCEPT, &[&campaigns, &serials, &subjects, &times], "a claim is in the queue already").await
+    async fn create(&self, decided: &Decided<'_>, number: Number, name: &str, settings: &AnySettings) -> Result<(), BatchError> {
+        let (position, kind) = (decided.position, settings.kind());
+        let (id, partition, at) = (self.id(position, number)?, signed_small(self.partition)?, Time(decided.record.at));
+        let columns: String = kind.settings().iter().map(|field| format!(", {}", quoted(field.name))).collect();
+        let places: String = (5..).take(kind.settings().len()).map(|place| format!(", ${place}")).collect();
+        let sql = format!(
+            "INSERT INTO firstcome.{} (id, partition, name, version, created_at, changed_at{columns}) VALUES ($1, $2, $3, 1, $4, $4{places})",
+            quoted(kind.path())
+        );
+        let what = format!("there is a {} {id}, or one named {name}, already", kind.word());
+        self.with_settings(position, &sql, &[&id, &partition, &name, &at], settings, &what).await
     }
 
-    /// Takes out of the queue what was in it: a claim that is decided at once never was.
-    async fn leave(&self, rows: &[Decided<'_>]) -> Result<(), BatchError> {
-        let (mut campaigns, mut serials) = (Vec::new(), Vec::new());
-        for row in rows.iter().filter(|row| row.record.request_id == RequestId::ENGINE) {
-            let Event::Coupon(coupon::Event::Claimed { campaign, serial, .. }) = &row.record.event else { continue };
-            campaigns.push(self.id(row.position, *campaign)?);
-            serials.push(i64::from(serial.get()));
+    async fn change(&self, decided: &Decided<'_>, number: Number, settings: &AnySettings) -> Result<(), BatchError> {
+        let (position, kind) = (decided.position, settings.kind());
+        let (id, at) = (self.id(position, number)?, Time(decided.record.at));
+        let columns = (3..).zip(kind.settings());
+        let columns: String = columns.map(|(place, field)| format!(", {} = ${place}", quoted(field.name))).collect();
+        let table = quoted(kind.path());
+        let sql = format!("UPDATE firstcome.{table} SET version = version + 1, changed_at = $2{columns} WHERE id = $1");
+        let what = format!("there is no {} {id} to change", kind.word());
+        self.with_settings(position, &sql, &[&id, &at], settings, &what).await
+    }
+
+    async fn with_settings(
+        &self,
+        position: Position,
+        sql: &str,
+        first: Parameters<'_>,
+        settings: &AnySettings,
+        what: &str,
+    ) -> Result<(), BatchError> {
+        let values: Result<Vec<Parameter>, String> = settings.values().iter().map(|(_, value)| Parameter::of_value(*value)).collect();
+        let values = values.map_err(|what| BatchError::Conflict { position, what })?;
+        let mut parameters = first.to_vec();
+        parameters.extend(values.iter().map(|value| value as &(dyn ToSql + Sync)));
+        self.exactly((position, 1), sql, &parameters, what).await
+    }
+
+    /// The record does not say of which kind the aggregate is; only one has its number.
+    async fn remove(&self, position: Position, number: Number) -> Result<(), BatchError> {
+        let id = self.id(position, number)?;
+        let mut removed_count = 0;
+        for kind in Kind::ALL.iter().filter(|kind| kind.is_removable()) {
+            let sql = format!("DELETE FROM firstcome.{} WHERE id = $1", quoted(kind.path()));
+            let statement = within(self.answer_max, self.db.prepare_cached(&sql)).await?;
+            removed_count += within(self.answer_max, self.db.execute(&statement, &[&id])).await?;
         }
-        if serials.is_empty() {
+        if removed_count == 1 {
             return Ok(());
         }
-        let statement = within(self.answer_max, self.db.prepare_cached(LEAVE)).await?;
-        within(self.answer_max, self.db.execute(&statement, &[&campaigns, &serials])).await?;
-        Ok(())
-    }
-
-    async fn claim(&self, rows: &[Decided<'_>]) -> Result<(), BatchError> {
-        self.leave(rows).await?;
-        let mut columns = ClaimColumns::default();
-        for row in rows {
-            let Event::Coupon(coupon::Event::Claimed { campaign, serial, subject }) = &row.record.event else { continue };
-            columns.campaigns.push(self.id(row.position, *campaign)?);
-            columns.serials.push(i64::from(serial.get()));
-            columns.subjects.push(subject.as_str());
-            columns.times.push(Time(row.record.at));
-            columns.actors.push(row.record.actor.as_str());
-            columns.request_ids.push(row.record.request_id.as_str());
-        }
-        let ClaimColumns { campaigns, serials, subjects, times, actors, request_ids } = &columns;
-        let parameters: Parameters<'_> = &[campaigns, serials, subjects, times, actors, request_ids];
-        let what = "a claim is there already, its subject holds one already, or its campaign is not there";
-        self.exactly(rows, CLAIM, parameters, what).await
-    }
-
-    async fn end(&self, rows: &[Decided<'_>], sql: &str, what: &str) -> Result<(), BatchError> {
-        let (mut campaigns, mut serials, mut times) = (Vec::new(), Vec::new(), Vec::new());
-        for row in rows {
-            let Some((campaign, serial, at)) = ended(row) else { continue };
-            campaigns.push(self.id(row.position, campaign)?);
-            serials.push(i64::from(serial.get()));
-            times.push(Time(at));
-        }
-        self.exactly(rows, sql, &[&campaigns, &serials, &times], what).await
-    }
-
-    async fn create(
-        &self,
-        row: &Decided<'_>,
-        campaign: CampaignNumber,
-        (name, settings, code_key): (&str, &Settings, u32),
-    ) -> Result<(), BatchError> {
-        let (id, partition) = (self.id(row.position, campaign)?, signed_small(self.partition)?);
-        let settings = SettingsRow::new(settings)?;
-        let (code_key, at) = (i64::from(code_key), Time(row.record.at));
-        let first: Parameters<'_> = &[&id, &partition, &name, &code_key, &at];
-        let parameters = [first, &settings.columns()].concat();
-        let what = format!("there is a campaign {id}, or one named {name}, already");
-        self.exactly(std::slice::from_ref(row), CREATE, &parameters, &what).await
-    }
-
-    async fn change(&self, row: &Decided<'_>, campaign: CampaignNumber, settings: &Settings) -> Result<(), BatchError> {
-        let id = self.id(row.position, campaign)?;
-        let settings = SettingsRow::new(settings)?;
-        let at = Time(row.record.at);
-        let first: Parameters<'_> = &[&id, &at];
-        let parameters = [first, &settings.columns()].concat();
-        let what = format!("there is no campaign {id} to change");
-        self.exactly(std::slice::from_ref(row), CHANGE, &parameters, &what).await
-    }
-
-    /// Keeps the request keys of these decisions.
-    async fn remember(&self, rows: &[Decided<'_>]) -> Result<(), BatchError> {
-        if let Some(row) = rows.iter().find(|row| row.remembered.is_some() != row.record.request.is_some()) {
-            let what = "what is remembered does not go with the record's request key".to_owned();
-            return Err(BatchError::Conflict { position: row.position, what });
-        }
-        let keyed: Vec<&Decided<'_>> = rows.iter().filter(|row| row.remembered.is_some()).collect();
-        let partition = signed_small(self.partition)?;
-        for rows in keyed.chunks(ROWS_MAX) {
-            let ordinals = rows.iter().map(|row| signed(row.position.0)).collect::<Result<Vec<i64>, Failure>>()?;
-            let times: Vec<Time> = rows.iter().map(|row| Time(row.record.at)).collect();
-            let bodies: Vec<&[u8]> = rows.iter().filter_map(|row| row.remembered).collect();
-            let first = rows.first().map_or_else(Position::default, |row| row.position);
-            let parameters: Parameters<'_> = &[&partition, &ordinals, &times, &bodies];
-            self.exact_count((first, rows.len() as u64), REMEMBER, parameters, "a request key is there already").await?;
-        }
-        Ok(())
-    }
-
-    async fn forget(&self, position: Position, count: u32) -> Result<(), BatchError> {
-        let (partition, limit) = (signed_small(self.partition)?, i64::from(count));
-        let what = "fewer request keys are there than are to be forgotten";
-        self.exact_count((position, u64::from(count)), FORGET, &[&partition, &limit], what).await
-    }
-
-    async fn exactly(&self, rows: &[Decided<'_>], sql: &str, parameters: Parameters<'_>, what: &str) -> Result<(), BatchError> {
-        let first = rows.first().map_or_else(Position::default, |row| row.position);
-        self.exact_count((first, rows.len() as u64), sql, parameters, what).await
+        Err(BatchError::Conflict { position, what: format!("there is no aggregate {id} to remove") })
     }
 
     /// One statement, which must write just so many rows.
-    async fn exact_count(
+    async fn exactly(
         &self,
         (position, count): (Position, u64),
         sql: &str,
@@ -272,37 +165,237 @@ impl Batch<'_> {
         match within(self.answer_max, self.db.execute(&statement, parameters)).await {
             Ok(found) if found == count => Ok(()),
             Ok(found) => Err(BatchError::Conflict { position, what: format!("{what} ({found} rows were written instead of {count})") }),
-            Err(failure) if failure.kind() == Kind::Contradiction => {
+            Err(failure) if failure.kind() == FailureKind::Contradiction => {
                 Err(BatchError::Conflict { position, what: format!("{what}: {}", failure.describe()) })
             }
             Err(failure) => Err(failure.into()),
         }
     }
 
-    fn id(&self, position: Position, campaign: CampaignNumber) -> Result<i64, BatchError> {
-        match campaign_id(campaign, self.partition, self.partitions) {
+    fn id(&self, position: Position, number: Number) -> Result<i64, BatchError> {
+        match aggregate_id(number, self.partition, self.partitions) {
             Some(id) => Ok(i64::from(id.0)),
-            None => Err(BatchError::Conflict { position, what: format!("campaign {} has no id in these tables", campaign.0) }),
+            None => Err(BatchError::Conflict { position, what: format!("aggregate {} has no id in these tables", number.0) }),
         }
     }
 }
 
-/// The columns of claims, side by side.
-#[derive(Default)]
-struct ClaimColumns<'a> {
-    campaigns: Vec<i64>,
-    serials: Vec<i64>,
-    subjects: Vec<&'a str>,
-    times: Vec<Time>,
-    actors: Vec<&'a str>,
-    request_ids: Vec<&'a str>,
+/// What is written one after the other.
+enum Step<'d, 'a> {
+    /// A decision about an aggregate itself.
+    Aggregate(&'d Decided<'a>),
+    Entries(Run),
 }
 
-fn ended(row: &Decided<'_>) -> Option<(CampaignNumber, Serial, Timestamp)> {
-    match &row.record.event {
-        Event::Coupon(coupon::Event::Redeemed { campaign, serial } | coupon::Event::Cancelled { campaign, serial }) => {
-            Some((*campaign, *serial, row.record.at))
+/// Changes of one form that follow each other, side by side in columns.
+struct Run {
+    form: Form,
+    /// The first decision among them.
+    first: Position,
+    ids: Vec<i64>,
+    columns: Vec<Array>,
+    actors: Vec<String>,
+    request_ids: Vec<String>,
+    /// The rows that are changed, except by plain inserts: one statement changes a row only once.
+    changed: BTreeSet<(i64, Vec<OwnedCell>)>,
+}
+
+impl Run {
+    fn new(form: Form, first: Position) -> Self {
+        Self {
+            form,
+            first,
+            columns: form.columns().map(Array::new).collect(),
+            ids: Vec::new(),
+            actors: Vec::new(),
+            request_ids: Vec::new(),
+            changed: BTreeSet::new(),
         }
-        _ => None,
+    }
+
+    /// Takes a change, unless it has to be written by itself, later.
+    fn take(&mut self, form: Form, decided: &Decided<'_>, id: i64, change: &RowChange<'_>) -> Result<bool, String> {
+        if self.form != form || ROWS_MAX <= self.ids.len() {
+            return Ok(false);
+        }
+        if form.action != FormAction::Insert {
+            let key = key_of(form.table, change).map(|cell| OwnedCell::from(*cell)).collect();
+            if !self.changed.insert((id, key)) {
+                return Ok(false);
+            }
+        }
+        for (column, cell) in self.columns.iter_mut().zip(cells_of(change)) {
+            column.push(*cell)?;
+        }
+        self.ids.push(id);
+        if form.has_origin() {
+            self.actors.push(decided.record.actor.as_str().to_owned());
+            self.request_ids.push(decided.record.request_id.as_str().to_owned());
+        }
+        Ok(true)
+    }
+}
+
+/// Gathers what an event changes, until something does not fit.
+struct EntryChanges<'s, 'd, 'a> {
+    steps: &'s mut Vec<Step<'d, 'a>>,
+    decided: &'d Decided<'a>,
+    id: i64,
+    outcome: Result<(), BatchError>,
+}
+
+impl Rows for EntryChanges<'_, '_, '_> {
+    fn change(&mut self, table: &'static Table, change: RowChange<'_>) {
+        if self.outcome.is_ok() {
+            let taken = self.take(table, &change);
+            self.outcome = taken.map_err(|what| BatchError::Conflict { position: self.decided.position, what });
+        }
+    }
+}
+
+impl EntryChanges<'_, '_, '_> {
+    fn take(&mut self, table: &'static Table, change: &RowChange<'_>) -> Result<(), String> {
+        let form = Form::of(table, change);
+        if let Some(Step::Entries(run)) = self.steps.last_mut()
+            && run.take(form, self.decided, self.id, change)?
+        {
+            return Ok(());
+        }
+        let mut run = Run::new(form, self.decided.position);
+        let is_taken = run.take(form, self.decided, self.id, change)?;
+        assert!(is_taken, "an empty run takes any change");
+        self.steps.push(Step::Entries(run));
+        Ok(())
+    }
+}
+
+/// The cells of one column.
+enum Array {
+    Numbers(Vec<Option<i64>>),
+    Texts(Vec<Option<String>>),
+    Times(Vec<Option<Time>>),
+    Bools(Vec<Option<bool>>),
+}
+
+impl Array {
+    fn new(column: &Column) -> Self {
+        match column.kind {
+            ColumnKind::Number => Self::Numbers(Vec::new()),
+            ColumnKind::Text => Self::Texts(Vec::new()),
+            ColumnKind::Time => Self::Times(Vec::new()),
+            ColumnKind::Bool => Self::Bools(Vec::new()),
+        }
+    }
+
+    fn push(&mut self, cell: Cell<'_>) -> Result<(), String> {
+        match (self, cell) {
+            (Self::Numbers(cells), Cell::Null) => cells.push(None),
+            (Self::Texts(cells), Cell::Null) => cells.push(None),
+            (Self::Times(cells), Cell::Null) => cells.push(None),
+            (Self::Bools(cells), Cell::Null) => cells.push(None),
+            (Self::Numbers(cells), Cell::Number(number)) => cells.push(Some(signed(number)?)),
+            (Self::Texts(cells), Cell::Text(text)) => cells.push(Some(text.to_owned())),
+            (Self::Times(cells), Cell::Time(time)) => cells.push(Some(Time(time))),
+            (Self::Bools(cells), Cell::Bool(value)) => cells.push(Some(value)),
+            (Self::Numbers(_) | Self::Texts(_) | Self::Times(_) | Self::Bools(_), _) => panic!("a form has checked its cells"),
+        }
+        Ok(())
+    }
+
+    fn parameter(&self) -> &(dyn ToSql + Sync) {
+        match self {
+            Self::Numbers(cells) => cells,
+            Self::Texts(cells) => cells,
+            Self::Times(cells) => cells,
+            Self::Bools(cells) => cells,
+        }
+    }
+}
+
+/// A statement on the rows of arrays: the aggregates' ids, a column for each place of the form, and
+/// the origin.
+fn sql_of(form: Form) -> String {
+    let declared = EntryTable::of(form.table);
+    let (table, owner) = (format!("firstcome.{}", quoted(form.table.name)), quoted(declared.owner()));
+    let columns: Vec<(String, &str)> = form.columns().map(|column| (quoted(column.name), array_of(column.kind))).collect();
+    let origin = form.has_origin().then_some(["actor", "request_id"].map(|name| (quoted(name), "text")));
+    let arrays = columns.iter().map(|(_, sql_type)| *sql_type).chain(origin.iter().flatten().map(|(_, sql_type)| *sql_type));
+    let arrays: Vec<String> = (2..).zip(arrays).map(|(place, sql_type)| format!("${place}::{sql_type}[]")).collect();
+    let names: Vec<String> = (0..arrays.len()).map(|place| format!("c{place}")).collect();
+    let new = format!("unnest($1::bigint[], {}) AS new (id, {})", arrays.join(", "), names.join(", "));
+    // Each column beside its value among the new ones.
+    let pairs: Vec<(String, String)> = columns
+        .into_iter()
+        .chain(origin.into_iter().flatten())
+        .map(|(column, _)| column)
+        .zip(names.iter().map(|name| format!("new.{name}")))
+        .collect();
+    let (key, others) = pairs.split_at(form.table.key_count);
+    let is_it: String = key.iter().map(|(column, value)| format!(" AND it.{column} = {value}")).collect();
+    let is_it = format!("it.{owner} = new.id{is_it}");
+    match form.action {
+        FormAction::Insert | FormAction::Put => insert_sql(declared, form.action, &new, &pairs),
+        FormAction::Update { was, .. } => {
+            let (changed, was) = others.split_at(others.len() - usize::from(was.is_some()));
+            let changed: Vec<String> = changed.iter().map(|(column, value)| format!("{column} = {value}")).collect();
+            let was: String = was.iter().map(|(column, value)| format!(" AND it.{column} IS NOT DISTINCT FROM {value}")).collect();
+            format!("UPDATE {table} AS it SET {} FROM {new} WHERE {is_it}{was}", changed.join(", "))
+        }
+        FormAction::Delete => format!("DELETE FROM {table} AS it USING {new} WHERE {is_it}"),
+    }
+}
+
+fn insert_sql(declared: EntryTable, action: FormAction, new: &str, pairs: &[(String, String)]) -> String {
+    let EntryTable { kind, table } = declared;
+    let mut columns: Vec<&str> = pairs.iter().map(|(column, _)| column.as_str()).collect();
+    let mut values: Vec<&str> = pairs.iter().map(|(_, value)| value.as_str()).collect();
+    let owner = quoted(declared.owner());
+    columns.insert(0, &owner);
+    values.insert(0, "new.id");
+    let (mut from, is_one) = match table.one_each {
+        None => (new.to_owned(), None),
+        Some(one_each) => {
+            let owners = format!("{new} JOIN firstcome.{} AS owners ON owners.id = new.id", quoted(kind.path()));
+            (owners, Some(format!("owners.{} = {}", quoted(one_each.setting), one_each.is)))
+        }
+    };
+    if let Some(is_one) = &is_one {
+        columns.push(ONLY_ONE);
+        values.push(is_one);
+    }
+    if action == FormAction::Put {
+        let replaced: Vec<String> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        // A query that ends in a table's name would take ON for a condition of a join.
+        from = format!("{from} WHERE true ON CONFLICT ({}) DO UPDATE SET {}", declared.order().join(", "), replaced.join(", "));
+    }
+    format!("INSERT INTO firstcome.{} ({}) SELECT {} FROM {from}", quoted(table.name), columns.join(", "), values.join(", "))
+}
+
+fn array_of(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Number => "bigint",
+        ColumnKind::Text => "text",
+        ColumnKind::Time => "timestamptz",
+        ColumnKind::Bool => "boolean",
+    }
+}
+
+/// What changes contradict that do not hit just as many rows. Keys are not named: which change it is
+/// the database does not say.
+fn contradiction(form: Form) -> String {
+    let declared = EntryTable::of(form.table);
+    let (row, owner) = (form.table.row, declared.owner());
+    match form.action {
+        FormAction::Insert if form.table.one_each.is_some() => {
+            format!("a new {row} is there already, another {row} excludes it, or its {owner} is not there")
+        }
+        FormAction::Insert => format!("a new {row} is there already, or its {owner} is not there"),
+        FormAction::Put => format!("the {owner} of a written {row} is not there"),
+        FormAction::Update { was: Some(place), .. } => {
+            let column = column_at(form.table, place).name;
+            format!("a changed {row} is not there, or its {column} is another one than it must have been")
+        }
+        FormAction::Update { was: None, .. } => format!("a changed {row} is not there"),
+        FormAction::Delete => format!("a deleted {row} is not there"),
     }
 }

@@ -1,7 +1,6 @@
 //! What can go wrong, in the words of each call. Nothing here ever holds a password.
 
-use domain::restore::RestoreError;
-use domain::wire::Position;
+use domain::wire::{DecodeError, Position};
 
 use super::failure::{Failure, Kind};
 use crate::error::ReadError;
@@ -71,34 +70,34 @@ pub enum ConnectError {
         wanted: u32,
     },
     /// A later version of the program has changed the tables.
-    #[error("the tables of --postgres at {host} have version {found}; this program knows versions up to {known}")]
-    NewerSchema {
+    #[error("the tables of --postgres at {host} were made by a later version of this program: {what}")]
+    NewerTables {
         /// The database's host.
         host: String,
-        /// The version of the tables.
-        found: i32,
-        /// The last that this program knows.
-        known: i32,
+        /// How that shows.
+        what: String,
     },
     /// No server of this version has worked with the tables yet.
-    #[error(
-        "the tables of --postgres at {host} have version {found}; a server of this program brings them to version {known} as it starts"
-    )]
-    OlderSchema {
+    #[error("the tables of --postgres at {host} lack what a server of this program adds to them as it starts")]
+    OlderTables {
         /// The database's host.
         host: String,
-        /// The version of the tables.
-        found: i32,
-        /// The version that this program reads.
-        known: i32,
     },
-    /// The tables were made by something else than what this program would have made them with.
-    #[error("the tables of --postgres at {host} were made by another migration {version} than this program has")]
-    OtherMigration {
+    /// The tables are others than this program would have made.
+    #[error("the tables of --postgres at {host} are not those that this program makes: {what}")]
+    OtherTables {
         /// The database's host.
         host: String,
-        /// Which.
-        version: i32,
+        /// How that shows.
+        what: String,
+    },
+    /// Tables of before the first release; no program that is released has written them.
+    #[error(
+        "the tables of --postgres at {host} were made by a version of this program from before its first release, and cannot be used any more; with a new topic, and after DROP SCHEMA firstcome CASCADE, they are made anew"
+    )]
+    UnreleasedTables {
+        /// The database's host.
+        host: String,
     },
     /// Everything else.
     #[error("cannot use the database of --postgres at {host}: {what}")]
@@ -161,13 +160,13 @@ pub enum LoadError {
         /// The database's host.
         host: String,
     },
-    /// Rows that no decisions can have led to.
-    #[error("the tables of --postgres do not fit together in partition {partition}: {source}")]
-    Impossible {
-        /// Where.
+    /// A copy of the state cannot be read.
+    #[error("the copy of the state of partition {partition} in --postgres cannot be read: {source}")]
+    Copy {
+        /// Whose state.
         partition: u32,
-        /// What.
-        source: RestoreError,
+        /// What is wrong with it.
+        source: DecodeError,
     },
     /// A row holds what cannot be.
     #[error("the tables of --postgres are damaged: {0}")]

@@ -5,134 +5,129 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::coupon::CampaignNumber;
-use domain::types::{CampaignName, Serial, SubjectId};
+use domain::Kind;
+use domain::rows::Table;
+use domain::types::Name;
 use domain::wire::Position;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::Postgres;
 use super::error::read_error;
 use super::failure::Failure;
 use super::origin::{POSITIONS, position_row};
 use super::reading::{Reading, Rows};
-use super::values::{SETTINGS, get, half, serial, settings, status, time, unsigned};
+use super::values::{Parameter, aggregate_columns, aggregate_row, cells, half, time, unsigned};
+use crate::declared::{EntryTable, column_at, quoted};
 use crate::error::ReadError;
-use crate::rows::{AsOf, CampaignRow, ClaimFilter, ClaimRow, Page, SubjectPage};
-
-const CAMPAIGN: &str =
-    "SELECT id, decisions, effective_at FROM firstcome.campaigns JOIN firstcome.positions USING (partition) WHERE name = $1";
-const CLAIM_COLUMNS: &str = "claims.campaign, claims.serial, claims.subject, claims.claimed_at, claims.status, claims.changed_at, campaigns.name, campaigns.code_key";
+use crate::rows::{AggregateRow, AsOf, EntryKey, EntryPage, EntryRow, Selection, one_more};
 
 impl Postgres {
-    /// All campaigns by rising id ([`super::campaign_id`]), and what the list rests on: the decisions of all
-    /// partitions together, and the latest of their times.
+    /// All aggregates of a kind by rising id ([`super::aggregate_id`]), and what the list rests on: the
+    /// decisions of all partitions together, and the latest of their times.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn campaigns(&self) -> Result<(Vec<CampaignRow>, AsOf), ReadError> {
+    pub async fn aggregates(&self, kind: Kind) -> Result<(Vec<AggregateRow>, AsOf), ReadError> {
         let time_max = self.inner.settings.statement_timeout;
         let read = async {
             let reading = Reading::begin(self, time_max).await?;
             let as_of = as_of_all(&reading).await?;
-            let campaigns = campaigns(&reading).await?;
+            let aggregates = aggregates(&reading, kind).await?;
             reading.end().await?;
-            Ok((campaigns, as_of))
+            Ok((aggregates, as_of))
         };
         read.await.map_err(|failure| read_error(&failure, time_max))
     }
 
-    /// At most `limit` claims of a campaign, by rising serial from the first after `after`; none
-    /// if there is no such campaign yet. It rests on the decisions of the campaign's partition.
+    /// At most `limit` entries of an aggregate, in the order of their keys; none if there is no such
+    /// aggregate yet. They rest on the decisions of the aggregate's partition.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn claims_of_campaign(
+    pub async fn entries(
         &self,
-        campaign: CampaignName<'_>,
-        after: Option<Serial>,
+        table: &'static Table,
+        name: Name<'_>,
+        selection: Selection<'_>,
         limit: u32,
-        filter: ClaimFilter,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<EntryPage, ReadError> {
         let time_max = self.inner.settings.statement_timeout;
         let read = async {
-            let reading = Reading::begin(self, time_max).await?;
-            let Some((id, as_of)) = find(&reading, campaign).await? else {
-                reading.end().await?;
-                return Ok(Page { rows: Vec::new(), next: None, as_of: AsOf::default() });
-            };
-            let (after, one_more) = (i64::from(after.map_or(0, Serial::get)), one_more(limit));
-            let sql = format!("{} LIMIT $3", claims_after(filter));
-            let rows = claim_rows(&reading.all(&sql, &[&id, &after, &one_more]).await?)?;
-            reading.end().await?;
-            let (rows, is_last) = cut(rows, limit);
-            let next = rows.last().filter(|_| !is_last).map(|row| row.serial);
-            Ok(Page { rows, next, as_of })
+            let mut export = Export::begin(self, (table, name), selection, Some(limit), time_max).await?;
+            let mut rows = Vec::new();
+            while let Some(row) = export.next_row().await? {
+                rows.push(row);
+            }
+            let as_of = export.as_of;
+            export.give_back().await?;
+            Ok(EntryPage::cut(rows, limit, table.key_count, as_of))
         };
         read.await.map_err(|failure| read_error(&failure, time_max))
     }
 
-    /// At most `limit` claims of a subject in campaigns whose names begin with `prefix`, by campaign
-    /// and serial from the first after `after`. It rests on the decisions of all partitions together.
+    /// At most `limit` entries, over all aggregates whose names begin with `prefix`, that are found by
+    /// `by` ([`Table::found_by`]), by aggregate and key from the first after `after`. They rest on the
+    /// decisions of all partitions together.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn claims_of_subject(
+    ///
+    /// # Panics
+    /// If the table is not one that entries are found in.
+    pub async fn entries_found(
         &self,
-        subject: SubjectId<'_>,
+        table: &'static Table,
+        by: &str,
         prefix: &str,
-        after: Option<(CampaignNumber, Serial)>,
+        after: Option<&EntryKey>,
         limit: u32,
-    ) -> Result<SubjectPage, ReadError> {
+    ) -> Result<EntryPage, ReadError> {
         let time_max = self.inner.settings.statement_timeout;
+        let declared = EntryTable::of(table);
         let read = async {
             let reading = Reading::begin(self, time_max).await?;
             let as_of = as_of_all(&reading).await?;
-            let (campaign, serial) = after.map_or((0, 0), |(campaign, serial)| (i64::from(campaign.0), i64::from(serial.get())));
-            let sql = format!(
-                "SELECT {CLAIM_COLUMNS} FROM firstcome.claims JOIN firstcome.campaigns ON campaigns.id = claims.campaign
-                 WHERE claims.subject = $1 AND ($2, $3) < (claims.campaign, claims.serial) AND starts_with(campaigns.name, $4)
-                 ORDER BY claims.campaign, claims.serial LIMIT $5"
-            );
-            let (subject, one_more) = (subject.as_str(), one_more(limit));
-            let rows = claim_rows(&reading.all(&sql, &[&subject, &campaign, &serial, &prefix, &one_more]).await?)?;
+            let key = after.map(key_parameters).transpose()?;
+            let one_more = one_more(limit);
+            let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&by, &prefix, &one_more];
+            parameters.extend(key.iter().flatten().map(|cell| cell as &(dyn ToSql + Sync)));
+            let rows = found_rows(&reading.all(&found_sql(declared, after.is_some()), &parameters).await?, declared)?;
             reading.end().await?;
-            let (rows, is_last) = cut(rows, limit);
-            let next = rows.last().filter(|_| !is_last).map(|row| (row.number, row.serial));
-            Ok(SubjectPage { rows, next, as_of })
+            Ok(EntryPage::cut(rows, limit, table.key_count, as_of))
         };
         read.await.map_err(|failure| read_error(&failure, time_max))
     }
 
-    /// Every claim of a campaign, by rising serial, as they are taken; `None` if there is no such
-    /// campaign yet.
+    /// The entries of an aggregate, in the order of their keys, as they are taken; `None` if there is
+    /// no such aggregate yet.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn export(&self, campaign: CampaignName<'_>, filter: ClaimFilter) -> Result<Option<Export>, ReadError> {
+    pub async fn export(&self, table: &'static Table, name: Name<'_>, selection: Selection<'_>) -> Result<Option<Export>, ReadError> {
         let time_max = self.inner.settings.bulk_timeout;
-        let begin = async {
-            let reading = Reading::begin(self, time_max).await?;
-            let Some((id, as_of)) = find(&reading, campaign).await? else {
-                reading.end().await?;
-                return Ok(None);
-            };
-            let rows = reading.rows(&claims_after(filter), &[&id, &0_i64]).await?;
-            Ok(Some(Export { reading, rows, name: None, as_of, time_max }))
-        };
-        begin.await.map_err(|failure| read_error(&failure, time_max))
+        let begun = Export::begin(self, (table, name), selection, None, time_max).await;
+        let export = begun.map_err(|failure| read_error(&failure, time_max))?;
+        if export.rows.is_some() {
+            return Ok(Some(export));
+        }
+        export.end().await?;
+        Ok(None)
     }
 
-    /// Gives every claim of a campaign to `take`, by rising serial, until it breaks off; returns what
-    /// they rest on.
+    /// Gives entries of an aggregate to `take`, in the order of their keys, until it breaks off;
+    /// returns what they rest on.
     ///
     /// # Errors
-    /// [`ReadError`]; `take` may have seen some claims by then.
-    pub async fn for_each_claim(
+    /// [`ReadError`]; `take` may have seen some entries by then.
+    pub async fn for_each_entry(
         &self,
-        campaign: CampaignName<'_>,
-        mut take: impl FnMut(ClaimRow) -> ControlFlow<()>,
+        table: &'static Table,
+        name: Name<'_>,
+        selection: Selection<'_>,
+        mut take: impl FnMut(EntryRow) -> ControlFlow<()>,
     ) -> Result<AsOf, ReadError> {
-        let Some(mut export) = self.export(campaign, ClaimFilter::All).await? else { return Ok(AsOf::default()) };
+        let Some(mut export) = self.export(table, name, selection).await? else { return Ok(AsOf::default()) };
         while let Some(row) = export.next().await? {
             if take(row).is_break() {
                 return Ok(export.as_of());
@@ -144,40 +139,73 @@ impl Postgres {
     }
 }
 
-/// Claims on their way out, all of one instant. The database sends no faster than they are taken.
+/// Entries on their way out, all of one instant. The database sends no faster than they are taken.
 pub struct Export {
     reading: Reading,
-    rows: Rows,
-    name: Option<Arc<str>>,
+    /// `None` where there is no such aggregate.
+    rows: Option<(Rows, Arc<AggregateRow>)>,
+    table: &'static Table,
     as_of: AsOf,
     time_max: Duration,
 }
 
 impl Export {
-    /// What every claim rests on.
+    async fn begin(
+        postgres: &Postgres,
+        (table, name): (&'static Table, Name<'_>),
+        selection: Selection<'_>,
+        limit: Option<u32>,
+        time_max: Duration,
+    ) -> Result<Self, Failure> {
+        let reading = Reading::begin(postgres, time_max).await?;
+        let declared = EntryTable::of(table);
+        let Some((aggregate, as_of)) = find(&reading, declared.kind, name).await? else {
+            return Ok(Self { reading, rows: None, table, as_of: AsOf::default(), time_max });
+        };
+        let mut values = vec![Parameter::Number(i64::from(aggregate.number.0))];
+        for cell in selection.after.unwrap_or_default() {
+            values.push(Parameter::of_cell(cell.cell()).map_err(Failure::Row)?);
+        }
+        values.extend(selection.having.map(|(_, text)| Parameter::Text(text.to_owned())));
+        values.extend(limit.map(|limit| Parameter::Number(one_more(limit))));
+        let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        let rows = reading.rows(&entries_sql(declared, selection, limit.is_some()), &parameters).await?;
+        Ok(Self { reading, rows: Some((rows, Arc::new(aggregate))), table, as_of, time_max })
+    }
+
+    /// What every entry rests on.
     #[must_use]
     pub fn as_of(&self) -> AsOf {
         self.as_of
     }
 
-    /// The next claim; `None` after the last.
+    /// The next entry; `None` after the last.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn next(&mut self) -> Result<Option<ClaimRow>, ReadError> {
-        let row = self.rows.next().await.map_err(|failure| read_error(&failure, self.time_max))?;
-        let claim = row.map(|row| claim_row(&row, &mut self.name)).transpose();
-        claim.map_err(|failure| read_error(&failure, self.time_max))
+    pub async fn next(&mut self) -> Result<Option<EntryRow>, ReadError> {
+        self.next_row().await.map_err(|failure| read_error(&failure, self.time_max))
     }
 
-    /// Gives the connection back, after the last claim; dropped instead, it is closed.
+    async fn next_row(&mut self) -> Result<Option<EntryRow>, Failure> {
+        let Some((rows, aggregate)) = &mut self.rows else { return Ok(None) };
+        let Some(row) = rows.next().await? else { return Ok(None) };
+        Ok(Some(EntryRow { aggregate: Arc::clone(aggregate), cells: cells(&row, 0, self.table)? }))
+    }
+
+    /// Gives the connection back, after the last entry; dropped instead, it is closed.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn end(self) -> Result<(), ReadError> {
-        let Self { reading, rows, time_max, .. } = self;
+        let time_max = self.time_max;
+        self.give_back().await.map_err(|failure| read_error(&failure, time_max))
+    }
+
+    async fn give_back(self) -> Result<(), Failure> {
+        let Self { reading, rows, .. } = self;
         drop(rows);
-        reading.end().await.map_err(|failure| read_error(&failure, time_max))
+        reading.end().await
     }
 }
 
@@ -187,41 +215,20 @@ impl std::fmt::Debug for Export {
     }
 }
 
-pub(super) async fn campaigns(reading: &Reading) -> Result<Vec<CampaignRow>, Failure> {
-    let sql = format!("SELECT id, name, version, code_key, created_at, changed_at, {SETTINGS} FROM firstcome.campaigns ORDER BY id");
+pub(super) async fn aggregates(reading: &Reading, kind: Kind) -> Result<Vec<AggregateRow>, Failure> {
+    let sql = format!("SELECT {} FROM firstcome.{} ORDER BY id", aggregate_columns(kind), quoted(kind.path()));
     let rows = reading.all(&sql, &[]).await?;
-    rows.iter().map(campaign_row).collect()
+    rows.iter().map(|row| aggregate_row(row, kind, 0)).collect()
 }
 
-fn campaign_row(row: &Row) -> Result<CampaignRow, Failure> {
-    Ok(CampaignRow {
-        number: CampaignNumber(half(row, 0)?),
-        name: get::<&str>(row, 1)?.into(),
-        settings: settings(row, 6)?,
-        version: unsigned(row, 2)?,
-        code_key: half(row, 3)?,
-        created_at: time(row, 4)?,
-        changed_at: time(row, 5)?,
-    })
-}
-
-/// The claims of campaign `$1` with a serial above `$2`.
-fn claims_after(filter: ClaimFilter) -> String {
-    let condition = match filter {
-        ClaimFilter::All => "",
-        ClaimFilter::Live => "AND claims.status = 'live'",
-        ClaimFilter::Redeemed => "AND claims.status = 'redeemed'",
-        ClaimFilter::Cancelled => "AND claims.status = 'cancelled'",
-    };
-    format!(
-        "SELECT {CLAIM_COLUMNS} FROM firstcome.claims JOIN firstcome.campaigns ON campaigns.id = claims.campaign
-         WHERE claims.campaign = $1 AND $2 < claims.serial {condition} ORDER BY claims.serial"
-    )
-}
-
-async fn find(reading: &Reading, campaign: CampaignName<'_>) -> Result<Option<(i64, AsOf)>, Failure> {
-    let Some(row) = reading.first(CAMPAIGN, &[&campaign.as_str()]).await? else { return Ok(None) };
-    Ok(Some((get(&row, 0)?, AsOf { position: Position(unsigned(&row, 1)?), time: time(&row, 2)? })))
+async fn find(reading: &Reading, kind: Kind, name: Name<'_>) -> Result<Option<(AggregateRow, AsOf)>, Failure> {
+    let sql = format!(
+        "SELECT positions.decisions, positions.effective_at, {} FROM firstcome.{table} JOIN firstcome.positions USING (partition) WHERE {table}.name = $1",
+        aggregate_columns(kind),
+        table = quoted(kind.path())
+    );
+    let Some(row) = reading.first(&sql, &[&name.as_str()]).await? else { return Ok(None) };
+    Ok(Some((aggregate_row(&row, kind, 2)?, AsOf { position: Position(unsigned(&row, 0)?), time: time(&row, 1)? })))
 }
 
 async fn as_of_all(reading: &Reading) -> Result<AsOf, Failure> {
@@ -234,34 +241,67 @@ async fn as_of_all(reading: &Reading) -> Result<AsOf, Failure> {
     Ok(as_of)
 }
 
-fn claim_rows(rows: &[Row]) -> Result<Vec<ClaimRow>, Failure> {
-    let mut name = None;
-    rows.iter().map(|row| claim_row(row, &mut name)).collect()
+/// The entries of aggregate `$1`, behind the key from `$2` on, with the text behind that, and at most
+/// as many as the last parameter.
+fn entries_sql(declared: EntryTable, selection: Selection<'_>, has_limit: bool) -> String {
+    let (columns, order) = (declared.columns(), declared.order());
+    let key: Vec<&str> = order.iter().skip(1).map(String::as_str).collect();
+    let mut conditions = vec![format!("{} = $1", quoted(declared.owner()))];
+    let mut place = 2;
+    if let Some(after) = selection.after {
+        conditions.push(format!("({}) > ({})", key.join(", "), numbered(place, after.len())));
+        place += after.len();
+    }
+    if let Some((having, _)) = selection.having {
+        conditions.push(format!("{} = ${place}", quoted(column_at(declared.table, having).name)));
+        place += 1;
+    }
+    let limit = if has_limit { format!(" LIMIT ${place}") } else { String::new() };
+    let (conditions, table) = (conditions.join(" AND "), quoted(declared.table.name));
+    format!("SELECT {} FROM firstcome.{table} WHERE {conditions} ORDER BY {}{limit}", columns.join(", "), key.join(", "))
 }
 
-/// The name is shared among the rows of the same campaign.
-fn claim_row(row: &Row, name: &mut Option<Arc<str>>) -> Result<ClaimRow, Failure> {
-    let text: &str = get(row, 6)?;
-    let campaign = name.take().filter(|name| **name == *text).unwrap_or_else(|| text.into());
-    *name = Some(Arc::clone(&campaign));
-    Ok(ClaimRow {
-        campaign,
-        number: CampaignNumber(half(row, 0)?),
-        code_key: half(row, 7)?,
-        serial: serial(row, 1)?,
-        subject: get(row, 2)?,
-        claimed_at: time(row, 3)?,
-        status: status(row, 4)?,
-    })
+/// The entries that are found by `$1`, of aggregates whose names begin with `$2`, at most `$3`, behind
+/// the key from `$4` on.
+fn found_sql(declared: EntryTable, has_after: bool) -> String {
+    let EntryTable { kind, table } = declared;
+    let Some((_, found_by)) = declared.found_by() else { panic!("rows of {} are found by nothing", table.name) };
+    let (entries, aggregates, owner) = (quoted(table.name), quoted(kind.path()), quoted(declared.owner()));
+    let columns: Vec<String> = declared.columns().iter().map(|column| format!("{entries}.{column}")).collect();
+    let order: Vec<String> = declared.order().iter().map(|column| format!("{entries}.{column}")).collect();
+    let order_text = order.join(", ");
+    let after = if has_after { format!(" AND ({order_text}) > ({})", numbered(4, order.len())) } else { String::new() };
+    format!(
+        "SELECT {}, {} FROM firstcome.{entries} JOIN firstcome.{aggregates} ON {aggregates}.id = {entries}.{owner}
+         WHERE {entries}.{} = $1 AND starts_with({aggregates}.name, $2){after} ORDER BY {order_text} LIMIT $3",
+        columns.join(", "),
+        aggregate_columns(kind),
+        quoted(found_by),
+    )
 }
 
-/// One row more than asked for tells whether there are more.
-fn one_more(limit: u32) -> i64 {
-    i64::from(limit).saturating_add(1)
+fn found_rows(rows: &[Row], declared: EntryTable) -> Result<Vec<EntryRow>, Failure> {
+    let columns_count = declared.table.columns.len();
+    let mut last: Option<Arc<AggregateRow>> = None;
+    let read = |row: &Row| {
+        // The aggregate is shared among the rows that follow each other.
+        let id = half(row, columns_count)?;
+        let aggregate = match last.take().filter(|last| last.number.0 == id) {
+            Some(last) => last,
+            None => Arc::new(aggregate_row(row, declared.kind, columns_count)?),
+        };
+        last = Some(Arc::clone(&aggregate));
+        Ok(EntryRow { aggregate, cells: cells(row, 0, declared.table)? })
+    };
+    rows.iter().map(read).collect()
 }
 
-fn cut(mut rows: Vec<ClaimRow>, limit: u32) -> (Vec<ClaimRow>, bool) {
-    let is_last = rows.len() <= limit as usize;
-    rows.truncate(limit as usize);
-    (rows, is_last)
+fn key_parameters(after: &EntryKey) -> Result<Vec<Parameter>, Failure> {
+    let key = after.key.iter().map(|cell| Parameter::of_cell(cell.cell()).map_err(Failure::Row));
+    std::iter::once(Ok(Parameter::Number(i64::from(after.number.0)))).chain(key).collect()
+}
+
+fn numbered(first: usize, count: usize) -> String {
+    let places: Vec<String> = (first..).take(count).map(|place| format!("${place}")).collect();
+    places.join(", ")
 }

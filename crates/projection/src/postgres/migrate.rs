@@ -1,75 +1,59 @@
-//! The tables' versions. What was applied once is never edited; what comes later is another file.
+//! Makes the tables, and adds what later declarations have more. Any number of nodes may do so at
+//! once: one of them does the work, the others wait for it.
 
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
-use domain::hash::HashSeed;
-use tokio_postgres::Transaction;
 
 use super::LOCK_SPACE;
 use super::connection::within;
 use super::error::ConnectError;
 use super::failure::Failure;
+use super::tables::{Found, Unfit, missing};
 use super::values::get;
 
-/// How long all migrations together may take, waiting for another node's included.
+/// How long it may take, waiting for another node included.
 const MIGRATE_MAX: Duration = Duration::from_secs(15 * 60);
 const LOCK: i32 = 1;
+/// The number of the form of the tables in `base.sql`. There is no way from one number to another yet.
+const FORM: i32 = 3;
+const BASE: &str = include_str!("base.sql");
 
-const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "tables", sql: include_str!("../../migrations/0001_tables.sql") },
-    Migration { version: 2, name: "queue", sql: include_str!("../../migrations/0002_queue.sql") },
-];
+const COLUMNS: &str =
+    "SELECT tables.relname::text, columns.attname::text, format_type(columns.atttypid, columns.atttypmod), columns.attnotnull
+    FROM pg_catalog.pg_attribute AS columns JOIN pg_catalog.pg_class AS tables ON tables.oid = columns.attrelid
+    WHERE tables.relnamespace = to_regnamespace('firstcome') AND tables.relkind = 'r' AND 0 < columns.attnum AND NOT columns.attisdropped";
+const INDICES: &str = "SELECT indexname::text FROM pg_catalog.pg_indexes WHERE schemaname = 'firstcome'";
 
-/// The schema and the list of what was applied; everything else is in the migrations.
-const LIST: &str = "
-    CREATE SCHEMA firstcome;
-    COMMENT ON SCHEMA firstcome IS 'What firstcome decided: written by firstcome only, for everybody to read';
-    CREATE TABLE firstcome.migrations (
-        version     integer     PRIMARY KEY,
-        name        text        NOT NULL,
-        fingerprint bigint      NOT NULL,
-        applied_at  timestamptz NOT NULL DEFAULT now()
-    );
-    COMMENT ON TABLE firstcome.migrations IS 'The versions of these tables that were applied';
-    COMMENT ON COLUMN firstcome.migrations.version IS 'From 1 on';
-    COMMENT ON COLUMN firstcome.migrations.name IS 'What it is about';
-    COMMENT ON COLUMN firstcome.migrations.fingerprint IS 'A hash of its text, so that a changed one is noticed';
-    COMMENT ON COLUMN firstcome.migrations.applied_at IS 'When, by the clock of this database';";
-
-struct Migration {
-    version: i32,
-    name: &'static str,
-    sql: &'static str,
+/// What stands in the database.
+enum Standing {
+    Nothing,
+    /// Tables of before the first release, which had a list of migrations.
+    Unreleased,
+    Tables {
+        form: i32,
+        found: Found,
+    },
 }
 
-impl Migration {
-    fn fingerprint(&self) -> i64 {
-        HashSeed(0, 0).hash(self.sql.as_bytes()).cast_signed()
-    }
-}
-
-/// Brings the tables to this program's version. Any number of nodes may do so at once: one of them
-/// does the work, the others wait for it. The connection is good for nothing else afterwards.
+/// Brings the tables to this program's form. The connection is good for nothing else afterwards.
 pub(super) async fn migrate(db: &mut ClientWrapper, limit: Duration, host: &str) -> Result<(), ConnectError> {
     let failed = |failure: Failure| ConnectError::from_failure(&failure, host);
     // A role that may only write rows can start a node whose tables are there.
-    let applied = within(limit, applied(db)).await.map_err(failed)?;
-    if check(&applied, host)? {
+    let standing = within(limit, standing(db)).await.map_err(failed)?;
+    if steps(&standing, host)?.is_empty() {
         return Ok(());
     }
     within(MIGRATE_MAX, locked(db, host)).await.map_err(failed)?
 }
 
-/// Whether the tables are there, in this program's version; nothing is changed.
+/// Whether the tables are there, in this program's form; nothing is changed.
 pub(super) async fn are_there(db: &ClientWrapper, limit: Duration, host: &str) -> Result<bool, ConnectError> {
-    let applied = within(limit, applied(db)).await.map_err(|failure| ConnectError::from_failure(&failure, host))?;
-    if check(&applied, host)? || applied.is_empty() {
-        return Ok(!applied.is_empty());
+    let standing = within(limit, standing(db)).await.map_err(|failure| ConnectError::from_failure(&failure, host))?;
+    if matches!(standing, Standing::Nothing) {
+        return Ok(false);
     }
-    let version = |(version, _): &(i32, i64)| *version;
-    let (found, known) = (applied.last().map_or(0, version), MIGRATIONS.last().map_or(0, |last| last.version));
-    Err(ConnectError::OlderSchema { host: host.to_owned(), found, known })
+    if steps(&standing, host)?.is_empty() { Ok(true) } else { Err(ConnectError::OlderTables { host: host.to_owned() }) }
 }
 
 async fn locked(db: &mut ClientWrapper, host: &str) -> Result<Result<(), ConnectError>, Failure> {
@@ -79,50 +63,56 @@ async fn locked(db: &mut ClientWrapper, host: &str) -> Result<Result<(), Connect
     // caller closes the connection, and with it the lock.
     db.query("SELECT pg_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK]).await?;
     let transaction = tokio_postgres::Client::transaction(db).await?;
-    let applied = applied(transaction.client()).await?;
-    if let Err(error) = check(&applied, host) {
-        return Ok(Err(error));
-    }
-    if applied.is_empty() {
-        transaction.batch_execute(LIST).await?;
-    }
-    for migration in MIGRATIONS.iter().skip(applied.len()) {
-        apply(&transaction, migration).await?;
+    let steps = match steps(&standing(transaction.client()).await?, host) {
+        Ok(steps) => steps,
+        Err(error) => return Ok(Err(error)),
+    };
+    for step in &steps {
+        transaction.batch_execute(step).await?;
     }
     transaction.commit().await?;
+    tracing::info!(statements_count = steps.len(), "the tables of the history have the form of this program");
     Ok(Ok(()))
 }
 
-async fn apply(transaction: &Transaction<'_>, migration: &Migration) -> Result<(), Failure> {
-    transaction.batch_execute(migration.sql).await?;
-    let insert = "INSERT INTO firstcome.migrations (version, name, fingerprint) VALUES ($1, $2, $3)";
-    transaction.execute(insert, &[&migration.version, &migration.name, &migration.fingerprint()]).await?;
-    tracing::info!(version = migration.version, name = migration.name, "migrated the tables of the history");
-    Ok(())
-}
-
-/// Version and fingerprint of each migration that was applied, in order; none where there are no
-/// tables.
-async fn applied(db: &tokio_postgres::Client) -> Result<Vec<(i32, i64)>, Failure> {
-    let row = db.query_one("SELECT to_regclass('firstcome.migrations') IS NOT NULL", &[]).await?;
-    if !get::<bool>(&row, 0)? {
-        return Ok(Vec::new());
-    }
-    let rows = db.query("SELECT version, fingerprint FROM firstcome.migrations ORDER BY version", &[]).await?;
-    rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
-}
-
-/// Whether everything was applied.
-fn check(applied: &[(i32, i64)], host: &str) -> Result<bool, ConnectError> {
-    for (place, (version, fingerprint)) in applied.iter().enumerate() {
-        let host = || host.to_owned();
-        let Some(migration) = MIGRATIONS.get(place) else {
-            let found = applied.last().map_or(0, |(version, _)| *version);
-            return Err(ConnectError::NewerSchema { host: host(), found, known: MIGRATIONS.last().map_or(0, |last| last.version) });
-        };
-        if migration.version != *version || migration.fingerprint() != *fingerprint {
-            return Err(ConnectError::OtherMigration { host: host(), version: *version });
+/// The statements that are left to be run.
+fn steps(standing: &Standing, host: &str) -> Result<Vec<String>, ConnectError> {
+    let (host, none) = (|| host.to_owned(), Found::default());
+    let (base, found) = match standing {
+        Standing::Unreleased => return Err(ConnectError::UnreleasedTables { host: host() }),
+        Standing::Tables { form, .. } if FORM < *form => {
+            return Err(ConnectError::NewerTables { host: host(), what: format!("they have form {form}, and this program knows {FORM}") });
         }
+        Standing::Tables { form, .. } if *form < FORM => {
+            return Err(ConnectError::OtherTables { host: host(), what: format!("they have form {form}, and this program makes {FORM}") });
+        }
+        Standing::Tables { found, .. } => (Vec::new(), found),
+        Standing::Nothing => (vec![BASE.to_owned(), format!("INSERT INTO firstcome.form (number) VALUES ({FORM})")], &none),
+    };
+    let declared = missing(found).map_err(|unfit| match unfit {
+        Unfit::Later(column) => ConnectError::NewerTables { host: host(), what: format!("this program does not know {column}") },
+        Unfit::Other(what) => ConnectError::OtherTables { host: host(), what },
+    })?;
+    Ok(base.into_iter().chain(declared).collect())
+}
+
+async fn standing(db: &tokio_postgres::Client) -> Result<Standing, Failure> {
+    let names = "SELECT to_regclass('firstcome.form') IS NOT NULL, to_regclass('firstcome.migrations') IS NOT NULL";
+    let row = db.query_one(names, &[]).await?;
+    if get::<bool>(&row, 1)? {
+        return Ok(Standing::Unreleased);
     }
-    Ok(applied.len() == MIGRATIONS.len())
+    if !get::<bool>(&row, 0)? {
+        return Ok(Standing::Nothing);
+    }
+    let form = get(&db.query_one("SELECT number FROM firstcome.form", &[]).await?, 0)?;
+    let mut found = Found::default();
+    for row in db.query(COLUMNS, &[]).await? {
+        let (sql_type, is_not_null): (String, bool) = (get(&row, 2)?, get(&row, 3)?);
+        found.tables.entry(get(&row, 0)?).or_default().insert(get(&row, 1)?, (sql_type, !is_not_null));
+    }
+    for row in db.query(INDICES, &[]).await? {
+        found.indices.insert(get(&row, 0)?);
+    }
+    Ok(Standing::Tables { form, found })
 }

@@ -1,32 +1,35 @@
 //! The history across machines: tables in PostgreSQL, schema `firstcome`.
 //!
 //! Kafka's order decides, and each partition is decided by itself; these tables are what came of it.
-//! One projector at a time writes them, everybody reads them, and a node starts from them, so that
-//! they hold everything that decisions depend on. Rows and positions are written in one transaction:
-//! at any instant the tables say exactly what the first so many records of each partition led to.
+//! One projector at a time writes them, and everybody reads them. Rows and positions are written in
+//! one transaction: at any instant the tables say exactly what the first so many records of each
+//! partition led to. No decision depends on rows: beside them stands a copy of the state of each
+//! partition, never ahead of the rows, which a node without a folder of its own starts from.
 //!
 //! Layout, in reading order:
 //! - [`settings`]: where the database is, and how long it may take;
 //! - [`error`]: what can go wrong, in the words of each call;
 //! - [`origin`]: which record of decisions the tables follow, and how far they are;
+//! - `tables`, `migrate`: the tables, made from the declarations, and `base.sql` beside them;
 //! - [`projector`]: the one writer: [`Projector`]; `batch`: decisions as statements on many rows;
-//! - [`load`]: from the tables to the state that decides;
-//! - [`lists`], [`scan`]: reading them to show, to export and to check;
+//! - `copies`: the copies of the state, stored and loaded;
+//! - [`lists`], [`scan`]: reading the tables to show, to export and to check;
 //! - [`values`]: how numbers, times and settings stand in columns;
-//! - `connection`, `failure`, `migrate`, `reading`: what the rest stands on.
+//! - `connection`, `failure`, `reading`: what the rest stands on.
 
 mod batch;
 mod connection;
+mod copies;
 pub mod error;
 mod failure;
 pub mod lists;
-pub mod load;
 mod migrate;
 pub mod origin;
 pub mod projector;
 mod reading;
 pub mod scan;
 pub mod settings;
+mod tables;
 pub mod values;
 
 use std::fmt;
@@ -40,12 +43,12 @@ use failure::{Failure, Kind};
 use settings::Target;
 use values::get;
 
+pub use copies::Loaded;
 pub use error::{ConnectError, LoadError, OriginError, ProjectError};
-pub use load::Loaded;
 pub use origin::{Origin, PartitionPosition};
-pub use projector::{Decided, Projector};
+pub use projector::{Decided, Projector, not_yet_in};
 pub use settings::Settings;
-pub use values::{campaign_id, campaign_of_id};
+pub use values::{aggregate_id, aggregate_of_id};
 
 /// The first version of PostgreSQL that is supported.
 const VERSION_MIN: u32 = 14;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
-use domain::state::Record;
+use domain::Record;
 use domain::wire::Position;
 
 use super::batch::{Batch, BatchError};
@@ -33,15 +33,13 @@ pub struct Decided<'a> {
     pub position: Position,
     /// What.
     pub record: Record<'a>,
-    /// What is remembered of its request (`domain::wire::state::encode_remembered`), if it had a key.
-    pub remembered: Option<&'a [u8]>,
 }
 
 /// The right to write, and a connection to do it on. The right ends with the connection.
 pub struct Projector {
-    db: ClientWrapper,
+    pub(super) db: ClientWrapper,
     partitions: u32,
-    answer_max: Duration,
+    pub(super) answer_max: Duration,
     is_lost: bool,
 }
 
@@ -82,17 +80,26 @@ impl Projector {
         decided: &[Decided<'_>],
     ) -> Result<(), ProjectError> {
         check_follows(before, after, decided)?;
-        if self.is_lost() {
-            return Err(ProjectError::Lost);
-        }
-        // Should this call be dropped in the middle, a transaction would be left open.
-        self.is_lost = true;
-        self.run(BEGIN).await?;
+        self.begin().await?;
         if let Err(error) = self.write(before, after, decided).await {
-            self.is_lost = self.run("ROLLBACK").await.is_err();
+            self.roll_back().await;
             return Err(error);
         }
         self.commit(after.partition).await
+    }
+
+    /// Begins a transaction. Until it is ended the projector counts as lost: should the call be dropped
+    /// in the middle, a transaction would be left open.
+    pub(super) async fn begin(&mut self) -> Result<(), ProjectError> {
+        if self.is_lost() {
+            return Err(ProjectError::Lost);
+        }
+        self.is_lost = true;
+        Ok(self.run(BEGIN).await?)
+    }
+
+    pub(super) async fn roll_back(&mut self) {
+        self.is_lost = self.run("ROLLBACK").await.is_err();
     }
 
     async fn write(&self, before: &PartitionPosition, after: &PartitionPosition, decided: &[Decided<'_>]) -> Result<(), ProjectError> {
@@ -118,13 +125,12 @@ impl Projector {
         }
         let other = within(self.answer_max, self.db.query_opt(IS_OTHER_CHAIN, &[&id, &offset, &count, &before.digest])).await?;
         if other.is_some() {
-            let what = "the tables are at this place by other decisions: the digests differ".to_owned();
-            return Err(ProjectError::Conflict { partition, position: Position(decisions), what });
+            return Err(other_chain(before));
         }
         Err(ProjectError::Moved { partition, offset_next, decisions })
     }
 
-    async fn commit(&mut self, partition: u32) -> Result<(), ProjectError> {
+    pub(super) async fn commit(&mut self, partition: u32) -> Result<(), ProjectError> {
         match self.run("COMMIT").await {
             Ok(()) => {
                 self.is_lost = false;
@@ -147,6 +153,32 @@ impl fmt::Debug for Projector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Projector").field("partitions", &self.partitions).field("is_lost", &self.is_lost()).finish_non_exhaustive()
     }
+}
+
+/// What of a batch is not in the tables yet; `None` if all of it is. A projector that starts from a
+/// copy of the state meets decisions again whose rows are written: they are passed over, up to the
+/// place of the tables.
+///
+/// # Errors
+/// [`ProjectError::Conflict`] if the batch comes to another place than the tables are at.
+pub fn not_yet_in<'d, 'a>(
+    tables: &PartitionPosition,
+    after: &PartitionPosition,
+    decided: &'d [Decided<'a>],
+) -> Result<Option<&'d [Decided<'a>]>, ProjectError> {
+    if after.offset_next < tables.offset_next {
+        return Ok(None);
+    }
+    if after.offset_next == tables.offset_next {
+        return if after == tables { Ok(None) } else { Err(other_chain(tables)) };
+    }
+    let written = decided.partition_point(|one| one.position.0 <= tables.decisions);
+    Ok(decided.get(written..))
+}
+
+fn other_chain(tables: &PartitionPosition) -> ProjectError {
+    let what = "the tables are at this place by other decisions: the digests differ".to_owned();
+    ProjectError::Conflict { partition: tables.partition, position: Position(tables.decisions), what }
 }
 
 /// What the tables cannot check, because only the caller sees both ends.

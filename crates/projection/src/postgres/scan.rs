@@ -3,56 +3,42 @@
 use std::fmt;
 use std::time::Duration;
 
-use domain::claims::ClaimStatus;
-use domain::coupon::CampaignNumber;
-use domain::request::Remembered;
-use domain::types::{Serial, Timestamp};
-use domain::wire::Position;
-use domain::wire::state::decode_remembered;
+use domain::rows::{Cell, Table};
+use domain::{Kind, Number};
 use tokio_postgres::Row;
 
 use super::Postgres;
 use super::error::read_error;
 use super::failure::Failure;
-use super::lists::campaigns;
+use super::lists::aggregates;
 use super::origin::{Origin, POSITIONS, PartitionPosition, position_row, read_origin};
 use super::reading::{Reading, Rows};
-use super::values::{get, half, serial, signed_small, status, time, unsigned};
+use super::tables::ONLY_ONE;
+use super::values::{cells, get, half};
+use crate::declared::{EntryTable, quoted};
 use crate::error::ReadError;
-use crate::rows::CampaignRow;
+use crate::rows::{AggregateRow, OwnedCell};
 
-/// A claim with every column that it has.
+/// A row of a table of entries with every column that it has.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FullClaim {
-    /// The id of its campaign ([`super::campaign_id`]).
-    pub campaign: CampaignNumber,
-    /// Its number in the campaign.
-    pub serial: Serial,
-    /// Whose it is.
-    pub subject: String,
-    /// When it was decided.
-    pub claimed_at: Timestamp,
-    /// What became of it, and when.
-    pub status: ClaimStatus,
-    /// Who asked.
-    pub actor: String,
-    /// By which request.
-    pub request_id: String,
-    /// Whether its campaign gave one to each subject then.
-    pub only_one: bool,
+pub struct FullEntry {
+    /// The id of its aggregate ([`super::aggregate_id`]).
+    pub number: Number,
+    /// A cell for each declared column, in the order of the declaration.
+    pub cells: Vec<OwnedCell>,
+    /// Who caused it and by which request, where the table holds that.
+    pub origin: Option<(String, String)>,
+    /// Whether its aggregate gave one to each when it was written, where the table declares that
+    /// ([`Table::one_each`]).
+    pub only_one: Option<bool>,
 }
 
-/// A claim that is in the queue.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WaitingClaim {
-    /// The id of its campaign ([`super::campaign_id`]).
-    pub campaign: CampaignNumber,
-    /// Its number in the campaign.
-    pub serial: Serial,
-    /// Whose it is.
-    pub subject: String,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
+impl FullEntry {
+    /// The cells, borrowed: what a workload's typed view is made of.
+    #[must_use]
+    pub fn cells(&self) -> Vec<Cell<'_>> {
+        self.cells.iter().map(OwnedCell::cell).collect()
+    }
 }
 
 /// The tables as they were at one instant.
@@ -96,49 +82,36 @@ impl Scan {
         &self.positions
     }
 
-    /// All campaigns, by rising id.
+    /// All aggregates of a kind, by rising id.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn campaigns(&self) -> Result<Vec<CampaignRow>, ReadError> {
-        campaigns(&self.reading).await.map_err(|failure| read_error(&failure, self.time_max))
+    pub async fn aggregates(&self, kind: Kind) -> Result<Vec<AggregateRow>, ReadError> {
+        aggregates(&self.reading, kind).await.map_err(|failure| read_error(&failure, self.time_max))
     }
 
-    /// The claims of a partition, by campaign and serial, as they are taken.
+    /// The entries of a partition's aggregates, by aggregate and key, as they are taken.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn claims(&self, partition: u32) -> Result<Streamed<FullClaim>, ReadError> {
-        let sql = "SELECT campaign, serial, subject, claimed_at, status, changed_at, actor, request_id, only_one
-                   FROM firstcome.claims WHERE campaign % $1 = $2 ORDER BY campaign, serial";
-        self.of_partition(sql, partition, claim_of).await
-    }
-
-    /// The claims of a partition that are in the queue, by campaign and serial, as they are taken.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn queue(&self, partition: u32) -> Result<Streamed<WaitingClaim>, ReadError> {
-        let sql = "SELECT campaign, serial, subject, accepted_at FROM firstcome.queue WHERE campaign % $1 = $2 ORDER BY campaign, serial";
-        self.of_partition(sql, partition, waiting_of).await
-    }
-
-    /// The request keys that a partition remembers, oldest first, each with the decision that it was.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn requests(&self, partition: u32) -> Result<Streamed<(Position, Remembered)>, ReadError> {
-        let sql = "SELECT ordinal, body FROM firstcome.requests WHERE partition = $1 ORDER BY ordinal";
-        let rows = async { self.reading.rows(sql, &[&signed_small(partition)?]).await };
-        let rows = rows.await.map_err(|failure| read_error(&failure, self.time_max))?;
-        Ok(Streamed { rows, read: request_of, time_max: self.time_max })
-    }
-
-    async fn of_partition<T>(&self, sql: &str, partition: u32, read: fn(&Row) -> Result<T, Failure>) -> Result<Streamed<T>, ReadError> {
+    pub async fn entries(&self, table: &'static Table, partition: u32) -> Result<Entries, ReadError> {
+        let declared = EntryTable::of(table);
+        let owner = declared.owner();
+        let mut columns = declared.columns();
+        columns.push(quoted(owner));
+        columns.extend(table.has_origin.then_some(["actor", "request_id"]).into_iter().flatten().map(quoted));
+        columns.extend(table.one_each.map(|_| ONLY_ONE.to_owned()));
+        let sql = format!(
+            "SELECT {} FROM firstcome.{} WHERE {} % $1 = $2 ORDER BY {}",
+            columns.join(", "),
+            quoted(table.name),
+            quoted(owner),
+            declared.order().join(", ")
+        );
         let (partitions, partition) = (i64::from(self.origin.partitions), i64::from(partition));
-        let rows = self.reading.rows(sql, &[&partitions, &partition]).await;
+        let rows = self.reading.rows(&sql, &[&partitions, &partition]).await;
         let rows = rows.map_err(|failure| read_error(&failure, self.time_max))?;
-        Ok(Streamed { rows, read, time_max: self.time_max })
+        Ok(Entries { rows, table, time_max: self.time_max })
     }
 
     /// Gives the connection back; dropped instead, it is closed.
@@ -151,45 +124,30 @@ impl Scan {
     }
 }
 
-/// Rows on their way.
-pub struct Streamed<T> {
+/// Entries on their way.
+pub struct Entries {
     rows: Rows,
-    read: fn(&Row) -> Result<T, Failure>,
+    table: &'static Table,
     time_max: Duration,
 }
 
-impl<T> Streamed<T> {
+impl Entries {
     /// The next one; `None` after the last.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn next(&mut self) -> Result<Option<T>, ReadError> {
-        let next = async { self.rows.next().await?.map(|row| (self.read)(&row)).transpose() };
+    pub async fn next(&mut self) -> Result<Option<FullEntry>, ReadError> {
+        let next = async { self.rows.next().await?.map(|row| entry_of(&row, self.table)).transpose() };
         next.await.map_err(|failure: Failure| read_error(&failure, self.time_max))
     }
 }
 
-fn claim_of(row: &Row) -> Result<FullClaim, Failure> {
-    Ok(FullClaim {
-        campaign: CampaignNumber(half(row, 0)?),
-        serial: serial(row, 1)?,
-        subject: get(row, 2)?,
-        claimed_at: time(row, 3)?,
-        status: status(row, 4)?,
-        actor: get(row, 6)?,
-        request_id: get(row, 7)?,
-        only_one: get(row, 8)?,
-    })
-}
-
-fn waiting_of(row: &Row) -> Result<WaitingClaim, Failure> {
-    let (campaign, serial) = (CampaignNumber(half(row, 0)?), serial(row, 1)?);
-    Ok(WaitingClaim { campaign, serial, subject: get(row, 2)?, accepted_at: time(row, 3)? })
-}
-
-fn request_of(row: &Row) -> Result<(Position, Remembered), Failure> {
-    let known = decode_remembered(get(row, 1)?).map_err(|error| Failure::Row(format!("a remembered request: {error}")))?;
-    Ok((Position(unsigned(row, 0)?), known))
+fn entry_of(row: &Row, table: &Table) -> Result<FullEntry, Failure> {
+    let owner_place = table.columns.len();
+    let origin = if table.has_origin { Some((get(row, owner_place + 1)?, get(row, owner_place + 2)?)) } else { None };
+    let only_one_place = owner_place + 1 + if table.has_origin { 2 } else { 0 };
+    let only_one = if table.one_each.is_some() { Some(get(row, only_one_place)?) } else { None };
+    Ok(FullEntry { number: Number(half(row, owner_place)?), cells: cells(row, 0, table)?, origin, only_one })
 }
 
 impl fmt::Debug for Scan {
@@ -198,8 +156,8 @@ impl fmt::Debug for Scan {
     }
 }
 
-impl<T> fmt::Debug for Streamed<T> {
+impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Streamed").finish_non_exhaustive()
+        f.debug_struct("Entries").field("table", &self.table.name).finish_non_exhaustive()
     }
 }

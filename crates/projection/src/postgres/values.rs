@@ -3,14 +3,16 @@
 use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
-use domain::claims::ClaimStatus;
-use domain::coupon::queue::{Mode, QueueSettings};
-use domain::coupon::{CampaignNumber, Settings};
-use domain::types::{CampaignName, Quantity, Serial, SubjectId, Timestamp};
+use domain::fields::{Field, FieldKind, Value};
+use domain::rows::{Cell, Column, ColumnKind, Table};
+use domain::types::Timestamp;
+use domain::{Kind, Number};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::failure::Failure;
+use crate::declared::{quoted, signed as declared_signed};
+use crate::rows::{AggregateRow, OwnedCell};
 
 /// Where the database counts from: 2000-01-01, in milliseconds since 1970.
 const EPOCH_MS: i64 = 946_684_800_000;
@@ -48,21 +50,21 @@ impl<'a> FromSql<'a> for Time {
     }
 }
 
-/// The number of a campaign over all partitions: unique in the cluster, and small enough for the
-/// rows that one machine's history gives. `None` if it does not fit, after four billion campaigns.
+/// The number of an aggregate over all partitions: unique in the cluster, and small enough for the
+/// rows that one machine's history gives. `None` if it does not fit, after four billion aggregates.
 #[must_use]
-pub fn campaign_id(number: CampaignNumber, partition: u32, partitions: u32) -> Option<CampaignNumber> {
+pub fn aggregate_id(number: Number, partition: u32, partitions: u32) -> Option<Number> {
     if partitions <= partition {
         return None;
     }
-    number.0.checked_mul(partitions)?.checked_add(partition).map(CampaignNumber)
+    number.0.checked_mul(partitions)?.checked_add(partition).map(Number)
 }
 
-/// A campaign's partition and its number there; the other way of [`campaign_id`]. `None` without
+/// An aggregate's partition and its number there; the other way of [`aggregate_id`]. `None` without
 /// partitions.
 #[must_use]
-pub fn campaign_of_id(id: CampaignNumber, partitions: u32) -> Option<(u32, CampaignNumber)> {
-    Some((id.0.checked_rem(partitions)?, CampaignNumber(id.0.checked_div(partitions)?)))
+pub fn aggregate_of_id(id: Number, partitions: u32) -> Option<(u32, Number)> {
+    Some((id.0.checked_rem(partitions)?, Number(id.0.checked_div(partitions)?)))
 }
 
 /// A count as the database has it: there is no unsigned type.
@@ -104,93 +106,137 @@ pub(super) fn time(row: &Row, column: usize) -> Result<Timestamp, Failure> {
     get::<Time>(row, column).map(|Time(time)| time)
 }
 
-pub(super) fn optional_time(row: &Row, column: usize) -> Result<Option<Timestamp>, Failure> {
-    Ok(get::<Option<Time>>(row, column)?.map(|Time(time)| time))
+/// A cell of a declared column.
+pub(super) fn cell(row: &Row, place: usize, column: &Column) -> Result<OwnedCell, Failure> {
+    Ok(match column.kind {
+        ColumnKind::Number => optional(row, place, column.is_nullable, unsigned)?.map_or(OwnedCell::Null, OwnedCell::Number),
+        ColumnKind::Text => optional(row, place, column.is_nullable, get)?.map_or(OwnedCell::Null, OwnedCell::Text),
+        ColumnKind::Time => optional(row, place, column.is_nullable, time)?.map_or(OwnedCell::Null, OwnedCell::Time),
+        ColumnKind::Bool => optional(row, place, column.is_nullable, get)?.map_or(OwnedCell::Null, OwnedCell::Bool),
+    })
 }
 
-pub(super) fn serial(row: &Row, column: usize) -> Result<Serial, Failure> {
-    Serial::new(half(row, column)?).ok_or_else(|| Failure::Row("a serial is 0".to_owned()))
+/// The cells of a row's declared columns, which begin at a place.
+pub(super) fn cells(row: &Row, first: usize, table: &Table) -> Result<Vec<OwnedCell>, Failure> {
+    (first..).zip(table.columns).map(|(place, column)| cell(row, place, column)).collect()
 }
 
-pub(super) fn campaign_name(row: &Row, column: usize) -> Result<CampaignName<'_>, Failure> {
-    CampaignName::new(get(row, column)?).map_err(|error| Failure::Row(format!("a campaign's name {error}")))
+/// The columns of an aggregate's table: id, name, version and times first, then the settings in the
+/// order of their declaration.
+pub(super) fn aggregate_columns(kind: Kind) -> String {
+    let head = ["id", "name", "version", "created_at", "changed_at"];
+    let columns = head.into_iter().chain(kind.settings().iter().map(|field| field.name));
+    let columns: Vec<String> = columns.map(|column| format!("{}.{}", quoted(kind.path()), quoted(column))).collect();
+    columns.join(", ")
 }
 
-pub(super) fn subject(row: &Row, column: usize) -> Result<SubjectId<'_>, Failure> {
-    SubjectId::new(get(row, column)?).map_err(|error| Failure::Row(format!("a subject's name {error}")))
+/// An aggregate from the columns of [`aggregate_columns`], which begin at a place.
+pub(super) fn aggregate_row(row: &Row, kind: Kind, first: usize) -> Result<AggregateRow, Failure> {
+    let mut settings = kind.least();
+    for (place, field) in (first + 5..).zip(kind.settings()) {
+        let value = setting(row, place, field)?;
+        let set = settings.set(field.name, value);
+        set.map_err(|error| Failure::Row(format!("column {}: {value:?} {error}", field.name)))?;
+    }
+    Ok(AggregateRow {
+        number: Number(half(row, first)?),
+        name: get::<&str>(row, first + 1)?.into(),
+        settings,
+        version: unsigned(row, first + 2)?,
+        created_at: time(row, first + 3)?,
+        changed_at: time(row, first + 4)?,
+    })
 }
 
-/// Status and time of change, in two columns one after the other.
-pub(super) fn status(row: &Row, column: usize) -> Result<ClaimStatus, Failure> {
-    match (get(row, column)?, optional_time(row, column + 1)?) {
-        ("live", None) => Ok(ClaimStatus::Live),
-        ("redeemed", Some(redeemed_at)) => Ok(ClaimStatus::Redeemed { redeemed_at }),
-        ("cancelled", Some(cancelled_at)) => Ok(ClaimStatus::Cancelled { cancelled_at }),
-        (status, _) => Err(Failure::Row(format!("the status {status:?} does not go with the time of change"))),
+fn setting(row: &Row, place: usize, field: &Field) -> Result<Value, Failure> {
+    Ok(match field.kind {
+        FieldKind::Bool => optional(row, place, true, get)?.map_or(Value::Null, Value::Bool),
+        FieldKind::Number(..) => optional(row, place, true, unsigned)?.map_or(Value::Null, Value::Number),
+        FieldKind::Time => optional(row, place, true, time)?.map_or(Value::Null, Value::Time),
+        FieldKind::Word(_) => {
+            let Some(text) = optional(row, place, true, get::<String>)? else { return Ok(Value::Null) };
+            let word = field.word(&text).ok_or_else(|| Failure::Row(format!("column {}: {text:?} {}", field.name, field.kind)))?;
+            Value::Word(word)
+        }
+    })
+}
+
+/// A value that may be missing where the declaration says so.
+fn optional<'r, T>(
+    row: &'r Row,
+    place: usize,
+    is_nullable: bool,
+    read: impl FnOnce(&'r Row, usize) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    if is_nullable && is_null(row, place)? { Ok(None) } else { read(row, place).map(Some) }
+}
+
+fn is_null(row: &Row, place: usize) -> Result<bool, Failure> {
+    Ok(get::<Option<Any>>(row, place)?.is_none())
+}
+
+/// A value of any type, which is not looked at.
+struct Any;
+
+impl<'a> FromSql<'a> for Any {
+    fn from_sql(_: &Type, _: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
     }
 }
 
-/// The columns of settings, in the order of [`settings`].
-pub(super) const SETTINGS: &str =
-    "stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, decisions_per_second_max, queue_max";
-
-/// Settings from nine columns in a row.
-pub(super) fn settings(row: &Row, first: usize) -> Result<Settings, Failure> {
-    let stock = Quantity::new(unsigned_small(row, first)?).ok_or_else(|| Failure::Row("a stock is out of range".to_owned()))?;
-    Ok(Settings {
-        stock,
-        per_subject_max: unsigned_small(row, first + 1)?,
-        opens_at: optional_time(row, first + 2)?,
-        closes_at: optional_time(row, first + 3)?,
-        redeem_until: optional_time(row, first + 4)?,
-        paused: get(row, first + 5)?,
-        queue: queue_settings(row, first + 6)?,
-    })
+/// The value of a setting as a parameter.
+#[derive(Debug)]
+pub(super) enum Parameter {
+    Null,
+    Number(i64),
+    Text(String),
+    Time(Time),
+    Bool(bool),
 }
 
-fn queue_settings(row: &Row, first: usize) -> Result<QueueSettings, Failure> {
-    let mode: &str = get(row, first)?;
-    let pace: Option<i32> = get(row, first + 1)?;
-    Ok(QueueSettings {
-        mode: Mode::from_word(mode).ok_or_else(|| Failure::Row(format!("{mode:?} is no mode")))?,
-        decisions_per_second_max: pace.map(|_| unsigned_small(row, first + 1)).transpose()?,
-        queue_max: unsigned_small(row, first + 2)?,
-    })
-}
-
-/// Settings as nine parameters.
-pub(super) struct SettingsRow {
-    stock: i32,
-    per_subject_max: i32,
-    opens_at: Option<Time>,
-    closes_at: Option<Time>,
-    redeem_until: Option<Time>,
-    paused: bool,
-    mode: &'static str,
-    pace: Option<i32>,
-    queue_max: i32,
-}
-
-impl SettingsRow {
-    pub(super) fn new(settings: &Settings) -> Result<Self, Failure> {
-        Ok(Self {
-            stock: signed_small(settings.stock.get())?,
-            per_subject_max: signed_small(settings.per_subject_max)?,
-            opens_at: settings.opens_at.map(Time),
-            closes_at: settings.closes_at.map(Time),
-            redeem_until: settings.redeem_until.map(Time),
-            paused: settings.paused,
-            mode: settings.queue.mode.word(),
-            pace: settings.queue.decisions_per_second_max.map(signed_small).transpose()?,
-            queue_max: signed_small(settings.queue.queue_max)?,
+impl Parameter {
+    pub(super) fn of_value(value: Value) -> Result<Self, String> {
+        Ok(match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(value),
+            Value::Number(number) => Self::Number(declared_signed(number)?),
+            Value::Time(time) => Self::Time(Time(time)),
+            Value::Word(word) => Self::Text(word.to_owned()),
         })
     }
 
-    /// In the order in which the statements number them.
-    pub(super) fn columns(&self) -> [&(dyn ToSql + Sync); 9] {
-        let Self { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max } = self;
-        [stock, per_subject_max, opens_at, closes_at, redeem_until, paused, mode, pace, queue_max]
+    pub(super) fn of_cell(cell: Cell<'_>) -> Result<Self, String> {
+        Ok(match cell {
+            Cell::Null => Self::Null,
+            Cell::Bool(value) => Self::Bool(value),
+            Cell::Number(number) => Self::Number(declared_signed(number)?),
+            Cell::Time(time) => Self::Time(Time(time)),
+            Cell::Text(text) => Self::Text(text.to_owned()),
+        })
     }
+}
+
+impl ToSql for Parameter {
+    fn to_sql(&self, sql: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Number(number) => number.to_sql_checked(sql, out),
+            Self::Text(text) => text.to_sql_checked(sql, out),
+            Self::Time(time) => time.to_sql_checked(sql, out),
+            Self::Bool(value) => value.to_sql_checked(sql, out),
+        }
+    }
+
+    /// The value's own type is checked as it is written.
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
 }
 
 fn out_of_range(row: &Row, column: usize, number: i64) -> Failure {
@@ -220,18 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn campaigns_of_all_partitions_have_ids_of_their_own() {
+    fn aggregates_of_all_partitions_have_ids_of_their_own() {
         let mut ids = Vec::new();
         for number in 0..5 {
             for partition in 0..3 {
-                let id = campaign_id(CampaignNumber(number), partition, 3).unwrap();
-                assert_eq!(campaign_of_id(id, 3), Some((partition, CampaignNumber(number))));
+                let id = aggregate_id(Number(number), partition, 3).unwrap();
+                assert_eq!(aggregate_of_id(id, 3), Some((partition, Number(number))));
                 ids.push(id.0);
             }
         }
         assert_eq!(ids, (0..15).collect::<Vec<u32>>());
-        assert_eq!(campaign_id(CampaignNumber(0), 3, 3), None);
-        assert_eq!(campaign_id(CampaignNumber(u32::MAX), 0, 2), None);
-        assert_eq!(campaign_of_id(CampaignNumber(1), 0), None);
+        assert_eq!(aggregate_id(Number(0), 3, 3), None);
+        assert_eq!(aggregate_id(Number(u32::MAX), 0, 2), None);
+        assert_eq!(aggregate_of_id(Number(1), 0), None);
     }
 }

@@ -4,18 +4,17 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use domain::coupon::queue::DecideNext;
-use domain::coupon::{self, CampaignNumber};
+use domain::coupon::{self, Coupon};
 use domain::hash::HashSeed;
 use domain::request::{Fingerprint, Keyed};
-use domain::state::{Command, CommandKind, Decision, Record, State};
-use domain::types::{ActorId, CampaignName, RequestId, RequestKey, SubjectId};
-use domain::wire::state::encode_remembered;
+use domain::types::{ActorId, RequestId, RequestKey, SubjectId};
 use domain::wire::{Position, decode_record, encode_record};
-use projection::postgres::{Decided, Origin, PartitionPosition, Postgres, Projector, Settings};
+use domain::{Action, Command, Decision, Kind, Record, State};
+use projection::postgres::{Decided, Loaded, Origin, PartitionPosition, Postgres, ProjectError, Projector, Settings, aggregate_id};
+use projection::{EntryRow, OwnedCell};
 use tokio_postgres::NoTls;
 
-use crate::support::at;
+use crate::support::{ALL, at, name, rows_of};
 
 pub const SEED: HashSeed = HashSeed(31, 32);
 
@@ -29,7 +28,6 @@ pub struct Partition {
 struct Written {
     body: Vec<u8>,
     private: Vec<u8>,
-    remembered: Option<Vec<u8>>,
 }
 
 impl Partition {
@@ -38,42 +36,40 @@ impl Partition {
     }
 
     /// Asks; every question takes an offset and moves the time, whatever comes of it.
-    pub fn ask(&mut self, kind: CommandKind<'_>, key: Option<&str>, now: u64) -> &mut Self {
+    pub fn ask(&mut self, action: Action<'_>, key: Option<&str>, now: u64) -> &mut Self {
         let actor = ActorId::new("shop").unwrap();
-        let request = key.map(|key| Keyed { key: RequestKey::new(key).unwrap(), fingerprint: fingerprint(&kind) });
-        let command = Command { actor, request, kind };
+        let request = key.map(|key| Keyed { key: RequestKey::new(key).unwrap(), fingerprint: fingerprint(&action) });
+        let command = Command { actor, request, action };
         let now = at(now).max(self.state.time);
         self.state.time = now;
-        if let Ok(Decision::Event(event)) = domain::decide(&self.state, &command, now) {
+        if let Ok(Decision::Change(change)) = domain::decide(&self.state, &command, now) {
             let request_id = format!("r-{}", self.marks.len());
-            let is_own = matches!(kind, CommandKind::Coupon(coupon::Command::DecideNext(_)));
-            let request_id = if is_own { RequestId::ENGINE } else { RequestId::new(&request_id).unwrap() };
-            self.write(&Record { at: now, actor, request_id, request, event });
+            let request_id = RequestId::new(&request_id).unwrap();
+            self.write(&Record { at: now, actor, request_id, request, change });
         }
         self.mark();
         self
     }
 
-    /// Asks for the decision of the claim that has been pending longest, if there is one.
-    pub fn decide_next(&mut self, campaign: &str, now: u64) -> &mut Self {
-        let campaign = CampaignName::new(campaign).unwrap();
-        let pending = self.state.campaign(campaign).and_then(domain::coupon::Campaign::first_pending);
-        let Some((serial, subject)) = pending.map(|claim| (claim.serial, claim.subject.to_string())) else { return self };
-        let subject = SubjectId::new(&subject).unwrap();
-        self.coupon(coupon::Command::DecideNext(DecideNext { campaign, serial, subject }), now)
+    /// Asks without a request key.
+    pub fn plain(&mut self, action: Action<'_>, now: u64) -> &mut Self {
+        self.ask(action, None, now)
     }
 
-    pub fn coupon(&mut self, kind: coupon::Command<'_>, now: u64) -> &mut Self {
-        self.ask(CommandKind::Coupon(kind), None, now)
+    /// Asks for the decision of the claim that has been pending longest, if there is one.
+    pub fn decide_next(&mut self, campaign: &str, now: u64) -> &mut Self {
+        let pending = self.state.get::<Coupon>(name(campaign)).and_then(coupon::Campaign::first_pending);
+        let Some((serial, subject)) = pending.map(|claim| (claim.serial, claim.subject.as_str().to_owned())) else { return self };
+        let subject = SubjectId::new(&subject).unwrap();
+        self.plain(Action::of::<Coupon>(name(campaign), coupon::Command::DecideNext { serial, subject }), now)
     }
 
     /// A record that no decision led to.
     pub fn write(&mut self, record: &Record<'_>) {
         self.state.evolve(record);
-        let remembered = record.request.map(|_| encode_remembered(self.state.requests.newest().unwrap()));
         let (mut body, mut private) = (Vec::new(), Vec::new());
         encode_record(record, &mut body, &mut private);
-        self.records.push(Written { body, private, remembered });
+        self.records.push(Written { body, private });
     }
 
     pub fn mark(&mut self) {
@@ -109,21 +105,27 @@ impl Partition {
         let (from, to) = (decisions_of(&self.marks[marks.start]), decisions_of(&self.marks[marks.end]));
         (from..to)
             .map(|place| {
-                let Written { body, private, remembered } = &self.records[place];
+                let Written { body, private } = &self.records[place];
                 let record = decode_record(body, Some(private)).unwrap();
-                Decided { position: Position(place as u64 + 1), record, remembered: remembered.as_deref() }
+                Decided { position: Position(place as u64 + 1), record }
             })
             .collect()
     }
 
     /// Projects from one mark to another.
-    pub async fn project(&self, projector: &mut Projector, marks: Range<usize>) -> Result<(), projection::postgres::ProjectError> {
+    pub async fn project(&self, projector: &mut Projector, marks: Range<usize>) -> Result<(), ProjectError> {
         let decided = self.decided(marks.clone());
         projector.apply(&self.marks[marks.start], &self.marks[marks.end], &decided).await
     }
 
     pub async fn project_all(&self, projector: &mut Projector) {
         self.project(projector, 0..self.marks.len() - 1).await.unwrap();
+    }
+
+    /// Stores the copy of the state as it was at a mark.
+    pub async fn store_copy(&self, projector: &mut Projector, mark: usize) -> Result<(), ProjectError> {
+        let position = &self.marks[mark];
+        projector.store_copy(position, sections(&self.state_at(position)).into_iter()).await
     }
 
     /// The state as it was at a position.
@@ -143,8 +145,8 @@ fn decisions_of(position: &PartitionPosition) -> usize {
     usize::try_from(position.decisions).unwrap()
 }
 
-fn fingerprint(kind: &CommandKind<'_>) -> Fingerprint {
-    let bytes = format!("{kind:?}");
+fn fingerprint(action: &Action<'_>) -> Fingerprint {
+    let bytes = format!("{action:?}");
     let (one, other) = (HashSeed(1, 1).hash(bytes.as_bytes()), HashSeed(2, 2).hash(bytes.as_bytes()));
     Fingerprint((u128::from(one) << 64 | u128::from(other)).to_le_bytes())
 }
@@ -181,13 +183,55 @@ pub async fn begin(postgres: &Postgres) -> Projector {
 }
 
 /// Every state as loaded must be the one of its partition at its position.
-pub async fn check_loaded(postgres: &Postgres, partitions: &[Partition]) -> Vec<PartitionPosition> {
+pub async fn check_loaded(postgres: &Postgres, partitions: &[Partition]) -> Vec<Loaded> {
     let loaded = postgres.load(HashSeed(9, 9)).await.unwrap();
     assert_eq!(loaded.len(), partitions.len());
     for (loaded, partition) in loaded.iter().zip(partitions) {
         assert!(sections(&loaded.state) == sections(&partition.state_at(&loaded.position)), "{:?}", loaded.position);
     }
-    loaded.into_iter().map(|loaded| loaded.position).collect()
+    loaded
+}
+
+/// Every row must be what the states of the partitions at the tables' positions say, all of one
+/// instant.
+pub async fn check_rows(postgres: &Postgres, partitions: &[Partition]) -> Vec<PartitionPosition> {
+    let scan = postgres.scan().await.unwrap().unwrap();
+    let positions = scan.positions().to_vec();
+    assert_eq!(positions.len(), partitions.len());
+    let count = u32::try_from(partitions.len()).unwrap();
+    for kind in Kind::ALL {
+        let aggregates = scan.aggregates(*kind).await.unwrap();
+        let mut expected_count = 0;
+        for (partition, position) in partitions.iter().zip(&positions) {
+            let state = partition.state_at(position);
+            let id = |number| aggregate_id(number, position.partition, count).unwrap();
+            let mut entries = Vec::new();
+            let of_kind = state.aggregates().filter(|aggregate| aggregate.kind() == *kind);
+            for (aggregate, (of, rows)) in of_kind.zip(rows_of(&state, *kind)) {
+                let head = aggregate.head();
+                assert_eq!(*head.name, *of);
+                let row = aggregates.iter().find(|row| row.number == id(head.number)).unwrap();
+                let of_row = (&row.name, row.settings, row.version, row.created_at);
+                assert_eq!(of_row, (&head.name, aggregate.settings(), head.version, head.created_at));
+                entries.extend(rows.into_iter().map(|cells| (row.number.0, cells)));
+                expected_count += 1;
+            }
+            let mut found = Vec::<(u32, Vec<OwnedCell>)>::new();
+            let mut rows = scan.entries(kind.tables()[0], position.partition).await.unwrap();
+            while let Some(row) = rows.next().await.unwrap() {
+                found.push((row.number.0, row.cells));
+            }
+            assert_eq!(found, entries);
+        }
+        assert_eq!(aggregates.len(), expected_count);
+    }
+    scan.end().await.unwrap();
+    positions
+}
+
+/// All claims of a campaign.
+pub async fn claims(postgres: &Postgres, campaign: &str) -> Vec<EntryRow> {
+    postgres.entries(&coupon::CLAIMS, name(campaign), ALL, 10_000).await.unwrap().rows
 }
 
 /// A connection of one's own, for looking and for mischief.
@@ -200,13 +244,9 @@ pub async fn raw(url: &str) -> tokio_postgres::Client {
 /// All rows of all tables, as text.
 pub async fn dump(db: &tokio_postgres::Client) -> Vec<String> {
     let mut rows = Vec::new();
-    for table in ["positions", "campaigns", "claims", "requests"] {
+    for table in ["positions", "campaigns", "claims", "policies", "overrides", "state_copies", "state_sections"] {
         let sql = format!("SELECT all_of::text FROM firstcome.{table} AS all_of ORDER BY 1");
         rows.extend(db.query(&sql, &[]).await.unwrap().iter().map(|row| format!("{table} {}", row.get::<_, &str>(0))));
     }
     rows
-}
-
-pub fn number(id: u32) -> CampaignNumber {
-    CampaignNumber(id)
 }
