@@ -109,7 +109,10 @@ impl App {
     #[must_use]
     pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
         let Parts { backend, codes, doors, gateway, clock, uses_tls } = parts;
+        #[cfg(feature = "scaled")]
         let metrics = if matches!(backend, Backend::Scaled(_)) { Metrics::scaled() } else { Metrics::new() };
+        #[cfg(not(feature = "scaled"))]
+        let metrics = Metrics::new();
         let request_ids = RequestIds::new(random);
         let rate_limits = Limits::new(LimitClock::new(&clock), random);
         let policy_changes = tokio::sync::Mutex::default();

@@ -1,5 +1,6 @@
 //! Who decides, and which tables are read: one machine's engine and files, or a node among others.
 //! Two kinds, one set of calls, so that what is above does not know which one it is.
+#![cfg_attr(not(feature = "scaled"), expect(unused_variables, reason = "some parameters are for the scaled mode only"))]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use engine::views::{ClaimView, Done, NamedCampaign, PolicyView, Refusal, Watched
 use projection::{ClaimFilter, Page, ReadError, SubjectPage};
 
 use crate::history::{History, ListError};
+#[cfg(feature = "scaled")]
 use crate::scaled::Scaled;
 
 /// Who decides.
@@ -25,6 +27,7 @@ pub enum Backend {
         history: Arc<History>,
     },
     /// The order of a log, which other processes follow as well.
+    #[cfg(feature = "scaled")]
     Scaled(Box<Scaled>),
 }
 
@@ -62,6 +65,7 @@ impl Backend {
         match self {
             Self::Single { engine, .. } => engine.submit(command, request_id).await,
             // A way with many turns: its future is large, and made only here.
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Box::pin(scaled.node.submit(command, request_id)).await,
         }
     }
@@ -73,6 +77,7 @@ impl Backend {
     pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Refusal> {
         match self {
             Self::Single { engine, .. } => engine.campaign(name).await,
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.node.campaign(name).await,
         }
     }
@@ -84,6 +89,7 @@ impl Backend {
     pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
         match self {
             Self::Single { engine, .. } => engine.campaigns(after, prefix, limit).await,
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.node.campaigns(after, prefix, limit).await,
         }
     }
@@ -95,6 +101,7 @@ impl Backend {
     pub async fn watched(&self, name: CampaignName<'_>, last_max: u32, now: Timestamp) -> Result<Option<WatchedCampaign>, Refusal> {
         match self {
             Self::Single { engine, .. } => engine.watched(name, last_max).await,
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Ok(scaled.node.watched(name, last_max, now)),
         }
     }
@@ -106,6 +113,7 @@ impl Backend {
     pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Refusal> {
         match self {
             Self::Single { engine, .. } => engine.policy(name).await,
+            #[cfg(feature = "scaled")]
             Self::Scaled(_) => Err(Refusal::NotAcrossMachines),
         }
     }
@@ -117,6 +125,7 @@ impl Backend {
     pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Refusal> {
         match self {
             Self::Single { engine, .. } => engine.policies(after, limit).await,
+            #[cfg(feature = "scaled")]
             Self::Scaled(_) => Err(Refusal::NotAcrossMachines),
         }
     }
@@ -128,6 +137,7 @@ impl Backend {
     pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<Result<ClaimView, coupon::Rejection>, Refusal> {
         match self {
             Self::Single { engine, .. } => engine.claim(name, by).await,
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.node.claim_of(name, by).await,
         }
     }
@@ -139,6 +149,7 @@ impl Backend {
     pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Refusal> {
         match self {
             Self::Single { engine, .. } => engine.claim_at(name, serial).await,
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.node.claim_at(name, serial).await,
         }
     }
@@ -150,6 +161,7 @@ impl Backend {
     pub async fn wait_for_campaign(&self, name: CampaignName<'_>, at_most: Duration) -> Result<(), WaitError> {
         match self {
             Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 let (partition, progress) = scaled.node.caught_up_with(name).await?;
                 wait_for_tables(scaled, &[(partition, progress.offset_next)], at_most).await
@@ -164,6 +176,7 @@ impl Backend {
     pub async fn wait_for_all(&self, at_most: Duration) -> Result<(), WaitError> {
         match self {
             Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 scaled.node.pass_all_barriers().await?;
                 let wanted: Vec<(u32, u64)> = (0..).zip(scaled.node.progress().iter().map(|progress| progress.offset_next)).collect();
@@ -192,6 +205,7 @@ impl Backend {
                 });
                 read.await
             }
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_campaign(name, after, limit, filter).await?),
         }
     }
@@ -216,6 +230,7 @@ impl Backend {
                 });
                 read.await
             }
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_subject(subject, prefix, after, limit).await?),
         }
     }
@@ -224,7 +239,9 @@ impl Backend {
     pub async fn not_ready(&self) -> Option<&'static str> {
         match self {
             Self::Single { engine, .. } => engine.has_failed().then_some("the journal cannot be written"),
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) if scaled.node.has_failed() => Some("the log cannot be followed"),
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.node.pass_all_barriers().await.err().map(|_| "the log does not answer in time"),
         }
     }
@@ -234,6 +251,7 @@ impl Backend {
     pub fn failure(&self) -> Option<String> {
         match self {
             Self::Single { engine, .. } => engine.has_failed().then(|| "the journal cannot be written".to_owned()),
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.failure().map(str::to_owned),
         }
     }
@@ -243,6 +261,7 @@ impl Backend {
     pub fn engine(&self) -> Option<&Arc<Engine>> {
         match self {
             Self::Single { engine, .. } => Some(engine),
+            #[cfg(feature = "scaled")]
             Self::Scaled(_) => None,
         }
     }
@@ -266,6 +285,7 @@ impl Backend {
                     ahead_of_clock_ms: status.ahead_of_clock_ms,
                 }
             }
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 let status = scaled.node.status();
                 BackendStatus {
@@ -296,6 +316,7 @@ impl Backend {
                 // A panic in it has been told already.
                 let _ = closed.await;
             }
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.close().await,
         }
     }
@@ -318,6 +339,7 @@ impl From<Refusal> for WaitError {
     }
 }
 
+#[cfg(feature = "scaled")]
 async fn wait_for_tables(scaled: &Scaled, wanted: &[(u32, u64)], at_most: Duration) -> Result<(), WaitError> {
     let waited = scaled.positions.wait_for(wanted, at_most).await;
     let records = wanted.iter().map(|(_, offset)| offset).sum::<u64>();

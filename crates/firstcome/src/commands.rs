@@ -13,7 +13,6 @@ use crate::doors::keys::KeyRing;
 use crate::http::keys::KeyJson;
 use crate::http::times;
 use crate::scaled::ScaledSettings;
-use crate::serve::scaled_settings;
 use crate::{clock, inspect, key, rush, verify};
 
 /// Says on stderr why it did not work.
@@ -55,12 +54,13 @@ pub fn rush(args: &RushArgs) -> ExitCode {
 /// `firstcome verify`.
 #[must_use]
 pub fn verify(args: &VerifyArgs) -> ExitCode {
-    let settings = args.as_served().and_then(|served| Ok((scaled_settings(&served)?, served.data)));
+    let settings = args.as_served().and_then(|served| Ok((ScaledSettings::of(&served)?, served.data)));
     let (scaled, data) = match settings {
         Ok((scaled, data)) => (scaled, data.unwrap_or_else(|| PathBuf::from(DATA_FOLDER))),
         Err(error) => return misused(&error),
     };
     match scaled {
+        #[cfg(feature = "scaled")]
         Some(scaled) => verify_scaled(args, &scaled, &data),
         None => verify_journal(args, &data),
     }
@@ -81,6 +81,7 @@ fn verify_journal(args: &VerifyArgs, data: &Path) -> ExitCode {
     if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
+#[cfg(feature = "scaled")]
 fn verify_scaled(args: &VerifyArgs, settings: &ScaledSettings, data: &Path) -> ExitCode {
     let started = clock::elapsed();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -10,6 +10,7 @@
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
 //! - [`history`]: the tables that lists read; [`live`]: who watches; [`demonstration`]: the rush that
 //!   a button starts; [`metrics`]: counts;
+//! - `left_out`: what a build without the features `scaled` and `lab` has in their place;
 //! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`verify`], [`inspect`], [`key`].
 
 /// Many small allocations, freed by another thread than the one that made them, are what this
@@ -31,6 +32,10 @@ pub mod history;
 pub mod http;
 pub mod inspect;
 pub mod key;
+#[cfg(feature = "lab")]
+pub mod lab;
+#[cfg(not(feature = "lab"))]
+#[path = "left_out/lab.rs"]
 pub mod lab;
 pub mod limits;
 pub mod live;
@@ -38,6 +43,10 @@ pub mod logging;
 pub mod metrics;
 pub mod reload;
 pub mod rush;
+#[cfg(feature = "scaled")]
+pub mod scaled;
+#[cfg(not(feature = "scaled"))]
+#[path = "left_out/scaled.rs"]
 pub mod scaled;
 pub mod serve;
 pub mod tls;

@@ -1,6 +1,7 @@
 //! Counts for Prometheus. Nothing in a label comes from a request.
 
 mod live;
+#[cfg(feature = "scaled")]
 mod scaled;
 
 use std::fmt;
@@ -16,9 +17,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::app::App;
+#[cfg(feature = "scaled")]
 use crate::backend::Backend;
 use crate::http::connection::Overdue;
 pub use live::LiveCounts;
+#[cfg(feature = "scaled")]
 use scaled::ScaledGauges;
 
 type Labels = [(&'static str, String); 3];
@@ -42,6 +45,7 @@ pub struct Metrics {
     gauges: Gauges,
     /// Who watches.
     pub live: LiveCounts,
+    #[cfg(feature = "scaled")]
     scaled: Option<ScaledGauges>,
 }
 
@@ -87,12 +91,14 @@ impl Metrics {
             limited: Family::default(),
             gauges: Gauges::default(),
             live: LiveCounts::default(),
+            #[cfg(feature = "scaled")]
             scaled: None,
         };
         metrics.registered()
     }
 
     /// The same with the counts of the scaled mode.
+    #[cfg(feature = "scaled")]
     #[must_use]
     pub fn scaled() -> Self {
         let mut metrics = Self::new();
@@ -195,6 +201,7 @@ impl Metrics {
         gauges.read_only.set(i64::from(status.is_read_only));
         gauges.history_broken.set(i64::from(status.is_history_broken));
         gauges.ahead_of_clock_ms.set(status.ahead_of_clock_ms);
+        #[cfg(feature = "scaled")]
         if let (Some(gauges), Backend::Scaled(scaled)) = (&self.scaled, &app.backend) {
             gauges.set(scaled);
         }

@@ -29,6 +29,7 @@ use crate::http::serve::{self as http_serve, Listening};
 use crate::http::times;
 use crate::limits::LimitClock;
 use crate::reload::{self, Reload};
+#[cfg(feature = "scaled")]
 use crate::scaled::{Scaled, ScaledError, ScaledSettings};
 use crate::tls::{Tls, TlsError};
 
@@ -36,7 +37,8 @@ mod greeting;
 mod settings;
 
 pub use settings::ServeSettings;
-pub(crate) use settings::scaled_settings;
+#[cfg(feature = "scaled")]
+pub(crate) use settings::in_range;
 
 /// Why the server did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,7 @@ pub enum ServeError {
     #[error("cannot get random bytes: {0}")]
     Random(getrandom::Error),
     /// The scaled mode.
+    #[cfg(feature = "scaled")]
     #[error(transparent)]
     Scaled(#[from] ScaledError),
     /// The keys of codes are those of another cluster, or not there.
@@ -259,6 +262,7 @@ impl Server {
         match (&app.backend, app.backend.failure()) {
             (_, None) => Ok(()),
             (Backend::Single { .. }, Some(_)) => Err(ServeError::Failed),
+            #[cfg(feature = "scaled")]
             (Backend::Scaled(_), Some(why)) => Err(ServeError::Stopped(why)),
         }
     }
@@ -287,11 +291,20 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 /// What is opened before anything is connected.
 enum Opened {
-    Single { backend: Backend, codes: CodeKeys, data: DataFolder },
-    Scaled { settings: ScaledSettings, data: DataFolder },
+    Single {
+        backend: Backend,
+        codes: CodeKeys,
+        data: DataFolder,
+    },
+    #[cfg(feature = "scaled")]
+    Scaled {
+        settings: ScaledSettings,
+        data: DataFolder,
+    },
 }
 
 fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
+    #[cfg(feature = "scaled")]
     if let Some(scaled) = &settings.scaled {
         return Ok(Opened::Scaled { settings: scaled.clone(), data: DataFolder::open_shared(&settings.data)? });
     }
@@ -324,6 +337,7 @@ impl Opened {
     async fn into_app(self, settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeError> {
         let (backend, codes, data) = match self {
             Self::Single { backend, codes, data } => (backend, codes, data),
+            #[cfg(feature = "scaled")]
             Self::Scaled { settings: scaled, data } => {
                 let connected = Scaled::connect(&scaled).await?;
                 // Where a cluster has begun, its codes come from keys that it has.

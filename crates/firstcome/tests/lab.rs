@@ -1,4 +1,5 @@
 //! `firstcome lab coupon`: the real program as every server, and Firstcome beside the others.
+#![cfg(feature = "lab")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::process::{Command, Output};

@@ -11,6 +11,7 @@
 //!
 //! `FIRSTCOME_DRILL_SECONDS` repeats those with a fault for so long, with longer outages, at instants
 //! that `FIRSTCOME_DRILL_SEED` gives (`cargo xtask drill`).
+#![cfg(feature = "scaled")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 #![allow(clippy::await_holding_lock, reason = "scenarios run alone: nobody else wants an engine meanwhile")]
 #![allow(clippy::disallowed_methods, reason = "tests of the running program go by the real clock")]

@@ -1,5 +1,6 @@
 //! `firstcome verify` in the scaled mode, with real engines: what a cluster did is clean, at rest and
 //! in a rush; each forgery, in the tables or in the record, is found and named.
+#![cfg(feature = "scaled")]
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/http.rs"]

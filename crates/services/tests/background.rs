@@ -59,7 +59,13 @@ fn the_services_are_up_until_they_are_down() {
 
     let up = program.says(&["up"]);
     let addresses = Addresses::read(&program.state()).unwrap();
-    assert!(up.contains(&format!("firstcome serve --kafka {} --kafka-dev --redis", addresses.kafka.as_deref().unwrap())), "{up}");
+    assert!(
+        up.contains(&format!(
+            "cargo run --release --features scaled -- serve --kafka {} --kafka-dev --redis",
+            addresses.kafka.as_deref().unwrap()
+        )),
+        "{up}"
+    );
     assert!(answers(&program.state()));
     let again = program.says(&["up"]);
     assert!(again.contains("are up already") && again.contains(&up), "{again}");

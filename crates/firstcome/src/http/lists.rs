@@ -14,6 +14,7 @@ use domain::coupon::queue::Mode;
 use domain::coupon::{CampaignNumber, Rejection};
 use domain::types::{CampaignName, Serial};
 use engine::views::ClaimView;
+#[cfg(feature = "scaled")]
 use projection::postgres::Postgres;
 use projection::{AsOf, ClaimFilter, ClaimRow, ReadError};
 use serde_json::json;
@@ -135,6 +136,7 @@ async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, f
                 passing.end(outcome);
             });
         }
+        #[cfg(feature = "scaled")]
         Backend::Scaled(scaled) => {
             let postgres = scaled.postgres.clone();
             tokio::spawn(async move {
@@ -213,6 +215,7 @@ impl Stream for Rest {
 }
 
 /// The same from a database that is asked over the network.
+#[cfg(feature = "scaled")]
 async fn pass_export(
     app: &App,
     postgres: &Postgres,

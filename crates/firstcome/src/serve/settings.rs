@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cluster::kafka::KafkaSettings;
 use engine::clock::Clock;
 use engine::limits::Limits;
 
@@ -35,6 +34,7 @@ pub struct ServeSettings {
     pub(super) segment_bytes: u64,
     pub(super) snapshot_every: u64,
     pub(super) accept_clock_behind: bool,
+    #[cfg_attr(not(feature = "scaled"), expect(dead_code, reason = "it can only be None"))]
     pub(super) scaled: Option<ScaledSettings>,
     /// The clock; tests move one by hand.
     pub clock: Clock,
@@ -71,7 +71,7 @@ impl ServeSettings {
             segment_bytes: in_range("segment-mib", args.segment_mib, 64, 4, 4_096)? << 20,
             snapshot_every: in_range("snapshot-every", args.snapshot_every, 1_000_000, 1, u64::MAX)?,
             accept_clock_behind: args.accept_clock_behind,
-            scaled: scaled_settings(args)?,
+            scaled: ScaledSettings::of(args)?,
             clock: Clock::System,
         })
     }
@@ -118,30 +118,7 @@ fn live_limits(args: &ServeArgs) -> Result<LiveLimits, SettingsError> {
     })
 }
 
-/// The scaled mode, if anything of it is set.
-pub(crate) fn scaled_settings(args: &ServeArgs) -> Result<Option<ScaledSettings>, SettingsError> {
-    let missing = |given: &str, missing: &str| Err(SettingsError::Value(format!("--{given} needs --{missing}")));
-    match (&args.kafka, &args.postgres, &args.redis) {
-        (None, None, None) => Ok(None),
-        (None, Some(_), _) => missing("postgres", "kafka"),
-        (None, None, Some(_)) => missing("redis", "kafka"),
-        (Some(_), None, _) => missing("kafka", "postgres"),
-        (Some(hosts), Some(postgres), redis) => {
-            let partitions = in_range("kafka-partitions", args.kafka_partitions, 8, 1, 1_000)?;
-            let topic = args.kafka_topic.clone().unwrap_or_else(|| "firstcome".to_owned());
-            let is_name =
-                !topic.is_empty() && topic.len() <= 200 && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-            if !is_name {
-                return Err(SettingsError::Value("--kafka-topic may only hold letters, digits and the characters . _ -".to_owned()));
-            }
-            let partitions = u32::try_from(partitions).unwrap_or(1);
-            let kafka = KafkaSettings { hosts: hosts.clone(), topic, partitions, is_dev: args.kafka_dev };
-            Ok(Some(ScaledSettings { kafka, redis: redis.clone(), postgres: postgres.clone() }))
-        }
-    }
-}
-
-fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, SettingsError> {
+pub(crate) fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, SettingsError> {
     let value = given.unwrap_or(standard);
     if (min..=max).contains(&value) {
         return Ok(value);
