@@ -377,4 +377,4 @@ impl<'a> Command<'a> {
     }
 }
 
-// Tests: `conformance/rate-limit/policies.table` over HTTP, and `crates/domain/tests/policies.rs`.
+// Tests: `conformance/rate-limit/policies.table` over HTTP, and `crates/domain/tests/all/policies.rs`.

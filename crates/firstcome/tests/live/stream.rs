@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::http::connect;
+use crate::support::http::connect;
 
 /// One event, as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]

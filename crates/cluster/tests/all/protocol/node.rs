@@ -1,0 +1,346 @@
+//! A request's way from the call to the answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cluster::protocol::limits::{ANSWER_TIME_MAX, BARRIER_TIME_MAX, GATE_PATIENCE, UNGATED_MAX};
+use cluster::protocol::node::NodeLimits;
+use cluster::protocol::record::{Body, Genesis, LogId, RULES_KNOWN, RulesVersion, decode};
+use cluster::protocol::replica::{Delivered, Fault};
+use domain::coupon::{Command as Coupon, Put, Settings, TargetBy};
+use domain::state::CommandKind;
+use domain::types::RequestId;
+use domain::{Command, Novelty};
+use engine::views::{Done, Effect, Refusal};
+use tokio::task::JoinHandle;
+
+use super::support::{
+    LIMITS, TestNode, World, at, cancel, claim, command, commanded, keyed, name, of_partition, put, redeem, settings, subject,
+};
+
+type Answer = Result<Done, Refusal>;
+
+fn submit(node: &Arc<TestNode>, command: Command<'static>) -> JoinHandle<Answer> {
+    let node = Arc::clone(node);
+    tokio::spawn(async move { node.submit(&command, RequestId::ENGINE).await })
+}
+
+async fn rest() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// Submits and delivers until it is answered.
+async fn ask(world: &World, node: &Arc<TestNode>, command: Command<'static>) -> Answer {
+    let asking = submit(node, command);
+    while !asking.is_finished() {
+        rest().await;
+        world.deliver(node).unwrap();
+    }
+    asking.await.unwrap()
+}
+
+fn serial(answer: &Answer) -> u32 {
+    match answer {
+        Ok(Done { effect: Effect::Claimed(view), .. }) => view.serial.get(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn code(answer: &Answer) -> &'static str {
+    match answer {
+        Err(Refusal::Rejected(rejection)) => rejection.code(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn opened(stock: u32) -> (World, Arc<TestNode>) {
+    opened_with(settings(stock)).await
+}
+
+async fn opened_with(settings: Settings) -> (World, Arc<TestNode>) {
+    let world = World::new();
+    let node = world.node(1);
+    world.deliver(&node).unwrap();
+    ask(&world, &node, put("spring", settings)).await.unwrap();
+    (world, node)
+}
+
+/// The commands in the log, and how many barriers there are.
+fn appended(world: &World) -> (usize, usize) {
+    let list = world.records.list();
+    let is_barrier = |bytes: &[u8]| decode(bytes).unwrap().body == Body::Barrier;
+    let is_command = |bytes: &[u8]| matches!(decode(bytes).unwrap().body, Body::Command { .. });
+    (list.iter().filter(|(_, bytes)| is_command(bytes)).count(), list.iter().filter(|(_, bytes)| is_barrier(bytes)).count())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_is_answered_when_its_record_comes_by_and_not_before() {
+    let (world, node) = opened(2).await;
+    let asking = submit(&node, claim("spring", "ann"));
+    rest().await;
+    assert_eq!(appended(&world), (2, 0));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!asking.is_finished());
+    world.deliver(&node).unwrap();
+    assert_eq!(serial(&asking.await.unwrap()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_waits_for_a_barrier_that_was_appended_after_it_came() {
+    let (world, node) = opened(5).await;
+    let other = world.node(2);
+    assert_eq!(serial(&ask(&world, &other, claim("spring", "ann")).await), 1);
+    let reader = Arc::clone(&node);
+    let reading = tokio::spawn(async move { reader.campaign(name("spring")).await });
+    rest().await;
+    assert!(!reading.is_finished());
+    world.deliver(&node).unwrap();
+    assert_eq!(reading.await.unwrap().unwrap().unwrap().view.remaining.get(), 4);
+    let found = {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move { node.claim_of(name("spring"), TargetBy::Subject(subject("ann"))).await })
+    };
+    world.settle(&[&node]).await;
+    assert_eq!(found.await.unwrap().unwrap().unwrap().serial.get(), 1);
+}
+
+/// The node knows the answer already, and does not give it before it has caught up.
+#[tokio::test(start_paused = true)]
+async fn repeats_and_refusals_wait_for_a_barrier_too() {
+    let (world, node) = opened(1).await;
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1);
+    for command in [claim("spring", "ann"), claim("spring", "ben"), claim("winter", "ann"), cancel("spring", "ben")] {
+        let (commands, barriers) = appended(&world);
+        let asking = submit(&node, command);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!asking.is_finished());
+        assert_eq!(appended(&world), (commands, barriers + 1));
+        world.deliver(&node).unwrap();
+        let answer = asking.await.unwrap();
+        assert!(!matches!(answer, Err(Refusal::NotCaughtUp | Refusal::Unknown)), "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_is_granted_if_the_barrier_shows_that_it_may_be() {
+    let (world, node) = opened_with(Settings { opens_at: Some(at(1_009)), ..settings(3) }).await;
+    assert_eq!(code(&ask(&world, &node, claim("spring", "ann")).await), "not_open");
+    // Each record is a millisecond later: soon the barrier itself is late enough.
+    let mut answers = Vec::new();
+    for _ in 0..8 {
+        answers.push(ask(&world, &node, claim("spring", "ann")).await);
+    }
+    assert_eq!(code(&answers[0]), "not_open");
+    assert_eq!(serial(answers.last().unwrap()), 1);
+    let (world, node) = opened(1).await;
+    let other = world.node(2);
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1);
+    ask(&world, &other, cancel("spring", "ann")).await.unwrap();
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ben")).await), 2, "the node had not seen the cancellation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_that_comes_twice_does_not_touch_a_later_claim() {
+    for by in [cancel, redeem] {
+        let (world, node) = opened(5).await;
+        ask(&world, &node, claim("spring", "ann")).await.unwrap();
+        ask(&world, &node, by("spring", "ann")).await.unwrap();
+        let (_, record) = world.records.list().pop().unwrap();
+        let Body::Command { command, .. } = decode(&record).unwrap().body else { panic!("it is the command's") };
+        let CommandKind::Coupon(Coupon::Cancel(target) | Coupon::Redeem(target)) = command.kind else { panic!("{command:?}") };
+        assert!(matches!(target.by, TargetBy::SubjectSerial(_, serial) if serial.get() == 1));
+        if ask(&world, &node, cancel("spring", "ann")).await.is_ok() {
+            panic!("it is cancelled or redeemed");
+        }
+    }
+    let (world, node) = opened(5).await;
+    ask(&world, &node, claim("spring", "ann")).await.unwrap();
+    ask(&world, &node, cancel("spring", "ann")).await.unwrap();
+    let (_, record) = world.records.list().pop().unwrap();
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 2);
+    world.records.add(record);
+    let again = ask(&world, &node, claim("spring", "ann")).await;
+    assert_eq!((serial(&again), again.unwrap().novelty), (2, Novelty::Repeated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_by_is_unknown_and_then_nothing_is_taken_until_something_does() {
+    let (world, node) = opened(5).await;
+    world.records.loses.store(true, Ordering::Relaxed);
+    let asking = submit(&node, claim("spring", "ann"));
+    tokio::time::sleep(ANSWER_TIME_MAX + Duration::from_millis(10)).await;
+    assert_eq!(asking.await.unwrap(), Err(Refusal::Unknown));
+    let before = tokio::time::Instant::now();
+    assert_eq!(submit(&node, claim("spring", "ben")).await.unwrap(), Err(Refusal::NotCaughtUp));
+    assert_eq!(node.campaign(name("spring")).await, Err(Refusal::NotCaughtUp));
+    assert_eq!((before.elapsed(), node.status().cut_off), (Duration::ZERO, 1));
+    world.records.loses.store(false, Ordering::Relaxed);
+    node.keep();
+    world.deliver(&node).unwrap();
+    assert_eq!(node.status().cut_off, 0);
+    // The lost claim is in flight as far as the gate knows; nothing else of it is left.
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ben")).await), 1);
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 2);
+    assert_eq!(node.status().pending, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_without_a_barrier_in_time_is_refused_and_the_node_heals() {
+    let (world, node) = opened(5).await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(node.campaign(name("spring")).await, Err(Refusal::NotCaughtUp), "nothing is delivered");
+    assert_eq!(before.elapsed(), BARRIER_TIME_MAX);
+    assert_eq!(submit(&node, claim("spring", "ann")).await.unwrap(), Err(Refusal::NotCaughtUp));
+    world.deliver(&node).unwrap();
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_room_for_is_not_appended() {
+    let (world, node) = opened(5).await;
+    world.records.is_full.store(true, Ordering::Relaxed);
+    assert_eq!(submit(&node, claim("spring", "ann")).await.unwrap(), Err(Refusal::Busy));
+    assert_eq!((appended(&world), node.status().pending), ((1, 0), 0));
+    world.records.is_full.store(false, Ordering::Relaxed);
+    let small = world.limited_node(3, NodeLimits { claims_max: 1, requests_max: 1, campaigns_max: 1 });
+    world.deliver(&small).unwrap();
+    assert_eq!(ask(&world, &small, put("winter", settings(5))).await, Err(Refusal::MemoryLimit("campaigns")));
+    assert_eq!(serial(&ask(&world, &small, keyed(claim("spring", "ann"), "k1")).await), 1);
+    assert_eq!(ask(&world, &small, keyed(cancel("spring", "ann"), "k2")).await, Err(Refusal::MemoryLimit("request_keys")));
+    assert_eq!(ask(&world, &small, claim("spring", "ben")).await, Err(Refusal::MemoryLimit("claims")));
+    assert_eq!(serial(&ask(&world, &small, claim("spring", "ann")).await), 1, "a repeat needs no room");
+    assert_eq!(LIMITS.campaigns_max, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_failed_tells_everybody_that_nobody_knows_and_takes_nothing_more() {
+    let (world, node) = opened(5).await;
+    let reader = Arc::clone(&node);
+    let (claiming, reading) = (submit(&node, claim("spring", "ann")), tokio::spawn(async move { reader.campaign(name("spring")).await }));
+    rest().await;
+    world.records.add(super::support::of_partition(0, Body::Rules(RulesVersion(RULES_KNOWN.0 + 1))));
+    // The claim's record is before the fault and may be answered; what nobody heard is unknown.
+    assert!(matches!(world.deliver(&node), Err(Fault::UnknownRules { .. })));
+    node.fail();
+    assert_eq!(claiming.await.unwrap(), Err(Refusal::Unknown));
+    assert_eq!(reading.await.unwrap(), Err(Refusal::NotCaughtUp));
+    assert_eq!(submit(&node, claim("spring", "ben")).await.unwrap(), Err(Refusal::Stopping));
+    assert!(node.has_failed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_is_wrong_is_not_believed_for_long() {
+    let (world, node) = opened(5).await;
+    let other = world.node(2);
+    world.deliver(&other).unwrap();
+    // The other node lets five pass that never arrive.
+    world.records.loses.store(true, Ordering::Relaxed);
+    let names = ["a", "b", "c", "d", "e"];
+    let lost: Vec<_> = names.map(|who| submit(&other, claim("spring", who))).into();
+    rest().await;
+    lost.iter().for_each(JoinHandle::abort);
+    rest().await;
+    world.records.loses.store(false, Ordering::Relaxed);
+    let before = tokio::time::Instant::now();
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1, "the gate says sold out, the record does not");
+    assert!(GATE_PATIENCE <= before.elapsed());
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "a")).await), 2, "the gate has a mark of whom it let pass");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_gate_a_few_at_a_time_go_to_the_record() {
+    let (world, node) = opened(200).await;
+    world.gates.is_away.store(true, Ordering::Relaxed);
+    let names: Vec<&'static str> = (0..150).map(|number| &*format!("user-{number}").leak()).collect();
+    let asking: Vec<_> = names.iter().map(|who| submit(&node, claim("spring", who))).collect();
+    rest().await;
+    assert_eq!(appended(&world).0, 1 + UNGATED_MAX);
+    world.settle(&[&node]).await;
+    for one in asking {
+        assert!(one.await.unwrap().is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_away_leaves_nothing_behind() {
+    let (world, node) = opened(5).await;
+    let asking = submit(&node, claim("spring", "ann"));
+    rest().await;
+    assert_eq!(node.status().pending, 1);
+    asking.abort();
+    rest().await;
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1, "the claim took effect");
+    assert_eq!((appended(&world).0, node.status().pending), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_key_repeats_its_answer_on_another_node() {
+    let (world, node) = opened(5).await;
+    let other = world.node(2);
+    let done = ask(&world, &node, keyed(cancel("spring", "ann"), "k1")).await;
+    assert_eq!(code(&done), "claim_not_found");
+    ask(&world, &node, claim("spring", "ann")).await.unwrap();
+    ask(&world, &node, keyed(cancel("spring", "ann"), "k1")).await.unwrap();
+    let again = ask(&world, &other, keyed(cancel("spring", "ann"), "k1")).await.unwrap();
+    assert!(matches!(again.effect, Effect::Cancelled(_)));
+    assert_eq!(again.novelty, Novelty::Replayed);
+    assert_eq!(node.compare(0, &other.progress()[0]), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_other_nodes_answer_nobody_here() {
+    let (world, node) = opened(5).await;
+    let asking = submit(&node, claim("spring", "ann"));
+    rest().await;
+    // The same sequence, of another node.
+    world.records.add(commanded("spring", claim("spring", "ben")));
+    world.deliver(&node).unwrap();
+    assert_eq!(serial(&asking.await.unwrap()), 1);
+    assert_eq!(node.status().claims_count, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_are_switched_for_everybody_by_a_record() {
+    let (world, node) = opened(5).await;
+    node.switch_rules(RulesVersion(2)).unwrap();
+    let fault = world.deliver(&node).unwrap_err();
+    assert!(matches!(fault, Fault::UnknownRules { wanted: 2, known: 1, .. }), "{fault}");
+}
+
+/// A mark that stayed would hold its subject up until the gate is not believed any more.
+#[tokio::test(start_paused = true)]
+async fn whoever_was_refused_for_want_of_room_may_ask_again_at_once() {
+    let (world, node) = opened(5).await;
+    world.records.is_full.store(true, Ordering::Relaxed);
+    assert_eq!(submit(&node, claim("spring", "ann")).await.unwrap(), Err(Refusal::Busy));
+    world.records.is_full.store(false, Ordering::Relaxed);
+    rest().await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1);
+    assert!(before.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_campaign_with_a_code_key_that_is_not_here_stops_the_node_before_it_answers() {
+    let (world, node) = opened(1).await;
+    let CommandKind::Coupon(Coupon::Put(put)) = put("autumn", settings(1)).kind else { panic!("a put") };
+    let other_key = command(Coupon::Put(Put { code_key: 2, ..put }));
+    world.records.add(commanded("autumn", other_key));
+    let asked = submit(&node, claim("spring", "ann"));
+    rest().await;
+    let missing = Fault::CodeKeyMissing { number: 2, campaign: "autumn".to_owned() };
+    assert_eq!(world.deliver(&node), Err(missing));
+    node.fail();
+    assert_eq!(asked.await.unwrap(), Err(Refusal::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_begins_otherwise_than_this_one_stops_the_node() {
+    let world = World::new();
+    let node = world.node(1);
+    let other = Genesis { log: LogId([8; 16]), partitions: 1, rules: RULES_KNOWN };
+    let bytes = of_partition(0, Body::Genesis(other));
+    let delivered = node.apply(0, std::iter::once(Delivered { offset: 0, at: at(1), bytes: &bytes }));
+    assert!(matches!(delivered, Err(Fault::Genesis { partition: 0, .. })), "{delivered:?}");
+}

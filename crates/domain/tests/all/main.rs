@@ -1,0 +1,15 @@
+//! All integration tests of this crate, as one program: what it links, it links once.
+
+mod common;
+mod conformance;
+mod coupon_model;
+mod model;
+mod policies;
+mod properties;
+mod queue;
+mod rate_limit;
+mod rate_limit_conformance;
+mod restore;
+mod wire;
+mod wire_policies;
+mod wire_queue;
