@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client on a blocking socket, kept alive, that holds every answer to what the
 //! API promises of all of them.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
