@@ -122,7 +122,9 @@ fn part_in(folder: &Path) -> Result<Part, String> {
 /// The lines before the module of unit tests, and those of it.
 fn lines_of(text: &str, extension: &str) -> (Lines, Lines) {
     let lines: Vec<&str> = text.lines().collect();
-    let is_tests = |pair: &[&str]| pair.first() == Some(&"#[cfg(test)]") && pair.get(1).is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'));
+    let is_tests = |pair: &[&str]| {
+        pair.first() == Some(&"#[cfg(test)]") && pair.get(1).is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
+    };
     let start = lines.windows(2).position(is_tests).unwrap_or(lines.len());
     let (source, tests) = lines.split_at(start);
     (count(source, extension), count(tests, extension))
@@ -138,9 +140,7 @@ fn count(lines: &[&str], extension: &str) -> Lines {
     let mut code = 0;
     let mut is_in_block = false;
     for line in lines.iter().map(|line| line.trim()) {
-        if is_in_block {
-            is_in_block = !line.contains(block.1);
-        } else if line.starts_with(block.0) {
+        if is_in_block || line.starts_with(block.0) {
             is_in_block = !line.contains(block.1);
         } else if !line.is_empty() && !line.starts_with(line_comment) {
             code += 1;
