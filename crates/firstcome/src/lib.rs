@@ -48,6 +48,10 @@ pub mod scaled;
 #[cfg(not(feature = "scaled"))]
 #[path = "left_out/scaled.rs"]
 pub mod scaled;
+/// So that the tests of a build with everything run it too.
+#[cfg(all(test, feature = "scaled"))]
+#[path = "left_out/scaled.rs"]
+pub mod scaled_left_out;
 pub mod serve;
 pub mod tls;
 pub mod tokens;

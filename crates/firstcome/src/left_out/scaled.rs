@@ -16,10 +16,29 @@ impl ScaledSettings {
         let given = [("kafka", &args.kafka), ("postgres", &args.postgres), ("redis", &args.redis)];
         match given.into_iter().find(|(_, value)| value.is_some()) {
             Some((name, _)) => Err(SettingsError::Value(format!(
-                "--{name} needs Kafka, Redis and PostgreSQL, which this build leaves out; \
+                "--{name}: this build leaves out Kafka, Redis and PostgreSQL; \
                  run: cargo run --release --features scaled -- serve --kafka … (or verify --kafka …)"
             ))),
             None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_that_is_left_out_names_the_line_to_run() {
+        assert!(ScaledSettings::of(&ServeArgs::default()).unwrap().is_none());
+        let some = || Some("somewhere".to_owned());
+        let [kafka, postgres, redis] = [ServeArgs::default(), ServeArgs::default(), ServeArgs::default()];
+        let given =
+            [ServeArgs { kafka: some(), ..kafka }, ServeArgs { postgres: some(), ..postgres }, ServeArgs { redis: some(), ..redis }];
+        for (args, option) in given.iter().zip(["--kafka", "--postgres", "--redis"]) {
+            let error = ScaledSettings::of(args).unwrap_err().to_string();
+            assert!(error.starts_with(option), "{error}");
+            assert!(error.contains("cargo run --release --features scaled -- serve --kafka"), "{error}");
         }
     }
 }
