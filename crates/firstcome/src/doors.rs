@@ -291,8 +291,11 @@ impl Doors {
     pub fn change<T>(&self, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<(Arc<KeyRing>, T), ChangeError> {
         let mut reading = self.reading();
         let current = self.ring().revision();
-        let (_, outcome) = self.file.change(|ring| if ring.revision() < current { Err(KeyError::Older) } else { change(ring) })?;
-        self.take_over(&mut reading)?;
+        let (ring, outcome) = self.file.change(|ring| if ring.revision() < current { Err(KeyError::Older) } else { change(ring) })?;
+        // Not read again: reading could fail, although the change is made. Another process may have
+        // changed the file since, so that the next refresh reads it whatever it looks like.
+        *reading = None;
+        self.install(ring)?;
         Ok((self.ring(), outcome))
     }
 
@@ -325,7 +328,10 @@ impl Doors {
         let ring = self.file.read();
         // What cannot be read may be readable the next time, though it looks the same.
         **read_at = if matches!(ring, Err(KeyFileError::Io { .. })) { None } else { stamp };
-        let ring = ring?;
+        self.install(ring?)
+    }
+
+    fn install(&self, ring: KeyRing) -> Result<(), KeyFileError> {
         let revision = ring.revision();
         let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if revision < current.revision() {

@@ -133,7 +133,7 @@ impl KeyFile {
     /// Changes the keys, durably, one change at a time whoever makes it.
     ///
     /// # Errors
-    /// [`ChangeError`]; the keys are as before then.
+    /// [`ChangeError`]; the file is as before then, unless the disk failed while syncing the folder.
     pub fn change<T>(&self, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<(KeyRing, T), ChangeError> {
         let _lock = self.lock()?;
         let (ring, outcome) = change(&self.read()?)?;
@@ -141,7 +141,12 @@ impl KeyFile {
         // The mark last: keys without it work, and get it with their next change; the mark without
         // keys would keep the server from starting.
         if !self.folder.join(MADE_NAME).exists() {
-            self.write(MADE_NAME, b"Keys were made here: keys.json belongs to this folder and its backups.\n")?;
+            let marked = self.write(MADE_NAME, b"Keys were made here: keys.json belongs to this folder and its backups.\n");
+            // No error of the change: the keys are in the file by now, and a caller that got an error
+            // would never learn the new secret. The next change tries again.
+            if let Err(error) = marked {
+                tracing::warn!(%error, "the keys have changed, but if keys.json is lost, nobody will notice");
+            }
         }
         Ok((ring, outcome))
     }

@@ -303,7 +303,8 @@ pub fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 #[must_use]
 pub fn request_id_of(app: &App, headers: &HeaderMap) -> String {
     let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-    let usable = given.filter(|id| id.len() <= 64 && RequestId::new(id).is_ok());
+    // The server's own commands carry the reserved id: what a caller asks for must not look like them.
+    let usable = given.filter(|id| id.len() <= 64 && RequestId::new(id).is_ok_and(|id| id != RequestId::ENGINE));
     usable.map_or_else(|| app.next_request_id(), str::to_owned)
 }
 

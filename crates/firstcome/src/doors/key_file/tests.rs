@@ -117,3 +117,39 @@ fn keys_without_their_mark_work_and_get_it_with_the_next_change() {
     fs::remove_file(file.path()).unwrap();
     assert!(matches!(file.read(), Err(KeyFileError::Gone(_))));
 }
+
+/// The disk fills up between the two files: the key is in use, so that its secret must be shown.
+#[test]
+fn a_change_that_is_written_succeeds_though_the_mark_finds_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = KeyFile::in_folder(folder.path());
+    let blocked = folder.path().join(format!("{MADE_NAME}.new"));
+    fs::create_dir(&blocked).unwrap();
+    let holder = |shown: &Shown| file.read().unwrap().holder(&shown.secret, at("2026-02-01T00:00:00Z")).map(|key| key.name().to_owned());
+    let created = create(&file, "admin").unwrap();
+    assert_eq!(holder(&created).as_deref(), Some("admin"));
+    let rotated = file.change(|ring| Shown::rotated(ring, "admin", Duration::ZERO, at("2026-01-31T08:00:00Z"))).unwrap().1;
+    assert_eq!((holder(&created), holder(&rotated).as_deref()), (None, Some("admin")));
+    file.change(|ring| ring.with_revoked("admin", at("2026-01-31T09:00:00Z"))).unwrap();
+    assert_eq!(holder(&rotated), None);
+    fs::remove_dir(&blocked).unwrap();
+    create(&file, "second").unwrap();
+    assert!(folder.path().join(MADE_NAME).exists());
+}
+
+#[test]
+fn a_change_that_cannot_be_written_changes_nothing_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = KeyFile::in_folder(folder.path());
+    let created = create(&file, "admin").unwrap();
+    let before = fs::read(file.path()).unwrap();
+    let rotate = |ring: &KeyRing| Shown::rotated(ring, "admin", Duration::ZERO, at("2026-01-31T08:00:00Z"));
+    let unfinished = folder.path().join(format!("{NAME}.new"));
+    fs::create_dir(&unfinished).unwrap();
+    assert!(matches!(file.change(rotate), Err(ChangeError::File(KeyFileError::Io { .. }))));
+    assert_eq!(fs::read(file.path()).unwrap(), before);
+    assert!(file.read().unwrap().holder(&created.secret, at("2026-02-01T00:00:00Z")).is_some());
+    fs::remove_dir(&unfinished).unwrap();
+    file.change(rotate).unwrap();
+    assert!(!unfinished.exists());
+}
