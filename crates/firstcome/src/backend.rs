@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::Command;
 use domain::coupon::{self, CampaignNumber, TargetBy};
+use domain::rate_limit::policies;
 use domain::types::{CampaignName, PolicyName, RequestId, Serial, SubjectId, Timestamp};
 use engine::Engine;
 use engine::views::{ClaimView, Done, NamedCampaign, PolicyView, Refusal, WatchedCampaign};
@@ -57,44 +58,44 @@ impl Backend {
     /// Has a command decided, and waits until the answer may be given.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
+    /// [`Declined`].
+    pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.submit(command, request_id).await,
+            Self::Single { engine, .. } => Ok(engine.submit(command, request_id).await?),
             // A way with many turns: its future is large, and made only here.
-            Self::Scaled(scaled) => Box::pin(scaled.node.submit(command, request_id)).await,
+            Self::Scaled(scaled) => Ok(Box::pin(scaled.node.submit(command, request_id)).await?),
         }
     }
 
     /// A campaign as it stands, exact at one instant, if there is one.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Refusal> {
+    /// [`Declined`].
+    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.campaign(name).await,
-            Self::Scaled(scaled) => scaled.node.campaign(name).await,
+            Self::Single { engine, .. } => Ok(engine.campaign(name).await?),
+            Self::Scaled(scaled) => Ok(scaled.node.campaign(name).await?),
         }
     }
 
     /// Up to `limit` campaigns after a name, in the order of names.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
+    /// [`Declined`].
+    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.campaigns(after, prefix, limit).await,
-            Self::Scaled(scaled) => scaled.node.campaigns(after, prefix, limit).await,
+            Self::Single { engine, .. } => Ok(engine.campaigns(after, prefix, limit).await?),
+            Self::Scaled(scaled) => Ok(scaled.node.campaigns(after, prefix, limit).await?),
         }
     }
 
     /// A campaign for somebody who watches, as it was durable a moment ago, with its last claims.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn watched(&self, name: CampaignName<'_>, last_max: u32, now: Timestamp) -> Result<Option<WatchedCampaign>, Refusal> {
+    /// [`Declined`].
+    pub async fn watched(&self, name: CampaignName<'_>, last_max: u32, now: Timestamp) -> Result<Option<WatchedCampaign>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.watched(name, last_max).await,
+            Self::Single { engine, .. } => Ok(engine.watched(name, last_max).await?),
             Self::Scaled(scaled) => Ok(scaled.node.watched(name, last_max, now)),
         }
     }
@@ -102,44 +103,44 @@ impl Backend {
     /// A policy of a rate limit, if there is one.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Refusal> {
+    /// [`Declined`].
+    pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.policy(name).await,
-            Self::Scaled(_) => Err(Refusal::NotAcrossMachines),
+            Self::Single { engine, .. } => Ok(engine.policy(name).await?),
+            Self::Scaled(_) => Err(Declined(Refusal::NotAcrossMachines)),
         }
     }
 
     /// Up to `limit` policies after a name, in the order of names.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Refusal> {
+    /// [`Declined`].
+    pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.policies(after, limit).await,
-            Self::Scaled(_) => Err(Refusal::NotAcrossMachines),
+            Self::Single { engine, .. } => Ok(engine.policies(after, limit).await?),
+            Self::Scaled(_) => Err(Declined(Refusal::NotAcrossMachines)),
         }
     }
 
     /// A claim as it stands.
     ///
     /// # Errors
-    /// [`Refusal`]; inside, why there is no such claim.
-    pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<Result<ClaimView, coupon::Rejection>, Refusal> {
+    /// [`Declined`], also if there is no such claim.
+    pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<ClaimView, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.claim(name, by).await,
-            Self::Scaled(scaled) => scaled.node.claim_of(name, by).await,
+            Self::Single { engine, .. } => Ok(engine.claim(name, by).await??),
+            Self::Scaled(scaled) => Ok(scaled.node.claim_of(name, by).await??),
         }
     }
 
     /// The claim with this serial, pending or decided, if there is one.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Refusal> {
+    /// [`Declined`].
+    pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.claim_at(name, serial).await,
-            Self::Scaled(scaled) => scaled.node.claim_at(name, serial).await,
+            Self::Single { engine, .. } => Ok(engine.claim_at(name, serial).await?),
+            Self::Scaled(scaled) => Ok(scaled.node.claim_at(name, serial).await?),
         }
     }
 
@@ -298,6 +299,28 @@ impl Backend {
             }
             Self::Scaled(scaled) => scaled.close().await,
         }
+    }
+}
+
+/// Why the backend gave no answer: the rules refused, or it could not decide.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Declined(pub Refusal);
+
+impl From<Refusal> for Declined {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
+    }
+}
+
+impl From<coupon::Rejection> for Declined {
+    fn from(rejection: coupon::Rejection) -> Self {
+        Self(Refusal::Rejected(rejection.into()))
+    }
+}
+
+impl From<policies::Rejection> for Declined {
+    fn from(rejection: policies::Rejection) -> Self {
+        Self(Refusal::Rejected(rejection.into()))
     }
 }
 

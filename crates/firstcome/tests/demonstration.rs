@@ -8,8 +8,8 @@ mod process;
 #[path = "support/server.rs"]
 mod server;
 
+use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::caller::Scope;
 
 use process::eventually;
 use server::TestServer;

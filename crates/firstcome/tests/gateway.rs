@@ -9,8 +9,8 @@ mod server;
 #[path = "support/tokens.rs"]
 mod tokens;
 
+use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::caller::Scope;
 use http::Answer;
 use serde_json::json;
 use server::{TestServer, at_seconds};

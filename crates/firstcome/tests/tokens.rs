@@ -15,7 +15,7 @@ mod provider;
 mod signatures;
 
 use domain::types::Timestamp;
-use firstcome::tokens::{TokenKeys, TokenRefusal, Tokens};
+use edge::tokens::{TokenKeys, TokenRefusal, Tokens};
 use provider::Signer;
 use serde_json::Value;
 
