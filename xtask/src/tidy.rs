@@ -102,22 +102,26 @@ fn check_domain(found: &mut Vec<String>) -> Outcome {
     Ok(())
 }
 
-/// Who may depend on what: only `firstcome` knows HTTP and JSON (with `rush`, which asks over HTTP),
+/// Who may depend on what: only `edge` and `firstcome` know HTTP and JSON (with `rush`, which asks over HTTP),
 /// only `projection` SQL, only `cluster` Kafka and Redis (E1); the lab, which shows what others do with
 /// them, aside.
 const EDGES: &[(&str, &[&str])] = &[
-    ("axum", &["firstcome", "lab"]),
-    ("hyper", &["firstcome", "rush", "lab"]),
-    ("serde_json", &["firstcome", "rush", "lab"]),
+    ("axum", &["edge", "firstcome", "lab"]),
+    ("hyper", &["edge", "firstcome", "rush", "lab"]),
+    ("serde_json", &["edge", "firstcome", "rush", "lab"]),
     ("clap", &["firstcome"]),
     ("rusqlite", &["projection"]),
     ("tokio-postgres", &["projection", "lab"]),
     ("deadpool-postgres", &["projection", "lab"]),
     ("rdkafka", &["cluster", "lab"]),
     ("redis", &["cluster", "lab"]),
+    // The edge knows no workload, and not how anything is decided or stored.
+    ("engine", &["cluster", "firstcome", "sim"]),
+    ("cluster", &["firstcome", "sim"]),
+    ("projection", &["firstcome"]),
 ];
 /// The product's crates.
-const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "firstcome", "sim"];
+const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "edge", "firstcome", "sim"];
 
 fn check_edges(found: &mut Vec<String>) -> Outcome {
     for name in CRATES {

@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 pub use rush::{RushArgs, RushCommand};
 use serde::Deserialize;
 
-use crate::doors::caller::Scope;
-use crate::doors::keys::OVERLAP_MAX;
+use edge::auth::caller::Scope;
+use edge::auth::keys::OVERLAP_MAX;
 
 /// The data folder where nothing names one.
 pub const DATA_FOLDER: &str = "firstcome-data";

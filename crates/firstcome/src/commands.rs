@@ -8,12 +8,14 @@ use std::process::ExitCode;
 use domain::types::Timestamp;
 use journal::Lsn;
 
+use edge::auth::keys::KeyRing;
+use edge::{clock, times};
+
 use crate::cli::{CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
-use crate::doors::keys::KeyRing;
 use crate::http::keys::KeyJson;
-use crate::http::times;
 use crate::scaled::ScaledSettings;
-use crate::{clock, inspect, key, rush, verify};
+use crate::serve::scaled_settings;
+use crate::{inspect, key, rush, verify};
 
 /// Says on stderr why it did not work.
 pub fn complain(error: &dyn std::error::Error) {
@@ -137,22 +139,22 @@ pub fn key(command: &KeyCommand) -> ExitCode {
         Err(error) => return misused(&error),
     };
     let is_json = shown.json;
-    let key::Done { outcome, is_taken_over, at: now } = match key::run(command, &data) {
+    let key::Done { outcome, is_in_use, at: now } = match key::run(command, &data) {
         Ok(done) => done,
         Err(error @ key::KeyCommandError::Key(_)) => return misused(&error),
         Err(error) => return failed(&error),
     };
     match outcome {
-        key::Outcome::Shown(shown) if is_json => println!("{}", one_line(&KeyJson::shown(&shown, now))),
-        key::Outcome::Shown(shown) => {
-            eprintln!("The key {} is in {}; it is shown this once:", shown.key.name(), data.display());
-            println!("{}", shown.secret);
+        key::Outcome::Issued(issued) if is_json => println!("{}", one_line(&KeyJson::issued(&issued, now))),
+        key::Outcome::Issued(issued) => {
+            eprintln!("The key {} is in {}; it is shown this once:", issued.key.name(), data.display());
+            println!("{}", issued.secret);
         }
         key::Outcome::Listed(ring) => print!("{}", key_list(&ring, now, is_json)),
         key::Outcome::Revoked(key) if is_json => println!("{}", one_line(&KeyJson::new(&key, now))),
         key::Outcome::Revoked(key) => eprintln!("The key {} is revoked.", key.name()),
     }
-    if !is_taken_over {
+    if !is_in_use {
         eprintln!("firstcome: the server that uses this folder has not taken it over within 5 s; its log says why");
         return ExitCode::from(3);
     }

@@ -1,15 +1,13 @@
-//! THE PROGRAM. The only place that knows HTTP, JSON and the terminal.
+//! THE PROGRAM: the calls over HTTP, and the terminal.
 //!
 //! Layout, in reading order:
-//! - [`cli`], [`logging`]: what is typed, what is logged;
-//! - [`serve`]: from settings to a server and back out; [`tls`]: its certificate; [`reload`]: what
-//!   is read again while it serves;
+//! - [`cli`]: the command line;
+//! - [`serve`]: from settings to a server, and its shutdown;
 //! - [`data`], [`codes`]: the data folder and the keys in it;
-//! - [`doors`], [`tokens`]: who may call, and how many at once;
 //! - [`backend`]: who decides: this process alone, or, in [`scaled`], the order of a log;
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
-//! - [`history`]: the tables that lists read; [`live`]: who watches; [`demonstration`]: the rush that
-//!   a button starts; [`metrics`]: counts;
+//! - [`history`]: the tables that lists read; [`live`]: what live streams show; [`demonstration`]: the
+//!   rush that a button starts; [`metrics`]: metrics;
 //! - `left_out`: what a build without the features `scaled` and `lab` has in their place;
 //! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`verify`], [`inspect`], [`key`].
 
@@ -21,13 +19,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub mod app;
 pub mod backend;
 pub mod cli;
-pub mod clock;
 pub mod codes;
 pub mod commands;
 pub mod data;
 pub mod demonstration;
-pub mod doors;
-pub mod gateway;
 pub mod history;
 pub mod http;
 pub mod inspect;
@@ -39,9 +34,7 @@ pub mod lab;
 pub mod lab;
 pub mod limits;
 pub mod live;
-pub mod logging;
 pub mod metrics;
-pub mod reload;
 pub mod rush;
 #[cfg(feature = "scaled")]
 pub mod scaled;
@@ -53,6 +46,4 @@ pub mod scaled;
 #[path = "left_out/scaled.rs"]
 pub mod scaled_left_out;
 pub mod serve;
-pub mod tls;
-pub mod tokens;
 pub mod verify;

@@ -14,8 +14,8 @@ use domain::claims::ClaimStatus;
 use domain::coupon::queue::{Mode, QueueSettings};
 use domain::coupon::{CampaignState, Command, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::types::{ActorId, Quantity, Serial, Timestamp};
-use firstcome::doors::caller::Scope;
-use firstcome::http::times;
+use edge::auth::caller::Scope;
+use edge::times;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 

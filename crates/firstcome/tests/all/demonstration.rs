@@ -5,8 +5,8 @@ use crate::support::http;
 use crate::support::process;
 use crate::support::server;
 
+use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::caller::Scope;
 
 use process::eventually;
 use server::TestServer;

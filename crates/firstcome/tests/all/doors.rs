@@ -11,8 +11,8 @@ use domain::types::Serial;
 use std::cell::Cell;
 use std::path::Path;
 
+use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::caller::Scope;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -140,7 +140,7 @@ impl World {
     /// What the doors must not let a refused request change.
     fn fixed_point(&self) -> (u64, [u8; 32], u64) {
         let (lsn, digest) = self.server.fixed_point();
-        (lsn, digest, self.server.app.doors.ring().revision())
+        (lsn, digest, self.server.app.edge.auth.ring().revision())
     }
 
     /// A call that must be refused like this, and changes nothing.
@@ -245,7 +245,7 @@ fn nothing_else_opens_without_a_key_or_with_a_wrong_one() {
     let world = World::new("issue,read,redeem");
     let fresh = world.fresh();
     let revoked = world.server.make_key("revoked", &[Scope::Admin], "");
-    world.server.app.doors.change(|ring| ring.with_revoked("revoked", world.server.app.clock.now())).unwrap();
+    world.server.app.edge.auth.change(|ring| ring.with_revoked("revoked", world.server.app.clock.now())).unwrap();
     let mut wrong_secret = world.admin.clone();
     wrong_secret.replace_range(wrong_secret.len() - 1.., if wrong_secret.ends_with('0') { "1" } else { "0" });
     let unknown = world.admin.replace("firstcome_admin_", "firstcome_nobody_");

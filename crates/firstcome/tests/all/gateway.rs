@@ -6,8 +6,8 @@ use crate::support::http;
 use crate::support::server;
 use crate::support::tokens;
 
+use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::caller::Scope;
 use http::Answer;
 use serde_json::json;
 use server::{TestServer, at_seconds};

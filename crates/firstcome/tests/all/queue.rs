@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::caller::Scope;
 use http::{Answer, Client, connect};
 use server::{TestServer, at_seconds};
 use support_process::program::{Program, verify};
@@ -242,7 +242,7 @@ fn who_follows_an_answer_with_a_key_that_ends_is_not_told_it() {
     claim("ann");
     let place = place_of(&claim("bob"));
     let (mut ended, mut goes_on) = (follow(&server, &place, &shop), follow(&server, &place, &admin));
-    server.app.doors.change(|ring| ring.with_revoked("shop", server.app.clock.now())).unwrap();
+    server.app.edge.auth.change(|ring| ring.with_revoked("shop", server.app.clock.now())).unwrap();
     wait_until(&server, START + 1);
     assert_eq!(next_event(&mut ended), None);
     assert_eq!(next_event(&mut goes_on).unwrap().0, "answer");

@@ -14,7 +14,7 @@ use crate::support::tokens as provider;
 mod signatures;
 
 use domain::types::Timestamp;
-use firstcome::tokens::{TokenKeys, TokenRefusal, Tokens};
+use edge::tokens::{TokenKeys, TokenRefusal, Tokens};
 use provider::Signer;
 use serde_json::Value;
 

@@ -10,9 +10,9 @@ use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use edge::auth::caller::Scope;
+use edge::pause::REFUSALS_PER_SECOND;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::caller::Scope;
-use firstcome::http::pause::REFUSALS_PER_SECOND;
 use http::{Answer, connect, read_answer};
 use server::TestServer;
 use tokens::Signer;
@@ -58,7 +58,7 @@ impl World {
     }
 
     fn in_flight(&self) -> usize {
-        self.server.app.doors.in_flight() as usize
+        self.server.app.edge.auth.in_flight() as usize
     }
 
     fn wait_for(&self, in_flight: usize) {
@@ -139,7 +139,7 @@ fn a_greedy_caller_falls_back_to_its_share_when_another_one_comes() {
     }
     let shares = [&world.shop, &world.kiosk].map(|key| {
         let name = if key == &world.shop { "shop" } else { "kiosk" };
-        world.server.app.doors.ring().get(name).unwrap().in_flight().count()
+        world.server.app.edge.auth.ring().get(name).unwrap().in_flight().count()
     });
     assert!(shares.iter().all(|share| (6..=10).contains(share)), "{shares:?}");
 }
@@ -196,7 +196,7 @@ fn one_end_user_does_not_keep_the_others_out() {
     while lists("ann") != 503 {
         assert!(started.elapsed() < Duration::from_secs(5), "ann has no limit");
     }
-    assert_eq!((lists("bob"), server.app.doors.in_flight()), (200, 8));
+    assert_eq!((lists("bob"), server.app.edge.auth.in_flight()), (200, 8));
     drop(held);
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use firstcome::tokens::{TokenKeys, TokenRefusal, Tokens};
+use edge::tokens::{TokenKeys, TokenRefusal, Tokens};
 use serde_json::json;
 
 use super::provider::{self, SECRET, Signer};

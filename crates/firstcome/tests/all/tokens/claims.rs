@@ -1,7 +1,7 @@
 //! What tokens say: until when, from whom, for whom, of whom.
 
 use domain::types::{NameError, Timestamp};
-use firstcome::tokens::{LEEWAY_S_MAX, TokenKeys, TokenRefusal, TokenSettings, Tokens};
+use edge::tokens::{LEEWAY_S_MAX, TokenKeys, TokenRefusal, TokenSettings, Tokens};
 use serde_json::{Value, json};
 
 use super::provider::{self, AUDIENCE, ISSUER, SECRET, Signer};

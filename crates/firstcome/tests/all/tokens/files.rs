@@ -5,7 +5,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use firstcome::tokens::{KeyError, LEEWAY_S_MAX, TokenKeys, TokenRefusal, TokenSettings, Tokens, TokensError};
+use edge::tokens::{LEEWAY_S_MAX, TokenKeyError, TokenKeys, TokenRefusal, TokenSettings, Tokens, TokensError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -24,7 +24,7 @@ fn load(keys: &[Value]) -> Result<Tokens, TokensError> {
 }
 
 /// What is wrong with a set of this one key.
-fn wrong(jwk: Value) -> KeyError {
+fn wrong(jwk: Value) -> TokenKeyError {
     match load(&[jwk]) {
         Err(TokensError::Key { source, .. }) => source,
         other => panic!("{other:?}"),
@@ -112,26 +112,26 @@ fn a_key_that_is_for_tokens_and_wrong_is_an_error() {
     let [hmac, rsa, ec, ed] = Signer::one_of_each();
     for (signer, name) in [(&hmac, "k"), (&rsa, "n"), (&rsa, "e"), (&ec, "x"), (&ec, "y"), (&ed, "x"), (&rsa, "kty")] {
         for value in [json!(null), json!(7), json!([65])] {
-            assert_eq!(wrong(but(signer, json!({name: value}))), KeyError::NoText(name));
+            assert_eq!(wrong(but(signer, json!({name: value}))), TokenKeyError::NoText(name));
         }
     }
     for (signer, name) in [(&hmac, "k"), (&rsa, "n"), (&rsa, "e"), (&ec, "x"), (&ec, "y"), (&ed, "x")] {
         let right = signer.jwk()[name].as_str().unwrap().to_owned();
         for value in [format!("{right}="), format!("{right} "), "+/+/".to_owned(), "A".to_owned(), "AB".to_owned()] {
-            assert_eq!(wrong(but(signer, json!({name: value}))), KeyError::Base64(name), "{value}");
+            assert_eq!(wrong(but(signer, json!({name: value}))), TokenKeyError::Base64(name), "{value}");
         }
     }
-    assert_eq!(wrong(but(&rsa, json!({"kid": 7}))), KeyError::NoText("kid"));
-    assert_eq!(wrong(but(&rsa, json!({"alg": 7}))), KeyError::NoText("alg"));
-    assert_eq!(wrong(but(&rsa, json!({"use": ["sig"]}))), KeyError::NoText("use"));
-    assert_eq!(wrong(but(&rsa, json!({"key_ops": "verify"}))), KeyError::Operations);
-    assert_eq!(wrong(but(&rsa, json!({"key_ops": ["verify", 7]}))), KeyError::Operations);
+    assert_eq!(wrong(but(&rsa, json!({"kid": 7}))), TokenKeyError::NoText("kid"));
+    assert_eq!(wrong(but(&rsa, json!({"alg": 7}))), TokenKeyError::NoText("alg"));
+    assert_eq!(wrong(but(&rsa, json!({"use": ["sig"]}))), TokenKeyError::NoText("use"));
+    assert_eq!(wrong(but(&rsa, json!({"key_ops": "verify"}))), TokenKeyError::Operations);
+    assert_eq!(wrong(but(&rsa, json!({"key_ops": ["verify", 7]}))), TokenKeyError::Operations);
 }
 
 #[test]
 fn a_secret_has_32_bytes_at_least() {
-    assert_eq!(wrong(Signer::hs256(&[7; 31]).jwk()), KeyError::SecretTooShort);
-    assert_eq!(wrong(Signer::hs256(b"").jwk()), KeyError::SecretTooShort);
+    assert_eq!(wrong(Signer::hs256(&[7; 31]).jwk()), TokenKeyError::SecretTooShort);
+    assert_eq!(wrong(Signer::hs256(b"").jwk()), TokenKeyError::SecretTooShort);
     assert!(load(&[Signer::hs256(&[7; 32]).jwk()]).is_ok());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
@@ -157,19 +157,19 @@ fn an_rsa_key_has_2048_bits_at_least_and_is_odd() {
         but(&rsa, json!({"n": base64(&bytes)}))
     };
     for bits in [8, 512, 1_024, 2_040, 2_047, 8_193, 16_384] {
-        assert_eq!(wrong(modulus(bits, 0xff)), KeyError::RsaBits, "{bits}");
+        assert_eq!(wrong(modulus(bits, 0xff)), TokenKeyError::RsaBits, "{bits}");
     }
     for bits in [2_048, 3_072, 8_192] {
         assert!(load(&[modulus(bits, 0xff)]).is_ok(), "{bits}");
     }
-    assert_eq!(wrong(but(&rsa, json!({"n": ""}))), KeyError::RsaBits);
-    assert_eq!(wrong(modulus(2_048, 0xfe)), KeyError::RsaNumbers);
+    assert_eq!(wrong(but(&rsa, json!({"n": ""}))), TokenKeyError::RsaBits);
+    assert_eq!(wrong(modulus(2_048, 0xfe)), TokenKeyError::RsaNumbers);
     let exponents: [&[u8]; 8] = [b"", &[0], &[1], &[2], &[1, 0, 0], &[2, 0, 0, 0, 1], &[9; 5], &[1; 9]];
     for exponent in exponents {
-        assert_eq!(wrong(but(&rsa, json!({"e": base64(exponent)}))), KeyError::RsaNumbers, "{exponent:?}");
+        assert_eq!(wrong(but(&rsa, json!({"e": base64(exponent)}))), TokenKeyError::RsaNumbers, "{exponent:?}");
     }
     let long_zeros = modulus(2_047, 0xff)["n"].as_str().unwrap().to_owned();
-    assert_eq!(wrong(but(&rsa, json!({"n": format!("AAAA{long_zeros}")}))), KeyError::RsaBits);
+    assert_eq!(wrong(but(&rsa, json!({"n": format!("AAAA{long_zeros}")}))), TokenKeyError::RsaBits);
 }
 
 #[test]
@@ -199,10 +199,10 @@ fn a_point_is_on_its_curve() {
         json!({"y": base64(&[7; 33])}),
         json!({"x": ""}),
     ] {
-        assert_eq!(wrong(but(&ec, changes.clone())), KeyError::NotOnCurve, "{changes}");
+        assert_eq!(wrong(but(&ec, changes.clone())), TokenKeyError::NotOnCurve, "{changes}");
     }
     for length in [0, 31, 33, 57, 64] {
-        assert_eq!(wrong(but(&ed, json!({"x": base64(&vec![7; length])}))), KeyError::Ed25519Bytes, "{length}");
+        assert_eq!(wrong(but(&ed, json!({"x": base64(&vec![7; length])}))), TokenKeyError::Ed25519Bytes, "{length}");
     }
 }
 
@@ -216,7 +216,7 @@ fn keys_can_be_told_apart() {
     let tokens = load(&[one.jwk(), but(&other, json!({"use": "enc"}))]).unwrap();
     assert_eq!(outcome(&tokens, &one.token(&ordinary())), ann());
     for keys in [[one.jwk(), Signer::rs256().jwk()], [Signer::rs256().jwk(), one.jwk()], [Signer::es256().jwk(), Signer::rs256().jwk()]] {
-        assert!(matches!(load(&keys), Err(TokensError::Key { source: KeyError::NoKid, .. })));
+        assert!(matches!(load(&keys), Err(TokensError::Key { source: TokenKeyError::NoKid, .. })));
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a token is written: the compact form, base64url and JSON, each in one way only.
 
-use firstcome::tokens::{TOKEN_BYTES_MAX, TokenRefusal};
+use edge::tokens::{TOKEN_BYTES_MAX, TokenRefusal};
 use serde_json::json;
 
 use super::provider::{SECRET, Signer, base64};

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use firstcome::tokens::TokenRefusal;
+use edge::tokens::TokenRefusal;
 use ring::signature::{KeyPair as _, RsaKeyPair};
 use serde_json::json;
 
