@@ -84,7 +84,6 @@ impl Slot {
         (low | high << 16) as usize
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the status is the first byte of the word")]
     fn status_number(self) -> u8 {
         (self.changed_at_and_end_high >> 56) as u8
     }

@@ -75,7 +75,8 @@ impl Entry {
 impl Entries {
     fn new(partition_bits: u8, numbers_count: usize) -> Self {
         let partitions_count = 1_usize << partition_bits;
-        let mean = numbers_count / partitions_count;
+        // The number of partitions is a power of two.
+        let mean = numbers_count >> partition_bits;
         // Four standard deviations more than the mean: hardly a list has to move as it grows.
         let capacity = mean.saturating_add(mean.isqrt().saturating_mul(4));
         Self { partition_bits, partitions: (0..partitions_count).map(|_| Vec::with_capacity(capacity)).collect() }

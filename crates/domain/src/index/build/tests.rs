@@ -21,7 +21,7 @@ impl Hashes {
         let spread = |number: u32| HashSeed(7, 11).hash(&number.to_le_bytes());
         match self {
             Self::Spread => spread(number),
-            Self::Equal(count) => spread(number / count),
+            Self::Equal(count) => spread(number.checked_div(count).unwrap()),
             Self::Close(bits) => spread(number) >> bits | 0x5a5a << 48 & !(u64::MAX >> bits),
         }
     }
@@ -62,7 +62,9 @@ fn shape(index: &Index) -> (u8, usize, Vec<(u8, Vec<u32>)>) {
     (index.depth, index.len, places.iter().map(under).collect())
 }
 
-fn every_byte(index: &Index) -> (&[u32], Vec<(u8, &[u8], &[u32])>) {
+type BucketBytes<'a> = (u8, &'a [u8], &'a [u32]);
+
+fn every_byte(index: &Index) -> (&[u32], Vec<BucketBytes<'_>>) {
     let buckets = index.buckets.iter().map(|bucket| (bucket.depth, &bucket.tags[..], &bucket.numbers[..]));
     (&index.directory, buckets.collect())
 }
