@@ -105,7 +105,14 @@ fn large_state(plan: &Plan, add: &mut impl FnMut(&str, Value)) -> Outcome<()> {
 fn several(rounds: usize, mut run: impl FnMut() -> Outcome<Value>) -> Outcome<Value> {
     let runs = (0..rounds).map(|_| run()).collect::<Outcome<Vec<Value>>>()?;
     let of = |field: &str| median(&runs.iter().filter_map(|run| run.get(field)?.as_f64()).collect::<Vec<f64>>());
-    Ok(json!({ "seconds": of("seconds"), "replayed_per_second": of("replayed_per_second"), "per_second": of("per_second"), "runs": runs }))
+    Ok(json!({
+        "seconds": of("seconds"),
+        "cpu_seconds": of("cpu_seconds"),
+        "peak_bytes_per_claim": of("peak_bytes_per_claim"),
+        "replayed_per_second": of("replayed_per_second"),
+        "per_second": of("per_second"),
+        "runs": runs,
+    }))
 }
 
 fn repeated(rounds: usize, run: impl Fn(&Path) -> Outcome<Value>) -> Outcome<Value> {

@@ -16,6 +16,7 @@ pub mod claims;
 pub mod coupon;
 pub mod hash;
 pub mod index;
+mod parallel;
 pub mod rate_limit;
 pub mod request;
 pub mod restore;

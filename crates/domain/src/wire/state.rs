@@ -318,6 +318,9 @@ impl StateBuilder {
         if claims_count < u64::from(pending.get()) {
             return Err(DecodeError("more claims are pending than there are"));
         }
+        if u64::from(u32::MAX) < claims_count {
+            return Err(DecodeError("there are more claims than serials"));
+        }
         if view.at != view.created_at {
             return Err(DecodeError("a campaign's two times of creation differ"));
         }
@@ -388,6 +391,7 @@ impl StateBuilder {
             return Err(DecodeError("a campaign lacks claims"));
         }
         campaign.claims.restore_pending(pending.get() as usize);
+        campaign.claims.index_blocks();
         let is_live = |claim: Option<Claim<'_>>| claim.is_some_and(|claim| claim.status == ClaimStatus::Live);
         let serials = (1..=claims_count).rev().take(pending.get() as usize).filter_map(|serial| Serial::new(u32::try_from(serial).ok()?));
         // They are read as they lie, without being told that they are pending.

@@ -69,6 +69,17 @@ fn a_failure_or_power_loss_at_any_call_leaves_the_older_snapshot_usable() {
 }
 
 #[test]
+fn a_section_that_no_reader_would_accept_is_not_written() {
+    let disk = MemoryStorage::new();
+    let longest = 64 << 20;
+    let refused = snapshot::write(&disk, HEADER, [vec![7; longest + 1]].into_iter()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert_eq!(snapshot::list(&disk).unwrap(), []);
+    snapshot::write(&disk, HEADER, [vec![7; longest]].into_iter()).unwrap();
+    assert_eq!(read(&disk, Lsn(77)).unwrap(), [vec![7; longest]]);
+}
+
+#[test]
 fn only_the_newest_are_kept() {
     let disk = MemoryStorage::new();
     for lsn in 1..=4 {
