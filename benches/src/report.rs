@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{Outcome, clock, doors, http, live, overload, redis, scaled};
+use crate::{Outcome, clock, codes, doors, http, live, overload, redis, scaled};
 
 /// Connections of the overload: twice as many as there are places.
 const OVERLOAD_CONNECTIONS: usize = 8_192;
@@ -52,6 +52,9 @@ pub(crate) fn all(plan: &Plan) -> Outcome<()> {
     }
     if plan.has("doors") {
         add("doors", doors::costs(plan.rounds)?);
+    }
+    if plan.has("codes") {
+        add("codes", codes::costs(plan.rounds)?);
     }
     if plan.has("overload") {
         add("overload", overload::sweep(OVERLOAD_CONNECTIONS, plan.seconds, plan.rounds.min(3), &plan.plots)?);
