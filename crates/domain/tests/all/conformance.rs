@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use conformance::{DomainBackend, Forgetting, Summary, run_folder};
+use conformance::{DomainBackend, Forgetting, OracleBackend, Summary, run_folder};
 use domain::Rejection;
 use domain::coupon;
 use domain::types::{Quantity, Timestamp};
@@ -21,6 +21,15 @@ fn the_rules_answer_as_the_tables_say() {
 #[test]
 fn no_answer_depends_on_whether_the_forgetting_was_recorded() {
     run(Forgetting::Never);
+}
+
+/// The oracle is what the rules are held against everywhere else; here it is held against the tables.
+#[test]
+fn the_oracle_answers_as_the_tables_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/coupon");
+    for forgetting in [Forgetting::WhenDue, Forgetting::Never] {
+        assert_eq!(run_folder(&folder, || OracleBackend::new(forgetting)).unwrap(), run(forgetting));
+    }
 }
 
 #[test]

@@ -3,7 +3,6 @@
 mod common;
 mod conformance;
 mod coupon_model;
-mod model;
 mod policies;
 mod properties;
 mod queue;
