@@ -14,6 +14,7 @@ use engine::clock::Clock;
 use crate::backend::{Backend, BackendStatus};
 use crate::codes::CodeKeys;
 use crate::demonstration::Demonstration;
+use crate::http::once::Once;
 use crate::limits::{LimitClock, Limits};
 use crate::live::Tallies;
 use crate::metrics::Metrics;
@@ -29,6 +30,8 @@ pub struct App {
     pub codes: CodeKeys,
     /// The counters of rate limits as a service.
     pub rate_limits: Limits,
+    /// Responses of rate limits by request key.
+    pub once: Once,
     /// Locked while a policy changes, until the counters have the change.
     pub policy_changes: tokio::sync::Mutex<()>,
     /// Live streams of campaigns.
@@ -87,6 +90,7 @@ impl App {
             backend,
             codes,
             rate_limits,
+            once: Once::default(),
             policy_changes,
             live: Arc::new(Live::new(limits.live)),
             tallies: Tallies::default(),

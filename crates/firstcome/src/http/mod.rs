@@ -18,6 +18,7 @@ pub mod keys;
 pub mod lists;
 pub mod live;
 pub mod meta;
+pub mod once;
 pub mod openapi;
 pub mod policies;
 pub mod problem;

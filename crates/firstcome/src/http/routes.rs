@@ -9,6 +9,7 @@ use edge::auth::caller::Scope;
 pub use edge::route::{operators, route, without_operators};
 
 use super::lists::AS_OF;
+use super::once::once;
 use super::{answers, campaigns, checks, claims, codes, demonstration, keys, lists, live, meta, policies, web};
 use crate::app::App;
 
@@ -43,18 +44,18 @@ pub fn table() -> Vec<Route> {
         route("/v1/answers/{answer}/live", Method::GET, ISSUE, answers::live),
         route("/v1/policies", Method::GET, COUNTED, policies::list),
         route("/v1/policies/{policy}", Method::GET, COUNTED, policies::read),
-        operators("/v1/policies/{policy}", Method::PUT, ADMIN, policies::put),
-        operators("/v1/policies/{policy}", Method::DELETE, ADMIN, policies::remove),
+        operators("/v1/policies/{policy}", Method::PUT, ADMIN, |context| once(context, policies::put)),
+        operators("/v1/policies/{policy}", Method::DELETE, ADMIN, |context| once(context, policies::remove)),
         operators("/v1/policies/{policy}/overrides", Method::GET, ADMIN, policies::overrides),
-        operators("/v1/policies/{policy}/overrides/{limit_key}", Method::PUT, ADMIN, policies::put_override),
-        operators("/v1/policies/{policy}/overrides/{limit_key}", Method::DELETE, ADMIN, policies::remove_override),
-        route("/v1/policies/{policy}/checks", Method::POST, COUNTED, checks::check),
-        route("/v1/policies/{policy}/reservations", Method::POST, COUNTED, checks::reserve),
-        route("/v1/policies/{policy}/refunds", Method::POST, COUNTED, checks::refund),
-        route("/v1/policies/{policy}/resets", Method::POST, COUNTED, checks::reset),
-        route("/v1/checks", Method::POST, COUNTED, checks::check_all),
-        route("/v1/reservations/{reservation}/settle", Method::POST, COUNTED, checks::settle),
-        route("/v1/leases/{lease}", Method::DELETE, COUNTED, checks::end),
+        operators("/v1/policies/{policy}/overrides/{limit_key}", Method::PUT, ADMIN, |context| once(context, policies::put_override)),
+        operators("/v1/policies/{policy}/overrides/{limit_key}", Method::DELETE, ADMIN, |context| once(context, policies::remove_override)),
+        route("/v1/policies/{policy}/checks", Method::POST, COUNTED, |context| once(context, checks::check)),
+        route("/v1/policies/{policy}/reservations", Method::POST, COUNTED, |context| once(context, checks::reserve)),
+        route("/v1/policies/{policy}/refunds", Method::POST, COUNTED, |context| once(context, checks::refund)),
+        route("/v1/policies/{policy}/resets", Method::POST, COUNTED, |context| once(context, checks::reset)),
+        route("/v1/checks", Method::POST, COUNTED, |context| once(context, checks::check_all)),
+        route("/v1/reservations/{reservation}/settle", Method::POST, COUNTED, |context| once(context, checks::settle)),
+        route("/v1/leases/{lease}", Method::DELETE, COUNTED, |context| once(context, checks::end)),
         operators("/v1/server", Method::GET, Access::WholeScope(Scope::Read), meta::server),
         operators("/v1/demonstration", Method::GET, Access::KeyScope(Scope::Read), demonstration::read),
         operators("/v1/demonstration", Method::POST, ADMIN, demonstration::start),

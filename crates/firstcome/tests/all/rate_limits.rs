@@ -176,6 +176,63 @@ fn policies_and_overrides_survive_a_restart_and_what_was_taken_does_not() {
     assert_eq!([check(&server, "ann"), check(&server, "vip")], [(true, 0), (true, 2)]);
 }
 
+/// A check whose answer was lost is asked again under its key: it must not be charged twice.
+#[test]
+fn a_request_key_on_a_check_a_reservation_a_refund_or_a_lease_takes_effect_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::start(&folder.path().join("data"), 0);
+    let mut client = server.client();
+    let mut send = |method: &str, target: &str, key: &str, body: &Value| {
+        let headers: &[(&str, &str)] = &[("content-type", "application/json"), ("idempotency-key", key)];
+        let headers = if body.is_null() { &headers[1..] } else { headers };
+        client.send(method, target, headers, &if body.is_null() { String::new() } else { body.to_string() })
+    };
+    let policy = json!({ "algorithm": "fixed_window", "quota": 5, "window_ms": 3_600_000 });
+    assert_eq!(send("PUT", "/v1/policies/api", "p1", &policy).status, 201);
+    let again = send("PUT", "/v1/policies/api", "p1", &policy);
+    assert_eq!((again.status, again.header("idempotent-replayed")), (201, Some("true")));
+
+    let check = json!({ "key": "ann", "cost": 2 });
+    let first = send("POST", "/v1/policies/api/checks", "c1", &check);
+    assert_eq!((first.json()["remaining"].as_u64(), first.header("idempotent-replayed")), (Some(3), None));
+    let again = send("POST", "/v1/policies/api/checks", "c1", &check);
+    assert_eq!((again.json(), again.header("idempotent-replayed")), (first.json(), Some("true")));
+    assert_eq!(again.header("ratelimit"), first.header("ratelimit"));
+    assert_eq!(send("POST", "/v1/policies/api/checks", "c2", &check).json()["remaining"].as_u64(), Some(1));
+    let other = send("POST", "/v1/policies/api/checks", "c1", &json!({ "key": "ann", "cost": 1 }));
+    assert_eq!((other.status, other.code()), (422, "request_key_reused".to_owned()));
+
+    // What was refused took nothing, and is decided again under its key.
+    assert_eq!(send("POST", "/v1/policies/api/checks", "c3", &check).json()["allowed"], false);
+    let refund = json!({ "key": "ann", "cost": 1 });
+    for _ in 0..2 {
+        assert_eq!(send("POST", "/v1/policies/api/refunds", "f1", &refund).json()["remaining"].as_u64(), Some(2));
+    }
+    let now = send("POST", "/v1/policies/api/checks", "c3", &check);
+    assert_eq!((now.json()["allowed"].as_bool(), now.json()["remaining"].as_u64()), (Some(true), Some(0)));
+
+    let estimate = json!({ "key": "bob", "cost": 4, "timeout_ms": 60_000 });
+    let reserved = send("POST", "/v1/policies/api/reservations", "r1", &estimate).json();
+    assert_eq!(send("POST", "/v1/policies/api/reservations", "r1", &estimate).json(), reserved);
+    let settle = format!("/v1/reservations/{}/settle", reserved["reservation"].as_str().unwrap());
+    for _ in 0..2 {
+        assert_eq!(send("POST", &settle, "s1", &json!({ "cost": 1 })).status, 200);
+    }
+    assert_eq!(send("POST", "/v1/policies/api/checks", "c4", &json!({ "key": "bob", "cost": 0 })).json()["remaining"].as_u64(), Some(4));
+
+    let flight = json!({ "algorithm": "in_flight", "quota": 2, "timeout_ms": 60_000 });
+    assert_eq!(send("PUT", "/v1/policies/flight", "p2", &flight).status, 201);
+    let started = send("POST", "/v1/policies/flight/checks", "l1", &json!({ "key": "ann" })).json();
+    assert_eq!(send("POST", "/v1/policies/flight/checks", "l1", &json!({ "key": "ann" })).json(), started);
+    let lease = format!("/v1/leases/{}", started["lease"].as_str().unwrap());
+    for _ in 0..2 {
+        assert_eq!(send("DELETE", &lease, "e1", &Value::Null).status, 200);
+    }
+    for _ in 0..2 {
+        assert_eq!(send("DELETE", "/v1/policies/flight", "d1", &Value::Null).status, 200);
+    }
+}
+
 #[test]
 fn the_same_rule_again_changes_nothing_and_keeps_what_was_taken() {
     let folder = tempfile::tempdir().unwrap();
