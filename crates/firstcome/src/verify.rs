@@ -13,10 +13,10 @@ mod compare;
 mod findings;
 mod keys;
 mod merge;
-#[cfg_attr(not(feature = "scaled"), expect(dead_code, reason = "parts are for `scaled` only"))]
+#[cfg_attr(not(feature = "scaled"), allow(dead_code, reason = "parts are for `scaled` only"))]
 mod names;
 mod policies;
-#[cfg_attr(not(feature = "scaled"), expect(dead_code, reason = "parts are for `scaled` only"))]
+#[cfg_attr(not(feature = "scaled"), allow(dead_code, reason = "parts are for `scaled` only"))]
 mod rules;
 #[cfg(feature = "scaled")]
 pub mod scaled;
