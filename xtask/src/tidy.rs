@@ -108,7 +108,7 @@ fn check_domain(found: &mut Vec<String>) -> Outcome {
 const EDGES: &[(&str, &[&str])] = &[
     ("axum", &["firstcome", "lab"]),
     ("hyper", &["firstcome", "rush", "lab"]),
-    ("serde_json", &["firstcome", "rush", "lab"]),
+    ("serde_json", &["firstcome", "audit", "rush", "lab"]),
     ("clap", &["firstcome"]),
     ("rusqlite", &["projection"]),
     ("tokio-postgres", &["projection", "lab"]),
@@ -117,7 +117,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("redis", &["cluster", "lab"]),
 ];
 /// The product's crates.
-const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "firstcome", "sim"];
+const CRATES: &[&str] =
+    &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "audit", "firstcome", "oracle", "sim"];
 
 fn check_edges(found: &mut Vec<String>) -> Outcome {
     for name in CRATES {

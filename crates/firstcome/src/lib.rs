@@ -10,7 +10,8 @@
 //! - [`app`]: what all requests share; [`http`]: how they come and go;
 //! - [`history`]: the tables that lists read; [`live`]: who watches; [`demonstration`]: the rush that
 //!   a button starts; [`metrics`]: counts;
-//! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`verify`], [`inspect`], [`key`].
+//! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`key`], and
+//!   [`verify`] and [`inspect`] of the crate `audit`.
 
 /// Many small allocations, freed by another thread than the one that made them, are what this
 /// program does all day; the system's allocator spends a tenth of the server's time on that.
@@ -29,7 +30,6 @@ pub mod doors;
 pub mod gateway;
 pub mod history;
 pub mod http;
-pub mod inspect;
 pub mod key;
 pub mod lab;
 pub mod limits;
@@ -42,4 +42,5 @@ pub mod scaled;
 pub mod serve;
 pub mod tls;
 pub mod tokens;
-pub mod verify;
+
+pub use audit::{inspect, verify};
