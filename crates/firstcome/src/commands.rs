@@ -90,7 +90,8 @@ fn verify_scaled(args: &VerifyArgs, settings: &ScaledSettings, data: &Path) -> E
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let mut verdict = match verify::scaled::run(settings, &runtime) {
+    let ScaledSettings { kafka, redis, postgres } = settings.clone();
+    let mut verdict = match verify::scaled::run(&verify::scaled::Sources { kafka, redis, postgres }, &runtime) {
         Ok(verdict) => verdict,
         Err(error) => return failed(&error),
     };

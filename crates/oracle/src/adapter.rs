@@ -229,6 +229,22 @@ pub fn compare(oracle: &Oracle, state: &State) -> Result<(), String> {
     same(|| "the policies".to_owned(), &state.policies.after(None).map(policies).collect(), oracle.policies())
 }
 
+/// Compares the request keys that are remembered, with their answers; both sides must have forgotten the
+/// same ones.
+///
+/// # Errors
+/// The first difference in words.
+pub fn compare_keys(oracle: &Oracle, state: &State) -> Result<(), String> {
+    same(|| "the number of request keys".to_owned(), state.requests.len(), oracle.keys().count())?;
+    state.requests.iter().zip(oracle.keys().iter()).try_for_each(|(found, (_, expected))| {
+        let (scope, campaign) = (&expected.scope, oracle.campaign_at(found.campaign.0).map(|campaign| &*campaign.name));
+        let what = || format!("the request key {} of {}", scope.key, scope.name);
+        same(what, (campaign, &found.actor, &found.key), (Some(&*scope.name), &scope.actor, &scope.key))?;
+        same(what, (found.fingerprint.0, found.recorded_at), (expected.fingerprint, expected.at))?;
+        same(what, outcome(&found.outcome), expected.outcome.clone())
+    })
+}
+
 fn compare_campaign(found: &TheirCampaign, expected: &coupon::Campaign, oracle: &Oracle) -> Result<(), String> {
     let name = &expected.name;
     same(|| "a campaign's name".to_owned(), &*found.name, &**name)?;

@@ -130,6 +130,7 @@ impl Checker {
         self.check_prefix(&history)?;
         let oracle = self.check_told(&history)?;
         adapter::compare(&oracle, state)?;
+        adapter::compare_keys(&oracle, state)?;
         state.check().map_err(str::to_owned)?;
         check_digests(&durable, &history, state)?;
         let unknowns = self.resolve_unknown(&history)?;

@@ -399,7 +399,8 @@ fn check_end(followed: &Followed) -> Result<(), String> {
     let (oracle, state) = (followed.places.last(), followed.reference.core().state());
     state.check()?;
     oracle.check().map_err(|broken| format!("{broken:?}"))?;
-    adapter::compare(oracle, state)
+    adapter::compare(oracle, state)?;
+    adapter::compare_keys(oracle, state)
 }
 
 /// What stands in a record must be what was asked; a node may name the claim that a subject holds.
