@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Lsn;
 use crate::format::JournalId;
+use crate::reader::in_memory;
 use crate::storage::{Storage, StorageFile};
 
 /// The number of the snapshot format that is written.
@@ -46,7 +47,8 @@ pub enum SnapshotError {
 /// Returns the digest of the sections.
 ///
 /// # Errors
-/// What the disk says; what was written so far is removed again.
+/// What the disk says, and [`io::ErrorKind::FileTooLarge`] for a section that no reader would accept;
+/// what was written so far is removed again.
 pub fn write<S: Storage>(storage: &S, header: SnapshotHeader, sections: impl Iterator<Item = Vec<u8>>) -> io::Result<[u8; 32]> {
     let unfinished = format!("{:020}{SUFFIX_NEW}", header.lsn.0);
     let written = write_unfinished(storage, &unfinished, header, sections).and_then(|digest| {
@@ -73,8 +75,10 @@ fn write_unfinished<S: Storage>(
     let mut out = Out { file: &file, offset: 0, buffer: encode_header(header).to_vec() };
     let mut digest = Sha256::new();
     for section in sections {
+        let length = u32::try_from(section.len()).ok().filter(|length| *length <= SECTION_BYTES_MAX);
+        let length = length.ok_or(io::ErrorKind::FileTooLarge)?;
         hash_section(&mut digest, &section);
-        out.frame(u32::try_from(section.len()).unwrap_or(END), &section)?;
+        out.frame(length, &section)?;
     }
     let digest: [u8; 32] = digest.finalize().into();
     out.frame(END, &digest)?;
@@ -125,12 +129,12 @@ pub fn read<S: Storage>(
 ) -> Result<SnapshotHeader, SnapshotError> {
     let file = storage.open(&name_of(lsn))?;
     let mut input = In { file: &file, file_bytes: file.size()?, offset: 0, buffer: Vec::new(), place: 0 };
-    let header = decode_header(input.take(HEADER_BYTES)?)?;
+    let header = decode_header(input.array()?)?;
     if header.lsn != lsn {
         return Err(SnapshotError::Damaged("its name and its header do not agree"));
     }
     loop {
-        let frame = input.take(FRAME_HEADER_BYTES)?;
+        let frame = input.array::<FRAME_HEADER_BYTES>()?;
         let (length, crc) = (number(frame, 0), number(frame, 4));
         if length != END && SECTION_BYTES_MAX < length {
             return Err(SnapshotError::Damaged("a section is too long"));
@@ -165,26 +169,30 @@ fn encode_header(header: SnapshotHeader) -> [u8; HEADER_BYTES] {
     let fields = MAGIC.iter().chain(&[0; 4]).copied().chain(SNAPSHOT_FORMAT.to_le_bytes());
     let fields = fields.chain(header.journal).chain(header.lsn.0.to_le_bytes());
     bytes.iter_mut().zip(fields).for_each(|(target, byte)| *target = byte);
-    let crc = crc32c::crc32c(bytes.get(12..).unwrap_or_default());
+    let crc = crc32c::crc32c(&bytes[12..]);
     bytes.iter_mut().skip(8).zip(crc.to_le_bytes()).for_each(|(target, byte)| *target = byte);
     bytes
 }
 
-fn decode_header(bytes: &[u8]) -> Result<SnapshotHeader, SnapshotError> {
-    let crc = crc32c::crc32c(bytes.get(12..).unwrap_or_default());
-    if bytes.get(..8) != Some(&MAGIC[..]) || number(bytes, 8) != crc {
+fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<SnapshotHeader, SnapshotError> {
+    let crc = crc32c::crc32c(&bytes[12..]);
+    if bytes[..8] != MAGIC || number(bytes, 8) != crc {
         return Err(SnapshotError::Damaged("its header is not as it was written"));
     }
     if number(bytes, 12) != SNAPSHOT_FORMAT {
         return Err(SnapshotError::Damaged("a newer version wrote it"));
     }
-    let journal = bytes.get(16..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-    let lsn = bytes.get(32..).and_then(<[u8]>::first_chunk).copied().map_or(0, u64::from_le_bytes);
-    Ok(SnapshotHeader { journal, lsn: Lsn(lsn) })
+    Ok(SnapshotHeader { journal: field(bytes, 16), lsn: Lsn(u64::from_le_bytes(field(bytes, 32))) })
 }
 
 fn number(bytes: &[u8], offset: usize) -> u32 {
-    bytes.get(offset..).and_then(<[u8]>::first_chunk).copied().map_or(0, u32::from_le_bytes)
+    u32::from_le_bytes(field(bytes, offset))
+}
+
+/// For headers, whose fields are at fixed offsets within arrays of a fixed length.
+fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    let Some(field) = bytes[offset..].first_chunk() else { panic!("a header has {N} bytes at {offset}") };
+    *field
 }
 
 fn frame_crc(length: u32, bytes: &[u8]) -> u32 {
@@ -222,6 +230,10 @@ struct In<'a, F: StorageFile> {
 }
 
 impl<F: StorageFile> In<'_, F> {
+    fn array<const N: usize>(&mut self) -> Result<&[u8; N], SnapshotError> {
+        self.take(N)?.first_chunk().ok_or(SnapshotError::Damaged("it ends too early"))
+    }
+
     fn take(&mut self, count: usize) -> Result<&[u8], SnapshotError> {
         if self.buffer.len() < self.place + count {
             self.refill(count)?;
@@ -235,13 +247,13 @@ impl<F: StorageFile> In<'_, F> {
         self.buffer.drain(..self.place);
         self.place = 0;
         let wanted = (count - self.buffer.len()).max(WRITE_BYTES) as u64;
-        let more = usize::try_from(wanted.min(self.file_bytes - self.offset)).unwrap_or(0);
+        let more = in_memory(wanted.min(self.file_bytes - self.offset));
         if self.buffer.len() + more < count {
             return Err(SnapshotError::Damaged("it ends too early"));
         }
         let start = self.buffer.len();
         self.buffer.resize(start + more, 0);
-        self.file.read_at(self.buffer.get_mut(start..).unwrap_or_default(), self.offset)?;
+        self.file.read_at(&mut self.buffer[start..], self.offset)?;
         self.offset += more as u64;
         Ok(())
     }
