@@ -121,7 +121,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("projection", &["firstcome"]),
 ];
 /// The product's crates.
-const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "edge", "firstcome", "sim"];
+const CRATES: &[&str] =
+    &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "edge", "firstcome", "sim"];
 
 fn check_edges(found: &mut Vec<String>) -> Outcome {
     for name in CRATES {
