@@ -156,15 +156,14 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// have an answer, which is the request key's where it has one.
     fn name_serial<'a>(&self, partition: u32, command: &Command<'_>, target: Target<'a>) -> Named<'a> {
         let TargetBy::Subject(subject) = target.by else { return Named::Target(target) };
-        let named = self.with_replica(partition, |replica| match replica.core().foresee(command) {
+        self.with_replica(partition, |replica| match replica.core().foresee(command) {
             Ok(Foreseen::TakesEffect) => match replica.core().claim(target.campaign, target.by).value {
                 Ok(claim) => Named::Target(Target { by: TargetBy::SubjectSerial(subject, claim.serial), ..target }),
                 Err(rejection) => Named::Answer(Err(Refusal::Rejected(rejection.into()))),
             },
             Ok(Foreseen::Answer(done)) => Named::Answer(Ok(done)),
             Err(rejection) => Named::Answer(Err(Refusal::Rejected(rejection))),
-        });
-        named
+        })
     }
 
     /// The answer where nothing would change, after a barrier; `None` if the command would take
