@@ -122,7 +122,19 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 /// The product's crates.
 const CRATES: &[&str] = &[
-    "domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "audit", "edge", "firstcome", "oracle", "sim",
+    "domain",
+    "journal",
+    "engine",
+    "projection",
+    "cluster",
+    "rate-limit-layer",
+    "rush",
+    "lab",
+    "audit",
+    "edge",
+    "firstcome",
+    "oracle",
+    "sim",
 ];
 
 fn check_edges(found: &mut Vec<String>) -> Outcome {

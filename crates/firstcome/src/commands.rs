@@ -14,7 +14,6 @@ use edge::{clock, times};
 use crate::cli::{CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
 use crate::http::keys::KeyJson;
 use crate::scaled::ScaledSettings;
-use crate::serve::scaled_settings;
 use crate::{inspect, key, rush, verify};
 
 /// Says on stderr why it did not work.
