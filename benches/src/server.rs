@@ -9,6 +9,7 @@ use axum::http::{Method, Response, StatusCode};
 use edge::auth::Access;
 use edge::auth::caller::Scope;
 use edge::auth::keys::NewKey;
+use firstcome::backend::Declined;
 use firstcome::cli::ServeArgs;
 use firstcome::http::answer;
 use firstcome::http::context::Context;
@@ -104,6 +105,6 @@ async fn empty(context: Context) -> Result<Response<Body>, Problem> {
 async fn claim_by_thread(context: Context, writer: Arc<WriterThread>) -> Result<Response<Body>, Problem> {
     let body: ClaimBody = parse(context.json_body("application/json")?)?;
     body.subject()?;
-    let claim = writer.claim(body.subject, context.request_id.clone()).await?;
+    let claim = writer.claim(body.subject, context.request_id.clone()).await.map_err(Declined)?;
     Ok(answer::json(StatusCode::CREATED, &answer::ClaimedJson::new(&context.app.codes, &claim)))
 }

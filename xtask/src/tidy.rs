@@ -108,7 +108,7 @@ fn check_domain(found: &mut Vec<String>) -> Outcome {
 const EDGES: &[(&str, &[&str])] = &[
     ("axum", &["edge", "firstcome", "lab"]),
     ("hyper", &["edge", "firstcome", "rush", "lab"]),
-    ("serde_json", &["edge", "firstcome", "rush", "lab"]),
+    ("serde_json", &["edge", "firstcome", "audit", "rush", "lab"]),
     ("clap", &["firstcome"]),
     ("rusqlite", &["projection"]),
     ("tokio-postgres", &["projection", "lab"]),
@@ -116,12 +116,26 @@ const EDGES: &[(&str, &[&str])] = &[
     ("rdkafka", &["cluster", "lab"]),
     ("redis", &["cluster", "lab"]),
     // The edge knows no workload, and not how anything is decided or stored.
-    ("engine", &["cluster", "firstcome", "sim"]),
-    ("cluster", &["firstcome", "sim"]),
-    ("projection", &["firstcome"]),
+    ("engine", &["cluster", "audit", "firstcome", "sim"]),
+    ("cluster", &["audit", "firstcome", "sim"]),
+    ("projection", &["audit", "firstcome"]),
 ];
 /// The product's crates.
-const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "edge", "firstcome", "sim"];
+const CRATES: &[&str] = &[
+    "domain",
+    "journal",
+    "engine",
+    "projection",
+    "cluster",
+    "rate-limit-layer",
+    "rush",
+    "lab",
+    "audit",
+    "edge",
+    "firstcome",
+    "oracle",
+    "sim",
+];
 
 fn check_edges(found: &mut Vec<String>) -> Outcome {
     for name in CRATES {

@@ -72,15 +72,14 @@ impl OracleBackend {
         }
     }
 
-    fn campaign(&self, name: CampaignName<'_>) -> Result<&Campaign, Reply> {
-        let not_found = || No { code: "campaign_not_found", details: Vec::new() };
-        self.oracle.campaign(name.as_str()).ok_or_else(|| refused(&not_found()))
+    fn campaign(&self, name: CampaignName<'_>) -> Result<&Campaign, No> {
+        self.oracle.campaign(name.as_str()).ok_or(No { code: "campaign_not_found", details: Vec::new() })
     }
 
-    fn read_claim(&self, target: &Target<'_>) -> Result<Reply, Reply> {
+    fn read_claim(&self, target: &Target<'_>) -> Result<Reply, No> {
         let campaign = self.campaign(target.campaign)?;
-        let serial = campaign.find(target.by).map_err(|no| refused(&no))?;
-        let claim = campaign.claim(serial).ok_or_else(|| Reply::Unexpected(format!("claim {} is not there", serial.get())))?;
+        let serial = campaign.find(target.by)?;
+        let Some(claim) = campaign.claim(serial) else { return Ok(Reply::Unexpected(format!("claim {} is not there", serial.get()))) };
         let subject = claim.subject().as_str().to_owned();
         Ok(Reply::Claim(ClaimReply { serial, subject, claimed_at: claim.claimed_at, status: claim.status }))
     }
@@ -106,9 +105,9 @@ impl Backend for OracleBackend {
                 reply
             }
             Ask::ReadCampaign(name) => {
-                self.campaign(name).map_or_else(|no| no, |campaign| Reply::Campaign(campaign_reply(&campaign.view(self.now))))
+                self.campaign(name).map_or_else(|no| refused(&no), |campaign| Reply::Campaign(campaign_reply(&campaign.view(self.now))))
             }
-            Ask::ReadClaim(target) => self.read_claim(&target).unwrap_or_else(|no| no),
+            Ask::ReadClaim(target) => self.read_claim(&target).unwrap_or_else(|no| refused(&no)),
         }
     }
 

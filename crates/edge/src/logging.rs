@@ -3,17 +3,16 @@
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::filter::targets::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts logging.
 ///
 /// # Errors
-/// [`ParseError`] if the filter is malformed.
-pub fn start(filter: Option<&str>) -> Result<(), ParseError> {
+/// What is wrong with the filter, if it is malformed.
+pub fn start(filter: Option<&str>) -> Result<(), String> {
     // Not `EnvFilter`: it also filters by fields of spans, and brings the regular expressions for that.
-    let filter = filter.unwrap_or("info").parse::<Targets>()?;
+    let filter = filter.unwrap_or("info").parse::<Targets>().map_err(|error| error.to_string())?;
     // The terminal may be closed while the server runs on. Reporting a failed write on the same stderr
     // would panic.
     let layer = tracing_subscriber::fmt::layer().with_writer(stderr).with_target(false).log_internal_errors(false);

@@ -164,7 +164,7 @@ impl Backend {
             Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) => {
+            Self::Scaled(scaled) => {
                 let (partition, progress) = scaled.node.caught_up_with(name).await?;
                 wait_for_tables(scaled, &[(partition, progress.offset_next)], at_most).await
             }
@@ -180,7 +180,7 @@ impl Backend {
             Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) => {
+            Self::Scaled(scaled) => {
                 scaled.node.pass_all_barriers().await?;
                 let wanted: Vec<(u32, u64)> = (0..).zip(scaled.node.progress().iter().map(|progress| progress.offset_next)).collect();
                 wait_for_tables(scaled, &wanted, at_most).await
@@ -210,7 +210,7 @@ impl Backend {
             }
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_campaign(name, after, limit, filter).await?),
+            Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_campaign(name, after, limit, filter).await?),
         }
     }
 
@@ -236,7 +236,7 @@ impl Backend {
             }
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_subject(subject, prefix, after, limit).await?),
+            Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_subject(subject, prefix, after, limit).await?),
         }
     }
 
@@ -246,10 +246,10 @@ impl Backend {
             Self::Single { engine, .. } => engine.has_failed().then_some("the journal cannot be written"),
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) if scaled.node.has_failed() => Some("the log cannot be followed"),
+            Self::Scaled(scaled) if scaled.node.has_failed() => Some("the log cannot be followed"),
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) => scaled.node.pass_all_barriers().await.err().map(|_| "the log does not answer in time"),
+            Self::Scaled(scaled) => scaled.node.pass_all_barriers().await.err().map(|_| "the log does not answer in time"),
         }
     }
 
@@ -260,7 +260,7 @@ impl Backend {
             Self::Single { engine, .. } => engine.has_failed().then(|| "the journal cannot be written".to_owned()),
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) => scaled.failure().map(str::to_owned),
+            Self::Scaled(scaled) => scaled.failure().map(str::to_owned),
         }
     }
 
@@ -271,7 +271,7 @@ impl Backend {
             Self::Single { engine, .. } => Some(engine),
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(_) => None,
+            Self::Scaled(_) => None,
         }
     }
 
@@ -296,7 +296,7 @@ impl Backend {
             }
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) => {
+            Self::Scaled(scaled) => {
                 let status = scaled.node.status();
                 BackendStatus {
                     position: status.decisions,
@@ -328,7 +328,7 @@ impl Backend {
             }
             #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
-           Self::Scaled(scaled) => scaled.close().await,
+            Self::Scaled(scaled) => scaled.close().await,
         }
     }
 }

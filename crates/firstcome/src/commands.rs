@@ -14,7 +14,6 @@ use edge::{clock, times};
 use crate::cli::{CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
 use crate::http::keys::KeyJson;
 use crate::scaled::ScaledSettings;
-use crate::serve::scaled_settings;
 use crate::{inspect, key, rush, verify};
 
 /// Says on stderr why it did not work.
@@ -90,7 +89,8 @@ fn verify_scaled(args: &VerifyArgs, settings: &ScaledSettings, data: &Path) -> E
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let mut verdict = match verify::scaled::run(settings, &runtime) {
+    let ScaledSettings { kafka, redis, postgres } = settings.clone();
+    let mut verdict = match verify::scaled::run(&verify::scaled::Sources { kafka, redis, postgres }, &runtime) {
         Ok(verdict) => verdict,
         Err(error) => return failed(&error),
     };

@@ -9,7 +9,8 @@
 //! - [`history`]: the tables that lists read; [`live`]: what live streams show; [`demonstration`]: the
 //!   rush that a button starts; [`metrics`]: metrics;
 //! - `left_out`: what a build without the features `scaled` and `lab` has in their place;
-//! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`verify`], [`inspect`], [`key`].
+//! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`key`], and [`verify`] and
+//!   [`inspect`] of the crate `audit`.
 
 /// Many small allocations, freed by another thread than the one that made them, are what this
 /// program does all day; the system's allocator spends a tenth of the server's time on that.
@@ -25,7 +26,6 @@ pub mod data;
 pub mod demonstration;
 pub mod history;
 pub mod http;
-pub mod inspect;
 pub mod key;
 #[cfg(feature = "lab")]
 pub mod lab;
@@ -46,4 +46,5 @@ pub mod scaled;
 #[path = "left_out/scaled.rs"]
 pub mod scaled_left_out;
 pub mod serve;
-pub mod verify;
+
+pub use audit::{inspect, verify};

@@ -11,7 +11,7 @@ use crate::{Ask, Detail, Effect, Key, No, Oracle, Outcome, Ruling, Said, What, c
 
 /// A command, as a question.
 #[must_use]
-pub fn ask<'a>(command: &'a Command<'a>) -> Ask<'a> {
+pub fn ask<'a>(command: &'a Command<'_>) -> Ask<'a> {
     let actor = command.actor.as_str();
     let key = command.request.map(|keyed| Key { actor, key: keyed.key.as_str(), fingerprint: keyed.fingerprint.0 });
     match &command.kind {
@@ -22,7 +22,7 @@ pub fn ask<'a>(command: &'a Command<'a>) -> Ask<'a> {
     }
 }
 
-fn coupon_ask<'a>(command: &'a theirs::Command<'a>) -> coupon::Ask<'a> {
+fn coupon_ask<'a>(command: &'a theirs::Command<'_>) -> coupon::Ask<'a> {
     match command {
         theirs::Command::Put(put) => coupon::Ask::Put { settings: put.settings, condition: put.precondition, code_key: put.code_key },
         theirs::Command::Patch(patch) => coupon::Ask::Patch(patch),
@@ -86,7 +86,9 @@ fn limit_effect(event: &policies::Event<'_>) -> limit::Effect {
 }
 
 /// What the rules of `domain` decided, as an answer.
-#[must_use]
+///
+/// # Errors
+/// The rejection, as a [`No`].
 pub fn said(oracle: &Oracle, decided: &Result<Decision<'_>, Rejection>) -> Result<Decided, No> {
     match decided {
         Ok(Decision::Event(event)) => Ok(Decided::Effect(effect(oracle, event))),
@@ -225,6 +227,22 @@ pub fn compare(oracle: &Oracle, state: &State) -> Result<(), String> {
         (name.to_owned(), limit::Policy { rule: rule_of(&kept.rule), version, created_at, overrides })
     };
     same(|| "the policies".to_owned(), &state.policies.after(None).map(policies).collect(), oracle.policies())
+}
+
+/// Compares the request keys that are remembered, with their answers; both sides must have forgotten the
+/// same ones.
+///
+/// # Errors
+/// The first difference in words.
+pub fn compare_keys(oracle: &Oracle, state: &State) -> Result<(), String> {
+    same(|| "the number of request keys".to_owned(), state.requests.len(), oracle.keys().count())?;
+    state.requests.iter().zip(oracle.keys().iter()).try_for_each(|(found, (_, expected))| {
+        let (scope, campaign) = (&expected.scope, oracle.campaign_at(found.campaign.0).map(|campaign| &*campaign.name));
+        let what = || format!("the request key {} of {}", scope.key, scope.name);
+        same(what, (campaign, &found.actor, &found.key), (Some(&*scope.name), &scope.actor, &scope.key))?;
+        same(what, (found.fingerprint.0, found.recorded_at), (expected.fingerprint, expected.at))?;
+        same(what, outcome(&found.outcome), expected.outcome.clone())
+    })
 }
 
 fn compare_campaign(found: &TheirCampaign, expected: &coupon::Campaign, oracle: &Oracle) -> Result<(), String> {

@@ -221,8 +221,9 @@ impl Oracle {
         let at = self.time.max(at);
         let yes = self.decide(ask, at)?;
         if let Some(effect) = &yes.effect {
+            let scope = self.scope_of(ask);
             self.apply(effect, at);
-            self.remember(ask, &yes.outcome, at);
+            self.remember(scope.zip(ask.key), yes.outcome.clone(), at);
         }
         Ok(yes)
     }
@@ -247,10 +248,26 @@ impl Oracle {
         }
     }
 
-    /// Remembers the request key of a question that took effect, with its answer.
-    pub fn remember(&mut self, ask: &Ask<'_>, outcome: &Outcome, at: Timestamp) {
-        if let Some((scope, key)) = self.scope_of(ask).zip(ask.key) {
-            Arc::make_mut(&mut self.keys).remember(self.decisions, scope, key.fingerprint, at, outcome.clone());
+    /// Takes a record in as it is written, whether the rules allow it or not. Returns what the oracle says
+    /// of the question behind it.
+    ///
+    /// # Errors
+    /// The rules refuse the question.
+    pub fn follow(&mut self, effect: &Effect, key: Option<Key<'_>>, at: Timestamp) -> Said {
+        let (said, scope) = {
+            let ask = self.asked_for(effect, key);
+            (self.decide(&ask, at), self.scope_of(&ask))
+        };
+        self.apply(effect, at);
+        // There is nothing to say again to a record that must not be.
+        let outcome = said.as_ref().map_or(Outcome::Nothing("refused"), |yes| yes.outcome.clone());
+        self.remember(scope.zip(key), outcome, at);
+        said
+    }
+
+    fn remember(&mut self, scoped: Option<(Scope, Key<'_>)>, outcome: Outcome, at: Timestamp) {
+        if let Some((scope, key)) = scoped {
+            Arc::make_mut(&mut self.keys).remember(self.decisions, scope, key.fingerprint, at, outcome);
         }
     }
 

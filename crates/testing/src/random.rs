@@ -1,4 +1,5 @@
 //! Numbers that a seed repeats (SplitMix64: Steele, Lea, Flood). Not for secrets.
+#![allow(clippy::unwrap_used, clippy::should_implement_trait, reason = "for tests; the numbers never end")]
 
 /// A stream of numbers.
 #[derive(Clone, Debug)]

@@ -49,7 +49,7 @@ async fn make(context: &Context, campaign: &str) -> Result<(), Problem> {
     let stock = Quantity::new(STOCK).ok_or_else(|| Problem::new("internal", "the stock is none"))?;
     let settings = Settings::plain(stock);
     let put = Put { campaign, settings, precondition: Precondition::IsNew, code_key: context.app.codes.newest() };
-    submit(&context, Command::Put(put)).await.map(drop)
+    submit(context, Command::Put(put)).await.map(drop)
 }
 
 fn shown(is_allowed: bool, run: Option<Run>) -> Value {

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cluster::kafka::KafkaSettings;
 use edge::auth::AuthSettings;
 use edge::auth::keys::KeyRing;
 use edge::gateway::GatewaySettings;

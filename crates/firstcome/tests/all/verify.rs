@@ -71,8 +71,9 @@ fn a_second_claim_of_a_subject_is_found_and_one_after_a_cancellation_is_not() {
 #[test]
 fn a_limit_lowered_below_what_a_subject_holds_is_found() {
     let two = Settings { per_subject_max: 2, ..settings(5) };
-    let raised = [record(50, changed(0, two)), record(50, claimed(0, 4, "ann"))];
+    let raised = [record(50, changed(0, two)), keyed("k", record(50, claimed(0, 4, "ann")))];
     assert_eq!(found_after(&raised), Vec::<&str>::new());
+    assert_eq!(found_after(&[raised[0], record(50, claimed(0, 4, "ann"))]), ["request_key"]);
     assert_eq!(found_after(&[raised[0], raised[1], record(50, changed(0, settings(5)))]), ["subject_limit"]);
 }
 
@@ -361,6 +362,14 @@ fn a_decision_out_of_turn_or_of_another_subject_is_found() {
 #[test]
 fn a_decision_before_its_time_is_found() {
     assert_eq!(found_after(&queue(&[record(1_060, claimed(0, 4, "dan")), record(2_059, claimed(0, 5, "eve"))])), ["pace"]);
+}
+
+#[test]
+fn a_claim_that_waits_for_no_reason_or_settings_that_change_nothing_are_found() {
+    assert_eq!(found_after(&[record(50, accepted(0, 4, "dan"))]), ["pace"]);
+    assert_eq!(found_after(&[record(50, changed(0, settings(5)))]), ["no_change"]);
+    let window = Settings { opens_at: Some(at(200)), closes_at: Some(at(100)), ..settings(5) };
+    assert_eq!(found_after(&[record(50, changed(0, window))]), ["settings"]);
 }
 
 #[test]

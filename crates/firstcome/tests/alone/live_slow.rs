@@ -4,7 +4,6 @@
 
 use crate::live_client::stream;
 use crate::live_client::websocket;
-use crate::support::http;
 use crate::support::process;
 use crate::support::server;
 

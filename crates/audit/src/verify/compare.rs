@@ -2,23 +2,23 @@
 
 use std::ops::ControlFlow;
 
+use oracle::Oracle;
+use oracle::coupon::Campaign;
 use projection::rows::CampaignRow;
 use projection::{HistoryView, ReadError};
 
 use super::findings::{EXTRA, Fields, Findings, MISSING};
-use super::merge::{Expected, Merge};
-use super::names::Names;
-use super::rules::{Campaign, Claim, Rules};
+use super::merge::{self, Merge};
 
 /// Where what is expected comes from, for people.
 const JOURNAL: &str = "journal";
 
-pub(super) fn compare(view: &HistoryView<'_>, rules: &Rules, findings: &mut Findings) -> Result<(), ReadError> {
+pub(super) fn compare(view: &HistoryView<'_>, oracle: &Oracle, findings: &mut Findings) -> Result<(), ReadError> {
     let mut fields = Fields::of(JOURNAL);
-    fields.compare("time", view.as_of().time.millis(), rules.time.millis());
-    fields.report("the history's position".to_owned(), findings);
-    compare_campaigns(&view.campaigns()?, rules, findings);
-    let mut merge = Merge::new(rules, findings);
+    fields.compare("time", view.as_of().time.millis(), oracle.time.millis());
+    fields.report(|| "the history's position".to_owned(), findings);
+    compare_campaigns(&view.campaigns()?, oracle, findings);
+    let mut merge = Merge::new(JOURNAL, oracle, merge::decided(oracle), findings);
     view.for_each_bare_claim(|row| {
         merge.row(&row);
         ControlFlow::Continue(())
@@ -27,14 +27,15 @@ pub(super) fn compare(view: &HistoryView<'_>, rules: &Rules, findings: &mut Find
     Ok(())
 }
 
-fn compare_campaigns(rows: &[CampaignRow], rules: &Rules, findings: &mut Findings) {
-    for (campaign, number) in rules.campaigns.iter().zip(0..) {
+fn compare_campaigns(rows: &[CampaignRow], oracle: &Oracle, findings: &mut Findings) {
+    for campaign in oracle.campaigns() {
+        let number = campaign.number;
         match rows.iter().find(|row| row.number.0 == number) {
             None => findings.broken(MISSING, format!("campaign {} (number {number}) is not in the history", campaign.name)),
             Some(row) => compare_campaign(row, campaign, findings),
         }
     }
-    for row in rows.iter().filter(|row| rules.campaigns.len() <= row.number.0 as usize) {
+    for row in rows.iter().filter(|row| oracle.campaign_at(row.number.0).is_none()) {
         findings.broken(EXTRA, format!("campaign {} (number {}) is in the history only", row.name, row.number.0));
     }
 }
@@ -46,17 +47,5 @@ fn compare_campaign(row: &CampaignRow, campaign: &Campaign, findings: &mut Findi
     fields.compare("code_key", row.code_key, campaign.code_key);
     fields.compare("created_at", row.created_at.millis(), campaign.created_at.millis());
     fields.compare("settings", row.settings, campaign.settings);
-    fields.report(format!("campaign {}", campaign.name), findings);
-}
-
-impl Expected for Rules {
-    const SOURCE: &'static str = JOURNAL;
-
-    fn campaign(&self, number: u32) -> Option<(&str, &[Claim])> {
-        self.campaigns.get(number as usize).map(|campaign| (&*campaign.name, campaign.decided()))
-    }
-
-    fn subjects(&self) -> &Names {
-        &self.subjects
-    }
+    fields.report(|| format!("campaign {}", campaign.name), findings);
 }

@@ -1,21 +1,18 @@
 //! The same promises in the scaled mode, recomputed from Kafka's record alone, and PostgreSQL compared
 //! with the result.
 //!
-//! A journal holds decisions; this record holds what was asked, in an order. So every command is
-//! decided here, by rules that are told a second time (`campaign.rs`, `rules.rs`), and nothing of the
-//! servers' deciding is used: only the formats are shared. Nothing is changed, and a cluster that
+//! A journal holds decisions; this record holds what was asked, in an order. So the oracle decides every
+//! command, and nothing of the servers' deciding is used: only the formats are shared. Nothing is changed, and a cluster that
 //! serves is not disturbed.
 //!
 //! The record is read up to where it ended at the start. The tables may be behind it: they are
 //! compared with what the record led to at their own positions, so reading stops there, compares, and
 //! goes on. Where they have gone past that end meanwhile, the record is read up to them.
 
-mod campaign;
+mod digest;
 mod gates;
-mod keys;
 mod partition;
 mod record;
-mod rules;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -23,7 +20,7 @@ mod verdict;
 
 use std::time::Duration;
 
-use cluster::kafka::{self, Topic};
+use cluster::kafka::{self, KafkaSettings, Topic};
 use cluster::redis;
 use projection::ReadError;
 use projection::postgres::scan::Scan;
@@ -31,7 +28,6 @@ use projection::postgres::{ConnectError, LoadError, PartitionPosition, Postgres,
 use tokio::runtime::Runtime;
 
 use super::findings::Findings;
-use crate::scaled::ScaledSettings;
 use gates::GatesError;
 use record::Record;
 
@@ -42,6 +38,17 @@ const NO_HISTORY: &str = "there is no history to compare with";
 /// After a change of leader, a partition's end may be told too low for a moment.
 const END_LOOKS_MAX: u32 = 10;
 const END_LOOK: Duration = Duration::from_millis(300);
+
+/// Where the record, the tables and the gates are.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The record.
+    pub kafka: KafkaSettings,
+    /// The gates, where they are to be looked at.
+    pub redis: Option<String>,
+    /// The tables.
+    pub postgres: String,
+}
 
 /// Why there is no verdict. A broken promise is none of these.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +89,7 @@ pub enum ScaledVerifyError {
 ///
 /// # Errors
 /// [`ScaledVerifyError`] if there is no verdict; broken promises are in the [`ScaledVerdict`].
-pub fn run(settings: &ScaledSettings, runtime: &Runtime) -> Result<ScaledVerdict, ScaledVerifyError> {
+pub fn run(settings: &Sources, runtime: &Runtime) -> Result<ScaledVerdict, ScaledVerifyError> {
     let mut findings = Findings::default();
     let tables = open_tables(settings, runtime, &mut findings)?;
     // After the tables' positions, so that it is at least as far as they were.
@@ -105,7 +112,7 @@ pub fn run(settings: &ScaledSettings, runtime: &Runtime) -> Result<ScaledVerdict
 
 /// The tables, and how far they are at least; `None` if there is nothing to compare with.
 fn open_tables(
-    settings: &ScaledSettings,
+    settings: &Sources,
     runtime: &Runtime,
     findings: &mut Findings,
 ) -> Result<Option<(Postgres, Vec<PartitionPosition>)>, ScaledVerifyError> {
@@ -123,7 +130,7 @@ fn open_tables(
     }
 }
 
-fn check_beginning(settings: &ScaledSettings, topic: &Topic) -> Result<(), ScaledVerifyError> {
+fn check_beginning(settings: &Sources, topic: &Topic) -> Result<(), ScaledVerifyError> {
     let name = || settings.kafka.topic.clone();
     if let Some((partition, (low, _))) = topic.offsets.iter().enumerate().find(|(_, (low, _))| *low != 0) {
         return Err(ScaledVerifyError::BeginningGone { topic: name(), partition, low: *low });
@@ -137,7 +144,7 @@ fn check_beginning(settings: &ScaledSettings, topic: &Topic) -> Result<(), Scale
 
 /// Reads on to where the tables are, and compares; gives the offset of each partition there.
 fn compare_tables(
-    settings: &ScaledSettings,
+    settings: &Sources,
     runtime: &Runtime,
     postgres: &Postgres,
     record: &mut Record,
@@ -171,7 +178,7 @@ async fn compare_and_end(scan: Scan, record: &Record, findings: &mut Findings) -
 }
 
 /// Where the record ends now, which should be no less than where the tables are.
-fn ends_from(settings: &ScaledSettings, runtime: &Runtime, positions: &[u64]) -> Result<Vec<u64>, ScaledVerifyError> {
+fn ends_from(settings: &Sources, runtime: &Runtime, positions: &[u64]) -> Result<Vec<u64>, ScaledVerifyError> {
     let mut ends = Vec::new();
     for _ in 0..END_LOOKS_MAX {
         ends = runtime.block_on(kafka::look(&settings.kafka))?.offsets.iter().map(|(_, high)| *high).collect();
@@ -185,7 +192,7 @@ fn ends_from(settings: &ScaledSettings, runtime: &Runtime, positions: &[u64]) ->
 
 /// Gates that are away are worth a note; they are no part of what is promised.
 fn look_at_gates(
-    settings: &ScaledSettings,
+    settings: &Sources,
     runtime: &Runtime,
     record: &Record,
     findings: &mut Findings,

@@ -88,9 +88,9 @@ impl Fields {
         }
     }
 
-    pub(super) fn report(self, row: String, findings: &mut Findings) {
+    pub(super) fn report(self, row: impl FnOnce() -> String, findings: &mut Findings) {
         if !self.text.is_empty() {
-            findings.broken(DIFFERENT, row + &self.text);
+            findings.broken(DIFFERENT, row() + &self.text);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Recomputes every promise from the journal alone, and compares the history with the result; in
-//! [`scaled`], from Kafka's record.
+//! `scaled`, from Kafka's record.
 //!
-//! The rules are written here a second time, on purpose and in another way: what is verified must
-//! not be verified by the code that decided it. Only the formats are shared. Nothing is changed,
+//! The rules are those of the oracle, which states them a second time in another way: what is verified
+//! must not be verified by the code that decided it. Only the formats are shared. Nothing is changed,
 //! and a running server is not disturbed: what it writes meanwhile is read too, and the batch that
 //! it is writing looks like a torn tail.
 //!
@@ -11,13 +11,8 @@
 
 mod compare;
 mod findings;
-mod keys;
 mod merge;
-#[cfg_attr(not(feature = "scaled"), expect(dead_code, reason = "parts are for `scaled` only"))]
-mod names;
-mod policies;
-#[cfg_attr(not(feature = "scaled"), expect(dead_code, reason = "parts are for `scaled` only"))]
-mod rules;
+mod records;
 #[cfg(feature = "scaled")]
 pub mod scaled;
 mod verdict;
@@ -139,7 +134,7 @@ fn compare_history(path: &Path, walk: &mut Walk, findings: &mut Findings) -> Res
     } else if position < walk.checked() {
         findings.note("the history was begun anew meanwhile and is not compared".to_owned());
     } else if position == walk.checked() {
-        compare::compare(&view, walk.rules(), findings)?;
+        compare::compare(&view, walk.oracle(), findings)?;
     }
     Ok(position)
 }

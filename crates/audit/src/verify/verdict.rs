@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use domain::claims::ClaimStatus;
 use journal::Lsn;
+use oracle::Oracle;
 use serde_json::{Value, json};
 
 use super::findings::{Broken, Findings};
-use super::rules::{Claim, Rules};
 use super::walk::Walk;
 
 /// What was verified.
@@ -54,7 +54,7 @@ pub struct Counts {
 
 impl Verdict {
     pub(super) fn new(walk: &Walk, segments_count: u64, history_position: Option<Lsn>, findings: Findings) -> Self {
-        let mut counts = counts_of(walk.rules());
+        let mut counts = Counts::of(walk.oracle());
         counts.segments = segments_count;
         counts.batches = walk.batches_count;
         counts.records = walk.checked().0;
@@ -147,9 +147,17 @@ pub(super) fn write_broken(broken: &[Broken], counts: &BTreeMap<&'static str, u6
 }
 
 impl Counts {
-    pub(super) fn add_claims(&mut self, claims: &[Claim]) {
-        for claim in claims {
-            match claim.status() {
+    fn of(oracle: &Oracle) -> Self {
+        let mut counts = Self::default();
+        counts.add(oracle);
+        counts
+    }
+
+    /// Counts campaigns and claims.
+    pub(super) fn add(&mut self, oracle: &Oracle) {
+        self.campaigns += oracle.campaigns().count() as u64;
+        for (_, claim) in oracle.campaigns().flat_map(|campaign| campaign.claims()) {
+            match claim.status {
                 ClaimStatus::Pending => self.claims_pending += 1,
                 ClaimStatus::Live => self.claims_live += 1,
                 ClaimStatus::Redeemed { .. } => self.claims_redeemed += 1,
@@ -157,10 +165,4 @@ impl Counts {
             }
         }
     }
-}
-
-fn counts_of(rules: &Rules) -> Counts {
-    let mut counts = Counts { campaigns: rules.campaigns.len() as u64, ..Counts::default() };
-    rules.campaigns.iter().for_each(|campaign| counts.add_claims(campaign.claims()));
-    counts
 }

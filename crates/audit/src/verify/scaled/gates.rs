@@ -35,11 +35,11 @@ pub(super) async fn look(url: &str, record: &Record) -> Result<Vec<GateReport>, 
     let gate = RedisGate::open_to_look(url, &record.name).await?;
     let mut reports = Vec::new();
     for partition in &record.partitions {
-        for campaign in &partition.rules.campaigns {
+        for campaign in partition.oracle.campaigns() {
             let Some((left, base)) = gate.look(&campaign.name).await? else { continue };
-            let remaining = campaign.view(partition.rules.time).remaining.get();
+            let remaining = campaign.view(partition.oracle.time).remaining();
             let behind = partition.offset_next.saturating_sub(base);
-            reports.push(GateReport { campaign: campaign.name.clone(), left, remaining, base, behind });
+            reports.push(GateReport { campaign: campaign.name.to_string(), left, remaining, base, behind });
         }
     }
     Ok(reports)

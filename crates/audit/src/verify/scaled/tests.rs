@@ -1,27 +1,24 @@
-//! What is told here a second time agrees with the tables of `conformance/`, and with the servers'
-//! rules on whatever is asked. Everything is asked as records of a log, in their bytes.
-
-use std::path::Path;
+//! The oracle decides whatever is asked as the servers do, and comes to their digest. Everything is asked
+//! as records of a log, in their bytes.
 
 use cluster::protocol::partition;
 use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, RulesVersion, encode};
 use cluster::protocol::replica::{Delivered, Replica, Topology, Unwatched};
-use conformance::{Ask, Backend, CampaignReply, ClaimReply, Reply, Request, run_folder};
 use domain::Command;
 use domain::coupon::queue::{DecideNext, Mode, QueuePatch, QueueSettings};
-use domain::coupon::{self, ClaimOne, Patch, Precondition, Put, Rejection as Why, Settings, Target, TargetBy};
+use domain::coupon::{self, ClaimOne, Patch, Precondition, Put, Settings, Target, TargetBy};
 use domain::hash::HashSeed;
-use domain::request::{Fingerprint, Keyed, Outcome};
-use domain::state::{Answer, CommandKind, Decision, Novelty, Record as Written, Rejection, State};
+use domain::request::{Fingerprint, Keyed};
+use domain::state::{CommandKind, Decision, Record as Written, State};
 use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, Serial, SubjectId, Timestamp};
+use oracle::adapter::{self, Decided};
+use oracle::{Effect, No, Said};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::partition::{Partition, partition_of};
-use super::rules::{Decided, RULES_TOLD};
+use super::digest::digest;
+use super::partition::{Partition, RULES_TOLD, partition_of};
 use crate::verify::findings::Findings;
-
-mod tables;
 
 const LOG: LogId = LogId([7; 16]);
 const ORIGIN: Origin = Origin { node: NodeId(1), sequence: 1 };
@@ -40,18 +37,18 @@ impl Log {
         log
     }
 
-    fn append(&mut self, place: Place<'_>, body: Body<'_>, at: Timestamp) -> Option<Decided> {
+    fn append(&mut self, place: Place<'_>, body: Body<'_>, at: Timestamp) -> Option<Said> {
         self.append_bytes(encode(&LogRecord { origin: ORIGIN, place, body }), at)
     }
 
-    fn append_bytes(&mut self, bytes: Vec<u8>, at: Timestamp) -> Option<Decided> {
+    fn append_bytes(&mut self, bytes: Vec<u8>, at: Timestamp) -> Option<Said> {
         let offset = self.records.len() as u64;
         let decided = self.partition.take(&Delivered { offset, at, bytes: &bytes }, &mut self.findings);
         self.records.push((at, bytes));
         decided
     }
 
-    fn command(&mut self, command: Command<'_>, at: Timestamp) -> Decided {
+    fn command(&mut self, command: Command<'_>, at: Timestamp) -> Said {
         let place = match &command.kind {
             CommandKind::Coupon(coupon) => Place::Group(coupon.campaign().as_str()),
             CommandKind::ForgetRequests => Place::Partition(0),
@@ -189,18 +186,16 @@ fn steps() -> impl Strategy<Value = i64> {
     prop_oneof![6 => 0..2_000_i64, 1 => -5_000..0_i64, 1 => 0..90_000_000_i64, 1 => Just(86_400_000)]
 }
 
-/// What the servers' rules make of it; as `engine` does, but for what it looks up for the answer.
-fn decided_by_servers(state: &mut State, command: &Command<'_>, at: Timestamp) -> Decided {
+/// What the servers' rules make of it, and what the oracle does.
+fn both(state: &mut State, log: &mut Log, command: &Command<'_>, at: Timestamp) -> [Result<Decided, No>; 2] {
     state.time = state.time.max(at);
-    let at = state.time;
-    match domain::decide(state, command, at)? {
-        Decision::Answer(answer) => Ok(Some(answer)),
-        Decision::Nothing => Ok(None),
-        Decision::Event(event) => {
-            let record = Written { at, actor: command.actor, request_id: RequestId::ENGINE, request: command.request, event };
-            Ok(state.evolve(&record).map(|outcome| Answer { outcome, novelty: Novelty::Fresh }))
-        }
+    let decided = domain::decide(state, command, state.time);
+    let theirs = adapter::said(&log.partition.oracle, &decided);
+    if let Ok(Decision::Event(event)) = decided {
+        let (at, actor, request) = (state.time, command.actor, command.request);
+        state.evolve(&Written { at, actor, request_id: RequestId::ENGINE, request, event });
     }
+    [theirs, adapter::decided(log.command(*command, at))]
 }
 
 proptest! {
@@ -220,17 +215,17 @@ proptest! {
             });
             if let Some(head) = &head {
                 let next = decide_next(head);
-                let own = log.command(next, at(millis));
-                prop_assert_eq!(own, decided_by_servers(&mut state, &next, at(millis)), "{:?} at {}", next, millis);
+                let [theirs, own] = both(&mut state, &mut log, &next, at(millis));
+                prop_assert_eq!(own, theirs, "{:?} at {}", next, millis);
             }
-            let own = log.command(command, at(millis));
-            prop_assert_eq!(own, decided_by_servers(&mut state, &command, at(millis)), "{:?} at {}", command, millis);
+            let [theirs, own] = both(&mut state, &mut log, &command, at(millis));
+            prop_assert_eq!(own, theirs, "{:?} at {}", command, millis);
         }
-        let (rules, replica) = (&log.partition.rules, log.replica());
-        prop_assert_eq!(rules.digest().unwrap(), replica.progress().digest);
-        prop_assert_eq!((rules.decisions, rules.time), (replica.progress().decisions, replica.progress().effective_at));
-        log.partition.rules.check(&mut log.findings);
-        prop_assert_eq!(log.promises(), Vec::<&str>::new());
+        let (oracle, replica) = (&log.partition.oracle, log.replica());
+        prop_assert_eq!(digest(oracle).unwrap(), replica.progress().digest);
+        prop_assert_eq!((oracle.decisions, oracle.time), (replica.progress().decisions, replica.progress().effective_at));
+        prop_assert_eq!((oracle.check(), log.promises()), (Ok(()), Vec::<&str>::new()));
+        prop_assert_eq!(adapter::compare(oracle, &state), Ok(()));
     }
 
     #[test]
@@ -266,8 +261,8 @@ fn as_many_request_keys_are_forgotten_at_once_as_by_the_servers() {
     let forgetting = Command { actor: ActorId::LOCAL, request: None, kind: CommandKind::ForgetRequests };
     for left in [476, 0, 0] {
         log.command(forgetting, at(86_400_002)).unwrap();
-        assert_eq!(log.partition.rules.keys.iter().count(), left);
-        assert_eq!(log.partition.rules.digest().unwrap(), log.replica().progress().digest);
+        assert_eq!(log.partition.oracle.keys().count(), left);
+        assert_eq!(digest(&log.partition.oracle).unwrap(), log.replica().progress().digest);
     }
 }
 
@@ -276,13 +271,12 @@ fn what_the_rules_could_not_have_led_to_is_counted_anew_and_found() {
     let forged = |claims: &[(&str, u32)]| {
         let mut log = Log::begun(at(1));
         log.command(put("spring"), at(1)).unwrap();
-        let rules = &mut log.partition.rules;
         for (subject, serial) in claims {
-            let claim = crate::verify::rules::Claim::new(at(1), rules.subjects.number(subject), *serial);
-            rules.campaigns[0].claims.push(claim);
+            let claim = oracle::coupon::Effect::Claimed(Serial::new(*serial).unwrap(), (*subject).into());
+            log.partition.oracle.apply(&Effect::Coupon(0, claim), at(1));
         }
-        rules.check(&mut log.findings);
-        log.promises()
+        let broken = log.partition.oracle.check().err().unwrap_or_default();
+        broken.into_iter().map(|(promise, _)| promise).collect::<Vec<&str>>()
     };
     let five = [("ann", 1), ("bob", 2), ("cat", 3), ("dan", 4), ("eve", 5)];
     assert_eq!(forged(&five), Vec::<&str>::new());
@@ -313,7 +307,7 @@ fn nothing_is_decided_behind_a_record_that_no_server_passes() {
     let command = Body::Command { request_id: RequestId::ENGINE, command: put("spring") };
     assert!(log.append(Place::Group("spring"), command, at(3)).is_none());
     assert_eq!((log.promises(), log.partition.offset_next), (vec!["undecodable"], 3));
-    assert!(log.partition.rules.campaigns.is_empty());
+    assert!(log.partition.oracle.campaigns().count() == 0);
     assert_eq!(log.partition.stopped.map(|stopped| stopped.offset), Some(1));
 }
 
@@ -337,7 +331,7 @@ fn a_command_under_another_name_than_its_campaigns_is_found_and_decided() {
         partition.take(&Delivered { offset, at: at(1), bytes: &bytes }, &mut findings);
     }
     assert_eq!(findings.broken.iter().map(|broken| broken.promise).collect::<Vec<_>>(), ["wrong_partition"]);
-    assert_eq!((partition.rules.campaigns.len(), partition.stopped.is_some()), (1, false));
+    assert_eq!((partition.oracle.campaigns().count(), partition.stopped.is_some()), (1, false));
 }
 
 #[test]
@@ -386,5 +380,5 @@ fn a_second_beginning_and_a_time_that_goes_back_are_none_of_our_business() {
     log.append(Place::Partition(0), Body::Genesis(other), at(5));
     log.command(put("spring"), at(7)).unwrap();
     assert_eq!(log.promises(), Vec::<&str>::new());
-    assert_eq!((log.partition.log, log.partition.rules.campaigns[0].created_at), (Some(LOG), at(10)));
+    assert_eq!((log.partition.log, log.partition.oracle.campaign_at(0).unwrap().created_at), (Some(LOG), at(10)));
 }

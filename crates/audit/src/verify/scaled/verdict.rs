@@ -61,13 +61,12 @@ impl ScaledVerdict {
         let mut counts = Counts::default();
         let mut partitions = Vec::new();
         for (place, partition) in record.partitions.iter().enumerate() {
-            let (records, decisions) = (partition.offset_next, partition.rules.decisions);
+            let (records, decisions) = (partition.offset_next, partition.oracle.decisions);
             let history_position = positions.and_then(|positions| positions.get(place).copied());
             partitions.push(PartitionReport { records, decisions, history_position });
             counts.records += records;
             counts.bytes += partition.bytes_count;
-            counts.campaigns += partition.rules.campaigns.len() as u64;
-            partition.rules.campaigns.iter().for_each(|campaign| counts.add_claims(&campaign.claims));
+            counts.add(&partition.oracle);
         }
         Self {
             broken: findings.broken,

@@ -8,10 +8,11 @@ use journal::reader::{ReadError, Reader};
 use journal::scan::End;
 use journal::storage::{FileStorage, Storage, StorageFile};
 use journal::{Damage, Lsn, segments};
+use oracle::Oracle;
 
 use super::VerifyError;
 use super::findings::{Findings, Place, Report};
-use super::rules::Rules;
+use super::records;
 
 /// How often the end is looked for in a journal that grows meanwhile.
 const ROUNDS_MAX: u32 = 3;
@@ -20,7 +21,7 @@ const ROUNDS_MAX: u32 = 3;
 pub(super) struct Walk {
     storage: Arc<FileStorage>,
     reader: Reader<FileStorage>,
-    rules: Rules,
+    oracle: Oracle,
     /// The batch in which reading was stopped.
     held: Option<Held>,
     checked: Lsn,
@@ -43,7 +44,7 @@ impl Walk {
         Self {
             storage,
             reader,
-            rules: Rules::new(),
+            oracle: Oracle::default(),
             held: None,
             checked: Lsn::ZERO,
             chain: [0; 32],
@@ -68,8 +69,8 @@ impl Walk {
         self.checked
     }
 
-    pub(super) fn rules(&self) -> &Rules {
-        &self.rules
+    pub(super) fn oracle(&self) -> &Oracle {
+        &self.oracle
     }
 
     /// Whether the journal cannot be read further than it was.
@@ -100,7 +101,7 @@ impl Walk {
             self.chain = header.chain;
             (self.segment, self.offset_end) = (header.segment, offset + header.total_bytes());
             if header.last_lsn() <= last {
-                self.checked = check_records(&mut self.rules, batch.body, first, self.checked, last, findings);
+                self.checked = check_records(&mut self.oracle, batch.body, first, self.checked, last, findings);
             } else {
                 self.held = Some(Held { body: batch.body.to_vec(), first, last: header.last_lsn() });
             }
@@ -168,7 +169,7 @@ impl Walk {
 
     fn check_held(&mut self, last: Lsn, findings: &mut Findings) {
         let Some(held) = self.held.take() else { return };
-        self.checked = check_records(&mut self.rules, &held.body, held.first, self.checked, last, findings);
+        self.checked = check_records(&mut self.oracle, &held.body, held.first, self.checked, last, findings);
         if self.checked < held.last {
             self.held = Some(held);
         }
@@ -177,20 +178,20 @@ impl Walk {
 
 /// Checks those records of a batch that come after `after` and not after `last`; returns the last
 /// that is checked.
-fn check_records(rules: &mut Rules, body: &[u8], first: Place, after: Lsn, last: Lsn, findings: &mut Findings) -> Lsn {
+fn check_records(oracle: &mut Oracle, body: &[u8], first: Place, after: Lsn, last: Lsn, findings: &mut Findings) -> Lsn {
     let mut checked = after;
     for (record, lsn) in Records::new(body).zip((first.lsn.0..).map(Lsn)) {
         if after < lsn && lsn <= last {
-            check_record(rules, &record, &mut Report { findings, place: Place { lsn, ..first } });
+            check_record(oracle, &record, &mut Report { findings, place: Place { lsn, ..first } });
             checked = lsn;
         }
     }
     checked
 }
 
-fn check_record(rules: &mut Rules, record: &RecordBytes<'_>, report: &mut Report<'_>) {
+fn check_record(oracle: &mut Oracle, record: &RecordBytes<'_>, report: &mut Report<'_>) {
     match decode_record(record.body, record.private_bytes()) {
-        Ok(record) => rules.check(&record, report),
+        Ok(record) => records::check(oracle, &record, report),
         Err(error) => report.broken("undecodable", &error.to_string()),
     }
 }

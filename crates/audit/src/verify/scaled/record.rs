@@ -51,7 +51,9 @@ impl Record {
     /// What is left to say once everything is read.
     pub(super) fn finish(&self, findings: &mut Findings) {
         for (number, partition) in (0_u32..).zip(&self.partitions) {
-            partition.rules.check(findings);
+            if let Err(broken) = partition.oracle.check() {
+                broken.into_iter().for_each(|(promise, story)| findings.broken(promise, story));
+            }
             if let Some(stopped) = partition.stopped {
                 let (from, count) = (stopped.offset, partition.offset_next.saturating_sub(stopped.offset));
                 findings

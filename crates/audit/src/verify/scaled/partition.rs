@@ -5,16 +5,20 @@ use std::hash::Hasher;
 
 use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, Place, RulesVersion, decode};
 use cluster::protocol::replica::Delivered;
+use domain::Command;
 use domain::state::CommandKind;
+use oracle::{Oracle, Said, adapter};
 use siphasher::sip::SipHasher13;
 
-use super::rules::{Decided, RULES_TOLD, Rules};
 use crate::verify::findings::{Broken, Findings};
 
 /// The key of the function that places campaigns, as it was fixed with the format of the log.
 const PLACING: (u64, u64) = (0x6669_7273_7463_6f6d, 0x6520_7061_7274_6974);
 /// Rules that nobody has told here decide from some record on.
 pub(super) const UNKNOWN_RULES: &str = "unknown_rules";
+
+/// The rules that the oracle states: all versions up to this one.
+pub(super) const RULES_TOLD: RulesVersion = RulesVersion(1);
 
 /// A partition, as far as it was read.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub(super) struct Partition {
     /// The log that its first record is of.
     pub(super) log: Option<LogId>,
     pub(super) rules_version: RulesVersion,
-    pub(super) rules: Rules,
+    pub(super) oracle: Oracle,
     pub(super) stopped: Option<Stopped>,
 }
 
@@ -42,11 +46,11 @@ pub(super) struct Stopped {
 impl Partition {
     pub(super) fn new(number: u32, partitions: u32) -> Self {
         let rules_version = RulesVersion(0);
-        Self { number, partitions, offset_next: 0, bytes_count: 0, log: None, rules_version, rules: Rules::default(), stopped: None }
+        Self { number, partitions, offset_next: 0, bytes_count: 0, log: None, rules_version, oracle: Oracle::default(), stopped: None }
     }
 
     /// Takes the next record; what is behind a record that no server passes is not decided.
-    pub(super) fn take(&mut self, record: &Delivered<'_>, findings: &mut Findings) -> Option<Decided> {
+    pub(super) fn take(&mut self, record: &Delivered<'_>, findings: &mut Findings) -> Option<Said> {
         if self.offset_next < record.offset {
             self.reach(record.offset, findings);
         }
@@ -86,7 +90,7 @@ impl Partition {
         self.stopped = self.stopped.or(Some(Stopped { offset, promise }));
     }
 
-    fn read(&mut self, record: &Delivered<'_>, findings: &mut Findings) -> Result<Option<Decided>, Broken> {
+    fn read(&mut self, record: &Delivered<'_>, findings: &mut Findings) -> Result<Option<Said>, Broken> {
         let read = decode(record.bytes).map_err(|what| broken("undecodable", format!("the record is malformed: {what}")))?;
         let belongs = match read.place {
             Place::Group(group) => partition_of(group, self.partitions),
@@ -101,7 +105,8 @@ impl Partition {
         match &read.body {
             Body::Command { command, .. } => {
                 self.check_campaign(&command.kind, record.offset, findings);
-                return Ok(Some(self.rules.take(command, record.at)));
+                self.oracle.pass(record.at);
+                return Ok(self.decide(command));
             }
             Body::Rules(version) => {
                 check_rules(*version)?;
@@ -111,7 +116,7 @@ impl Partition {
             // Several servers may have begun the partition at once: the first one counts.
             Body::Genesis(_) | Body::Barrier => {}
         }
-        self.rules.pass(record.at);
+        self.oracle.pass(record.at);
         Ok(None)
     }
 
@@ -126,6 +131,12 @@ impl Partition {
         check_rules(rules)?;
         (self.log, self.rules_version) = (Some(log), rules);
         Ok(())
+    }
+
+    fn decide(&mut self, command: &Command<'_>) -> Option<Said> {
+        // Servers pass over policies in this log.
+        let is_decided = !matches!(command.kind, CommandKind::Policy(_));
+        is_decided.then(|| self.oracle.take(&adapter::ask(command), self.oracle.time))
     }
 
     /// Servers go by the group's name alone; a command under another name than its campaign's could

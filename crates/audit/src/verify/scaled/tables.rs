@@ -3,19 +3,18 @@
 use domain::claims::ClaimStatus;
 use domain::coupon::CampaignNumber;
 use domain::request::Remembered;
+use oracle::Oracle;
+use oracle::coupon::Campaign;
 use projection::ReadError;
 use projection::postgres::scan::{FullClaim, Scan, WaitingClaim};
 use projection::postgres::{Origin, PartitionPosition};
 use projection::rows::{BareClaim, CampaignRow};
 
-use super::campaign::Campaign;
+use super::digest::{digest, remembered};
 use super::partition::{Partition, UNKNOWN_RULES};
 use super::record::Record;
-use super::rules::Rules;
 use crate::verify::findings::{DIFFERENT, EXTRA, Fields, Findings, MISSING};
-use crate::verify::merge::{Expected, Merge};
-use crate::verify::names::Names;
-use crate::verify::rules::Claim;
+use crate::verify::merge::{self, Merge};
 
 /// Where what is expected comes from, for people.
 const RECORD: &str = "record";
@@ -63,15 +62,15 @@ pub(super) async fn compare(scan: &Scan, record: &Record, findings: &mut Finding
     let campaigns = damage_told(scan.campaigns().await, findings)?;
     for (position, partition) in compared {
         compare_position(position, partition, findings);
-        let rules = &partition.rules;
+        let oracle = &partition.oracle;
         if let Some(rows) = &campaigns {
-            compare_campaigns(rows, position.partition, rules, record, findings);
+            compare_campaigns(rows, position.partition, oracle, record, findings);
         }
-        let claims = compare_claims(scan, position.partition, rules, record, findings).await;
+        let claims = compare_claims(scan, position.partition, oracle, record, findings).await;
         damage_told(claims, findings)?;
-        let queue = compare_queue(scan, position.partition, rules, record, findings).await;
+        let queue = compare_queue(scan, position.partition, oracle, record, findings).await;
         damage_told(queue, findings)?;
-        let requests = compare_requests(scan, position.partition, rules, findings).await;
+        let requests = compare_requests(scan, position.partition, oracle, findings).await;
         damage_told(requests, findings)?;
     }
     Ok(())
@@ -108,31 +107,31 @@ fn is_comparable(position: &PartitionPosition, partition: &Partition, findings: 
 }
 
 fn compare_position(position: &PartitionPosition, partition: &Partition, findings: &mut Findings) {
-    let rules = &partition.rules;
+    let oracle = &partition.oracle;
     let mut fields = Fields::of(RECORD);
-    fields.compare("decisions", position.decisions, rules.decisions);
-    fields.compare("effective_at", position.effective_at.millis(), rules.time.millis());
+    fields.compare("decisions", position.decisions, oracle.decisions);
+    fields.compare("effective_at", position.effective_at.millis(), oracle.time.millis());
     fields.compare("rules_version", position.rules_version, partition.rules_version.0);
     // At the very beginning there is nothing to have a digest of.
-    let digest = if position.offset_next == 0 { Ok(String::new()) } else { rules.digest().map(|digest| hex(&digest)) };
-    match digest {
+    let found = if position.offset_next == 0 { Ok(String::new()) } else { digest(oracle).map(|digest| hex(&digest)) };
+    match found {
         Ok(digest) => fields.compare("digest", hex(&position.digest), digest),
         Err(error) => findings.broken(DIFFERENT, format!("partition {} has no digest: {error}", position.partition)),
     }
-    fields.report(format!("the position of partition {}", position.partition), findings);
+    fields.report(|| format!("the position of partition {}", position.partition), findings);
 }
 
-fn compare_campaigns(rows: &[CampaignRow], partition: u32, rules: &Rules, record: &Record, findings: &mut Findings) {
+fn compare_campaigns(rows: &[CampaignRow], partition: u32, oracle: &Oracle, record: &Record, findings: &mut Findings) {
     let row_of = |number: CampaignNumber| rows.iter().find(|row| record.place_of(row.number) == (partition, number));
-    for campaign in &rules.campaigns {
-        match row_of(campaign.number) {
+    for campaign in oracle.campaigns() {
+        match row_of(CampaignNumber(campaign.number)) {
             None => findings.broken(MISSING, format!("campaign {} is not in the history", campaign.name)),
             Some(row) => compare_campaign(row, campaign, findings),
         }
     }
     for row in rows {
         let (of, number) = record.place_of(row.number);
-        if of == partition && rules.campaigns.len() <= number.0 as usize {
+        if of == partition && oracle.campaign_at(number.0).is_none() {
             findings.broken(EXTRA, format!("campaign {} (id {}) is in the history only", row.name, row.number.0));
         }
     }
@@ -148,12 +147,12 @@ fn compare_campaign(row: &CampaignRow, campaign: &Campaign, findings: &mut Findi
     fields.compare("stock", row.settings.stock.get(), campaign.settings.stock.get());
     let others = |settings| domain::coupon::Settings { stock: domain::types::Quantity::ZERO, ..settings };
     fields.compare("settings", others(row.settings), others(campaign.settings));
-    fields.report(format!("campaign {}", campaign.name), findings);
+    fields.report(|| format!("campaign {}", campaign.name), findings);
 }
 
-async fn compare_claims(scan: &Scan, partition: u32, rules: &Rules, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
+async fn compare_claims(scan: &Scan, partition: u32, oracle: &Oracle, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
     let mut rows = scan.claims(partition).await?;
-    let mut merge = Merge::new(rules, findings);
+    let mut merge = Merge::new(RECORD, oracle, merge::decided(oracle), findings);
     while let Some(row) = rows.next().await? {
         let (_, number) = record.place_of(row.campaign);
         let FullClaim { serial, ref subject, claimed_at, status, .. } = row;
@@ -163,13 +162,9 @@ async fn compare_claims(scan: &Scan, partition: u32, rules: &Rules, record: &Rec
     Ok(())
 }
 
-/// The claims that are in the queue.
-struct Waiting<'a>(&'a Rules);
-
-async fn compare_queue(scan: &Scan, partition: u32, rules: &Rules, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
+async fn compare_queue(scan: &Scan, partition: u32, oracle: &Oracle, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
     let mut rows = scan.queue(partition).await?;
-    let waiting = Waiting(rules);
-    let mut merge = Merge::new(&waiting, findings);
+    let mut merge = Merge::new(RECORD, oracle, merge::pending(oracle), findings);
     while let Some(row) = rows.next().await? {
         let (_, number) = record.place_of(row.campaign);
         let WaitingClaim { serial, ref subject, accepted_at, .. } = row;
@@ -179,54 +174,31 @@ async fn compare_queue(scan: &Scan, partition: u32, rules: &Rules, record: &Reco
     Ok(())
 }
 
-impl Expected for Waiting<'_> {
-    const SOURCE: &'static str = RECORD;
-
-    fn campaign(&self, number: u32) -> Option<(&str, &[Claim])> {
-        self.0.campaigns.get(number as usize).map(|campaign| (&*campaign.name, campaign.waiting()))
-    }
-
-    fn subjects(&self) -> &Names {
-        &self.0.subjects
-    }
-}
-
-impl Expected for Rules {
-    const SOURCE: &'static str = RECORD;
-
-    fn campaign(&self, number: u32) -> Option<(&str, &[Claim])> {
-        self.campaigns.get(number as usize).map(|campaign| (&*campaign.name, campaign.decided()))
-    }
-
-    fn subjects(&self) -> &Names {
-        &self.subjects
-    }
-}
-
 /// Request keys by the decision that they were; both sides rise.
-async fn compare_requests(scan: &Scan, partition: u32, rules: &Rules, findings: &mut Findings) -> Result<(), ReadError> {
+async fn compare_requests(scan: &Scan, partition: u32, oracle: &Oracle, findings: &mut Findings) -> Result<(), ReadError> {
     let mut rows = scan.requests(partition).await?;
-    let mut expected = rules.keys.iter().peekable();
+    let known = oracle.keys().iter().filter_map(|(decision, known)| Some((decision, remembered(oracle, known)?)));
+    let mut expected = known.peekable();
     while let Some((decision, found)) = rows.next().await? {
         while let Some((_, known)) = expected.next_if(|(expected, _)| *expected < decision.0) {
-            findings.broken(MISSING, format!("{} is not in the history", words_of(known, rules)));
+            findings.broken(MISSING, format!("{} is not in the history", words_of(&known, oracle)));
         }
         match expected.next_if(|(expected, _)| *expected == decision.0) {
-            Some((_, known)) if *known == found => {}
+            Some((_, known)) if known == found => {}
             Some((_, known)) => {
-                findings.broken(DIFFERENT, format!("{}; in the history it is {}", words_of(known, rules), words_of(&found, rules)));
+                findings.broken(DIFFERENT, format!("{}; in the history it is {}", words_of(&known, oracle), words_of(&found, oracle)));
             }
-            None => findings.broken(EXTRA, format!("{} is in the history only", words_of(&found, rules))),
+            None => findings.broken(EXTRA, format!("{} is in the history only", words_of(&found, oracle))),
         }
     }
     for (_, known) in expected {
-        findings.broken(MISSING, format!("{} is not in the history", words_of(known, rules)));
+        findings.broken(MISSING, format!("{} is not in the history", words_of(&known, oracle)));
     }
     Ok(())
 }
 
-fn words_of(known: &Remembered, rules: &Rules) -> String {
-    let campaign = rules.campaigns.get(known.campaign.0 as usize).map_or("(unknown)", |campaign| &campaign.name);
+fn words_of(known: &Remembered, oracle: &Oracle) -> String {
+    let campaign = oracle.campaign_at(known.campaign.0).map_or("(unknown)", |campaign| &*campaign.name);
     let (key, actor, at) = (&known.key, &known.actor, known.recorded_at.millis());
     format!("the request key {key:?} of {actor} in campaign {campaign}, of {at} ms, with the outcome {:?}", known.outcome)
 }
