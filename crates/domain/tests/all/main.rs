@@ -4,6 +4,7 @@ mod common;
 mod conformance;
 mod coupon_model;
 mod policies;
+mod policy_oracle;
 mod properties;
 mod queue;
 mod rate_limit;
