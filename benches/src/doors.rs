@@ -5,11 +5,10 @@ use std::fs;
 use std::time::Duration;
 
 use domain::types::Timestamp;
-use firstcome::doors::caller::Scope;
-use firstcome::doors::keys::NewKey;
-use firstcome::doors::settings::DoorSettings;
-use firstcome::doors::{Doors, Knock, Users};
-use firstcome::tokens::TokenKeys;
+use edge::auth::caller::Scope;
+use edge::auth::keys::NewKey;
+use edge::auth::{Auth, AuthSettings, RequestHead, UserSettings};
+use edge::tokens::TokenKeys;
 use serde_json::{Value, json};
 
 use crate::report::median;
@@ -25,11 +24,12 @@ pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
     let signers = Signer::one_of_each();
     let jwks = folder.path().join("jwks.json");
     fs::write(&jwks, json!({ "keys": signers.iter().map(Signer::jwk).collect::<Vec<_>>() }).to_string())?;
-    let users = Users { tokens: settings(TokenKeys::Jwks(jwks)), scopes: [Scope::Issue].into_iter().collect(), campaigns: String::new() };
-    let doors = Doors::open(folder.path(), DoorSettings { users: Some(users), origins: Vec::new() }, 4_096)?;
+    let users =
+        UserSettings { tokens: settings(TokenKeys::Jwks(jwks)), scopes: [Scope::Issue].into_iter().collect(), campaigns: String::new() };
+    let auth = Auth::open(folder.path(), AuthSettings { users: Some(users), origins: Vec::new() }, 4_096)?;
     let now = Timestamp::from_millis(1_000_000).ok_or("no time")?;
     let new = NewKey { name: "bench", scopes: [Scope::Admin].into_iter().collect(), campaigns: "" };
-    let (_, key) = doors.change(|ring| {
+    let (_, key) = auth.change(|ring| {
         let (ring, secret) = ring.with_created(&new, now)?;
         Ok((ring, secret.key("bench")))
     })?;
@@ -44,7 +44,7 @@ pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
     // In turn, so that what disturbs the machine disturbs all alike.
     for _ in 0..rounds * 200 {
         for ((_, credential), nanos) in shown.iter().zip(&mut nanos) {
-            nanos.push(time_of(&doors, credential, now)?);
+            nanos.push(time_of(&auth, credential, now)?);
         }
     }
     let medians: Vec<f64> = nanos.iter().map(|nanos| median(nanos)).collect();
@@ -62,13 +62,13 @@ fn changed(key: &str, place: usize) -> String {
     format!("{}{other}{}", key.get(..place).unwrap_or_default(), key.get(place + 1..).unwrap_or_default())
 }
 
-fn time_of(doors: &Doors, credential: &str, now: Timestamp) -> Outcome<f64> {
+fn time_of(auth: &Auth, credential: &str, now: Timestamp) -> Outcome<f64> {
     let headers = [(axum::http::header::AUTHORIZATION, format!("Bearer {credential}").parse()?)].into_iter().collect();
     let uri = axum::http::Uri::from_static("/");
-    let knock = Knock { headers: &headers, uri: &uri, now };
+    let head = RequestHead { headers: &headers, uri: &uri, now };
     let started = clock::now();
     for _ in 0..BATCH {
-        let _ = std::hint::black_box(doors.caller(std::hint::black_box(&knock)));
+        let _ = std::hint::black_box(auth.caller(std::hint::black_box(&head)));
     }
     let spent: Duration = started.elapsed();
     Ok(spent.as_secs_f64() * 1e9 / f64::from(BATCH))

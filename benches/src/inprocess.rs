@@ -136,6 +136,7 @@ pub(crate) fn open(data: &Path) -> Outcome<Value> {
     let (engine, restarted) = Engine::open(&settings(data))?;
     let seconds = started.elapsed().as_secs_f64();
     let claims = engine.status().counts.entries.iter().sum::<u64>();
+    let (cpu_seconds, peak_bytes) = (cpu_seconds()?, peak_bytes()?);
     // Nothing was decided, so that nothing is lost; and no snapshot is taken.
     std::mem::forget(engine);
     Ok(json!({
@@ -143,8 +144,28 @@ pub(crate) fn open(data: &Path) -> Outcome<Value> {
         "replayed": restarted.replayed_count,
         "snapshot": restarted.snapshot_lsn.is_some(),
         "seconds": seconds,
+        // Of all threads, in the program and in the system: what other programs take does not count.
+        "cpu_seconds": cpu_seconds,
+        "peak_bytes_per_claim": peak_bytes as f64 / (claims as f64).max(1.0),
         "replayed_per_second": restarted.replayed_count as f64 / seconds,
     }))
+}
+
+/// Processor time that this process has taken so far.
+fn cpu_seconds() -> Outcome<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // The program's name, in parentheses, may hold blanks; behind it, user and system time are the
+    // 12th and the 13th field (proc(5) counts them as 14 and 15).
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_whitespace().skip(11).take(2));
+    let ticks: Vec<u64> = fields.ok_or("no fields in stat")?.map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// The most memory that was resident at once.
+fn peak_bytes() -> Outcome<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    Ok(peak.ok_or("no peak in status")?.parse::<u64>()? * 1_024)
 }
 
 fn resident_bytes() -> Outcome<u64> {

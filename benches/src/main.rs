@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod clock;
+mod codes;
 mod doors;
 mod handover;
 mod http;
@@ -55,7 +56,7 @@ enum Part {
         /// Folder for the plots
         #[arg(long, default_value = "docs/results")]
         plots: PathBuf,
-        /// Only these parts: http, limits, keys, doors, overload, live, redis, scaled, inprocess, recovery, memory, size
+        /// Only these parts: http, limits, keys, doors, codes, overload, live, redis, scaled, inprocess, recovery, memory, size
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
     },

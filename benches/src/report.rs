@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{Outcome, clock, doors, http, live, overload, redis, scaled};
+use crate::{Outcome, clock, codes, doors, http, live, overload, redis, scaled};
 
 /// Connections of the overload: twice as many as there are places.
 const OVERLOAD_CONNECTIONS: usize = 8_192;
@@ -52,6 +52,9 @@ pub(crate) fn all(plan: &Plan) -> Outcome<()> {
     }
     if plan.has("doors") {
         add("doors", doors::costs(plan.rounds)?);
+    }
+    if plan.has("codes") {
+        add("codes", codes::costs(plan.rounds)?);
     }
     if plan.has("overload") {
         add("overload", overload::sweep(OVERLOAD_CONNECTIONS, plan.seconds, plan.rounds.min(3), &plan.plots)?);
@@ -105,7 +108,14 @@ fn large_state(plan: &Plan, add: &mut impl FnMut(&str, Value)) -> Outcome<()> {
 fn several(rounds: usize, mut run: impl FnMut() -> Outcome<Value>) -> Outcome<Value> {
     let runs = (0..rounds).map(|_| run()).collect::<Outcome<Vec<Value>>>()?;
     let of = |field: &str| median(&runs.iter().filter_map(|run| run.get(field)?.as_f64()).collect::<Vec<f64>>());
-    Ok(json!({ "seconds": of("seconds"), "replayed_per_second": of("replayed_per_second"), "per_second": of("per_second"), "runs": runs }))
+    Ok(json!({
+        "seconds": of("seconds"),
+        "cpu_seconds": of("cpu_seconds"),
+        "peak_bytes_per_claim": of("peak_bytes_per_claim"),
+        "replayed_per_second": of("replayed_per_second"),
+        "per_second": of("per_second"),
+        "runs": runs,
+    }))
 }
 
 fn repeated(rounds: usize, run: impl Fn(&Path) -> Outcome<Value>) -> Outcome<Value> {

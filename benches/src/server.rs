@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
+use edge::auth::Access;
+use edge::auth::caller::Scope;
+use edge::auth::keys::NewKey;
+use firstcome::backend::Declined;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::Access;
-use firstcome::doors::caller::Scope;
-use firstcome::doors::keys::NewKey;
 use firstcome::http::answer;
 use firstcome::http::context::Context;
 use firstcome::http::input::{ClaimBody, parse};
@@ -87,7 +88,7 @@ async fn serve(wanted: &Wanted) -> Outcome<()> {
 fn make_key(server: &Server) -> Outcome<String> {
     let app = server.app();
     let new = NewKey { name: "bench", scopes: [Scope::Admin].into_iter().collect(), campaigns: "" };
-    let made = app.doors.change(|ring| {
+    let made = app.edge.auth.change(|ring| {
         let (ring, secret) = ring.with_created(&new, app.clock.now())?;
         Ok((ring, secret.key("bench")))
     });
@@ -104,6 +105,6 @@ async fn empty(context: Context) -> Result<Response<Body>, Problem> {
 async fn claim_by_thread(context: Context, writer: Arc<WriterThread>) -> Result<Response<Body>, Problem> {
     let body: ClaimBody = parse(context.json_body("application/json")?)?;
     body.subject()?;
-    let claim = writer.claim(body.subject, context.request_id.clone()).await?;
+    let claim = writer.claim(body.subject, context.request_id.clone()).await.map_err(Declined)?;
     Ok(answer::json(StatusCode::CREATED, &answer::ClaimedJson::new(&context.app.codes, &claim)))
 }

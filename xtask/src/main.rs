@@ -3,9 +3,11 @@
 
 mod deny;
 mod install;
+mod loc;
 mod parts;
 mod schemathesis;
 mod services;
+mod slowest;
 mod test_programs;
 mod tidy;
 mod web;
@@ -19,6 +21,7 @@ cargo xtask COMMAND
 
   test                all tests; installs what they need, asking first on a terminal
   tidy                what no compiler checks: sizes, headers, words, who knows what
+  loc                 lines of each crate, source and tests, and of the product
   deny                licences, bans, sources and advisories of dependencies (cargo-deny)
   web                 the pages, in a browser (a part of `test`)
   screenshots         the pictures of the pages in docs/images, taken anew
@@ -39,10 +42,11 @@ fn main() -> ExitCode {
     let outcome = match command {
         "test" => test(),
         "tidy" => tidy::check(),
+        "loc" => loc::print(),
         "deny" => deny::check(),
-        "schemathesis" => install::python().and_then(|()| schemathesis::check()),
-        "web" => install::for_web().and_then(|()| web::check()),
-        "screenshots" => web::screenshots(),
+        "schemathesis" => install::python().and_then(|()| build_program()).and_then(|()| schemathesis::check()),
+        "web" => install::for_web().and_then(|()| build_program()).and_then(|()| web::check()),
+        "screenshots" => install::for_web().and_then(|()| build_program()).and_then(|()| web::screenshots()),
         "sim" => run(cargo(&["run", "--release", "--package", "sim", "--"]).args(rest)),
         "kill" => kill(rest),
         "services" => services::command(rest),
@@ -64,14 +68,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// The program with all features, with the dependencies as the tests of the whole workspace have them.
+fn build_program() -> Outcome {
+    run(&mut cargo(&["build", "--release", "--quiet", "--workspace", "--bin", "firstcome"]))
+}
+
 /// Every test, part by part, each with its time.
 fn test() -> Outcome {
     install::for_tests()?;
     let mut parts = Parts::default();
     parts.run("tidy", tidy::check)?;
-    test_programs::run_all(&mut parts)?;
+    let slowest = test_programs::run_all(&mut parts)?;
     parts.run("schemathesis", schemathesis::check)?;
     parts.run("pages", web::check)?;
+    slowest.print();
     parts.print();
     Ok(())
 }
@@ -82,7 +92,7 @@ fn kill(arguments: &[String]) -> Outcome {
         [] => "200",
         _ => return Err("usage: cargo xtask kill [--rounds N]".to_owned()),
     };
-    let mut test = cargo(&["test", "--release", "--package", "firstcome", "--test", "kill", "--", "--nocapture"]);
+    let mut test = cargo(&["test", "--release", "--workspace", "--test", "alone", "--", "--nocapture", "kill::"]);
     run(test.env("FIRSTCOME_KILL_ROUNDS", rounds))
 }
 
@@ -99,7 +109,7 @@ fn drill(arguments: &[String]) -> Outcome {
             _ => return Err(usage()),
         }
     }
-    let mut test = cargo(&["test", "--release", "--package", "firstcome", "--test", "scaled", "--", "--nocapture", "drill"]);
+    let mut test = cargo(&["test", "--release", "--workspace", "--test", "scaled", "--", "--nocapture", "drill::"]);
     test.env("FIRSTCOME_DRILL_SECONDS", (60 * minutes).to_string()).env("FIRSTCOME_DRILL_SEED", seed.to_string());
     run(&mut test)
 }

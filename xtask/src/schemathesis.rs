@@ -4,14 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::parts::{Outcome, built, cargo, run};
+use crate::parts::{Outcome, built, run};
 
 const REQUIREMENTS: &str = "tests/schemathesis/requirements.txt";
 const VENV: &str = "target/schemathesis";
 
 pub(crate) fn check() -> Outcome {
     install()?;
-    run(&mut cargo(&["build", "--release", "--quiet", "--package", "firstcome"]))?;
     let data = std::env::temp_dir().join(format!("firstcome-schemathesis-{}", std::process::id()));
     let key = make_key(&data)?;
     let mut server = Server::start(&data)?;

@@ -102,22 +102,40 @@ fn check_domain(found: &mut Vec<String>) -> Outcome {
     Ok(())
 }
 
-/// Who may depend on what: only `firstcome` knows HTTP and JSON (with `rush`, which asks over HTTP),
+/// Who may depend on what: only `edge` and `firstcome` know HTTP and JSON (with `rush`, which asks over HTTP),
 /// only `projection` SQL, only `cluster` Kafka and Redis (E1); the lab, which shows what others do with
 /// them, aside.
 const EDGES: &[(&str, &[&str])] = &[
-    ("axum", &["firstcome", "lab"]),
-    ("hyper", &["firstcome", "rush", "lab"]),
-    ("serde_json", &["firstcome", "rush", "lab"]),
+    ("axum", &["edge", "firstcome", "lab"]),
+    ("hyper", &["edge", "firstcome", "rush", "lab"]),
+    ("serde_json", &["edge", "firstcome", "audit", "rush", "lab"]),
     ("clap", &["firstcome"]),
     ("rusqlite", &["projection"]),
     ("tokio-postgres", &["projection", "lab"]),
     ("deadpool-postgres", &["projection", "lab"]),
     ("rdkafka", &["cluster", "lab"]),
     ("redis", &["cluster", "lab"]),
+    // The edge knows no workload, and not how anything is decided or stored.
+    ("engine", &["cluster", "audit", "firstcome", "sim"]),
+    ("cluster", &["audit", "firstcome", "sim"]),
+    ("projection", &["audit", "firstcome"]),
 ];
 /// The product's crates.
-const CRATES: &[&str] = &["domain", "journal", "engine", "projection", "cluster", "rate-limit-layer", "rush", "lab", "firstcome", "sim"];
+const CRATES: &[&str] = &[
+    "domain",
+    "journal",
+    "engine",
+    "projection",
+    "cluster",
+    "rate-limit-layer",
+    "rush",
+    "lab",
+    "audit",
+    "edge",
+    "firstcome",
+    "oracle",
+    "sim",
+];
 
 fn check_edges(found: &mut Vec<String>) -> Outcome {
     for name in CRATES {

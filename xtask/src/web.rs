@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::install;
-use crate::parts::{Outcome, built, cargo, run};
+use crate::parts::{Outcome, built, run};
 
 const FOLDER: &str = "web";
 
@@ -16,13 +15,11 @@ pub(crate) fn check() -> Outcome {
 
 /// Takes the pictures of `docs/images` anew.
 pub(crate) fn screenshots() -> Outcome {
-    install::for_web()?;
     playwright(&["test", "--config", "screenshots.config.ts"])
 }
 
 fn playwright(arguments: &[&str]) -> Outcome {
     modules()?;
-    run(&mut cargo(&["build", "--release", "--quiet", "--package", "firstcome"]))?;
     let program = built("firstcome");
     let program = program.canonicalize().map_err(|error| format!("cannot find {}: {error}", program.display()))?;
     let mut npx = Command::new("npx");

@@ -25,11 +25,12 @@
 //! - `#` starts a comment.
 //!
 //! Layout, in reading order: [`Request`], [`Reply`], [`Backend`] and [`run_folder`],
-//! [`DomainBackend`]; the reading of a table is private. [`limits`] are the tables of rate limits,
+//! [`DomainBackend`], [`OracleBackend`]; the reading of a table is private. [`limits`] are the tables of rate limits,
 //! which have words of their own.
 
 mod domain_backend;
 pub mod limits;
+mod oracle_backend;
 mod reply;
 mod request;
 mod run;
@@ -38,6 +39,7 @@ mod time;
 mod words;
 
 pub use domain_backend::{DomainBackend, Forgetting};
+pub use oracle_backend::OracleBackend;
 pub use reply::{AggregateReply, ClaimReply, Refusal, Reply};
 pub use request::{Ask, Request};
 pub use run::{Backend, Failure, Problem, Summary, ask, run_folder};

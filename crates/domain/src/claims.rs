@@ -6,11 +6,12 @@
 //! one changes only when a claim in it is redeemed or cancelled, and is copied then only if a
 //! snapshot still holds it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::hash::HashSeed;
-use crate::index::Index;
-use crate::types::{Serial, SubjectId, Timestamp};
+use crate::index::{Entries, Index, Parts};
+use crate::types::{NAME_BYTES_MAX, Serial, SubjectId, Timestamp};
 
 /// Claims in one block.
 pub const BLOCK_CLAIMS: usize = 4_096;
@@ -54,6 +55,9 @@ struct Slot {
     changed_at_and_end_high: u64,
 }
 
+/// Bytes of names in one block, at most.
+const NAMES_BYTES_MAX: usize = BLOCK_CLAIMS * NAME_BYTES_MAX;
+const _: () = assert!(NAMES_BYTES_MAX < 1 << 24);
 const TIME_MASK: u64 = (1 << 48) - 1;
 const STATUS_LIVE: u8 = 0;
 const STATUS_REDEEMED: u8 = 1;
@@ -61,6 +65,7 @@ const STATUS_CANCELLED: u8 = 2;
 
 impl Slot {
     fn new(claimed_at: Timestamp, name_end: usize) -> Self {
+        assert!(name_end <= NAMES_BYTES_MAX, "a name's end has 24 bits");
         let end = name_end as u64;
         Self { claimed_at_and_end_low: claimed_at.millis() | (end & 0xffff) << 48, changed_at_and_end_high: (end >> 16 & 0xff) << 48 }
     }
@@ -79,12 +84,18 @@ impl Slot {
         (low | high << 16) as usize
     }
 
+    fn status_number(self) -> u8 {
+        (self.changed_at_and_end_high >> 56) as u8
+    }
+
+    /// A claim that is pending lies here as a live one.
     fn status(self) -> ClaimStatus {
         let changed_at = time_of(self.changed_at_and_end_high);
-        match self.changed_at_and_end_high >> 56 {
-            1 => ClaimStatus::Redeemed { redeemed_at: changed_at },
-            2 => ClaimStatus::Cancelled { cancelled_at: changed_at },
-            _ => ClaimStatus::Live,
+        match self.status_number() {
+            STATUS_LIVE => ClaimStatus::Live,
+            STATUS_REDEEMED => ClaimStatus::Redeemed { redeemed_at: changed_at },
+            STATUS_CANCELLED => ClaimStatus::Cancelled { cancelled_at: changed_at },
+            _ => unreachable!("only known statuses are written, and what is read back is checked"),
         }
     }
 
@@ -101,7 +112,7 @@ impl Slot {
 }
 
 fn time_of(word: u64) -> Timestamp {
-    Timestamp::from_millis(word & TIME_MASK).unwrap_or(Timestamp::MAX)
+    Timestamp::from_millis(word & TIME_MASK).unwrap_or_else(|| unreachable!("only times are written, and what is read back is checked"))
 }
 
 /// Up to [`BLOCK_CLAIMS`] claims in a row.
@@ -132,17 +143,35 @@ impl Block {
         }
     }
 
+    /// `None` behind the last claim.
     fn name(&self, place: usize) -> Option<&[u8]> {
-        let start = match place.checked_sub(1) {
-            Some(before) => self.slots.get(before)?.name_end(),
-            None => 0,
-        };
-        self.names.get(start..self.slots.get(place)?.name_end())
+        let end = self.slots.get(place)?.name_end();
+        let before = place.checked_sub(1).and_then(|before| self.slots.get(before));
+        Some(self.name_between(before.map_or(0, |slot| slot.name_end()), end))
     }
 
+    fn name_between(&self, start: usize, end: usize) -> &[u8] {
+        self.names.get(start..end).unwrap_or_else(|| unreachable!("names lie one behind the other"))
+    }
+
+    /// Number and name of each claim that is not cancelled; `first` claims lie in the blocks before.
+    fn holding(&self, first: usize) -> impl Iterator<Item = (u32, &[u8])> {
+        let mut start = 0;
+        let named = self.slots.iter().map(move |slot| {
+            let end = slot.name_end();
+            (slot, self.name_between(std::mem::replace(&mut start, end), end))
+        });
+        let first = u32::try_from(first).unwrap_or_else(|_| unreachable!("a serial has 32 bits"));
+        let holding = named.zip(first..).filter(|((slot, _), _)| slot.status_number() != STATUS_CANCELLED);
+        // Serials count from 1.
+        holding.map(|((_, name), index)| (index.saturating_add(1), name))
+    }
+
+    /// `None` behind the last claim.
     fn claim(&self, place: usize, serial: Serial) -> Option<Claim<'_>> {
         let slot = self.slots.get(place)?;
-        let subject = SubjectId::new(std::str::from_utf8(self.name(place)?).ok()?).ok()?;
+        let name = std::str::from_utf8(self.name(place)?).ok().and_then(|name| SubjectId::new(name).ok());
+        let subject = name.unwrap_or_else(|| unreachable!("only names are written, and what is read back is checked"));
         Some(Claim { serial, subject, claimed_at: slot.claimed_at(), status: slot.status() })
     }
 }
@@ -200,8 +229,10 @@ impl Claims {
     /// The claim that has been pending longest.
     #[must_use]
     pub fn first_pending(&self) -> Option<Claim<'_>> {
-        self.pending_count.checked_sub(1)?;
-        u32::try_from(self.decided_count()).ok()?.checked_add(1).and_then(Serial::new).and_then(|serial| self.get(serial))
+        if self.pending_count == 0 {
+            return None;
+        }
+        self.get(serial_at(self.decided_count())?)
     }
 
     /// How many of them hold a unit: all but the cancelled ones.
@@ -213,7 +244,7 @@ impl Claims {
     /// The serial that the next claim gets; `None` once all 4,294,967,295 are used.
     #[must_use]
     pub fn serial_next(&self) -> Option<Serial> {
-        u32::try_from(self.count()).ok()?.checked_add(1).and_then(Serial::new)
+        serial_at(self.count())
     }
 
     /// The claim with this serial, whatever became of it.
@@ -232,51 +263,55 @@ impl Claims {
     /// A subject's claims that hold a unit, pending or decided, in no order.
     pub fn holding<'a>(&'a self, subject: SubjectId<'a>) -> impl Iterator<Item = Serial> + 'a {
         let name = subject.as_str().as_bytes();
-        let candidates = self.by_subject.candidates(self.seed.hash(name));
-        candidates.filter_map(Serial::new).filter(move |serial| name_at(&self.blocks, *serial) == Some(name))
+        let candidates = self.by_subject.candidates(self.seed.hash(name)).map(indexed);
+        candidates.filter(move |serial| name_at(&self.blocks, *serial) == name)
     }
 
     /// Adds a claim under the next serial, to be decided later.
     pub fn accept(&mut self, subject: SubjectId<'_>, accepted_at: Timestamp) {
-        let count = self.count();
-        self.push(subject, accepted_at);
-        self.pending_count = self.pending_count.saturating_add(self.count().saturating_sub(count));
+        self.append(subject, accepted_at);
+        self.pending_count = self.pending_count.saturating_add(1);
     }
 
-    /// Decides the claim that has been pending longest.
+    /// Decides the claim that has been pending longest; one must be.
     pub fn decide_next(&mut self, claimed_at: Timestamp) {
+        assert!(self.pending_count != 0, "a claim is pending");
         let index = self.decided_count();
-        let Some(pending_count) = self.pending_count.checked_sub(1) else { return };
-        self.pending_count = pending_count;
-        let block = self.blocks.get_mut(index / BLOCK_CLAIMS);
-        if let Some(slot) = block.and_then(|block| Arc::make_mut(block).slots.get_mut(index % BLOCK_CLAIMS)) {
-            slot.set_claimed_at(claimed_at);
-        }
+        self.pending_count = self.pending_count.saturating_sub(1);
+        self.slot_mut(index).set_claimed_at(claimed_at);
     }
 
-    /// Adds a decided claim under the next serial; none may be pending.
+    /// Adds a decided claim under the next serial; none may be pending, and serials must be left.
     pub fn push(&mut self, subject: SubjectId<'_>, claimed_at: Timestamp) {
-        let Some(serial) = self.serial_next() else { return };
-        if self.blocks.last().is_none_or(|block| block.len() == BLOCK_CLAIMS) {
-            self.blocks.push(Arc::default());
-        }
-        if let Some(block) = self.blocks.last_mut() {
-            Arc::make_mut(block).push(subject, claimed_at);
+        assert_eq!(self.pending_count, 0, "pending claims are the last ones");
+        self.append(subject, claimed_at);
+    }
+
+    fn append(&mut self, subject: SubjectId<'_>, claimed_at: Timestamp) {
+        let serial = self.serial_next().unwrap_or_else(|| unreachable!("the engine accepts fewer claims than there are serials"));
+        match self.blocks.last_mut() {
+            Some(block) if block.len() < BLOCK_CLAIMS => Arc::make_mut(block).push(subject, claimed_at),
+            _ => {
+                let mut block = Block::default();
+                block.push(subject, claimed_at);
+                self.blocks.push(Arc::new(block));
+            }
         }
         self.index(serial, subject.as_str().as_bytes());
     }
 
-    /// Marks a claim as redeemed.
+    /// Marks a claim as redeemed; it must have been decided.
     pub fn redeem(&mut self, serial: Serial, redeemed_at: Timestamp) {
         self.set_status(serial, ClaimStatus::Redeemed { redeemed_at });
     }
 
-    /// Marks a claim as cancelled and forgets it as one that its subject holds.
+    /// Marks a claim as cancelled and forgets it as one that its subject holds; it must hold a unit.
     pub fn cancel(&mut self, serial: Serial, cancelled_at: Timestamp) {
         self.set_status(serial, ClaimStatus::Cancelled { cancelled_at });
         let (seed, blocks) = (self.seed, &self.blocks);
         let hash_of = |number| hash_at(seed, blocks, number);
-        self.by_subject.remove(hash_of(serial.get()), serial.get(), hash_of);
+        let was_holding = self.by_subject.remove(hash_of(serial.get()), serial.get(), hash_of);
+        assert!(was_holding, "a claim is cancelled once");
     }
 
     /// The blocks as they are now, shared: taking them costs a counter for each, however many
@@ -331,21 +366,28 @@ impl Claims {
             return Err("a pending claim was redeemed or cancelled");
         }
         self.pending_count = pending_count;
+        self.index_blocks();
         Ok(())
     }
 
-    /// Appends a block that was read back; the blocks before it must be full.
+    /// Appends a block that was read back; the blocks before it must be full. Its subjects are found
+    /// once [`Claims::index_blocks`] was called behind the last one.
     pub(crate) fn push_block(&mut self, block: Block) {
-        let first = self.count();
-        let block = Arc::new(block);
-        self.blocks.push(Arc::clone(&block));
-        for (place, slot) in block.slots.iter().enumerate() {
-            let holds = !matches!(slot.status(), ClaimStatus::Cancelled { .. });
-            let number = u32::try_from(first.saturating_add(place).saturating_add(1)).ok();
-            if let (true, Some(serial), Some(name)) = (holds, number.and_then(Serial::new), block.name(place)) {
-                self.index(serial, name);
+        assert!(self.blocks.last().is_none_or(|last| last.len() == BLOCK_CLAIMS), "only the last block may have room");
+        self.blocks.push(Arc::new(block));
+    }
+
+    /// Makes the index from subject to serial for all claims that hold a unit.
+    pub(crate) fn index_blocks(&mut self) {
+        let (seed, blocks) = (self.seed, &self.blocks);
+        let list = |range: Range<usize>, entries: &mut Entries| {
+            for (place, block) in range.clone().zip(blocks.get(range).unwrap_or_default()) {
+                let first = place.saturating_mul(BLOCK_CLAIMS);
+                block.holding(first).for_each(|(number, name)| entries.add(seed.hash(name), number));
             }
-        }
+        };
+        let parts = Parts { parts_count: blocks.len(), numbers_count: self.count(), list };
+        self.by_subject = Index::build(&parts, |number| hash_at(seed, blocks, number));
     }
 
     fn index(&mut self, serial: Serial, name: &[u8]) {
@@ -355,22 +397,35 @@ impl Claims {
     }
 
     fn set_status(&mut self, serial: Serial, status: ClaimStatus) {
-        let index = serial.index();
+        assert!(self.is_decided(serial), "a claim is decided before its status changes");
+        self.slot_mut(serial.index()).set_status(status);
+    }
+
+    fn slot_mut(&mut self, index: usize) -> &mut Slot {
         let block = self.blocks.get_mut(index / BLOCK_CLAIMS);
-        if let Some(slot) = block.and_then(|block| Arc::make_mut(block).slots.get_mut(index % BLOCK_CLAIMS)) {
-            slot.set_status(status);
-        }
+        let slot = block.and_then(|block| Arc::make_mut(block).slots.get_mut(index % BLOCK_CLAIMS));
+        slot.unwrap_or_else(|| unreachable!("only claims that are there change"))
     }
 }
 
-fn name_at(blocks: &[Arc<Block>], serial: Serial) -> Option<&[u8]> {
+/// The serial of the claim at this place, counted from 0; `None` where serials have ended.
+fn serial_at(index: usize) -> Option<Serial> {
+    u32::try_from(index).ok()?.checked_add(1).and_then(Serial::new)
+}
+
+/// The serial of a number in the index.
+fn indexed(number: u32) -> Serial {
+    Serial::new(number).unwrap_or_else(|| unreachable!("the index holds no 0"))
+}
+
+fn name_at(blocks: &[Arc<Block>], serial: Serial) -> &[u8] {
     let index = serial.index();
-    blocks.get(index / BLOCK_CLAIMS)?.name(index % BLOCK_CLAIMS)
+    let name = blocks.get(index / BLOCK_CLAIMS).and_then(|block| block.name(index % BLOCK_CLAIMS));
+    name.unwrap_or_else(|| unreachable!("the index holds serials of claims"))
 }
 
 fn hash_at(seed: HashSeed, blocks: &[Arc<Block>], number: u32) -> u64 {
-    let name = Serial::new(number).and_then(|serial| name_at(blocks, serial));
-    seed.hash(name.unwrap_or_default())
+    seed.hash(name_at(blocks, indexed(number)))
 }
 
 /// Fetches the names of these claims into the processor's caches. They are all over the memory;
@@ -378,7 +433,7 @@ fn hash_at(seed: HashSeed, blocks: &[Arc<Block>], number: u32) -> u64 {
 /// are on their way at the same time.
 fn warm(blocks: &[Arc<Block>], numbers: &[u32]) {
     let place = |number: &u32| {
-        let index = (*number as usize).saturating_sub(1);
+        let index = indexed(*number).index();
         let block = blocks.get(index / BLOCK_CLAIMS)?;
         Some((block, block.slots.get(index % BLOCK_CLAIMS)?.name_end()))
     };
@@ -389,8 +444,8 @@ fn warm(blocks: &[Arc<Block>], numbers: &[u32]) {
 
 /// A block as bytes and back, for [`crate::wire`].
 pub(crate) mod bytes {
-    use super::{BLOCK_CLAIMS, Block, ClaimStatus, Slot, TIME_MASK};
-    use crate::types::{SubjectId, Timestamp};
+    use super::{BLOCK_CLAIMS, Block, STATUS_CANCELLED, STATUS_LIVE, Slot, TIME_MASK};
+    use crate::types::{NAME_BYTES_MAX, Timestamp, is_name_byte};
 
     /// Two words for each claim, then the names in a row.
     pub(crate) fn encode(block: &Block, out: &mut Vec<u8>) {
@@ -407,91 +462,41 @@ pub(crate) mod bytes {
         if BLOCK_CLAIMS < claims_count {
             return None;
         }
-        let slots: Vec<Slot> = words.chunks_exact(16).filter_map(slot).collect();
+        let mut slots = Vec::with_capacity(claims_count);
+        slots.extend(words.as_chunks::<16>().0.iter().map(slot));
         let block = Block { slots, names: names.to_vec() };
-        is_valid(&block, claims_count).then_some(block)
+        is_valid(&block).then_some(block)
     }
 
-    fn slot(words: &[u8]) -> Option<Slot> {
-        let (low, high) = words.split_at_checked(8)?;
-        Some(Slot {
-            claimed_at_and_end_low: u64::from_le_bytes(low.try_into().ok()?),
-            changed_at_and_end_high: u64::from_le_bytes(high.try_into().ok()?),
-        })
+    fn slot(words: &[u8; 16]) -> Slot {
+        let words = u128::from_le_bytes(*words);
+        Slot { claimed_at_and_end_low: words as u64, changed_at_and_end_high: (words >> 64) as u64 }
     }
 
-    fn is_valid(block: &Block, claims_count: usize) -> bool {
-        let Ok(names) = std::str::from_utf8(&block.names) else { return false };
+    fn is_valid(block: &Block) -> bool {
+        // All bytes in one go, without leaving at the first wrong one: many at once that way.
+        if !block.names.iter().fold(true, |all, byte| all & is_name_byte(*byte)) {
+            return false;
+        }
         let mut start = 0;
         for slot in &block.slots {
-            let times = [slot.claimed_at_and_end_low, slot.changed_at_and_end_high];
-            let in_range = times.iter().all(|word| Timestamp::from_millis(word & TIME_MASK).is_some());
-            let name = names.get(start..slot.name_end());
-            let is_changed = slot.changed_at_and_end_high & TIME_MASK != 0;
-            if is_changed && slot.status() == ClaimStatus::Live {
+            let end = slot.name_end();
+            let Some(name) = block.names.get(start..end) else { return false };
+            if !is_valid_slot(*slot) || name.is_empty() || NAME_BYTES_MAX < name.len() || name == b"." || name == b".." {
                 return false;
             }
-            if !in_range || 2 < slot.changed_at_and_end_high >> 56 || name.is_none_or(|name| SubjectId::new(name).is_err()) {
-                return false;
-            }
-            start = slot.name_end();
+            start = end;
         }
-        block.slots.len() == claims_count && start == names.len()
+        start == block.names.len()
+    }
+
+    fn is_valid_slot(slot: Slot) -> bool {
+        let times = [slot.claimed_at_and_end_low, slot.changed_at_and_end_high];
+        let in_range = times.iter().all(|word| Timestamp::from_millis(word & TIME_MASK).is_some());
+        let is_changed = slot.changed_at_and_end_high & TIME_MASK != 0;
+        in_range && slot.status_number() <= STATUS_CANCELLED && !(is_changed && slot.status_number() == STATUS_LIVE)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::from_millis(millis).unwrap()
-    }
-
-    #[test]
-    fn a_slot_keeps_times_end_and_status_apart() {
-        let mut slot = Slot::new(Timestamp::MAX, 4_096 * 128);
-        assert_eq!((slot.claimed_at(), slot.name_end(), slot.status()), (Timestamp::MAX, 524_288, ClaimStatus::Live));
-        slot.set_status(ClaimStatus::Redeemed { redeemed_at: at(9) });
-        assert_eq!((slot.claimed_at(), slot.name_end()), (Timestamp::MAX, 524_288));
-        assert_eq!(slot.status(), ClaimStatus::Redeemed { redeemed_at: at(9) });
-        slot.set_status(ClaimStatus::Cancelled { cancelled_at: Timestamp::MAX });
-        assert_eq!(slot.status(), ClaimStatus::Cancelled { cancelled_at: Timestamp::MAX });
-        assert_eq!(slot.name_end(), 524_288);
-    }
-
-    #[test]
-    fn claims_are_found_by_serial_and_by_subject_over_many_blocks() {
-        let mut claims = Claims::new(HashSeed(1, 2));
-        let names: Vec<String> = (0..10_000).map(|user| format!("user-{user}")).collect();
-        for (time, name) in names.iter().enumerate() {
-            claims.push(SubjectId::new(name).unwrap(), at(time as u64));
-        }
-        for (place, name) in names.iter().enumerate() {
-            let serial = Serial::new(u32::try_from(place).unwrap() + 1).unwrap();
-            let claim = claims.get(serial).unwrap();
-            assert_eq!((claim.subject.as_str(), claim.claimed_at), (name.as_str(), at(place as u64)));
-            assert_eq!(claims.holding(claim.subject).collect::<Vec<_>>(), [serial]);
-        }
-    }
-
-    #[test]
-    fn a_snapshot_of_the_blocks_does_not_see_what_comes_later() {
-        let mut claims = Claims::new(HashSeed(1, 2));
-        claims.push(SubjectId::new("ann").unwrap(), at(1));
-        let before = claims.blocks();
-        claims.cancel(Serial::new(1).unwrap(), at(2));
-        claims.push(SubjectId::new("bob").unwrap(), at(3));
-        assert_eq!(before[0].len(), 1);
-        assert_eq!(before[0].slots[0].status(), ClaimStatus::Live);
-    }
-
-    #[test]
-    fn a_claim_costs_at_most_32_bytes_and_its_name() {
-        let mut claims = Claims::new(HashSeed(1, 2));
-        for user in 0..300_000_u32 {
-            claims.push(SubjectId::new(&format!("user-{user:08}")).unwrap(), at(1));
-        }
-        assert!(claims.memory_bytes() <= 300_000 * (32 + 13), "{}", claims.memory_bytes() / 300_000);
-    }
-}
+mod tests;

@@ -865,5 +865,5 @@ fn check_holds(claim: &Claim<'_>) -> Result<(), Rejection> {
     }
 }
 
-// Tests: `conformance/coupon/` (tables, by `crates/domain/tests/conformance.rs`) and
-// `crates/domain/tests/coupon_model.rs` (against a naive model).
+// Tests: `conformance/coupon/` (tables, by `crates/domain/tests/all/conformance.rs`) and
+// `crates/domain/tests/all/coupon_model.rs` (against a naive model).

@@ -12,22 +12,25 @@ impl HashSeed {
     #[inline]
     pub fn hash(self, bytes: &[u8]) -> u64 {
         let mut sip = Sip::new(self);
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
-            sip.absorb(little_endian(word));
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            sip.absorb(u64::from_le_bytes(*word));
         }
         let length = (bytes.len() as u64) << 56;
-        sip.absorb(length | little_endian(words.remainder()));
+        sip.absorb(length | last_word(bytes, rest));
         sip.finish()
     }
 }
 
+/// The bytes behind the last whole word, as a word. Where there are eight, the last eight are read at
+/// once, and those that belong to the word before are shifted out: names are mostly longer than that.
 #[inline]
-fn little_endian(bytes: &[u8]) -> u64 {
-    if let Ok(word) = <[u8; 8]>::try_from(bytes) {
-        return u64::from_le_bytes(word);
+fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    match bytes.last_chunk() {
+        // Of eight bits for each byte, 0 to 56 are left; in two steps, because 64 cannot be shifted.
+        Some(last) => u64::from_le_bytes(*last) >> 8 >> 8_usize.saturating_mul(7_usize.saturating_sub(rest.len())),
+        None => rest.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
     }
-    bytes.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte))
 }
 
 struct Sip {

@@ -11,11 +11,21 @@
 const BUCKET_SLOTS: usize = 512;
 /// A bucket splits when it is fuller than this (80 %): linear probing stays short.
 const BUCKET_FILL_MAX: u16 = 410;
-/// The directory stops doubling here (2^22 buckets hold about 1,700,000,000 numbers).
-const DEPTH_MAX: u8 = 22;
+/// One slot stays empty: it ends a probe.
+const BUCKET_USED_MAX: u16 = 511;
+/// From this depth on, a bucket is filled up to its last empty slot, so that the directory
+/// doubles as late as possible (2^22 buckets hold about 1,700,000,000 numbers).
+const DEPTH_FULL: u8 = 22;
+/// More splits than that mean that hundreds of numbers have the same hash: they would never end. Keys
+/// that share all of a keyed hash's first 32 bits are the same key, and of one key there are few.
+const DEPTH_MAX: u8 = 32;
 const EMPTY: u32 = 0;
 /// The tag of an empty slot.
 const NO_TAG: u8 = 0;
+
+mod build;
+
+pub use build::{Entries, Parts};
 
 /// Finds numbers (1 to `u32::MAX`) by the hash of what they stand for.
 #[derive(Debug)]
@@ -33,8 +43,26 @@ struct Bucket {
     depth: u8,
     used: u16,
     /// Eight bits of the hash, so that a look at the key itself is rare.
-    tags: Box<[u8]>,
-    numbers: Box<[u32]>,
+    tags: Box<[u8; BUCKET_SLOTS]>,
+    numbers: Box<[u32; BUCKET_SLOTS]>,
+}
+
+/// What a bucket needs of a hash.
+#[derive(Clone, Copy)]
+struct Spot {
+    /// The slot at which the search begins.
+    home: usize,
+    /// Never [`NO_TAG`].
+    tag: u8,
+}
+
+impl Spot {
+    /// Home slot and tag come from different bits, which the directory does not use either (up to a
+    /// depth of 24).
+    #[expect(clippy::cast_possible_truncation, reason = "eight bits are what is wanted")]
+    fn of(hash: u64) -> Self {
+        Self { home: hash as usize % BUCKET_SLOTS, tag: ((hash >> 32) as u8).max(1) }
+    }
 }
 
 impl Default for Index {
@@ -65,22 +93,23 @@ impl Index {
     /// The numbers that may have this hash; the caller compares what they stand for.
     pub fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let bucket = self.bucket_place(hash).and_then(|place| self.buckets.get(place));
-        bucket.into_iter().flat_map(move |bucket| bucket.candidates(hash))
+        bucket.into_iter().flat_map(move |bucket| bucket.candidates(Spot::of(hash)))
     }
 
     /// Adds a number; `hash_of` gives the hash of any number that is already in. `warm` is told
     /// ahead which numbers will be asked for in a row, so that it can fetch what they stand for
     /// into the processor's caches all at once instead of one by one.
     pub fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64, warm: impl Fn(&[u32])) {
-        debug_assert_ne!(number, EMPTY);
+        assert_ne!(number, EMPTY, "0 marks an empty slot");
         if self.buckets.is_empty() {
             self.buckets.push(Bucket::new(0));
             self.directory.push(0);
         }
-        while let Some(place) = self.bucket_place(hash) {
-            let Some(bucket) = self.buckets.get_mut(place) else { break };
+        loop {
+            let place = self.bucket_place(hash).unwrap_or_else(|| unreachable!("the directory covers every hash"));
+            let bucket = bucket_mut(&mut self.buckets, place);
             if bucket.has_room() {
-                bucket.insert(hash, number);
+                bucket.insert(Spot::of(hash), number);
                 break;
             }
             self.split(place, hash, &hash_of, &warm);
@@ -90,8 +119,9 @@ impl Index {
 
     /// Takes a number out; `false` if it was not in.
     pub fn remove(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) -> bool {
-        let Some(bucket) = self.bucket_place(hash).and_then(|place| self.buckets.get_mut(place)) else { return false };
-        let removed = bucket.remove(hash, number, hash_of);
+        // There is no bucket as long as nothing was ever in.
+        let Some(place) = self.bucket_place(hash) else { return false };
+        let removed = bucket_mut(&mut self.buckets, place).remove(Spot::of(hash), number, hash_of);
         self.len = self.len.saturating_sub(usize::from(removed));
         removed
     }
@@ -109,7 +139,9 @@ impl Index {
 
     /// Moves about half of a bucket's numbers into a new one, doubling the directory if need be.
     fn split(&mut self, place: usize, hash: u64, hash_of: &impl Fn(u32) -> u64, warm: &impl Fn(&[u32])) {
-        let Some(old) = self.buckets.get_mut(place) else { return };
+        let one_place = u32::try_from(self.buckets.len()).unwrap_or_else(|_| unreachable!("there are fewer buckets than numbers"));
+        let old = bucket_mut(&mut self.buckets, place);
+        assert!(old.depth < DEPTH_MAX, "hundreds of numbers have hashes that are all but the same");
         let depth = old.depth.saturating_add(1);
         let numbers = old.take();
         warm(&numbers);
@@ -117,14 +149,13 @@ impl Index {
         for number in numbers {
             let hash = hash_of(number);
             let half = if prefix(hash, depth) & 1 == 0 { &mut zero } else { &mut one };
-            half.insert(hash, number);
+            half.insert(Spot::of(hash), number);
         }
         *old = zero;
         if self.depth < depth {
             self.directory = self.directory.iter().flat_map(|place| [*place, *place]).collect();
             self.depth = depth;
         }
-        let one_place = u32::try_from(self.buckets.len()).unwrap_or(u32::MAX);
         self.buckets.push(one);
         self.point_to(one_place, (prefix(hash, depth) | 1, depth));
     }
@@ -140,65 +171,79 @@ impl Index {
     }
 }
 
+fn bucket_mut(buckets: &mut [Bucket], place: usize) -> &mut Bucket {
+    buckets.get_mut(place).unwrap_or_else(|| unreachable!("the directory points to buckets"))
+}
+
+/// How many numbers a bucket of this depth takes before it splits.
+fn capacity(depth: u8) -> u16 {
+    if depth < DEPTH_FULL { BUCKET_FILL_MAX } else { BUCKET_USED_MAX }
+}
+
 impl Bucket {
     fn new(depth: u8) -> Self {
-        Self { depth, used: 0, tags: vec![NO_TAG; BUCKET_SLOTS].into_boxed_slice(), numbers: vec![EMPTY; BUCKET_SLOTS].into_boxed_slice() }
+        Self { depth, used: 0, tags: zeros(), numbers: zeros() }
     }
 
-    /// At the directory's limit a bucket takes all it has slots for, save the one empty slot that
-    /// ends a probe.
     fn has_room(&self) -> bool {
-        self.used < BUCKET_FILL_MAX || (self.depth == DEPTH_MAX && usize::from(self.used) < BUCKET_SLOTS.saturating_sub(1))
+        self.used < capacity(self.depth)
     }
 
     fn take(&self) -> Vec<u32> {
         self.numbers.iter().copied().filter(|number| *number != EMPTY).collect()
     }
 
-    fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
-        self.run(hash).filter_map(|slot| self.numbers.get(slot).copied())
+    fn candidates(&self, spot: Spot) -> impl Iterator<Item = u32> + '_ {
+        self.run(spot).map(|slot| self.number(slot))
     }
 
-    /// The slots with this hash's tag, from its home slot on and around the end, up to the first
-    /// empty one. Only the tags are looked at: one line of the processor's cache, mostly.
-    fn run(&self, hash: u64) -> impl Iterator<Item = usize> + '_ {
-        let tag = tag(hash);
-        self.probe(hash).take_while(|(_, found)| *found != NO_TAG).filter(move |(_, found)| *found == tag).map(|(slot, _)| slot)
+    /// The slots with this tag, from the home slot on and around the end, up to the first empty one.
+    /// Only the tags are looked at: one line of the processor's cache, mostly.
+    fn run(&self, spot: Spot) -> impl Iterator<Item = usize> + '_ {
+        let used = self.probe(spot.home).take_while(|(_, tag)| *tag != NO_TAG);
+        used.filter(move |(_, tag)| *tag == spot.tag).map(|(slot, _)| slot)
     }
 
     /// Slots from the home slot on, around the end, each with its tag.
-    fn probe(&self, hash: u64) -> impl Iterator<Item = (usize, u8)> + '_ {
-        let (before, from_home) = self.tags.split_at_checked(home(hash)).unwrap_or_default();
-        (home(hash)..).zip(from_home.iter().copied()).chain((0..).zip(before.iter().copied()))
+    fn probe(&self, home: usize) -> impl Iterator<Item = (usize, u8)> + '_ {
+        let (before, from_home) = self.tags.split_at(home);
+        (home..).zip(from_home.iter().copied()).chain((0..).zip(before.iter().copied()))
     }
 
-    fn insert(&mut self, hash: u64, number: u32) {
-        let Some((slot, _)) = self.probe(hash).find(|(_, found)| *found == NO_TAG) else { return };
-        self.set(slot, tag(hash), number);
+    /// The caller makes sure that there is room.
+    fn insert(&mut self, spot: Spot, number: u32) {
+        let empty = self.probe(spot.home).find(|(_, tag)| *tag == NO_TAG);
+        let (slot, _) = empty.unwrap_or_else(|| unreachable!("a bucket has an empty slot"));
+        self.set(slot, spot.tag, number);
         self.used = self.used.saturating_add(1);
     }
 
+    fn number(&self, slot: usize) -> u32 {
+        *self.numbers.get(slot).unwrap_or_else(|| unreachable!("slots run to the end of a bucket"))
+    }
+
     fn set(&mut self, slot: usize, tag: u8, number: u32) {
-        if let (Some(tag_slot), Some(number_slot)) = (self.tags.get_mut(slot), self.numbers.get_mut(slot)) {
-            *tag_slot = tag;
-            *number_slot = number;
-        }
+        let (Some(tag_slot), Some(number_slot)) = (self.tags.get_mut(slot), self.numbers.get_mut(slot)) else {
+            unreachable!("slots run to the end of a bucket")
+        };
+        *tag_slot = tag;
+        *number_slot = number;
     }
 
     /// Removal closes the gap by moving later numbers of the same run back (Knuth, volume 3, 6.4 R),
     /// so that no marks of removed numbers pile up.
-    fn remove(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) -> bool {
-        let holds = |slot: &usize| self.numbers.get(*slot) == Some(&number);
-        let Some(mut gap) = self.run(hash).find(holds) else { return false };
+    fn remove(&mut self, spot: Spot, number: u32, hash_of: impl Fn(u32) -> u64) -> bool {
+        let Some(mut gap) = self.run(spot).find(|slot| self.number(*slot) == number) else { return false };
         self.used = self.used.saturating_sub(1);
         let mut slot = gap;
         loop {
             slot = slot.wrapping_add(1) % BUCKET_SLOTS;
-            let (Some(&tag), Some(&next)) = (self.tags.get(slot), self.numbers.get(slot)) else { break };
+            let next = self.number(slot);
             if next == EMPTY {
                 break;
             }
-            if distance(home(hash_of(next)), slot) < distance(gap, slot) {
+            let Spot { home, tag } = Spot::of(hash_of(next));
+            if distance(home, slot) < distance(gap, slot) {
                 continue;
             }
             self.set(gap, tag, next);
@@ -209,21 +254,17 @@ impl Bucket {
     }
 }
 
-/// The first `depth` bits of a hash.
+/// An array that is made where it stays, not on the stack first.
+fn zeros<T: Copy + Default>() -> Box<[T; BUCKET_SLOTS]> {
+    let slots = vec![T::default(); BUCKET_SLOTS].into_boxed_slice();
+    slots.try_into().unwrap_or_else(|_| unreachable!("it was made with so many slots"))
+}
+
+/// The first `depth` bits of a hash, 32 at most.
 fn prefix(hash: u64, depth: u8) -> usize {
     let shift = 64_u32.saturating_sub(u32::from(depth));
-    usize::try_from(hash.checked_shr(shift).unwrap_or(0)).unwrap_or(usize::MAX)
-}
-
-fn home(hash: u64) -> usize {
-    hash as usize % BUCKET_SLOTS
-}
-
-/// Eight bits of a hash, of which neither the directory nor the home slot makes use; never
-/// [`NO_TAG`].
-#[expect(clippy::cast_possible_truncation, reason = "eight bits are what is wanted")]
-fn tag(hash: u64) -> u8 {
-    ((hash >> 32) as u8).max(1)
+    // Shifting by all 64 bits is what is left of a prefix of none.
+    hash.checked_shr(shift).unwrap_or(0) as usize
 }
 
 /// How many slots from `from` forward to `to`, around the end.

@@ -1,89 +1,49 @@
 //! What all requests share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
+use edge::auth::Auth;
+use edge::clock::WallClock;
+use edge::gateway::Gateway;
+use edge::limits::HttpLimits;
+use edge::live::Live;
+use edge::shared::{Application, Edge, RequestIds};
 use engine::clock::Clock;
 
 use crate::backend::{Backend, BackendStatus};
 use crate::codes::CodeKeys;
 use crate::demonstration::Demonstration;
-use crate::doors::Doors;
-use crate::gateway::Gateway;
-use crate::http::serve::RequestIds;
+use crate::http::once::Once;
 use crate::limits::{LimitClock, Limits};
-use crate::live::{Live, LiveLimits};
+use crate::live::Tallies;
 use crate::metrics::Metrics;
-
-/// What HTTP takes on at most.
-#[derive(Clone, Copy, Debug)]
-pub struct HttpLimits {
-    /// Connections at once.
-    pub connections_max: usize,
-    /// Requests in flight at once, operators' aside.
-    pub requests_max: u32,
-    /// Streams at once on a connection of HTTP/2.
-    pub http2_streams_max: u32,
-    /// From the first byte of a header to its end.
-    pub header_time: Duration,
-    /// From the end of the header to the end of the body.
-    pub body_time: Duration,
-    /// Without a request.
-    pub idle_time: Duration,
-    /// Without the client reading anything of an answer.
-    pub write_time: Duration,
-    /// For requests in flight when the server stops.
-    pub drain_time: Duration,
-    /// For a list to wait for the history.
-    pub history_time: Duration,
-    /// Who may watch.
-    pub live: LiveLimits,
-}
-
-impl HttpLimits {
-    /// What is used where the settings do not say.
-    pub const STANDARD: Self = Self {
-        connections_max: 20_000,
-        requests_max: 4_096,
-        http2_streams_max: 128,
-        header_time: Duration::from_secs(5),
-        body_time: Duration::from_secs(10),
-        idle_time: Duration::from_secs(75),
-        write_time: Duration::from_secs(10),
-        drain_time: Duration::from_secs(10),
-        history_time: Duration::from_secs(5),
-        live: LiveLimits::STANDARD,
-    };
-}
 
 /// What all requests share.
 #[derive(Debug)]
 pub struct App {
+    /// What connections and requests share, whatever they ask for.
+    pub edge: Arc<Edge>,
     /// Who decides, and the tables that lists read.
     pub backend: Backend,
     /// From serials to codes and back.
     pub codes: CodeKeys,
-    /// Who may call, and how many at once.
-    pub doors: Doors,
-    /// How often.
-    pub gateway: Gateway,
-    /// What keys of rate limits have taken.
+    /// The counters of rate limits as a service.
     pub rate_limits: Limits,
-    /// Held by whoever changes a policy, until the counters have the change.
+    /// Responses of rate limits by request key.
+    pub once: Once,
+    /// Locked while a policy changes, until the counters have the change.
     pub policy_changes: tokio::sync::Mutex<()>,
-    /// Who watches.
-    pub live: Live,
+    /// Live streams of campaigns.
+    pub live: Arc<Live>,
+    /// How claims were answered.
+    pub tallies: Tallies,
     /// The small rush that a button starts.
     pub demonstration: Demonstration,
     /// The wall clock.
     pub clock: Clock,
-    /// Whether connections begin with TLS.
-    pub uses_tls: bool,
-    /// Counts.
+    /// The program's metrics.
     pub metrics: Metrics,
-    /// What HTTP takes on at most.
-    pub limits: HttpLimits,
-    request_ids: RequestIds,
     is_stopping: AtomicBool,
 }
 
@@ -94,13 +54,13 @@ pub struct Parts {
     pub backend: Backend,
     /// From serials to codes and back.
     pub codes: CodeKeys,
-    /// Who may call.
-    pub doors: Doors,
-    /// How often.
+    /// Authentication and admission.
+    pub auth: Auth,
+    /// Rate limits in front of every call.
     pub gateway: Gateway,
     /// The wall clock.
     pub clock: Clock,
-    /// Whether connections begin with TLS.
+    /// Whether connections use TLS.
     pub uses_tls: bool,
 }
 
@@ -108,32 +68,37 @@ impl App {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
-        let Parts { backend, codes, doors, gateway, clock, uses_tls } = parts;
-        let metrics = if matches!(backend, Backend::Scaled(_)) { Metrics::scaled() } else { Metrics::new() };
-        let request_ids = RequestIds::new(random);
+        let Parts { backend, codes, auth, gateway, clock, uses_tls } = parts;
+        let wall = clock.clone();
+        let edge = Edge {
+            auth,
+            gateway,
+            metrics: edge::metrics::Metrics::default(),
+            limits,
+            clock: WallClock::new(move || wall.now()),
+            uses_tls,
+            request_ids: RequestIds::new(random),
+        };
+        #[cfg(feature = "scaled")]
+        let metrics = if matches!(backend, Backend::Scaled(_)) { Metrics::scaled(&edge.metrics) } else { Metrics::new(&edge.metrics) };
+        #[cfg(not(feature = "scaled"))]
+        let metrics = Metrics::new(&edge.metrics);
         let rate_limits = Limits::new(LimitClock::new(&clock), random);
         let policy_changes = tokio::sync::Mutex::default();
         Self {
+            edge: Arc::new(edge),
             backend,
             codes,
-            doors,
-            gateway,
             rate_limits,
+            once: Once::default(),
             policy_changes,
-            live: Live::new(limits.live),
+            live: Arc::new(Live::new(limits.live)),
+            tallies: Tallies::default(),
             demonstration: Demonstration::default(),
             clock,
-            uses_tls,
             metrics,
-            limits,
-            request_ids,
             is_stopping: AtomicBool::new(false),
         }
-    }
-
-    /// An id for a request that came without one.
-    pub fn next_request_id(&self) -> String {
-        self.request_ids.next()
     }
 
     /// Whether it is about to stop.
@@ -142,7 +107,7 @@ impl App {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// From now on `/readyz` says no, and nobody watches.
+    /// From now on the server is not ready, and all live streams end.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         self.live.stop();
@@ -160,5 +125,11 @@ impl App {
     #[must_use]
     pub fn status(&self) -> BackendStatus {
         self.backend.status(self.clock.now().millis())
+    }
+}
+
+impl Application for App {
+    fn edge(&self) -> &Edge {
+        &self.edge
     }
 }

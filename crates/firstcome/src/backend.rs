@@ -1,17 +1,20 @@
 //! Who decides, and which tables are read: one machine's engine and files, or a node among others.
 //! Two kinds, one set of calls, so that what is above does not know which one it is.
+#![cfg_attr(not(feature = "scaled"), expect(unused_variables, reason = "some parameters are for the scaled mode only"))]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Command;
 use domain::coupon::{self, CampaignNumber, TargetBy};
+use domain::rate_limit::policies;
 use domain::types::{CampaignName, PolicyName, RequestId, Serial, SubjectId, Timestamp};
 use engine::Engine;
 use engine::views::{ClaimView, Done, NamedCampaign, PolicyView, Refusal, WatchedCampaign};
 use projection::{ClaimFilter, Page, ReadError, SubjectPage};
 
 use crate::history::{History, ListError};
+#[cfg(feature = "scaled")]
 use crate::scaled::Scaled;
 
 /// Who decides.
@@ -25,6 +28,7 @@ pub enum Backend {
         history: Arc<History>,
     },
     /// The order of a log, which other processes follow as well.
+    #[cfg(feature = "scaled")]
     Scaled(Box<Scaled>),
 }
 
@@ -57,44 +61,48 @@ impl Backend {
     /// Has a command decided, and waits until the answer may be given.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
+    /// [`Declined`].
+    pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.submit(command, request_id).await,
+            Self::Single { engine, .. } => Ok(engine.submit(command, request_id).await?),
             // A way with many turns: its future is large, and made only here.
-            Self::Scaled(scaled) => Box::pin(scaled.node.submit(command, request_id)).await,
+            #[cfg(feature = "scaled")]
+            Self::Scaled(scaled) => Ok(Box::pin(scaled.node.submit(command, request_id)).await?),
         }
     }
 
     /// A campaign as it stands, exact at one instant, if there is one.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Refusal> {
+    /// [`Declined`].
+    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.campaign(name).await,
-            Self::Scaled(scaled) => scaled.node.campaign(name).await,
+            Self::Single { engine, .. } => Ok(engine.campaign(name).await?),
+            #[cfg(feature = "scaled")]
+            Self::Scaled(scaled) => Ok(scaled.node.campaign(name).await?),
         }
     }
 
     /// Up to `limit` campaigns after a name, in the order of names.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Refusal> {
+    /// [`Declined`].
+    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.campaigns(after, prefix, limit).await,
-            Self::Scaled(scaled) => scaled.node.campaigns(after, prefix, limit).await,
+            Self::Single { engine, .. } => Ok(engine.campaigns(after, prefix, limit).await?),
+            #[cfg(feature = "scaled")]
+            Self::Scaled(scaled) => Ok(scaled.node.campaigns(after, prefix, limit).await?),
         }
     }
 
     /// A campaign for somebody who watches, as it was durable a moment ago, with its last claims.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn watched(&self, name: CampaignName<'_>, last_max: u32, now: Timestamp) -> Result<Option<WatchedCampaign>, Refusal> {
+    /// [`Declined`].
+    pub async fn watched(&self, name: CampaignName<'_>, last_max: u32, now: Timestamp) -> Result<Option<WatchedCampaign>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.watched(name, last_max).await,
+            Self::Single { engine, .. } => Ok(engine.watched(name, last_max).await?),
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Ok(scaled.node.watched(name, last_max, now)),
         }
     }
@@ -102,44 +110,48 @@ impl Backend {
     /// A policy of a rate limit, if there is one.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Refusal> {
+    /// [`Declined`].
+    pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.policy(name).await,
-            Self::Scaled(_) => Err(Refusal::NotAcrossMachines),
+            Self::Single { engine, .. } => Ok(engine.policy(name).await?),
+            #[cfg(feature = "scaled")]
+            Self::Scaled(_) => Err(Declined(Refusal::NotAcrossMachines)),
         }
     }
 
     /// Up to `limit` policies after a name, in the order of names.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Refusal> {
+    /// [`Declined`].
+    pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.policies(after, limit).await,
-            Self::Scaled(_) => Err(Refusal::NotAcrossMachines),
+            Self::Single { engine, .. } => Ok(engine.policies(after, limit).await?),
+            #[cfg(feature = "scaled")]
+            Self::Scaled(_) => Err(Declined(Refusal::NotAcrossMachines)),
         }
     }
 
     /// A claim as it stands.
     ///
     /// # Errors
-    /// [`Refusal`]; inside, why there is no such claim.
-    pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<Result<ClaimView, coupon::Rejection>, Refusal> {
+    /// [`Declined`], also if there is no such claim.
+    pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<ClaimView, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.claim(name, by).await,
-            Self::Scaled(scaled) => scaled.node.claim_of(name, by).await,
+            Self::Single { engine, .. } => Ok(engine.claim(name, by).await??),
+            #[cfg(feature = "scaled")]
+            Self::Scaled(scaled) => Ok(scaled.node.claim_of(name, by).await??),
         }
     }
 
     /// The claim with this serial, pending or decided, if there is one.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Refusal> {
+    /// [`Declined`].
+    pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Declined> {
         match self {
-            Self::Single { engine, .. } => engine.claim_at(name, serial).await,
-            Self::Scaled(scaled) => scaled.node.claim_at(name, serial).await,
+            Self::Single { engine, .. } => Ok(engine.claim_at(name, serial).await?),
+            #[cfg(feature = "scaled")]
+            Self::Scaled(scaled) => Ok(scaled.node.claim_at(name, serial).await?),
         }
     }
 
@@ -150,6 +162,8 @@ impl Backend {
     pub async fn wait_for_campaign(&self, name: CampaignName<'_>, at_most: Duration) -> Result<(), WaitError> {
         match self {
             Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 let (partition, progress) = scaled.node.caught_up_with(name).await?;
                 wait_for_tables(scaled, &[(partition, progress.offset_next)], at_most).await
@@ -164,6 +178,8 @@ impl Backend {
     pub async fn wait_for_all(&self, at_most: Duration) -> Result<(), WaitError> {
         match self {
             Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 scaled.node.pass_all_barriers().await?;
                 let wanted: Vec<(u32, u64)> = (0..).zip(scaled.node.progress().iter().map(|progress| progress.offset_next)).collect();
@@ -192,6 +208,8 @@ impl Backend {
                 });
                 read.await
             }
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_campaign(name, after, limit, filter).await?),
         }
     }
@@ -216,6 +234,8 @@ impl Backend {
                 });
                 read.await
             }
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_subject(subject, prefix, after, limit).await?),
         }
     }
@@ -224,7 +244,11 @@ impl Backend {
     pub async fn not_ready(&self) -> Option<&'static str> {
         match self {
             Self::Single { engine, .. } => engine.has_failed().then_some("the journal cannot be written"),
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) if scaled.node.has_failed() => Some("the log cannot be followed"),
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.node.pass_all_barriers().await.err().map(|_| "the log does not answer in time"),
         }
     }
@@ -234,6 +258,8 @@ impl Backend {
     pub fn failure(&self) -> Option<String> {
         match self {
             Self::Single { engine, .. } => engine.has_failed().then(|| "the journal cannot be written".to_owned()),
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.failure().map(str::to_owned),
         }
     }
@@ -243,6 +269,8 @@ impl Backend {
     pub fn engine(&self) -> Option<&Arc<Engine>> {
         match self {
             Self::Single { engine, .. } => Some(engine),
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(_) => None,
         }
     }
@@ -266,6 +294,8 @@ impl Backend {
                     ahead_of_clock_ms: status.ahead_of_clock_ms,
                 }
             }
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 let status = scaled.node.status();
                 BackendStatus {
@@ -296,8 +326,32 @@ impl Backend {
                 // A panic in it has been told already.
                 let _ = closed.await;
             }
+            #[cfg(feature = "scaled")]
+            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.close().await,
         }
+    }
+}
+
+/// Why the backend gave no answer: the rules refused, or it could not decide.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Declined(pub Refusal);
+
+impl From<Refusal> for Declined {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
+    }
+}
+
+impl From<coupon::Rejection> for Declined {
+    fn from(rejection: coupon::Rejection) -> Self {
+        Self(Refusal::Rejected(rejection.into()))
+    }
+}
+
+impl From<policies::Rejection> for Declined {
+    fn from(rejection: policies::Rejection) -> Self {
+        Self(Refusal::Rejected(rejection.into()))
     }
 }
 
@@ -318,6 +372,7 @@ impl From<Refusal> for WaitError {
     }
 }
 
+#[cfg(feature = "scaled")]
 async fn wait_for_tables(scaled: &Scaled, wanted: &[(u32, u64)], at_most: Duration) -> Result<(), WaitError> {
     let waited = scaled.positions.wait_for(wanted, at_most).await;
     let records = wanted.iter().map(|(_, offset)| offset).sum::<u64>();

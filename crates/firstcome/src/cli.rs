@@ -12,11 +12,18 @@ use clap::{Args, Parser, Subcommand};
 pub use rush::{RushArgs, RushCommand};
 use serde::Deserialize;
 
-use crate::doors::caller::Scope;
-use crate::doors::keys::OVERLAP_MAX;
+use edge::auth::caller::Scope;
+use edge::auth::keys::OVERLAP_MAX;
 
 /// The data folder where nothing names one.
 pub const DATA_FOLDER: &str = "firstcome-data";
+/// Heads the options that a build without Kafka, Redis and PostgreSQL knows, but refuses.
+#[cfg(not(feature = "scaled"))]
+const SCALED_LEFT_OUT: &str = "Options that this build leaves out (cargo build --release --features scaled)";
+
+/// What `firstcome lab --help` ends with in a build without the lab.
+#[cfg(not(feature = "lab"))]
+const LAB_LEFT_OUT: &str = "This build leaves out the lab; run: cargo run --release --features lab -- lab coupon";
 
 /// First come, first served, exactly: limited coupons for far more people than there are.
 #[derive(Debug, Parser)]
@@ -37,6 +44,7 @@ pub enum Command {
     Rush(RushCommand),
     /// Compare the strategies that people discuss: what each gives out, how fast, and what a crash costs
     #[command(subcommand)]
+    #[cfg_attr(not(feature = "lab"), command(after_help = LAB_LEFT_OUT))]
     Lab(lab::LabCommand),
     /// Recompute every promise from the journal, or from Kafka's record; exit code 1 if one is broken
     Verify(VerifyArgs),
@@ -74,22 +82,28 @@ pub struct ServeArgs {
     pub data: Option<PathBuf>,
     /// Kafka brokers, host:port with commas between: the scaled mode; needs --postgres [default: none]
     #[arg(long, env = "FIRSTCOME_KAFKA", value_name = "HOSTS")]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub kafka: Option<String>,
     /// Topic that holds the order; made if it is not there [default: firstcome]
     #[arg(long, env = "FIRSTCOME_KAFKA_TOPIC", value_name = "NAME")]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub kafka_topic: Option<String>,
     /// Partitions that the topic is made with, 1 to 1000; it keeps them for ever [default: 8]
     #[arg(long, env = "FIRSTCOME_KAFKA_PARTITIONS", value_name = "N")]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub kafka_partitions: Option<u64>,
     /// Be content with one copy of each record, for trying it out: a broker that is lost takes claims
     /// with it
     #[arg(long, env = "FIRSTCOME_KAFKA_DEV")]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub kafka_dev: bool,
     /// Redis or Valkey, single or cluster, as the gate of the scaled mode [default: none]
     #[arg(long, env = "FIRSTCOME_REDIS", value_name = "URL", hide_env_values = true)]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub redis: Option<String>,
     /// PostgreSQL, as the history of the scaled mode; needs --kafka [default: none]
     #[arg(long, env = "FIRSTCOME_POSTGRES", value_name = "URL", hide_env_values = true)]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub postgres: Option<String>,
     /// Origins whose web pages may ask, such as https://shop.example (CORS) [default: none]
     #[arg(long, env = "FIRSTCOME_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
@@ -212,16 +226,20 @@ pub struct VerifyArgs {
     /// Kafka brokers, host:port with commas between: verifies the scaled mode instead of a data
     /// folder; needs --postgres [default: none]
     #[arg(long, env = "FIRSTCOME_KAFKA", value_name = "HOSTS")]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub kafka: Option<String>,
     /// Topic that holds the order [default: firstcome]
     #[arg(long, env = "FIRSTCOME_KAFKA_TOPIC", value_name = "NAME")]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub kafka_topic: Option<String>,
     /// PostgreSQL with the history of the scaled mode, which a standby may hold as well; a user who may
     /// only read is enough [default: none]
     #[arg(long, env = "FIRSTCOME_POSTGRES", value_name = "URL", hide_env_values = true)]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub postgres: Option<String>,
     /// Redis or Valkey with the gates of the scaled mode, to tell how far they are behind [default: none]
     #[arg(long, env = "FIRSTCOME_REDIS", value_name = "URL", hide_env_values = true)]
+    #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
     pub redis: Option<String>,
     /// Print one JSON object
     #[arg(long)]

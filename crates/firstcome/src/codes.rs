@@ -1,32 +1,36 @@
-//! A claim's code: a keyed permutation of its serial, with a check character.
+//! A claim's code: its serial, encrypted to twelve letters and digits, with a check character.
 //!
-//! Unique by construction (a permutation never maps two serials to one code) and wide enough that
-//! guessing is hopeless: 60 bits, so that with 10,000 claims one guess in 10^14 hits. The
-//! permutation is a balanced Feistel network (Luby and Rackoff, 1988) with SipHash-2-4 as its
-//! round function; the campaign's name goes into every round, so that each campaign has codes of
-//! its own. Written in the alphabet of Crockford's base 32, which lacks I, L, O and U.
+//! The serial is written as a 60-bit number in base 32 and encrypted by FF1, the format-preserving
+//! encryption of NIST SP 800-38G, with AES-128 and with the campaign's name as the tweak. FF1 is a
+//! permutation, so no two serials of a campaign share a code, and a code gives its serial back
+//! without a table. A serial has 32 bits: the other 28 must be zero after decryption, which is what
+//! makes a guess fail (encode-then-encipher; Bellare and Rogaway, 2000). A guess hits one of `n`
+//! claims with the probability `n / 2^60`. What else was weighed is in docs/security.md.
+//!
+//! The alphabet is that of Crockford's base 32, which lacks I, L, O and U.
+
+mod numerals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aes::Aes128Enc;
 use domain::types::Serial;
+use fpe::ff1::FF1;
 use sha2::{Digest, Sha256};
-use siphasher::sip::SipHasher24;
 
+use self::numerals::Numerals;
 use crate::data::write_durably;
 
 /// Characters of a code: twelve and the check character.
 pub const CODE_CHARACTERS: usize = 13;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const HALF_BITS: u32 = 30;
-const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
-/// Luby and Rackoff need four rounds for a strong permutation from ideal functions; ten leave a
-/// margin for halves that are as small as 30 bits.
-const ROUNDS: u64 = 10;
+/// A numeral is one character of the code.
+const RADIX: u32 = 32;
+/// One of AES-128.
 const KEY_BYTES: usize = 16;
 const FILE_NAME: &str = "code-keys";
 
@@ -78,10 +82,27 @@ pub enum KeysError {
     },
 }
 
-/// The code keys of a data folder, by number. The highest is used for new campaigns.
+/// The code keys of a data folder, by number; at least one. The highest is used for new campaigns.
 pub struct CodeKeys {
-    keys: BTreeMap<u32, [u8; KEY_BYTES]>,
+    keys: BTreeMap<u32, CodeKey>,
 }
+
+/// One key, made ready once: its schedule is a tenth of the work of a code.
+struct CodeKey {
+    // Both directions of FF1 use AES to encrypt.
+    cipher: FF1<Aes128Enc>,
+    fingerprint: [u8; 16],
+}
+
+/// What a text is made for. The tweak begins with it, so that texts of one kind tell nothing of
+/// the other's.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Code = 1,
+    Answer = 2,
+}
+
+type CodeNumerals = Numerals<{ RADIX as u64 }, { CODE_CHARACTERS - 1 }>;
 
 impl fmt::Debug for CodeKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,7 +123,7 @@ impl CodeKeys {
             Err(error) if error.kind() == io::ErrorKind::NotFound && has_decisions => Err(KeysError::Gone { path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 write_durably(folder, FILE_NAME, line_of(1, &random).as_bytes()).map_err(|source| KeysError::Io { path, source })?;
-                Ok(Self { keys: BTreeMap::from([(1, random)]) })
+                Ok(Self { keys: BTreeMap::from([(1, CodeKey::new(&random))]) })
             }
             Err(source) => Err(KeysError::Io { path, source }),
         }
@@ -111,7 +132,8 @@ impl CodeKeys {
     /// The number of the key that new campaigns use.
     #[must_use]
     pub fn newest(&self) -> u32 {
-        self.keys.keys().next_back().copied().unwrap_or(1)
+        let Some((number, _)) = self.keys.last_key_value() else { panic!("a data folder has a code key, or it is not opened") };
+        *number
     }
 
     /// The number of each key.
@@ -122,10 +144,7 @@ impl CodeKeys {
 
     /// The number of each key, and what tells it from others without giving it away.
     pub fn fingerprints(&self) -> impl Iterator<Item = (u32, [u8; 16])> + '_ {
-        self.keys.iter().map(|(number, key)| {
-            let digest: [u8; 32] = Sha256::new_with_prefix(b"firstcome code key").chain_update(key).finalize().into();
-            (*number, digest.first_chunk().copied().unwrap_or_default())
-        })
+        self.keys.iter().map(|(number, key)| (*number, key.fingerprint))
     }
 
     /// Makes sure that a campaign's key is there.
@@ -139,38 +158,26 @@ impl CodeKeys {
         Err(KeysError::Missing { path: path_in(folder), number, campaign: campaign.to_owned() })
     }
 
-    /// The code of a claim.
+    /// The code of a claim. Its campaign's key must be there (see [`Self::require`]).
     #[must_use]
     pub fn code(&self, key: u32, campaign: &str, serial: Serial) -> String {
-        let permuted = self.permutation(key, campaign).forward(u64::from(serial.get()));
-        let mut digits = [0; CODE_CHARACTERS];
-        for (place, digit) in digits.iter_mut().take(CODE_CHARACTERS - 1).enumerate() {
-            *digit = u8::try_from(permuted >> (55 - 5 * place) & 31).unwrap_or(0);
-        }
-        digits[CODE_CHARACTERS - 1] = check_digit(&digits);
-        digits.iter().map(|digit| char::from(ALPHABET[usize::from(*digit)])).collect()
+        self.key(key, campaign).written(Purpose::Code, campaign, serial)
     }
 
     /// The serial that a code stands for. Case, hyphens and the look-alikes I, L and O do not
-    /// matter.
+    /// matter. The campaign's key must be there (see [`Self::require`]).
     ///
     /// # Errors
     /// [`CodeError`].
     pub fn serial(&self, key: u32, campaign: &str, code: &str) -> Result<Serial, CodeError> {
-        let digits = digits_of(code).ok_or(CodeError::Malformed)?;
-        if check_digit(&digits) != digits[CODE_CHARACTERS - 1] {
-            return Err(CodeError::CheckCharacter);
-        }
-        let permuted = digits.iter().take(CODE_CHARACTERS - 1).fold(0, |number, digit| number << 5 | u64::from(*digit));
-        let serial = self.permutation(key, campaign).backward(permuted);
-        u32::try_from(serial).ok().and_then(Serial::new).ok_or(CodeError::Unknown)
+        self.key(key, campaign).read(Purpose::Code, campaign, code)
     }
 
     /// The name of a claim's answer: it is known to whoever made the claim, and cannot be guessed.
-    /// Its last part is a code of its own, of which the claim's code tells nothing.
+    /// Its last part is made as a code is, but for another purpose: the claim's code does not tell it.
     #[must_use]
     pub fn answer(&self, key: u32, campaign: &str, serial: Serial) -> String {
-        format!("{campaign}:{}", self.code(key, &answers_of(campaign), serial))
+        format!("{campaign}:{}", self.key(key, campaign).written(Purpose::Answer, campaign, serial))
     }
 
     /// The claim that an answer's name stands for, of the campaign that the name begins with.
@@ -178,13 +185,15 @@ impl CodeKeys {
     /// # Errors
     /// [`CodeError`].
     pub fn answered(&self, key: u32, campaign: &str, code: &str) -> Result<Serial, CodeError> {
-        self.serial(key, &answers_of(campaign), code)
+        self.key(key, campaign).read(Purpose::Answer, campaign, code)
     }
 
-    fn permutation<'a>(&self, key: u32, campaign: &'a str) -> Permutation<'a> {
-        // A key that is missing has stopped the start (see `require`), or the node before any answer.
-        let key = self.keys.get(&key).copied().unwrap_or_default();
-        Permutation { key, campaign }
+    /// Codes made with an invented key would be accepted by nobody who has the true one.
+    fn key(&self, number: u32, campaign: &str) -> &CodeKey {
+        let Some(key) = self.keys.get(&number) else {
+            panic!("a server without code key {number} of campaign {campaign:?} does not start, or stops before it answers")
+        };
+        key
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, KeysError> {
@@ -193,7 +202,7 @@ impl CodeKeys {
         for (place, line) in text.lines().enumerate() {
             let (number, key) = parse_line(line).ok_or_else(|| malformed(place + 1))?;
             // Which of two keys codes were given out with, nobody could tell.
-            if keys.insert(number, key).is_some() {
+            if keys.insert(number, CodeKey::new(&key)).is_some() {
                 return Err(malformed(place + 1));
             }
         }
@@ -201,9 +210,38 @@ impl CodeKeys {
     }
 }
 
-/// No campaign has a blank in its name.
-fn answers_of(campaign: &str) -> String {
-    format!("answers {campaign}")
+impl CodeKey {
+    fn new(key: &[u8; KEY_BYTES]) -> Self {
+        let Ok(cipher) = FF1::new(key, RADIX) else { panic!("FF1 is defined for the radix {RADIX}") };
+        let digest: [u8; 32] = Sha256::new_with_prefix(b"firstcome code key").chain_update(key).finalize().into();
+        let [fingerprint @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest;
+        Self { cipher, fingerprint }
+    }
+
+    fn written(&self, purpose: Purpose, campaign: &str, serial: Serial) -> String {
+        let plain = CodeNumerals::of_number(u64::from(serial.get()));
+        let encrypted = self.cipher.encrypt(&tweak_of(purpose, campaign), &plain);
+        let Ok(encrypted) = encrypted else { panic!("twelve numerals of the radix 32 are a string of FF1") };
+        let digits = encrypted.numerals();
+        let characters = digits.iter().copied().chain([check_digit(digits)]);
+        characters.map(|digit| char::from(ALPHABET[usize::from(digit)])).collect()
+    }
+
+    fn read(&self, purpose: Purpose, campaign: &str, code: &str) -> Result<Serial, CodeError> {
+        let [digits @ .., check] = digits_of(code).ok_or(CodeError::Malformed)?;
+        if check_digit(&digits) != check {
+            return Err(CodeError::CheckCharacter);
+        }
+        let encrypted = CodeNumerals::new(digits).ok_or(CodeError::Malformed)?;
+        let plain = self.cipher.decrypt(&tweak_of(purpose, campaign), &encrypted);
+        let Ok(plain) = plain else { panic!("twelve numerals of the radix 32 are a string of FF1") };
+        u32::try_from(plain.number()).ok().and_then(Serial::new).ok_or(CodeError::Unknown)
+    }
+}
+
+/// A code decrypts to noise with any tweak but its own.
+fn tweak_of(purpose: Purpose, campaign: &str) -> Vec<u8> {
+    [&[purpose as u8], campaign.as_bytes()].concat()
 }
 
 fn path_in(folder: &Path) -> PathBuf {
@@ -227,36 +265,6 @@ fn parse_line(line: &str) -> Option<(u32, [u8; KEY_BYTES])> {
     Some((number.parse().ok()?, key))
 }
 
-struct Permutation<'a> {
-    key: [u8; KEY_BYTES],
-    campaign: &'a str,
-}
-
-impl Permutation<'_> {
-    fn forward(&self, number: u64) -> u64 {
-        let (mut left, mut right) = (number >> HALF_BITS & HALF_MASK, number & HALF_MASK);
-        for round in 0..ROUNDS {
-            (left, right) = (right, left ^ self.round(round, right));
-        }
-        left << HALF_BITS | right
-    }
-
-    fn backward(&self, number: u64) -> u64 {
-        let (mut left, mut right) = (number >> HALF_BITS & HALF_MASK, number & HALF_MASK);
-        for round in (0..ROUNDS).rev() {
-            (left, right) = (right ^ self.round(round, left), left);
-        }
-        left << HALF_BITS | right
-    }
-
-    fn round(&self, round: u64, half: u64) -> u64 {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        hasher.write(&(round << HALF_BITS | half).to_le_bytes());
-        hasher.write(self.campaign.as_bytes());
-        hasher.finish() & HALF_MASK
-    }
-}
-
 fn digits_of(code: &str) -> Option<[u8; CODE_CHARACTERS]> {
     let mut digits = [0; CODE_CHARACTERS];
     let mut places = digits.iter_mut();
@@ -274,9 +282,9 @@ fn digits_of(code: &str) -> Option<[u8; CODE_CHARACTERS]> {
 
 /// The sum over GF(32) of each digit times a weight of its own: one wrong character, or two that
 /// changed places, always give another check character.
-fn check_digit(digits: &[u8; CODE_CHARACTERS]) -> u8 {
+fn check_digit(digits: &[u8; CODE_CHARACTERS - 1]) -> u8 {
     let mut weight = 1;
-    digits.iter().take(CODE_CHARACTERS - 1).fold(0, |sum, digit| {
+    digits.iter().fold(0, |sum, digit| {
         weight = times(weight, 2);
         sum ^ times(*digit, weight)
     })
@@ -297,81 +305,4 @@ fn times(mut one: u8, mut other: u8) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    fn keys() -> CodeKeys {
-        CodeKeys { keys: BTreeMap::from([(1, [7; 16]), (2, [8; 16])]) }
-    }
-
-    fn serial(number: u32) -> Serial {
-        Serial::new(number).unwrap()
-    }
-
-    #[test]
-    fn a_code_gives_its_serial_back() {
-        let keys = keys();
-        for number in (1..2_000).chain([u32::MAX - 1, u32::MAX]) {
-            let code = keys.code(1, "spring", serial(number));
-            assert_eq!(code.len(), CODE_CHARACTERS);
-            assert_eq!(keys.serial(1, "spring", &code), Ok(serial(number)));
-        }
-    }
-
-    #[test]
-    fn codes_differ_by_serial_campaign_and_key() {
-        let keys = keys();
-        let codes: HashSet<String> = (1..=10_000).map(|number| keys.code(1, "spring", serial(number))).collect();
-        assert_eq!(codes.len(), 10_000);
-        assert!(!codes.contains(&keys.code(1, "autumn", serial(5))));
-        assert!(!codes.contains(&keys.code(2, "spring", serial(5))));
-    }
-
-    #[test]
-    fn one_wrong_character_or_two_that_changed_places_are_noticed() {
-        let keys = keys();
-        let code = keys.code(1, "spring", serial(4_711)).into_bytes();
-        let check = |bytes: &[u8]| keys.serial(1, "spring", std::str::from_utf8(bytes).unwrap());
-        for place in 0..CODE_CHARACTERS {
-            for letter in ALPHABET {
-                let mut wrong = code.clone();
-                wrong[place] = *letter;
-                assert_eq!(check(&wrong) == Err(CodeError::CheckCharacter), *letter != code[place]);
-            }
-            for other in 0..CODE_CHARACTERS {
-                let mut swapped = code.clone();
-                swapped.swap(place, other);
-                assert!(swapped == code || check(&swapped) == Err(CodeError::CheckCharacter), "{place} and {other}");
-            }
-        }
-    }
-
-    #[test]
-    fn case_hyphens_and_look_alikes_do_not_matter() {
-        let keys = keys();
-        let code = (1..).map(|number| keys.code(1, "spring", serial(number))).find(|code| code.contains('1') && code.contains('0'));
-        let code = code.unwrap();
-        let written = format!("{}-{}", &code[..4], &code[4..]).to_lowercase().replace('1', "l").replace('0', "o");
-        assert_eq!(keys.serial(1, "spring", &written), keys.serial(1, "spring", &code));
-        assert_eq!(keys.serial(1, "spring", "short"), Err(CodeError::Malformed));
-        assert_eq!(keys.serial(1, "spring", &format!("{code}0")), Err(CodeError::Malformed));
-        assert_eq!(keys.serial(1, "spring", "????????????!"), Err(CodeError::Malformed));
-    }
-
-    #[test]
-    fn the_key_file_is_made_once_for_its_owner_only_and_missed_when_it_is_gone() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let made = CodeKeys::open(folder.path(), false, [3; 16]).unwrap();
-        let mode = fs::metadata(folder.path().join("code-keys")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let read = CodeKeys::open(folder.path(), true, [4; 16]).unwrap();
-        assert_eq!(made.code(1, "spring", serial(1)), read.code(1, "spring", serial(1)));
-        assert!(matches!(read.require(folder.path(), 2, "spring"), Err(KeysError::Missing { number: 2, .. })));
-        fs::write(folder.path().join("code-keys"), "1 xyz\n").unwrap();
-        assert!(matches!(CodeKeys::open(folder.path(), true, [4; 16]), Err(KeysError::Malformed { line: 1, .. })));
-        fs::remove_file(folder.path().join("code-keys")).unwrap();
-        assert!(matches!(CodeKeys::open(folder.path(), true, [4; 16]), Err(KeysError::Gone { .. })));
-    }
-}
+mod tests;

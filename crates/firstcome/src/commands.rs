@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use domain::types::Timestamp;
 use journal::Lsn;
 
+use edge::auth::keys::KeyRing;
+use edge::{clock, times};
+
 use crate::cli::{CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
-use crate::doors::keys::KeyRing;
 use crate::http::keys::KeyJson;
-use crate::http::times;
 use crate::scaled::ScaledSettings;
-use crate::serve::scaled_settings;
-use crate::{clock, inspect, key, rush, verify};
+use crate::{inspect, key, rush, verify};
 
 /// Says on stderr why it did not work.
 pub fn complain(error: &dyn std::error::Error) {
@@ -55,12 +55,13 @@ pub fn rush(args: &RushArgs) -> ExitCode {
 /// `firstcome verify`.
 #[must_use]
 pub fn verify(args: &VerifyArgs) -> ExitCode {
-    let settings = args.as_served().and_then(|served| Ok((scaled_settings(&served)?, served.data)));
+    let settings = args.as_served().and_then(|served| Ok((ScaledSettings::of(&served)?, served.data)));
     let (scaled, data) = match settings {
         Ok((scaled, data)) => (scaled, data.unwrap_or_else(|| PathBuf::from(DATA_FOLDER))),
         Err(error) => return misused(&error),
     };
     match scaled {
+        #[cfg(feature = "scaled")]
         Some(scaled) => verify_scaled(args, &scaled, &data),
         None => verify_journal(args, &data),
     }
@@ -81,13 +82,15 @@ fn verify_journal(args: &VerifyArgs, data: &Path) -> ExitCode {
     if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
+#[cfg(feature = "scaled")]
 fn verify_scaled(args: &VerifyArgs, settings: &ScaledSettings, data: &Path) -> ExitCode {
     let started = clock::elapsed();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let mut verdict = match verify::scaled::run(settings, &runtime) {
+    let ScaledSettings { kafka, redis, postgres } = settings.clone();
+    let mut verdict = match verify::scaled::run(&verify::scaled::Sources { kafka, redis, postgres }, &runtime) {
         Ok(verdict) => verdict,
         Err(error) => return failed(&error),
     };
@@ -136,22 +139,22 @@ pub fn key(command: &KeyCommand) -> ExitCode {
         Err(error) => return misused(&error),
     };
     let is_json = shown.json;
-    let key::Done { outcome, is_taken_over, at: now } = match key::run(command, &data) {
+    let key::Done { outcome, is_in_use, at: now } = match key::run(command, &data) {
         Ok(done) => done,
         Err(error @ key::KeyCommandError::Key(_)) => return misused(&error),
         Err(error) => return failed(&error),
     };
     match outcome {
-        key::Outcome::Shown(shown) if is_json => println!("{}", one_line(&KeyJson::shown(&shown, now))),
-        key::Outcome::Shown(shown) => {
-            eprintln!("The key {} is in {}; it is shown this once:", shown.key.name(), data.display());
-            println!("{}", shown.secret);
+        key::Outcome::Issued(issued) if is_json => println!("{}", one_line(&KeyJson::issued(&issued, now))),
+        key::Outcome::Issued(issued) => {
+            eprintln!("The key {} is in {}; it is shown this once:", issued.key.name(), data.display());
+            println!("{}", issued.secret);
         }
         key::Outcome::Listed(ring) => print!("{}", key_list(&ring, now, is_json)),
         key::Outcome::Revoked(key) if is_json => println!("{}", one_line(&KeyJson::new(&key, now))),
         key::Outcome::Revoked(key) => eprintln!("The key {} is revoked.", key.name()),
     }
-    if !is_taken_over {
+    if !is_in_use {
         eprintln!("firstcome: the server that uses this folder has not taken it over within 5 s; its log says why");
         return ExitCode::from(3);
     }

@@ -1,9 +1,11 @@
 //! The data folder: made at first start, locked while in use, of a known version.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+pub use edge::files::write_durably;
 
 /// The version of the folder's layout that this program makes and reads.
 pub const LAYOUT: u32 = 1;
@@ -138,26 +140,6 @@ fn check_layout(folder: &Path) -> Result<(), DataError> {
         }
         Err(source) => Err(io_error("read", &path, source)),
     }
-}
-
-/// Writes a file aside, for the folder's owner only, syncs it, gives it its name, and syncs the
-/// folder: what is there afterwards is all of the old or all of the new, through a power loss too.
-///
-/// # Errors
-/// What the system says.
-pub fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = folder.join(format!("{name}.new"));
-    let _ = fs::remove_file(&unfinished);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    // Another account, such as root beside a server of its own account, writes for that one.
-    let (of_folder, of_file) = (fs::metadata(folder)?, file.metadata()?);
-    if of_folder.uid() != of_file.uid() {
-        fchown(&file, Some(of_folder.uid()), Some(of_folder.gid()))?;
-    }
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, folder.join(name))?;
-    journal::storage::sync_folder(folder)
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> DataError {

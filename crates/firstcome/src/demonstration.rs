@@ -77,7 +77,7 @@ impl Demonstration {
     /// Whether the button may start one.
     #[must_use]
     pub fn is_allowed(&self, app: &App) -> bool {
-        app.doors.are_open() && !app.uses_tls && self.addresses.get().is_some()
+        app.edge.auth.needs_no_credential() && !app.edge.uses_tls && self.addresses.get().is_some()
     }
 
     /// The last one.
@@ -99,7 +99,7 @@ impl Demonstration {
         if let Some(Run { campaign, outcome: Outcome::Running }) = &*last {
             return Err(NotStarted::Running(campaign.clone()));
         }
-        let campaign = format!("try-it-{}", app.next_request_id());
+        let campaign = format!("try-it-{}", app.edge.request_ids.next());
         *last = Some(Run { campaign: campaign.clone(), outcome: Outcome::Running });
         Ok(campaign)
     }

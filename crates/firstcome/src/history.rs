@@ -19,7 +19,7 @@ use journal::Lsn;
 use projection::{ApplyError, HistoryReader, OpenError, ReadError};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use crate::clock;
+use edge::clock;
 
 /// Records that go into one transaction at most.
 const BATCH_RECORDS_MAX: usize = 10_000;

@@ -1,19 +1,19 @@
-//! `firstcome key`: keys, from beside the server or before there is one.
+//! `firstcome key`: manages API keys, beside a running server or before there is one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::types::Timestamp;
+use edge::auth::key_file::{ChangeError, IssuedKey, KeyFile, KeyFileError};
+use edge::auth::keys::{Key, KeyError, KeyRing, NewKey};
+use edge::clock;
 use engine::clock::Clock;
 
 use crate::cli::{CreateKeyArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs};
-use crate::clock;
 use crate::data::{DataError, DataFolder};
-use crate::doors::key_file::{ChangeError, KeyFile, KeyFileError, Shown};
-use crate::doors::keys::{Key, KeyError, KeyRing, NewKey};
 
-/// How long a running server may take to go by the new keys: it looks twenty times a second.
+/// How long a running server may take to use the new keys: it checks twenty times a second.
 const SERVER_TIME: Duration = Duration::from_secs(5);
 
 /// Why a command about keys did not work.
@@ -42,11 +42,11 @@ impl From<ChangeError> for KeyCommandError {
     }
 }
 
-/// What a command about keys found or made.
+/// The outcome of a command about keys.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A key that was made or rotated, with its secret.
-    Shown(Shown),
+    /// A key that was created or rotated, with its secret.
+    Issued(IssuedKey),
     /// Keys without their secrets.
     Listed(Arc<KeyRing>),
     /// A key that was revoked.
@@ -58,39 +58,39 @@ pub enum Outcome {
 pub struct Done {
     /// What it found or made.
     pub outcome: Outcome,
-    /// Whether a server that uses the folder goes by it, if there is one.
-    pub is_taken_over: bool,
+    /// Whether the change is in use by the server of this folder, if one runs.
+    pub is_in_use: bool,
     /// When.
     pub at: Timestamp,
 }
 
-/// Runs a command about keys, and waits until a server that uses the folder goes by the change.
+/// Runs a command about keys, and waits until the server of this folder, if one runs, uses the change.
 ///
 /// # Errors
 /// [`KeyCommandError`].
 pub fn run(command: &KeyCommand, data: &Path) -> Result<Done, KeyCommandError> {
     let now = Clock::System.now();
-    let (outcome, is_taken_over) = match command {
+    let (outcome, is_in_use) = match command {
         KeyCommand::List(_) => {
             must_exist(data)?;
             (Outcome::Listed(Arc::new(KeyFile::in_folder(data).read()?)), true)
         }
-        KeyCommand::Create(args) => shown(create(args, data, now)?),
-        KeyCommand::Rotate(args) => shown(rotate(args, data, now)?),
+        KeyCommand::Create(args) => issued(create(args, data, now)?),
+        KeyCommand::Rotate(args) => issued(rotate(args, data, now)?),
         KeyCommand::Revoke(args) => {
-            let (key, is_taken_over) = revoke(args, data, now)?;
-            (Outcome::Revoked(key), is_taken_over)
+            let (key, is_in_use) = revoke(args, data, now)?;
+            (Outcome::Revoked(key), is_in_use)
         }
     };
-    Ok(Done { outcome, is_taken_over, at: now })
+    Ok(Done { outcome, is_in_use, at: now })
 }
 
-fn shown((shown, is_taken_over): (Shown, bool)) -> (Outcome, bool) {
-    (Outcome::Shown(shown), is_taken_over)
+fn issued((key, is_in_use): (IssuedKey, bool)) -> (Outcome, bool) {
+    (Outcome::Issued(key), is_in_use)
 }
 
-fn create(args: &CreateKeyArgs, data: &Path, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
-    // A variable of the shell that was not set, most likely: all campaigns is not what was meant.
+fn create(args: &CreateKeyArgs, data: &Path, now: Timestamp) -> Result<(IssuedKey, bool), KeyCommandError> {
+    // Most likely a shell variable that is not set: all campaigns were not meant.
     if args.campaigns.as_deref() == Some("") {
         return Err(KeyError::Campaigns.into());
     }
@@ -99,21 +99,21 @@ fn create(args: &CreateKeyArgs, data: &Path, now: Timestamp) -> Result<(Shown, b
         scopes: args.scopes.iter().copied().collect(),
         campaigns: args.campaigns.as_deref().unwrap_or_default(),
     };
-    change(data, |ring| Shown::created(ring, &new, now))
+    change(data, |ring| IssuedKey::created(ring, &new, now))
 }
 
-fn rotate(args: &RotateKeyArgs, data: &Path, now: Timestamp) -> Result<(Shown, bool), KeyCommandError> {
+fn rotate(args: &RotateKeyArgs, data: &Path, now: Timestamp) -> Result<(IssuedKey, bool), KeyCommandError> {
     must_exist(data)?;
-    change(data, |ring| Shown::rotated(ring, &args.name, args.overlap, now))
+    change(data, |ring| IssuedKey::rotated(ring, &args.name, args.overlap, now))
 }
 
-/// Also the last key with the scope admin: whoever has the folder can make another one.
+/// May revoke the last key with the scope admin: with the folder at hand, another can be created.
 fn revoke(args: &RevokeKeyArgs, data: &Path, now: Timestamp) -> Result<(Arc<Key>, bool), KeyCommandError> {
     must_exist(data)?;
     change(data, |ring| ring.with_revoked(&args.name, now))
 }
 
-/// Only making a key makes a folder.
+/// Only `create` makes a missing folder.
 fn must_exist(folder: &Path) -> Result<(), KeyCommandError> {
     if folder.is_dir() { Ok(()) } else { Err(KeyCommandError::NoFolder(folder.to_owned())) }
 }
@@ -127,13 +127,13 @@ fn change<T>(folder: &Path, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T)
     };
     let file = KeyFile::in_folder(folder);
     let (ring, outcome) = file.change(change)?;
-    let is_taken_over = !is_served || has_server_seen(folder, &file, ring.revision());
-    Ok((outcome, is_taken_over))
+    let is_in_use = !is_served || has_server_seen(folder, &file, ring.revision());
+    Ok((outcome, is_in_use))
 }
 
 fn has_server_seen(folder: &Path, file: &KeyFile, revision: u64) -> bool {
     let started = clock::elapsed();
-    while file.seen().is_none_or(|seen| seen < revision) {
+    while file.published_revision().is_none_or(|seen| seen < revision) {
         // It may have stopped meanwhile; it will read the file when it starts.
         if !matches!(DataFolder::open(folder), Err(DataError::InUse(_))) {
             return true;

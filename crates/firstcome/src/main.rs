@@ -6,9 +6,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use firstcome::cli::{Cli, Command, RushCommand};
+use edge::logging;
+use firstcome::cli::{Cli, Command, RushCommand, SettingsError};
 use firstcome::serve::ServeError;
-use firstcome::{commands, lab, logging, serve};
+use firstcome::{commands, lab, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
 
 fn run_serve(args: firstcome::cli::ServeArgs) -> ExitCode {
     let outcome = args.with_file().map_err(ServeError::from).and_then(|args| {
-        logging::start(args.log.as_deref()).map_err(ServeError::from)?;
+        logging::start(args.log.as_deref()).map_err(|error| SettingsError::Value(format!("--log is no filter: {error}")))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(serve::run(&args))
     });

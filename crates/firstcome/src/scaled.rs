@@ -22,7 +22,9 @@ use projection::postgres::{
 };
 use tokio::task::JoinHandle;
 
+use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::CodeKeys;
+use crate::serve::in_range;
 
 pub use positions::Positions;
 
@@ -42,6 +44,35 @@ pub struct ScaledSettings {
     pub redis: Option<String>,
     /// The history.
     pub postgres: String,
+}
+
+impl ScaledSettings {
+    /// The scaled mode, if anything of it is set.
+    ///
+    /// # Errors
+    /// [`SettingsError`] that names the option.
+    pub fn of(args: &ServeArgs) -> Result<Option<Self>, SettingsError> {
+        let missing = |given: &str, missing: &str| Err(SettingsError::Value(format!("--{given} needs --{missing}")));
+        match (&args.kafka, &args.postgres, &args.redis) {
+            (None, None, None) => Ok(None),
+            (None, Some(_), _) => missing("postgres", "kafka"),
+            (None, None, Some(_)) => missing("redis", "kafka"),
+            (Some(_), None, _) => missing("kafka", "postgres"),
+            (Some(hosts), Some(postgres), redis) => {
+                let partitions = in_range("kafka-partitions", args.kafka_partitions, 8, 1, 1_000)?;
+                let topic = args.kafka_topic.clone().unwrap_or_else(|| "firstcome".to_owned());
+                let is_name = !topic.is_empty()
+                    && topic.len() <= 200
+                    && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+                if !is_name {
+                    return Err(SettingsError::Value("--kafka-topic may only hold letters, digits and the characters . _ -".to_owned()));
+                }
+                let partitions = u32::try_from(partitions).unwrap_or(1);
+                let kafka = KafkaSettings { hosts: hosts.clone(), topic, partitions, is_dev: args.kafka_dev };
+                Ok(Some(ScaledSettings { kafka, redis: redis.clone(), postgres: postgres.clone() }))
+            }
+        }
+    }
 }
 
 /// Why the scaled mode cannot start.
@@ -244,18 +275,21 @@ impl Scaled {
 fn replica_of(loaded: Loaded, partitions: u32, seed: HashSeed) -> Result<Replica, Fault> {
     let PartitionPosition { partition, .. } = loaded.position;
     let topology = Topology { partition, partitions };
-    match progress_of(&loaded.position) {
+    match progress_of(&loaded.position)? {
         Some(progress) => Replica::resume(topology, RULES_KNOWN, loaded.state, &progress),
         None => Ok(Replica::new(topology, RULES_KNOWN, seed)),
     }
 }
 
 /// Nothing at the very beginning, where there is nothing to compare.
-fn progress_of(position: &PartitionPosition) -> Option<Progress> {
-    let digest = position.digest.as_slice().try_into().ok()?;
-    let PartitionPosition { offset_next, decisions, effective_at, .. } = *position;
+fn progress_of(position: &PartitionPosition) -> Result<Option<Progress>, Fault> {
+    let PartitionPosition { partition, offset_next, decisions, effective_at, .. } = *position;
+    if offset_next == 0 {
+        return Ok(None);
+    }
+    let digest = position.digest.as_slice().try_into().map_err(|_| Fault::NoDigest { partition, bytes: position.digest.len() })?;
     let rules = RulesVersion(position.rules_version);
-    (0 < offset_next).then_some(Progress { offset_next, decisions, effective_at, rules, digest })
+    Ok(Some(Progress { offset_next, decisions, effective_at, rules, digest }))
 }
 
 fn position_of(partition: u32, progress: &Progress) -> PartitionPosition {

@@ -7,6 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::hash::HashSeed;
+use edge::auth::key_file::KeyFile;
+use edge::auth::{Auth, AuthError};
+use edge::gateway::Gateway;
+use edge::reload::{self, Reload};
+use edge::serve::Endpoint;
+use edge::times;
+use edge::tls::{Tls, TlsError};
 use engine::Engine;
 use engine::engine::Settings as EngineSettings;
 use engine::limits::{CLOCK_BEHIND_MS_MAX, POLICIES_MAX};
@@ -20,23 +27,18 @@ use crate::backend::Backend;
 use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
-use crate::doors::key_file::KeyFile;
-use crate::doors::{Doors, DoorsError};
-use crate::gateway::Gateway;
 use crate::history::History;
 use crate::http::routes::{self, Route};
-use crate::http::serve::{self as http_serve, Listening};
-use crate::http::times;
 use crate::limits::LimitClock;
-use crate::reload::{self, Reload};
+#[cfg(feature = "scaled")]
 use crate::scaled::{Scaled, ScaledError, ScaledSettings};
-use crate::tls::{Tls, TlsError};
 
 mod greeting;
 mod settings;
 
 pub use settings::ServeSettings;
-pub(crate) use settings::scaled_settings;
+#[cfg(feature = "scaled")]
+pub(crate) use settings::in_range;
 
 /// Why the server did not start, or ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -79,10 +81,10 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
-    /// Who may call.
+    /// Authentication cannot start.
     #[error(transparent)]
-    Doors(#[from] DoorsError),
-    /// Nobody may be let in from elsewhere without keys.
+    Auth(#[from] AuthError),
+    /// A server that other machines can reach needs a key.
     #[error(
         "{address} is not a loopback address, and there is no key that could be used. Make one first:\n\n  firstcome key create {name} --scopes admin --data {data}\n"
     )]
@@ -104,6 +106,7 @@ pub enum ServeError {
     #[error("cannot get random bytes: {0}")]
     Random(getrandom::Error),
     /// The scaled mode.
+    #[cfg(feature = "scaled")]
     #[error(transparent)]
     Scaled(#[from] ScaledError),
     /// The keys of codes are those of another cluster, or not there.
@@ -163,24 +166,25 @@ impl Server {
     }
 
     async fn open_all(settings: &ServeSettings) -> Result<Self, ServeError> {
-        settings::refuse_strangers(settings, &KeyFile::in_folder(&settings.data).read().map_err(DoorsError::from)?)?;
+        settings::require_key(settings, &KeyFile::in_folder(&settings.data).read().map_err(AuthError::from)?)?;
         // The address first: it is what fails most often, and nothing is touched by then.
         let listener = listen(settings.listen)?;
         let admin_listener = settings.admin_listen.map(listen).transpose()?;
         let (settings, own_settings) = (settings.clone(), settings.clone());
         let opened = tokio::task::spawn_blocking(move || {
-            let tls = settings.tls.clone().map(|files| Tls::open(files, settings.clock.clone())).transpose()?;
+            let tls = settings.tls.clone().map(|files| Tls::open(files, settings.clock.now())).transpose()?;
             Ok::<_, ServeError>((tls.map(Arc::new), open_data(&settings)?))
         });
         let (tls, opened) = opened.await.map_err(std::io::Error::from)??;
         let (app, data) = opened.into_app(&own_settings).await?;
         let mut reload = Reload::default();
         if let Some(tls) = tls.clone() {
-            reload.add("the TLS certificate and its key", move || tls.reload());
+            let clock = app.clock.clone();
+            reload.add("the TLS certificate and its key", move || tls.reload(clock.now()));
         }
-        if app.doors.knows_users() {
+        if app.edge.auth.accepts_tokens() {
             let app = Arc::clone(&app);
-            reload.add("the keys of end users' tokens", move || app.doors.reload_tokens());
+            reload.add("the keys of end users' tokens", move || app.edge.auth.reload_tokens());
         }
         Ok(Self { listener, admin_listener, tls, reload, app, data })
     }
@@ -244,12 +248,12 @@ impl Server {
         };
         let listening = |listener, table, connections_max| {
             let (router, tls) = (routes::router(Arc::clone(&app), table), self.tls.clone());
-            Listening { listener, router, connections_max, tls }
+            Endpoint { listener, router, connections_max, tls }
         };
-        let public = listening(self.listener, tables.public, app.limits.connections_max);
+        let public = listening(self.listener, tables.public, app.edge.limits.connections_max);
         let admin = self.admin_listener.map(|listener| listening(listener, tables.admin, ADMIN_CONNECTIONS_MAX.into()));
         let addresses = [Some(public), admin].into_iter().flatten().collect();
-        let cut_off = http_serve::serve(addresses, &app, ends).await;
+        let cut_off = edge::serve::serve(addresses, &app.edge, ends).await;
         if cut_off != 0 {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
@@ -259,12 +263,13 @@ impl Server {
         match (&app.backend, app.backend.failure()) {
             (_, None) => Ok(()),
             (Backend::Single { .. }, Some(_)) => Err(ServeError::Failed),
+            #[cfg(feature = "scaled")]
             (Backend::Scaled(_), Some(why)) => Err(ServeError::Stopped(why)),
         }
     }
 }
 
-/// Takes over keys that were made or ended beside the server. What goes wrong is said once.
+/// Reads keys again that another process has changed. An error is logged once.
 async fn follow_keys(app: Arc<App>) {
     let mut ticks = tokio::time::interval(KEYS_LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -272,7 +277,7 @@ async fn follow_keys(app: Arc<App>) {
     loop {
         ticks.tick().await;
         let app = Arc::clone(&app);
-        let Ok(refreshed) = tokio::task::spawn_blocking(move || app.doors.refresh()).await else { continue };
+        let Ok(refreshed) = tokio::task::spawn_blocking(move || app.edge.auth.refresh()).await else { continue };
         let error = refreshed.err().map(|error| error.to_string()).unwrap_or_default();
         if !error.is_empty() && error != said {
             tracing::error!(error, "the keys cannot be read again; those from before stay in use");
@@ -282,16 +287,25 @@ async fn follow_keys(app: Arc<App>) {
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    http_serve::listen(address).map_err(|source| ServeError::Listen { address, source })
+    edge::serve::listen(address).map_err(|source| ServeError::Listen { address, source })
 }
 
 /// What is opened before anything is connected.
 enum Opened {
-    Single { backend: Backend, codes: CodeKeys, data: DataFolder },
-    Scaled { settings: ScaledSettings, data: DataFolder },
+    Single {
+        backend: Backend,
+        codes: CodeKeys,
+        data: DataFolder,
+    },
+    #[cfg(feature = "scaled")]
+    Scaled {
+        settings: ScaledSettings,
+        data: DataFolder,
+    },
 }
 
 fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
+    #[cfg(feature = "scaled")]
     if let Some(scaled) = &settings.scaled {
         return Ok(Opened::Scaled { settings: scaled.clone(), data: DataFolder::open_shared(&settings.data)? });
     }
@@ -313,7 +327,7 @@ fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
         let mut campaigns = state.campaigns().iter();
         Ok(campaigns.try_for_each(|campaign| codes.require(data.path(), campaign.code_key, &campaign.name))?)
     })
-    .map_err(|refused: Refused| refused.told_of(&settings.data))?;
+    .map_err(|refused: Refused| refused.in_folder(&settings.data))?;
     let engine = Arc::new(engine);
     report(&restarted);
     let history = History::start(data.path(), &engine)?;
@@ -324,6 +338,7 @@ impl Opened {
     async fn into_app(self, settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeError> {
         let (backend, codes, data) = match self {
             Self::Single { backend, codes, data } => (backend, codes, data),
+            #[cfg(feature = "scaled")]
             Self::Scaled { settings: scaled, data } => {
                 let connected = Scaled::connect(&scaled).await?;
                 // Where a cluster has begun, its codes come from keys that it has.
@@ -335,11 +350,11 @@ impl Opened {
                 (Backend::Scaled(Box::new(opened)), codes, data)
             }
         };
-        let doors = Doors::open(data.path(), settings.doors.clone(), settings.http.requests_max)?;
-        // Much may have happened since it was first asked.
-        settings::refuse_strangers(settings, &doors.ring())?;
+        let auth = Auth::open(data.path(), settings.auth.clone(), settings.http.requests_max)?;
+        // Checked again: the keys may have changed while the data folder was opened.
+        settings::require_key(settings, &auth.ring())?;
         let gateway = Gateway::new(&settings.gateway, LimitClock::new(&settings.clock))?;
-        let parts = Parts { backend, codes, doors, gateway, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
+        let parts = Parts { backend, codes, auth, gateway, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
         let app = App::new(parts, settings.http, number()?);
         if let Some(engine) = app.backend.engine() {
             for view in engine.policies(None, POLICIES_MAX).await.map_err(|_| ServeError::Failed)? {
@@ -362,7 +377,7 @@ enum Refused {
 }
 
 impl Refused {
-    fn told_of(self, folder: &Path) -> ServeError {
+    fn in_folder(self, folder: &Path) -> ServeError {
         match self {
             Self::Journal(source) => ServeError::Journal { folder: folder.to_owned(), source },
             Self::Other(error) => *error,
@@ -429,10 +444,10 @@ async fn failed(app: &App) {
 /// # Errors
 /// [`ServeError`].
 pub fn run(args: &ServeArgs) -> Running<'_, Result<(), ServeError>> {
-    Box::pin(run_until_told(args))
+    Box::pin(run_until_stopped(args))
 }
 
-async fn run_until_told(args: &ServeArgs) -> Result<(), ServeError> {
+async fn run_until_stopped(args: &ServeArgs) -> Result<(), ServeError> {
     let mut settings = ServeSettings::new(args)?;
     if args.end_with_parent {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).map_err(std::io::Error::from)?;
@@ -445,7 +460,7 @@ async fn run_until_told(args: &ServeArgs) -> Result<(), ServeError> {
     let mut server = Server::open(&settings).await?;
     let address = server.address()?;
     tracing::info!(%address, data = %settings.data.display(), files_max, connections_max = settings.http.connections_max, "serving");
-    eprint!("{}", greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.doors));
+    eprint!("{}", greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.edge.auth));
     let reloading = tokio::spawn(reload::on(hang_up, Arc::new(std::mem::take(&mut server.reload))));
     server
         .run(async move {

@@ -8,7 +8,7 @@ mod provider;
 use std::fs::{self, File};
 use std::sync::Arc;
 
-use firstcome::tokens::{TokenKeys, Tokens};
+use edge::tokens::{TokenKeys, Tokens};
 use provider::{SECRET, Signer, assert_shows_no_key, but};
 use serde_json::json;
 

@@ -62,11 +62,8 @@ impl Batch {
         write(&mut self.bytes, &mut self.private);
         let layout = RecordLayout { body_bytes: self.bytes.len() - start - RECORD_HEADER_BYTES, private_bytes: self.private.len() };
         assert!(layout.body_bytes <= RECORD_BODY_BYTES_MAX, "a record's body has a limit");
-        let header = layout.encode();
-        assert!(header.is_some(), "a record's private part has a limit");
-        if let (Some(header), Some(target)) = (header, self.bytes.get_mut(start..start + RECORD_HEADER_BYTES)) {
-            target.copy_from_slice(&header);
-        }
+        let Some(header) = layout.encode() else { panic!("a record's private part has a limit") };
+        self.bytes[start..start + RECORD_HEADER_BYTES].copy_from_slice(&header);
         if !self.private.is_empty() {
             self.bytes.extend_from_slice(&[0; SALT_BYTES]);
             self.bytes.extend_from_slice(&self.private);
@@ -83,12 +80,16 @@ impl Batch {
 
     /// Salts the records, links them to the chain, and returns the bytes to write and the chain
     /// after them.
+    ///
+    /// # Panics
+    /// If there are none, or 4 GiB of them: the one who stages bounds batches.
     pub(crate) fn seal(&mut self, place: &Place, salts: &mut Salts) -> (&[u8], Chain) {
         self.fill_salts(salts);
-        let body = self.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
+        let Some((target, body)) = self.bytes.split_first_chunk_mut() else { panic!("a batch that is sealed holds a record") };
+        let Ok(body_bytes) = u32::try_from(body.len()) else { panic!("a batch of {} bytes is too long", body.len()) };
         let mut header = BatchHeader {
             body_crc: crc32c::crc32c(body),
-            body_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
+            body_bytes,
             records_count: self.records_count,
             segment: place.segment,
             first_lsn: place.first_lsn,
@@ -98,19 +99,15 @@ impl Batch {
             chain: [0; 32],
         };
         header.chain = chain_of(&header, body);
-        if let Some(target) = self.bytes.first_chunk_mut() {
-            *target = header.encode();
-        }
+        *target = header.encode();
         (&self.bytes, header.chain)
     }
 
     fn fill_salts(&mut self, salts: &mut Salts) {
-        let starts: Vec<usize> = salt_starts(self.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default()).collect();
+        let starts: Vec<usize> = salt_starts(&self.bytes[BATCH_HEADER_BYTES..]).collect();
         for start in starts {
             let start = BATCH_HEADER_BYTES + start;
-            if let Some(salt) = self.bytes.get_mut(start..start + SALT_BYTES) {
-                salts.0.fill_bytes(salt);
-            }
+            salts.0.fill_bytes(&mut self.bytes[start..start + SALT_BYTES]);
         }
     }
 }

@@ -133,7 +133,7 @@ impl BatchHeader {
         if get::<8>(bytes, 0) != BATCH_MAGIC || u32::from_le_bytes(get(bytes, 8)) != crc32c::crc32c(tail(bytes, 12)) {
             return None;
         }
-        Some(Self {
+        let header = Self {
             body_crc: u32::from_le_bytes(get(bytes, 12)),
             body_bytes: u32::from_le_bytes(get(bytes, 16)),
             records_count: u32::from_le_bytes(get(bytes, 20)),
@@ -143,13 +143,20 @@ impl BatchHeader {
             journal: get(bytes, 48),
             chain_before: get(bytes, 64),
             chain: get(bytes, 96),
-        })
+        };
+        // No batch is empty, and its records, and the one behind them, have numbers.
+        let has_numbers = header.first_lsn.0.checked_add(u64::from(header.records_count)).is_some();
+        (has_numbers && header.first_lsn != Lsn::ZERO && header.records_count != 0).then_some(header)
     }
 
     /// The number of its last record.
+    ///
+    /// # Panics
+    /// If it has no records.
     #[must_use]
     pub fn last_lsn(&self) -> Lsn {
-        Lsn(self.first_lsn.0.saturating_add(u64::from(self.records_count)).saturating_sub(1))
+        assert_ne!(self.records_count, 0, "a batch holds a record");
+        self.first_lsn.plus(u64::from(self.records_count) - 1)
     }
 
     /// Bytes of header and records together.
@@ -303,18 +310,19 @@ fn private_of(bytes: &[u8], layout: RecordLayout, is_erased: bool) -> Option<Pri
     Some(Private::Kept { salt, bytes: bytes.get(..layout.private_bytes)? })
 }
 
+// These three are for headers, whose fields are at fixed offsets within arrays of a fixed length.
+
 fn put(bytes: &mut [u8], offset: usize, value: &[u8]) {
-    if let Some(target) = bytes.get_mut(offset..offset + value.len()) {
-        target.copy_from_slice(value);
-    }
+    bytes[offset..offset + value.len()].copy_from_slice(value);
 }
 
 fn get<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
-    bytes.get(offset..).and_then(|bytes| bytes.first_chunk::<N>()).copied().unwrap_or([0; N])
+    let Some(field) = bytes[offset..].first_chunk() else { panic!("a header has {N} bytes at {offset}") };
+    *field
 }
 
 fn tail(bytes: &[u8], offset: usize) -> &[u8] {
-    bytes.get(offset..).unwrap_or_default()
+    &bytes[offset..]
 }
 
 #[cfg(test)]
@@ -357,5 +365,28 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(BatchHeader::decode(&bytes), None, "bit {bit}");
         }
+    }
+
+    /// Such a header can be forged, its checksum included. Read as it stands, two records would have
+    /// one number.
+    #[test]
+    fn a_header_whose_records_cannot_have_numbers_is_refused() {
+        let header = |first_lsn, records_count| BatchHeader {
+            body_crc: 1,
+            body_bytes: 2,
+            records_count,
+            segment: 4,
+            first_lsn: Lsn(first_lsn),
+            synced_lsn: Lsn(0),
+            journal: [6; 16],
+            chain_before: [7; 32],
+            chain: [8; 32],
+        };
+        for wrong in [header(0, 1), header(1, 0), header(u64::MAX, 1), header(u64::MAX - 1, 2)] {
+            assert_eq!(BatchHeader::decode(&wrong.encode()), None, "{wrong:?}");
+        }
+        let last = header(u64::MAX - 2, 2);
+        assert_eq!(BatchHeader::decode(&last.encode()), Some(last));
+        assert_eq!(last.last_lsn(), Lsn(u64::MAX - 1));
     }
 }

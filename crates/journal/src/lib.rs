@@ -43,9 +43,13 @@ impl Lsn {
     }
 
     /// The number `records_count` after this one.
+    ///
+    /// # Panics
+    /// If there is none: two records must never share a number.
     #[must_use]
     pub fn plus(self, records_count: u64) -> Self {
-        Self(self.0.saturating_add(records_count))
+        let Some(lsn) = self.0.checked_add(records_count) else { panic!("{records_count} records after {self} have no number") };
+        Self(lsn)
     }
 }
 

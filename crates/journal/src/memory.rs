@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::reader::in_memory;
 use crate::storage::{Storage, StorageFile};
 
 /// A disk writes a sector of this many bytes as a whole or, at worst, torn at some byte.
@@ -217,9 +218,9 @@ impl Contents {
         let mut start = 0;
         while start < bytes.len() {
             let at = offset + start as u64;
-            let to_sector_end = usize::try_from(SECTOR_BYTES - at % SECTOR_BYTES).unwrap_or(1);
+            let to_sector_end = in_memory(SECTOR_BYTES - at % SECTOR_BYTES);
             let end = bytes.len().min(start + to_sector_end);
-            self.unsynced.push((at, bytes.get(start..end).unwrap_or_default().to_vec()));
+            self.unsynced.push((at, bytes[start..end].to_vec()));
             start = end;
         }
     }
@@ -231,7 +232,7 @@ impl Contents {
             }
             // One sector in sixteen is torn: only its first bytes arrive.
             if choose(16) == 0 {
-                let kept = usize::try_from(choose(bytes.len() as u64 + 1)).unwrap_or(0);
+                let kept = in_memory(choose(bytes.len() as u64 + 1));
                 bytes.truncate(kept);
             }
             overwrite(&mut self.durable, &bytes, offset);
@@ -241,14 +242,12 @@ impl Contents {
 }
 
 fn overwrite(contents: &mut Vec<u8>, bytes: &[u8], offset: u64) {
-    let start = usize::try_from(offset).unwrap_or(usize::MAX);
-    let end = start.saturating_add(bytes.len());
+    let start = in_memory(offset);
+    let end = start + bytes.len();
     if contents.len() < end {
         contents.resize(end, 0);
     }
-    if let Some(target) = contents.get_mut(start..end) {
-        target.copy_from_slice(bytes);
-    }
+    contents[start..end].copy_from_slice(bytes);
 }
 
 impl Storage for MemoryStorage {
@@ -333,8 +332,8 @@ impl StorageFile for MemoryFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.with(|contents| {
-            let start = usize::try_from(offset).unwrap_or(usize::MAX);
-            let bytes = contents.current.get(start..start.saturating_add(buffer.len()));
+            let start = in_memory(offset);
+            let bytes = contents.current.get(start..start + buffer.len());
             buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
             Ok(())
         })

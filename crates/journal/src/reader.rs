@@ -143,7 +143,7 @@ impl<S: Storage> Reader<S> {
         };
         let offset = self.offset;
         self.pass(&header);
-        let body = self.buffered(offset + BATCH_HEADER_BYTES as u64, header.body_bytes as usize).unwrap_or_default();
+        let body = self.buffered(offset + BATCH_HEADER_BYTES as u64, header.body_bytes as usize);
         Ok(Some(ReadBatch { header, body, offset }))
     }
 
@@ -158,7 +158,7 @@ impl<S: Storage> Reader<S> {
     /// All bytes of a segment.
     pub(crate) fn segment_bytes(&self, segment: u64) -> Result<Vec<u8>, ReadError> {
         let (file, _) = open_segment(&*self.storage, segment)?;
-        let mut bytes = vec![0; usize::try_from(size_of(&file, segment)?).unwrap_or(0)];
+        let mut bytes = vec![0; in_memory(size_of(&file, segment)?)];
         file.read_at(&mut bytes, 0).map_err(|source| io_error(segment, source))?;
         Ok(bytes)
     }
@@ -188,7 +188,7 @@ impl<S: Storage> Reader<S> {
             return Ok(None);
         }
         self.load(self.offset, header.total_bytes())?;
-        let body = self.buffered(body_start, header.body_bytes as usize).unwrap_or_default();
+        let body = self.buffered(body_start, header.body_bytes as usize);
         let is_whole = crc32c::crc32c(body) == header.body_crc && Records::new(body).count() == header.records_count as usize;
         if !is_whole {
             self.stop = "a batch's records are not as they were written";
@@ -203,7 +203,7 @@ impl<S: Storage> Reader<S> {
             return Ok(None);
         }
         self.load(self.offset, BATCH_HEADER_BYTES as u64)?;
-        let bytes = self.buffered(self.offset, BATCH_HEADER_BYTES).and_then(<[u8]>::first_chunk);
+        let bytes = self.buffered(self.offset, BATCH_HEADER_BYTES).first_chunk();
         let Some(header) = bytes.and_then(BatchHeader::decode) else {
             self.stop = "no valid batch follows";
             return Ok(None);
@@ -223,7 +223,9 @@ impl<S: Storage> Reader<S> {
     fn next_segment_continues(&mut self) -> Result<bool, ReadError> {
         let next = self.segment + 1;
         if self.segments_last < next {
-            self.segments_last = segments::list(&*self.storage).map_err(|source| io_error(next, source))?.last().copied().unwrap_or(0);
+            let segments = segments::list(&*self.storage).map_err(|source| io_error(next, source))?;
+            let last = segments.last().copied();
+            self.segments_last = last.ok_or_else(|| damaged(self.segment, 0, self.next_lsn, "the journal's segments are gone"))?;
         }
         if self.segments_last < next {
             return Ok(false);
@@ -295,7 +297,7 @@ impl<S: Storage> Reader<S> {
             return Ok(());
         }
         let count = count.max(READ_BYTES).min(self.file_bytes - start);
-        self.buffer.resize(usize::try_from(count).unwrap_or(0), 0);
+        self.buffer.resize(in_memory(count), 0);
         self.buffer_start = start;
         self.file.read_at(&mut self.buffer, start).map_err(|source| {
             let segment = self.segment;
@@ -303,10 +305,17 @@ impl<S: Storage> Reader<S> {
         })
     }
 
-    fn buffered(&self, start: u64, count: usize) -> Option<&[u8]> {
-        let from = usize::try_from(start.checked_sub(self.buffer_start)?).ok()?;
-        self.buffer.get(from..from + count)
+    /// Bytes that [`Reader::load`] has put into the buffer.
+    fn buffered(&self, start: u64, count: usize) -> &[u8] {
+        let from = in_memory(start - self.buffer_start);
+        &self.buffer[from..from + count]
     }
+}
+
+/// A count of bytes as the machine counts them.
+pub(crate) fn in_memory(bytes: u64) -> usize {
+    let Ok(bytes) = usize::try_from(bytes) else { panic!("{bytes} bytes do not fit this machine's memory") };
+    bytes
 }
 
 fn open_segment<S: Storage>(storage: &S, segment: u64) -> Result<(S::File, SegmentHeader), ReadError> {

@@ -6,7 +6,7 @@
 //! overwritten.
 
 use crate::format::{ALIGN_BYTES, BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES};
-use crate::reader::{ReadError, Reader, damaged};
+use crate::reader::{ReadError, Reader, damaged, in_memory};
 use crate::storage::Storage;
 use crate::{Damage, Lsn, segments};
 
@@ -30,7 +30,9 @@ pub(crate) fn judge_end<S: Storage>(reader: &Reader<S>, stop: &'static str) -> R
     for segment in reader.segment..=reader.segments_last {
         let bytes = reader.segment_bytes(segment)?;
         let start = if segment == reader.segment { reader.offset } else { SEGMENT_HEADER_BYTES };
-        let behind = bytes.get(usize::try_from(start).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let Some(behind) = bytes.get(in_memory(start)..) else {
+            return Err(damaged(segment, bytes.len() as u64, reader.next_lsn, "a segment has become shorter while it was read"));
+        };
         let Some((first, last)) = first_and_last_used(behind) else { continue };
         if find_synced(behind, reader).is_some() {
             let (segment, offset) = place_of_damage(reader, &remains, segment, behind);
@@ -44,7 +46,8 @@ pub(crate) fn judge_end<S: Storage>(reader: &Reader<S>, stop: &'static str) -> R
         lsn: reader.next_lsn,
         what: "the rest of a batch that was never synced",
     });
-    let last_lsn = Lsn(reader.next_lsn.0.saturating_sub(1));
+    // Records are numbered from 1.
+    let last_lsn = Lsn(reader.next_lsn.0 - 1);
     Ok(End { last_lsn, segment: reader.segment, offset: reader.offset, torn, remains })
 }
 

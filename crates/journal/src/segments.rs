@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::format::{JournalId, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::reader::in_memory;
 use crate::storage::{Storage, StorageFile};
 
 /// The least size of a segment that a program should use. Whoever bounds batches makes sure that a
@@ -83,8 +84,8 @@ fn prepare_unfinished<S: Storage>(storage: &S, name: &str, header: SegmentHeader
     let zeros = vec![0; ZEROS_BYTES];
     let mut offset = 0;
     while offset < segment_bytes {
-        let count = usize::try_from(segment_bytes - offset).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES);
-        file.write_at(zeros.get(..count).unwrap_or_default(), offset)?;
+        let count = in_memory((segment_bytes - offset).min(ZEROS_BYTES as u64));
+        file.write_at(&zeros[..count], offset)?;
         offset += count as u64;
     }
     file.write_at(&header.encode(), 0)?;

@@ -19,7 +19,7 @@ const END: u32 = u32::MAX;
 const WRITE_BYTES: usize = 1 << 20;
 const SUFFIX: &str = ".snapshot";
 const SUFFIX_NEW: &str = ".snapshot.new";
-/// The largest section that a reader accepts.
+/// The largest section that is written, or accepted by a reader.
 const SECTION_BYTES_MAX: u32 = 64 << 20;
 
 /// What a snapshot is of.
@@ -46,7 +46,8 @@ pub enum SnapshotError {
 /// Returns the digest of the sections.
 ///
 /// # Errors
-/// What the disk says; what was written so far is removed again.
+/// What the disk says, or `InvalidInput` for a section that no reader would accept; what was written so
+/// far is removed again.
 pub fn write<S: Storage>(storage: &S, header: SnapshotHeader, sections: impl Iterator<Item = Vec<u8>>) -> io::Result<[u8; 32]> {
     let unfinished = format!("{:020}{SUFFIX_NEW}", header.lsn.0);
     let written = write_unfinished(storage, &unfinished, header, sections).and_then(|digest| {
@@ -74,13 +75,22 @@ fn write_unfinished<S: Storage>(
     let mut digest = Sha256::new();
     for section in sections {
         hash_section(&mut digest, &section);
-        out.frame(u32::try_from(section.len()).unwrap_or(END), &section)?;
+        out.frame(section_length(&section)?, &section)?;
     }
     let digest: [u8; 32] = digest.finalize().into();
     out.frame(END, &digest)?;
     out.flush()?;
     file.sync()?;
     Ok(digest)
+}
+
+/// A longer section could be written and not be read again.
+fn section_length(section: &[u8]) -> io::Result<u32> {
+    let length = u32::try_from(section.len()).ok().filter(|length| *length <= SECTION_BYTES_MAX);
+    length.ok_or_else(|| {
+        let what = format!("a section of the snapshot has {} bytes; {SECTION_BYTES_MAX} at most", section.len());
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    })
 }
 
 /// The digest of sections: what [`write`] returns for them.
@@ -131,7 +141,7 @@ pub fn read<S: Storage>(
     }
     loop {
         let frame = input.take(FRAME_HEADER_BYTES)?;
-        let (length, crc) = (number(frame, 0), number(frame, 4));
+        let (length, crc) = (u32::from_le_bytes(field(frame, 0)), u32::from_le_bytes(field(frame, 4)));
         if length != END && SECTION_BYTES_MAX < length {
             return Err(SnapshotError::Damaged("a section is too long"));
         }
@@ -165,26 +175,30 @@ fn encode_header(header: SnapshotHeader) -> [u8; HEADER_BYTES] {
     let fields = MAGIC.iter().chain(&[0; 4]).copied().chain(SNAPSHOT_FORMAT.to_le_bytes());
     let fields = fields.chain(header.journal).chain(header.lsn.0.to_le_bytes());
     bytes.iter_mut().zip(fields).for_each(|(target, byte)| *target = byte);
-    let crc = crc32c::crc32c(bytes.get(12..).unwrap_or_default());
+    let crc = header_crc(&bytes);
     bytes.iter_mut().skip(8).zip(crc.to_le_bytes()).for_each(|(target, byte)| *target = byte);
     bytes
 }
 
 fn decode_header(bytes: &[u8]) -> Result<SnapshotHeader, SnapshotError> {
-    let crc = crc32c::crc32c(bytes.get(12..).unwrap_or_default());
-    if bytes.get(..8) != Some(&MAGIC[..]) || number(bytes, 8) != crc {
+    if field(bytes, 0) != MAGIC || u32::from_le_bytes(field(bytes, 8)) != header_crc(bytes) {
         return Err(SnapshotError::Damaged("its header is not as it was written"));
     }
-    if number(bytes, 12) != SNAPSHOT_FORMAT {
+    if u32::from_le_bytes(field(bytes, 12)) != SNAPSHOT_FORMAT {
         return Err(SnapshotError::Damaged("a newer version wrote it"));
     }
-    let journal = bytes.get(16..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-    let lsn = bytes.get(32..).and_then(<[u8]>::first_chunk).copied().map_or(0, u64::from_le_bytes);
-    Ok(SnapshotHeader { journal, lsn: Lsn(lsn) })
+    Ok(SnapshotHeader { journal: field(bytes, 16), lsn: Lsn(u64::from_le_bytes(field(bytes, 32))) })
 }
 
-fn number(bytes: &[u8], offset: usize) -> u32 {
-    bytes.get(offset..).and_then(<[u8]>::first_chunk).copied().map_or(0, u32::from_le_bytes)
+/// Over all that comes behind the checksum itself.
+fn header_crc(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes.get(12..).unwrap_or_else(|| unreachable!("a header is longer than its first fields")))
+}
+
+/// The bytes of a number or an id in a header, all of which the caller has taken.
+fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    let bytes = bytes.get(offset..).and_then(<[u8]>::first_chunk).copied();
+    bytes.unwrap_or_else(|| unreachable!("a header is taken as a whole"))
 }
 
 fn frame_crc(length: u32, bytes: &[u8]) -> u32 {
@@ -235,13 +249,15 @@ impl<F: StorageFile> In<'_, F> {
         self.buffer.drain(..self.place);
         self.place = 0;
         let wanted = (count - self.buffer.len()).max(WRITE_BYTES) as u64;
-        let more = usize::try_from(wanted.min(self.file_bytes - self.offset)).unwrap_or(0);
+        let more = wanted.min(self.file_bytes - self.offset);
+        let more = usize::try_from(more).unwrap_or_else(|_| unreachable!("not more than was wanted, which is a usize"));
         if self.buffer.len() + more < count {
             return Err(SnapshotError::Damaged("it ends too early"));
         }
         let start = self.buffer.len();
         self.buffer.resize(start + more, 0);
-        self.file.read_at(self.buffer.get_mut(start..).unwrap_or_default(), self.offset)?;
+        let (_, free) = self.buffer.split_at_mut(start);
+        self.file.read_at(free, self.offset)?;
         self.offset += more as u64;
         Ok(())
     }

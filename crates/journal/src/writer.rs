@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Place, Salts};
 use crate::format::{BATCH_HEADER_BYTES, Chain, JournalId, RecordBytes, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::reader::{ReadError, Reader};
+use crate::reader::{ReadError, Reader, in_memory};
 use crate::scan::End;
 use crate::segments::{self, Spares};
 use crate::storage::{Storage, StorageFile};
@@ -162,6 +162,7 @@ impl<S: Storage> Journal<S> {
     /// How many bytes of batches can be appended for sure.
     #[must_use]
     pub fn room_bytes(&self) -> u64 {
+        // A file that is shorter than it was has no room.
         let in_segment = self.file_bytes.saturating_sub(self.offset);
         if self.spares.is_ready() { in_segment.max(self.spares.capacity_bytes()) } else { in_segment }
     }
@@ -237,6 +238,9 @@ impl<S: Storage> Journal<S> {
 
     fn resume(storage: &Arc<S>, options: &Options, reader: &Reader<S>, end: &End) -> Result<Self, OpenError> {
         let file = storage.open(&segments::name_of(end.segment))?;
+        // A reader that has not read a batch yet stands at or before the snapshot's record, and the
+        // journal is too short then. With another chain, no later batch would follow on the others.
+        let Some(chain) = reader.chain else { panic!("the batch before the first one to be appended was read") };
         clear(&**storage, end)?;
         // After a kill, what was read may be in the system's memory only; and so may be a
         // segment's name.
@@ -254,7 +258,7 @@ impl<S: Storage> Journal<S> {
             segment: end.segment,
             offset: end.offset,
             last_lsn: end.last_lsn,
-            chain: reader.chain.unwrap_or([0; 32]),
+            chain,
             salts: Salts::from_seed(options.salt_seed),
             spares: Arc::new(spares),
             is_poisoned: false,
@@ -266,7 +270,7 @@ impl<S: Storage> Journal<S> {
 /// that it is on the disk, where it is not; then only what is written again is synced again.
 fn rewrite_last<S: Storage>(reader: &Reader<S>, file: &S::File) -> io::Result<()> {
     let Some((_, start, end)) = reader.last_batch.filter(|(segment, _, _)| *segment == reader.segment) else { return Ok(()) };
-    let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(0)];
+    let mut bytes = vec![0; in_memory(end - start)];
     file.read_at(&mut bytes, start)?;
     file.write_at(&bytes, start)
 }
@@ -275,7 +279,7 @@ fn rewrite_last<S: Storage>(reader: &Reader<S>, file: &S::File) -> io::Result<()
 fn clear<S: Storage>(storage: &S, end: &End) -> io::Result<()> {
     for (segment, from, to) in &end.remains {
         let file = storage.open(&segments::name_of(*segment))?;
-        let zeros = vec![0; usize::try_from(to - from).unwrap_or(0)];
+        let zeros = vec![0; in_memory(to - from)];
         file.write_at(&zeros, *from)?;
         file.sync()?;
     }

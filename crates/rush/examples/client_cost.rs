@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p rush --example client_cost [CONNECTIONS] [REPORT.html]`
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/all/support/mod.rs"]
 mod support;
 
 use std::env;

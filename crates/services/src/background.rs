@@ -176,7 +176,7 @@ fn print_addresses(addresses: &Addresses, file: &Path) {
     println!("kafka          {kafka}\nredis          {redis}\nredis cluster  {redis_cluster}\npostgres       {postgres}\n");
     // A server asks for three brokers, unless it is told that it is only tried out.
     let dev = if kafka.contains(',') { "" } else { " --kafka-dev" };
-    let serve = format!("firstcome serve --kafka {kafka}{dev} --redis {redis} --postgres '{postgres}'");
+    let serve = format!("cargo run --release --features scaled -- serve --kafka {kafka}{dev} --redis {redis} --postgres '{postgres}'");
     println!("Servers that use them, each in a terminal of its own:\n");
     println!("  {serve} --listen 127.0.0.1:7071\n  {serve} --listen 127.0.0.1:7072\n");
     println!("Tests that use them, instead of starting their own:\n");

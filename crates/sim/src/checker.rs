@@ -1,6 +1,6 @@
 //! What clients were told, and whether the journal bears it out. It stands outside of the
 //! product: it remembers every question and every answer, and compares them with the records
-//! that are durable, by rules of its own ([`crate::model`]).
+//! that are durable, by the rules as the oracle states them ([`crate::expect`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,12 @@ use domain::hash::HashSeed;
 use domain::types::RequestId;
 use engine::restart::{restart, state_digest};
 use journal::Lsn;
+use oracle::{Oracle, adapter};
 
 use crate::ask::{Answer, Ask, Question, Said};
 use crate::disk::Disk;
+use crate::expect;
 use crate::history::History;
-use crate::model::Model;
 use crate::world::{LIMITS, journal_options};
 
 /// An answer that a client was given.
@@ -127,8 +128,9 @@ impl Checker {
             return Err(garbage);
         }
         self.check_prefix(&history)?;
-        let model = self.check_told(&history)?;
-        model.compare(state)?;
+        let oracle = self.check_told(&history)?;
+        adapter::compare(&oracle, state)?;
+        adapter::compare_keys(&oracle, state)?;
         state.check().map_err(str::to_owned)?;
         check_digests(&durable, &history, state)?;
         let unknowns = self.resolve_unknown(&history)?;
@@ -159,16 +161,16 @@ impl Checker {
     }
 
     /// Every answer is what the rules say of the records ahead of it.
-    fn check_told(&self, history: &History) -> Result<Model, String> {
+    fn check_told(&self, history: &History) -> Result<Oracle, String> {
         let last = history.last_lsn();
         let place_of = |told: &Told| if told.said.has_effect { told.staged.0 - 1 } else { told.staged.min(last).0 };
         let mut told: Vec<&Told> = self.told.iter().collect();
         told.sort_by_key(|told| place_of(told));
         let mut told = told.into_iter().peekable();
-        let (mut model, mut seen) = (Model::default(), BTreeSet::new());
+        let (mut oracle, mut seen) = (Oracle::default(), BTreeSet::new());
         for (stored, place) in history.records.iter().zip(0..) {
             while let Some(told) = told.next_if(|told| place_of(told) <= place) {
-                check_answer(&model, told)?;
+                check_answer(&oracle, told)?;
             }
             let record = stored.record()?;
             let id = record.request_id.as_str();
@@ -176,11 +178,11 @@ impl Checker {
                 return Err(format!("record {} is of request {id}, which has or was told to have no effect", place + 1));
             }
             let asked = self.asks.get(id).map(|(ask, wall)| (ask, *wall));
-            model.apply(&record, asked).map_err(|error| format!("record {}: {error}", place + 1))?;
+            expect::take_record(&mut oracle, &record, asked).map_err(|error| format!("record {}: {error}", place + 1))?;
         }
-        told.try_for_each(|told| check_answer(&model, told))?;
+        told.try_for_each(|told| check_answer(&oracle, told))?;
         self.check_yeses(history)?;
-        Ok(model)
+        Ok(oracle)
     }
 
     /// Every yes has its own record.
@@ -207,11 +209,11 @@ impl Checker {
     }
 }
 
-fn check_answer(model: &Model, told: &Told) -> Result<(), String> {
+fn check_answer(oracle: &Oracle, told: &Told) -> Result<(), String> {
     if matches!(told.said.answer, Answer::NotTaken(_)) {
         return Ok(());
     }
-    let expected = model.answer(&told.question, told.wall);
+    let expected = expect::answer(oracle, &told.question, told.wall);
     if expected == told.said {
         return Ok(());
     }

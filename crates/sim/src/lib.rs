@@ -7,7 +7,7 @@
 //! - [`disk`]: two folders on one disk, every call counted, faults planned for the Nth;
 //! - [`ask`]: what clients ask and are told;
 //! - [`world`]: one process, driven step by step; [`snapshots`] and [`recovery`] belong to it;
-//! - [`model`]: the rules a second time, naively;
+//! - [`expect`]: what the oracle says of a question and of a record;
 //! - [`history`]: what stands in the journal;
 //! - [`checker`]: whether what was told is what is durable;
 //! - [`run`]: one seed; [`clients`] make up its requests;
@@ -26,8 +26,8 @@ mod clients;
 pub mod cluster;
 pub mod counts;
 pub mod disk;
+pub mod expect;
 pub mod history;
-pub mod model;
 pub mod plant;
 pub mod recovery;
 pub mod report;

@@ -481,4 +481,4 @@ fn override_bytes(key: LimitKey<'_>, numbers: Numbers) -> Vec<u8> {
     bytes
 }
 
-// Tests: `conformance/rate-limit/policies.table` over HTTP, and `crates/domain/tests/policies.rs`.
+// Tests: `conformance/rate-limit/policies.table` over HTTP, and `crates/domain/tests/all/policies.rs`.

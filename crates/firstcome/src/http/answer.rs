@@ -1,18 +1,14 @@
-//! A yes: JSON bodies and their headers.
+//! Campaigns and claims as JSON.
 
-use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use domain::claims::ClaimStatus;
 use domain::coupon::campaign_state;
 use domain::types::Timestamp;
+pub use edge::response::{REPLAYED, json, mark_replayed, with_header};
 use engine::views::{ClaimView, NamedCampaign};
 use serde::Serialize;
 
 use super::times;
 use crate::codes::CodeKeys;
-
-/// Says that an answer was given before.
-pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// A campaign as the API shows it.
 #[derive(Debug, Serialize)]
@@ -130,30 +126,4 @@ pub fn status_parts(status: ClaimStatus) -> (&'static str, Option<Timestamp>, Op
         ClaimStatus::Redeemed { redeemed_at } => ("redeemed", Some(redeemed_at), None),
         ClaimStatus::Cancelled { cancelled_at } => ("cancelled", None, Some(cancelled_at)),
     }
-}
-
-/// An answer with a JSON body.
-#[must_use]
-pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
-    // Our own types have string keys only, so that this cannot fail.
-    let body = serde_json::to_vec(value).unwrap_or_default();
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// Sets a header whose value is known to be plain.
-#[must_use]
-pub fn with_header(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
-    response
-}
-
-/// Says that an answer was given before, if it was.
-#[must_use]
-pub fn mark_replayed(response: Response<Body>, is_replayed: bool) -> Response<Body> {
-    if is_replayed { with_header(response, REPLAYED, "true") } else { response }
 }

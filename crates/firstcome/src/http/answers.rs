@@ -19,14 +19,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::answer::{self, ClaimedJson, with_header};
 use super::claims::claimed;
 use super::context::Context;
-use super::live::{event_stream, events_of};
-use super::problem::Problem;
-use super::serve::Peer;
+use super::problem::{HandlerResult, Problem, problem};
 use super::times;
-use crate::clock;
-use crate::live::{Place, may_stay};
-
-type Answer = Result<Response<Body>, Problem>;
+use edge::clock;
+use edge::live::{SubscriberPermit, event_stream, events_limit, may_stay};
+use edge::serve::Peer;
 
 /// When to look again, in milliseconds: when it should be decided, so that those who wait are no load
 /// of their own, and before long, because the pace may be raised.
@@ -87,7 +84,7 @@ pub fn accepted(context: &Context, claim: &ClaimView) -> Response<Body> {
 }
 
 /// `GET /v1/answers/{answer}`
-pub async fn read(context: Context) -> Answer {
+pub async fn read(context: Context) -> HandlerResult {
     context.query([])?;
     let claim = Named::of(&context).await?.claim(&context).await?;
     if claim.waiting.is_some() {
@@ -98,18 +95,18 @@ pub async fn read(context: Context) -> Answer {
 
 /// `GET /v1/answers/{answer}/live`: Server-Sent Events, `pending` at each new place and `answer` once,
 /// at the end.
-pub async fn live(mut context: Context) -> Answer {
+pub async fn live(mut context: Context) -> HandlerResult {
     let [events] = context.query(["events"])?;
-    let left = events.map_or(Ok(u64::MAX), events_of)?;
+    let left = events.map_or(Ok(u64::MAX), events_limit)?;
     let named = Named::of(&context).await?;
     let claim = named.claim(&context).await?;
-    let place = context.app.live.follow(context.client_address())?;
+    let permit = context.app.live.follow(context.client_address())?;
     if let Some(peer) = context.extensions.get::<Peer>() {
-        peer.keep_little();
+        peer.shrink_send_buffer();
     }
     context.drop_body();
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(follow(context, (named, claim), left, sender, place));
+    tokio::spawn(follow(context, (named, claim), left, sender, permit));
     Ok(event_stream(Body::from_stream(ReceiverStream::new(receiver))))
 }
 
@@ -119,7 +116,7 @@ async fn follow(
     (named, mut claim): (Named, ClaimView),
     mut left: u64,
     reader: mpsc::Sender<Result<Bytes, Infallible>>,
-    _place: Place,
+    _permit: SubscriberPermit,
 ) {
     let (mut told, mut stopping) = (None, context.app.live.stopping());
     let joined_ms = clock::elapsed_ms();
@@ -145,12 +142,12 @@ async fn follow(
             // The sender lives as long as the program.
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
         }
-        // Whoever cannot be told now is told the next time.
+        // If the claim cannot be read now, the next attempt may succeed.
         if let Ok(now) = named.claim(&context).await {
             claim = now;
         }
-        // A key that has ended meanwhile is told nothing any more, the code least of all.
-        if !may_stay(&context.app, &context.caller, joined_ms) {
+        // A caller whose key was revoked meanwhile must not learn the code.
+        if !may_stay(&context.app.edge, &context.caller, joined_ms) {
             return;
         }
     }
@@ -190,5 +187,5 @@ impl Named {
 }
 
 fn not_found() -> Problem {
-    Problem::new("answer_not_found", "there is no answer of this name")
+    problem("answer_not_found", "there is no answer of this name")
 }

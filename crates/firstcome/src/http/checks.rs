@@ -10,10 +10,8 @@ use super::answer;
 use super::context::Context;
 use super::input::{Whole, parse};
 use super::policies::policy_of;
-use super::problem::Problem;
+use super::problem::{HandlerResult, Problem, problem};
 use crate::limits::{Check, LimitRefusal, Limited};
-
-type Answer = Result<Response<Body>, Problem>;
 
 /// Checks in one call at most.
 pub const CHECKS_MAX: usize = 16;
@@ -103,7 +101,7 @@ impl<'a> DecisionJson<'a> {
 }
 
 /// `POST /v1/policies/{policy}/checks`
-pub async fn check(context: Context) -> Answer {
+pub async fn check(context: Context) -> HandlerResult {
     let (policy, body): (_, CheckBody) = asked(&context)?;
     let check = Check { policy, key: key_of(&body.key)?, cost: cost_of(body.cost.unwrap_or(Whole(1)))? };
     let limited = context.app.rate_limits.check(&check)?;
@@ -111,7 +109,7 @@ pub async fn check(context: Context) -> Answer {
 }
 
 /// `POST /v1/checks`
-pub async fn check_all(context: Context) -> Answer {
+pub async fn check_all(context: Context) -> HandlerResult {
     context.query([])?;
     let body: ChecksBody = parse(context.json_body("application/json")?)?;
     if !(1..=CHECKS_MAX).contains(&body.checks.len()) {
@@ -130,7 +128,7 @@ pub async fn check_all(context: Context) -> Answer {
 }
 
 /// `POST /v1/policies/{policy}/reservations`
-pub async fn reserve(context: Context) -> Answer {
+pub async fn reserve(context: Context) -> HandlerResult {
     let (policy, body): (_, ReserveBody) = asked(&context)?;
     let check = Check { policy, key: key_of(&body.key)?, cost: cost_of(body.cost)? };
     let timeout_ms = Some(body.timeout_ms.0).filter(|timeout| (1..=RESERVATION_MS_MAX).contains(timeout));
@@ -140,7 +138,7 @@ pub async fn reserve(context: Context) -> Answer {
 }
 
 /// `POST /v1/reservations/{reservation}/settle`
-pub async fn settle(context: Context) -> Answer {
+pub async fn settle(context: Context) -> HandlerResult {
     context.query([])?;
     let SettleBody { cost } = parse(context.json_body("application/json")?)?;
     let reservation = context.param("reservation");
@@ -149,21 +147,21 @@ pub async fn settle(context: Context) -> Answer {
 }
 
 /// `POST /v1/policies/{policy}/refunds`
-pub async fn refund(context: Context) -> Answer {
+pub async fn refund(context: Context) -> HandlerResult {
     let (policy, body): (_, CostBody) = asked(&context)?;
     let check = Check { policy, key: key_of(&body.key)?, cost: cost_of(body.cost)? };
     Ok(told(&context.app.rate_limits.refund(&check)?, &body.key, "lease"))
 }
 
 /// `POST /v1/policies/{policy}/resets`
-pub async fn reset(context: Context) -> Answer {
+pub async fn reset(context: Context) -> HandlerResult {
     let (policy, body): (_, KeyBody) = asked(&context)?;
     let check = Check { policy, key: key_of(&body.key)?, cost: 0 };
     Ok(told(&context.app.rate_limits.reset(&check)?, &body.key, "lease"))
 }
 
 /// `DELETE /v1/leases/{lease}`
-pub async fn end(context: Context) -> Answer {
+pub async fn end(context: Context) -> HandlerResult {
     context.query([])?;
     context.no_body()?;
     let lease = context.param("lease");
@@ -211,16 +209,16 @@ impl From<LimitRefusal> for Problem {
     fn from(refusal: LimitRefusal) -> Self {
         match refusal {
             LimitRefusal::PolicyNotFound => super::policies::not_found(),
-            LimitRefusal::OtherKind => Self::new("policy_of_other_kind", "in_flight policies take checks of cost 1 and nothing else"),
+            LimitRefusal::OtherKind => problem("policy_of_other_kind", "in_flight policies take checks of cost 1 and nothing else"),
             LimitRefusal::KeysFull => {
                 Self::new("memory_limit", "as many keys are counted under the policy as may be").with("limit", json!("keys"))
             }
             LimitRefusal::HeldFull => {
                 Self::new("memory_limit", "as many reservations or leases are held as may be").with("limit", json!("held"))
             }
-            LimitRefusal::ReservationNotFound => Self::new("reservation_not_found", "it never was, has run out, or has been settled"),
-            LimitRefusal::ReservationExpired => Self::new("reservation_expired", "it is too late; the estimate stays taken"),
-            LimitRefusal::LeaseNotFound => Self::new("lease_not_found", "it never was, was given back, or has ended by itself"),
+            LimitRefusal::ReservationNotFound => problem("reservation_not_found", "it never was, has run out, or has been settled"),
+            LimitRefusal::ReservationExpired => problem("reservation_expired", "it is too late; the estimate stays taken"),
+            LimitRefusal::LeaseNotFound => problem("lease_not_found", "it never was, was given back, or has ended by itself"),
         }
     }
 }

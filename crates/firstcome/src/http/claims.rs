@@ -12,24 +12,22 @@ use engine::views::{ClaimView, Done, Effect};
 
 use super::answer::{self, ClaimJson, ClaimedJson, mark_replayed, with_header};
 use super::answers;
-use super::context::Context;
+use super::context::{Context, submit, target_by};
 use super::input::{ClaimBody, parse};
-use super::problem::Problem;
-
-type Answer = Result<Response<Body>, Problem>;
+use super::problem::{HandlerResult, Problem};
 
 const RESPOND_ASYNC: &str = "respond-async";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// `POST /v1/campaigns/{campaign}/claims`
-pub async fn claim(context: Context) -> Answer {
+pub async fn claim(context: Context) -> HandlerResult {
     let campaign = context.campaign()?;
     context.query([])?;
     let body: ClaimBody = parse(context.json_body("application/json")?)?;
     let claim = ClaimOne { campaign, subject: context.acting_for(body.subject()?)? };
     let prefers_queue = prefers_async(&context);
-    let done = context.submit(Command::Claim(claim)).await?;
+    let done = submit(&context, Command::Claim(claim)).await?;
     let view = claim_of(&done)?;
     let is_fresh = done.novelty == Novelty::Fresh;
     if view.waiting.is_some() || is_fresh && (prefers_queue || view.mode == Mode::Queued) {
@@ -55,28 +53,28 @@ fn prefers_async(context: &Context) -> bool {
 }
 
 /// `GET /v1/campaigns/{campaign}/claims/{subject}`
-pub async fn read(context: Context) -> Answer {
+pub async fn read(context: Context) -> HandlerResult {
     let (campaign, subject) = (context.campaign()?, context.subject()?);
-    let by = context.target_by(subject)?;
-    let claim = context.app.backend.claim(campaign, by).await??;
+    let by = target_by(&context, subject)?;
+    let claim = context.app.backend.claim(campaign, by).await?;
     Ok(answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, &claim)))
 }
 
 /// `POST /v1/campaigns/{campaign}/claims/{subject}/redeem`
-pub async fn redeem(context: Context) -> Answer {
+pub async fn redeem(context: Context) -> HandlerResult {
     context.no_body()?;
     let (campaign, subject) = (context.campaign()?, context.subject()?);
-    let by = context.target_by(subject)?;
-    let done = context.submit(Command::Redeem(Target { campaign, by })).await?;
+    let by = target_by(&context, subject)?;
+    let done = submit(&context, Command::Redeem(Target { campaign, by })).await?;
     changed(&context, &done)
 }
 
 /// `DELETE /v1/campaigns/{campaign}/claims/{subject}`
-pub async fn cancel(context: Context) -> Answer {
+pub async fn cancel(context: Context) -> HandlerResult {
     context.no_body()?;
     let (campaign, subject) = (context.campaign()?, context.subject()?);
-    let by = context.target_by(subject)?;
-    let done = context.submit(Command::Cancel(Target { campaign, by })).await?;
+    let by = target_by(&context, subject)?;
+    let done = submit(&context, Command::Cancel(Target { campaign, by })).await?;
     changed(&context, &done)
 }
 
@@ -84,7 +82,7 @@ pub async fn cancel(context: Context) -> Answer {
 ///
 /// # Errors
 /// A [`Problem`] that cannot happen: the change was of something else.
-pub fn changed(context: &Context, done: &Done) -> Answer {
+pub fn changed(context: &Context, done: &Done) -> HandlerResult {
     let claim = claim_of(done)?;
     let response = answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, claim));
     Ok(mark_replayed(response, done.novelty != Novelty::Fresh))

@@ -1,401 +1,47 @@
-//! One request: who asks, under which id, with which names, key and body. Everything is checked
-//! here, so that handlers see valid values only.
+//! One request to this program: who decides its command.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::body::Body;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request};
-use axum::http::{Extensions, HeaderMap, HeaderName, Method, Uri, header};
-use bytes::Bytes;
 use domain::Command;
-use domain::coupon;
-use domain::request::{Fingerprint, Keyed};
+use domain::coupon::{self, TargetBy};
 use domain::state::CommandKind;
-use domain::types::{CampaignName, RequestId, RequestKey, Serial, SubjectId};
+use domain::types::{RequestId, Serial, SubjectId};
+pub use edge::context::number;
 use engine::views::Done;
-use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use rate_limit_layer::key::Asked;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
-use super::serve::Peer;
 use crate::app::App;
-use crate::doors::Refusal;
-use crate::doors::caller::Caller;
 
-/// The largest body of a request, in bytes.
-pub const BODY_BYTES_MAX: usize = 64 * 1_024;
-/// The request's id, in requests and answers.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The caller's name for a request.
-pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// One request to this program.
+pub type Context = edge::context::Context<App>;
 
-/// One request.
-#[derive(Debug)]
-pub struct Context {
-    /// Everything that the program shares.
-    pub app: Arc<App>,
-    /// The request's id, the caller's own if it gave a usable one.
-    pub request_id: String,
-    /// Who asks.
-    pub caller: Caller,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// What else came with it: where it is from, and how its connection becomes a WebSocket.
-    pub extensions: Extensions,
-    method: Method,
-    uri: Uri,
-    query: Vec<(String, String)>,
-    params: Vec<(String, String)>,
-    body: Bytes,
+/// Which of a subject's claims is meant, if the query says so.
+///
+/// # Errors
+/// A [`Problem`] if `serial` is malformed.
+pub fn target_by<'a>(context: &'a Context, subject: SubjectId<'a>) -> Result<TargetBy<'a>, Problem> {
+    let [serial] = context.query(["serial"])?;
+    let Some(serial) = serial else { return Ok(TargetBy::Subject(subject)) };
+    let serial = number(serial).and_then(Serial::new);
+    let serial = serial.ok_or_else(|| Problem::parameter("serial", "must be a number from 1 to 4294967295"))?;
+    Ok(TargetBy::SubjectSerial(subject, serial))
 }
 
-/// A body that names a subject, whatever else it holds.
-#[derive(Deserialize)]
-struct SubjectOnly<'a> {
-    #[serde(borrow)]
-    subject: Cow<'a, str>,
+/// Submits a command, and waits until its effect is durable.
+///
+/// # Errors
+/// A [`Problem`] with the refusal.
+pub async fn submit(context: &Context, command: coupon::Command<'_>) -> Result<Done, Problem> {
+    let own_key = context.request_key()?;
+    let request = own_key.as_deref().map(|key| context.keyed(key)).transpose()?;
+    let command = Command { actor: context.caller.actor(), request, kind: CommandKind::Coupon(command) };
+    Ok(context.app.backend.submit(&command, request_id(context)).await?)
 }
 
-impl Context {
-    /// Reads a request whole.
-    ///
-    /// # Errors
-    /// A [`Problem`] if its body is too large, too slow or breaks off, or its path is no text.
-    pub async fn read(
-        app: Arc<App>,
-        request_id: String,
-        caller: Caller,
-        params: Result<RawPathParams, RawPathParamsRejection>,
-        request: Request,
-    ) -> Result<Self, Problem> {
-        let params = params.map_err(|error| not_text(&error))?;
-        let (parts, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
-        let body = read_body(body, app.limits.body_time).await?;
-        // A body may take its time, in which a key may end.
-        if has_body {
-            app.doors.check_again(&caller, app.clock.now())?;
-        }
-        Ok(Self {
-            app,
-            request_id,
-            caller,
-            headers: parts.headers,
-            extensions: parts.extensions,
-            method: parts.method,
-            query: decoded_pairs(parts.uri.query().unwrap_or_default()),
-            uri: parts.uri,
-            params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            body,
-        })
-    }
-
-    /// The campaign that the path names, if the caller may act on it.
-    ///
-    /// # Errors
-    /// A [`Problem`] if it is no name, or for other callers.
-    pub fn campaign(&self) -> Result<CampaignName<'_>, Problem> {
-        let campaign = CampaignName::new(self.param("campaign")).map_err(|error| Problem::parameter("campaign", error.to_string()))?;
-        self.usable(campaign)
-    }
-
-    /// A campaign that the caller may act on.
-    ///
-    /// # Errors
-    /// A [`Problem`] if it may not.
-    pub fn usable<'a>(&self, campaign: CampaignName<'a>) -> Result<CampaignName<'a>, Problem> {
-        if self.caller.may_use(campaign) {
-            return Ok(campaign);
-        }
-        Err(Refusal::CampaignForbidden { campaigns: self.caller.campaigns().to_owned() }.into())
-    }
-
-    /// The subject that the path names, if the caller may act for it.
-    ///
-    /// # Errors
-    /// A [`Problem`] if it is no name, or not the caller's.
-    pub fn subject(&self) -> Result<SubjectId<'_>, Problem> {
-        let subject = SubjectId::new(self.param("subject")).map_err(|error| Problem::parameter("subject", error.to_string()))?;
-        self.acting_for(subject)
-    }
-
-    /// A subject that the caller may act for.
-    ///
-    /// # Errors
-    /// A [`Problem`] if it may not.
-    pub fn acting_for<'a>(&self, subject: SubjectId<'a>) -> Result<SubjectId<'a>, Problem> {
-        let is_own = self.caller.only_subject().is_none_or(|own| own == subject.as_str());
-        if is_own { Ok(subject) } else { Err(Refusal::SubjectForbidden.into()) }
-    }
-
-    /// Campaign and subject that the request is about, as far as it says so: to be counted, not to
-    /// be acted on. An end user's requests are about the user.
-    #[must_use]
-    pub fn about(&self) -> Option<(&str, Cow<'_, str>)> {
-        let of_answer = || self.param("answer").rsplit_once(':').map_or("", |(campaign, _)| campaign);
-        let campaign = Some(self.param("campaign")).filter(|campaign| !campaign.is_empty()).unwrap_or_else(of_answer);
-        // What is no name is refused soon, and must not be remembered.
-        CampaignName::new(campaign).ok()?;
-        let of_path = || Some(self.param("subject")).filter(|subject| !subject.is_empty());
-        let known = self.caller.only_subject().or_else(of_path).map(Cow::Borrowed);
-        let of_body = || serde_json::from_slice::<SubjectOnly<'_>>(&self.body).ok().map(|body| body.subject);
-        Some((campaign, known.or_else(of_body)?))
-    }
-
-    /// What limits look at.
-    #[must_use]
-    pub fn asked(&self) -> Asked<'_> {
-        Asked { method: &self.method, uri: &self.uri, headers: &self.headers, extensions: &self.extensions }
-    }
-
-    /// A part of the path.
-    #[must_use]
-    pub fn param(&self, name: &str) -> &str {
-        self.params.iter().find(|(param, _)| param == name).map_or("", |(_, value)| value)
-    }
-
-    /// The query's parameters, each at most once and none but these.
-    ///
-    /// # Errors
-    /// A [`Problem`] that names the parameter.
-    pub fn query<'a, const N: usize>(&'a self, known: [&str; N]) -> Result<[Option<&'a str>; N], Problem> {
-        let mut values = [None; N];
-        for (name, value) in &self.query {
-            let place = known.iter().position(|known| known == name);
-            let slot =
-                place.and_then(|place| values.get_mut(place)).ok_or_else(|| Problem::parameter(&printable(name), "is not known here"))?;
-            if slot.replace(value.as_str()).is_some() {
-                return Err(Problem::parameter(name, "is given twice"));
-            }
-        }
-        Ok(values)
-    }
-
-    /// Which of a subject's claims is meant, if the query says so.
-    ///
-    /// # Errors
-    /// A [`Problem`] if it is no serial.
-    pub fn target_by<'a>(&'a self, subject: SubjectId<'a>) -> Result<coupon::TargetBy<'a>, Problem> {
-        let [serial] = self.query(["serial"])?;
-        let Some(serial) = serial else { return Ok(coupon::TargetBy::Subject(subject)) };
-        let serial = number(serial).and_then(Serial::new);
-        let serial = serial.ok_or_else(|| Problem::parameter("serial", "must be a number from 1 to 4294967295"))?;
-        Ok(coupon::TargetBy::SubjectSerial(subject, serial))
-    }
-
-    /// The body, which must be JSON of this media type.
-    ///
-    /// # Errors
-    /// A [`Problem`] if it is declared as something else.
-    pub fn json_body(&self, media_type: &str) -> Result<&[u8], Problem> {
-        let declared = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let essence = declared.split(';').next().unwrap_or("").trim();
-        let is_accepted = essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case(media_type);
-        if !is_accepted {
-            return Err(Problem::new("unsupported_media_type", format!("the body must be declared as {media_type}")));
-        }
-        Ok(&self.body)
-    }
-
-    /// Whether there is a body.
-    #[must_use]
-    pub fn has_body(&self) -> bool {
-        !self.body.is_empty()
-    }
-
-    /// Forgets the body: for requests that last.
-    pub fn drop_body(&mut self) {
-        self.body = Bytes::new();
-    }
-
-    /// The client's address, by the word of proxies that are trusted.
-    #[must_use]
-    pub fn client_address(&self) -> IpAddr {
-        let peer = self.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address.ip());
-        self.app.gateway.client_of(peer, &self.headers)
-    }
-
-    /// Makes sure that there is no body.
-    ///
-    /// # Errors
-    /// A [`Problem`] if there is one.
-    pub fn no_body(&self) -> Result<(), Problem> {
-        if self.body.is_empty() { Ok(()) } else { Err(Problem::new("unexpected_body", "this call takes no body")) }
-    }
-
-    /// A header's one value.
-    ///
-    /// # Errors
-    /// A [`Problem`] if it is given twice or is not ASCII.
-    pub fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
-        let mut values = self.headers.get_all(name).iter();
-        let Some(value) = values.next() else { return Ok(None) };
-        if values.next().is_some() {
-            return Err(Problem::header(name, "is given twice"));
-        }
-        value.to_str().map(Some).map_err(|_| Problem::header(name, "must be visible ASCII characters"))
-    }
-
-    /// Has a command decided, and waits until the answer may be given.
-    ///
-    /// # Errors
-    /// A [`Problem`] with the refusal.
-    pub async fn submit(&self, command: coupon::Command<'_>) -> Result<Done, Problem> {
-        let own_key = self.request_key()?;
-        let request = own_key.as_deref().map(|key| self.keyed(key)).transpose()?;
-        let command = Command { actor: self.caller.actor(), request, kind: CommandKind::Coupon(command) };
-        let request_id = RequestId::new(&self.request_id).unwrap_or(RequestId::ENGINE);
-        self.app.backend.submit(&command, request_id).await.map_err(Problem::from)
-    }
-
-    /// The request's key in the scope of its caller. End users share an actor, so that each one's
-    /// keys are told apart by a digest over subject and key: a key of one is never the other's.
-    fn request_key(&self) -> Result<Option<Cow<'_, str>>, Problem> {
-        let Some(key) = self.header(IDEMPOTENCY_KEY.as_str())? else { return Ok(None) };
-        RequestKey::new(key).map_err(|_| Problem::header(IDEMPOTENCY_KEY.as_str(), "must be 1 to 255 visible ASCII characters"))?;
-        Ok(Some(match self.caller.only_subject() {
-            None => Cow::Borrowed(key),
-            Some(subject) => {
-                let digest = digest_of([subject.as_bytes(), key.as_bytes()]);
-                Cow::Owned(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-            }
-        }))
-    }
-
-    fn keyed<'a>(&self, key: &'a str) -> Result<Keyed<'a>, Problem> {
-        let key = RequestKey::new(key).map_err(|error| Problem::new("internal", error.to_string()))?;
-        Ok(Keyed { key, fingerprint: self.fingerprint() })
-    }
-
-    /// What the same key must come with again: method, path and body.
-    fn fingerprint(&self) -> Fingerprint {
-        let target = self.uri.path_and_query().map_or("", |target| target.as_str());
-        Fingerprint(digest_of([self.method.as_str().as_bytes(), target.as_bytes(), &self.body]))
-    }
-}
-
-/// 128 bits of SHA-256 over parts that cannot run into each other.
-fn digest_of<const N: usize>(parts: [&[u8]; N]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let digest: [u8; 32] = hash.finalize().into();
-    digest.first_chunk().copied().unwrap_or_default()
-}
-
-/// A number in its one form: digits only, without a leading zero.
+/// The request's id, for the record.
+///
+/// # Panics
+/// If the id is malformed, which reading the request has ruled out.
 #[must_use]
-pub fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    is_plain.then(|| text.parse().ok()).flatten()
-}
-
-/// The id of a request: the caller's if it gave a usable one, else a new one.
-#[must_use]
-pub fn request_id_of(app: &App, headers: &HeaderMap) -> String {
-    let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-    let usable = given.filter(|id| id.len() <= 64 && RequestId::new(id).is_ok());
-    usable.map_or_else(|| app.next_request_id(), str::to_owned)
-}
-
-/// The query's pairs. Clients may encode what they need not, such as the colon of a name.
-fn decoded_pairs(query: &str) -> Vec<(String, String)> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.map(|(name, value)| (percent_decoded(name), percent_decoded(value))).collect()
-}
-
-/// What is no encoding stays as it is, and what decodes to no text becomes a character that no
-/// value may hold.
-fn percent_decoded(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let encoded = part.get(..2).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match encoded.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => bytes.extend([byte].iter().chain(part.as_bytes().iter().skip(2))),
-            None => bytes.extend(b"%".iter().chain(part.as_bytes())),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn not_text(error: &RawPathParamsRejection) -> Problem {
-    let text = error.body_text();
-    Problem::parameter(text.split('`').nth(1).unwrap_or("path"), "must be text in UTF-8")
-}
-
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| character.is_ascii_graphic()).take(64).collect()
-}
-
-async fn read_body(body: Body, at_most: Duration) -> Result<Bytes, Problem> {
-    let mut collecting = std::pin::pin!(Limited::new(body, BODY_BYTES_MAX).collect());
-    // Nearly always it has come with the header; a timer is made for the others only.
-    let collected = match poll_once(collecting.as_mut()).await {
-        Some(collected) => collected,
-        None => match tokio::time::timeout(at_most, collecting).await {
-            Ok(collected) => collected,
-            Err(_) => {
-                return Err(left_unread(Problem::new("body_timeout", format!("the body did not arrive within {} s", at_most.as_secs()))));
-            }
-        },
-    };
-    match collected {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(left_unread(Problem::new("body_too_large", "the body is larger than 64 KiB"))),
-        Err(_) => Err(Problem::new("malformed_json", "the body broke off")),
-    }
-}
-
-/// A refusal of a request whose body nobody reads. What has come of it with the header is thrown
-/// away; if that is not all, the connection ends.
-#[must_use]
-pub fn unread(problem: Problem, request: Request) -> Problem {
-    let body = std::pin::pin!(Limited::new(request.into_body(), BODY_BYTES_MAX).collect());
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match body.poll(&mut context) {
-        std::task::Poll::Ready(Ok(_)) => problem,
-        std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => left_unread(problem),
-    }
-}
-
-/// What is left of the body stands in the way of the next request: the connection ends, and a
-/// client that would use it again must know.
-fn left_unread(problem: Problem) -> Problem {
-    problem.with_header(header::CONNECTION, "close")
-}
-
-async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
-    std::future::poll_fn(|context| match std::pin::Pin::new(&mut future).poll(context) {
-        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-        std::task::Poll::Pending => std::task::Poll::Ready(None),
-    })
-    .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_has_one_form() {
-        assert_eq!(["0", "7", "4294967295"].map(number::<u32>), [Some(0), Some(7), Some(u32::MAX)]);
-        assert_eq!(["", "00", "07", "+7", "-7", "7.0", "4294967296"].map(number::<u32>), [None; 7]);
-    }
-
-    #[test]
-    fn a_query_is_decoded_pair_by_pair() {
-        let pairs = decoded_pairs("after=a%3Ab&limit=%&&status");
-        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(pairs, [("after", "a:b"), ("limit", "%"), ("status", "")]);
-    }
+pub fn request_id(context: &Context) -> RequestId<'_> {
+    let Ok(id) = RequestId::new(&context.request_id) else { unreachable!("a request's id is checked or made when it is read") };
+    id
 }

@@ -1,31 +1,28 @@
 //! The small rush that a button starts.
 
-use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::StatusCode;
 use domain::coupon::{Command, Precondition, Put, Settings};
 use domain::types::{CampaignName, Quantity};
 use serde_json::{Value, json};
 
 use super::answer;
-use super::context::Context;
-use super::problem::Problem;
+use super::context::{Context, submit};
+use super::problem::{HandlerResult, Problem, problem};
 use crate::demonstration::{NotStarted, OVER, Outcome, Run, STOCK, USERS};
-
-type Answer = Result<Response<Body>, Problem>;
 
 impl From<NotStarted> for Problem {
     fn from(why: NotStarted) -> Self {
         match why {
-            NotStarted::NotHere => Self::new("demonstration_forbidden", "the small rush runs only where there are neither keys nor TLS"),
+            NotStarted::NotHere => problem("demonstration_forbidden", "the small rush runs only where there are neither keys nor TLS"),
             NotStarted::Running(campaign) => {
-                Self::new("demonstration_running", format!("one is running in {campaign}")).with("campaign", json!(campaign))
+                problem("demonstration_running", format!("one is running in {campaign}")).with("campaign", json!(campaign))
             }
         }
     }
 }
 
 /// `GET /v1/demonstration`
-pub async fn read(context: Context) -> Answer {
+pub async fn read(context: Context) -> HandlerResult {
     context.query([])?;
     // Its campaign is there for whoever may see all campaigns.
     let last = context.app.demonstration.last().filter(|_| context.caller.campaigns().is_empty());
@@ -33,7 +30,7 @@ pub async fn read(context: Context) -> Answer {
 }
 
 /// `POST /v1/demonstration`
-pub async fn start(context: Context) -> Answer {
+pub async fn start(context: Context) -> HandlerResult {
     context.no_body()?;
     context.query([])?;
     let app = &context.app;
@@ -52,7 +49,7 @@ async fn make(context: &Context, campaign: &str) -> Result<(), Problem> {
     let stock = Quantity::new(STOCK).ok_or_else(|| Problem::new("internal", "the stock is none"))?;
     let settings = Settings::plain(stock);
     let put = Put { campaign, settings, precondition: Precondition::IsNew, code_key: context.app.codes.newest() };
-    context.submit(Command::Put(put)).await.map(drop)
+    submit(context, Command::Put(put)).await.map(drop)
 }
 
 fn shown(is_allowed: bool, run: Option<Run>) -> Value {

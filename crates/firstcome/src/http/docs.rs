@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn every_code_has_its_anchor() {
         let page = html();
-        for info in CODES {
+        for info in CODES.iter() {
             assert_eq!(page.matches(&format!("id=\"{}\"", info.code)).count(), 1, "{}", info.code);
         }
     }

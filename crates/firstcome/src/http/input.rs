@@ -1,15 +1,12 @@
 //! What a body may hold, and which field of it is wrong when it holds something else.
 
-use std::fmt;
-
 use domain::coupon::queue::{Mode, PACE_MAX, QUEUE_MAX, QueuePatch, QueueSettings};
 use domain::coupon::{PER_SUBJECT_MAX, Patch, Precondition, Settings};
-use domain::types::{CampaignName, Quantity, SubjectId, Timestamp};
-use serde::de::{IgnoredAny, Visitor};
-use serde::{Deserialize, Deserializer};
-
-use super::problem::Problem;
-use super::times;
+use domain::types::{CampaignName, Quantity, SubjectId};
+pub use edge::input::{Whole, parse};
+use edge::input::{given, in_range, time};
+use edge::problem::Problem;
+use serde::Deserialize;
 
 /// The body of a claim.
 #[derive(Debug, Deserialize)]
@@ -99,41 +96,6 @@ pub struct PatchBody {
     queue_max: Option<Option<Whole>>,
 }
 
-/// A whole number. JSON does not tell 5 from 5.0, and some clients write every number with a
-/// fraction.
-#[derive(Clone, Copy, Debug)]
-pub struct Whole(pub u64);
-
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_u64(WholeVisitor)
-    }
-}
-
-struct WholeVisitor;
-
-impl Visitor<'_> for WholeVisitor {
-    type Value = Whole;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number")
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Whole, E> {
-        Ok(Whole(number))
-    }
-
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is whole and in range")]
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Whole, E> {
-        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
-        if is_whole { Ok(Whole(number as u64)) } else { Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)) }
-    }
-}
-
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 impl PatchBody {
     /// The changes.
     ///
@@ -176,49 +138,8 @@ fn queue_max(Whole(claims): Whole) -> Result<u32, Problem> {
     in_range("queue_max", claims, QUEUE_MAX)
 }
 
-fn in_range(field: &str, number: u64, max: u32) -> Result<u32, Problem> {
-    let number = u32::try_from(number).ok().filter(|number| (1..=max).contains(number));
-    number.ok_or_else(|| Problem::field(field, format!("must be from 1 to {max}")))
-}
-
 fn per_subject_max(Whole(units): Whole) -> Result<u32, Problem> {
     in_range("per_subject_max", units, PER_SUBJECT_MAX)
-}
-
-fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    text.map(times::parse).transpose().map_err(|what| Problem::field(field, what))
-}
-
-/// Reads a JSON body.
-///
-/// # Errors
-/// A [`Problem`]: not JSON at all, or the field that is wrong.
-pub fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
-    // An array would do for a struct otherwise, with its fields in our order.
-    let is_object = body.trim_ascii_start().first() == Some(&b'{');
-    if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
-        return Err(Problem::field("body", "must be a JSON object"));
-    }
-    // The second, slower reading is for the field's name only.
-    serde_json::from_slice(body).map_err(|_| explain::<T>(body))
-}
-
-fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut json) else {
-        return Problem::new("malformed_json", "there is something after the end of the JSON value");
-    };
-    let path = error.path().to_string();
-    let error = error.into_inner();
-    let text = error.to_string();
-    if !error.is_data() {
-        return Problem::new("malformed_json", text);
-    }
-    let quoted = || text.split('`').nth(1).unwrap_or("body").to_owned();
-    let field = if path == "." || path == "?" { quoted() } else { path };
-    let names_a_field = ["unknown field", "missing field", "duplicate field"].iter().any(|what| text.starts_with(what));
-    let field = if names_a_field { quoted() } else { field };
-    Problem::new("invalid_field", text).with("field", serde_json::json!(field))
 }
 
 #[cfg(test)]

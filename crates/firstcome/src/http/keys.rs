@@ -1,25 +1,22 @@
-//! Keys: make, list, rotate, revoke. A secret is in the answer that makes it, and never again.
+//! API keys: create, list, rotate, revoke. A secret is shown in the response that creates it, and never again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{StatusCode, header};
 use domain::types::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::{self, with_header};
-use super::campaigns::page_limit;
 use super::context::Context;
 use super::input::{Whole, parse};
-use super::problem::Problem;
+use super::problem::{HandlerResult, Problem};
 use super::times;
-use crate::doors::caller::{Scope, Scopes};
-use crate::doors::key_file::{ChangeError, Shown};
-use crate::doors::keys::{Key, KeyError, KeyRing, NewKey};
-
-type Answer = Result<Response<Body>, Problem>;
+use edge::auth::caller::{Scope, Scopes};
+use edge::auth::key_file::{ChangeError, IssuedKey};
+use edge::auth::keys::{Key, KeyError, KeyRing, NewKey};
+use edge::request::page_limit;
 
 /// A key as the API and `firstcome key` show it.
 #[derive(Serialize)]
@@ -31,7 +28,7 @@ pub struct KeyJson<'a> {
     rotated_at: Option<String>,
     overlap_until: Option<String>,
     revoked_at: Option<String>,
-    /// Only in the answer that makes it.
+    /// Only in the response that creates the key or rotates it.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
 }
@@ -54,8 +51,8 @@ impl<'a> KeyJson<'a> {
 
     /// The key with its new secret.
     #[must_use]
-    pub fn shown(shown: &'a Shown, now: Timestamp) -> Self {
-        Self { secret: Some(&shown.secret), ..Self::new(&shown.key, now) }
+    pub fn issued(issued: &'a IssuedKey, now: Timestamp) -> Self {
+        Self { secret: Some(&issued.secret), ..Self::new(&issued.key, now) }
     }
 }
 
@@ -76,10 +73,10 @@ struct RotateBody {
 }
 
 /// `GET /v1/keys`
-pub async fn list(context: Context) -> Answer {
+pub async fn list(context: Context) -> HandlerResult {
     let [after, limit] = context.query(["after", "limit"])?;
     let limit = page_limit(limit)?;
-    let (ring, now) = (context.app.doors.ring(), context.app.clock.now());
+    let (ring, now) = (context.app.edge.auth.ring(), context.app.clock.now());
     let mut keys = ring.iter().filter(|key| after.is_none_or(|after| after < key.name()));
     let page: Vec<&Arc<Key>> = keys.by_ref().take(limit).collect();
     let next = keys.next().and_then(|_| page.last()).map(|key| key.name());
@@ -88,14 +85,14 @@ pub async fn list(context: Context) -> Answer {
 }
 
 /// `GET /v1/keys/{key}`
-pub async fn read(context: Context) -> Answer {
+pub async fn read(context: Context) -> HandlerResult {
     context.query([])?;
-    let ring = context.app.doors.ring();
+    let ring = context.app.edge.auth.ring();
     Ok(answer::json(StatusCode::OK, &KeyJson::new(ring.get(context.param("key"))?, context.app.clock.now())))
 }
 
 /// `POST /v1/keys`
-pub async fn create(context: Context) -> Answer {
+pub async fn create(context: Context) -> HandlerResult {
     context.query([])?;
     let body: CreateBody = parse(context.json_body("application/json")?)?;
     let scopes = scopes(&body.scopes)?;
@@ -107,33 +104,33 @@ pub async fn create(context: Context) -> Answer {
     }
     let shown = change(&context, "key made", &name, move |ring| {
         let new = NewKey { name: &body.key, scopes, campaigns: body.campaigns.as_deref().unwrap_or_default() };
-        Shown::created(ring, &new, now)
+        IssuedKey::created(ring, &new, now)
     });
     let shown = shown.await?;
-    let response = answer::json(StatusCode::CREATED, &KeyJson::shown(&shown, now));
+    let response = answer::json(StatusCode::CREATED, &KeyJson::issued(&shown, now));
     Ok(with_header(response, header::LOCATION, &format!("/v1/keys/{name}")))
 }
 
 /// `POST /v1/keys/{key}/rotate`
-pub async fn rotate(context: Context) -> Answer {
+pub async fn rotate(context: Context) -> HandlerResult {
     context.query([])?;
     let body: RotateBody = if context.has_body() { parse(context.json_body("application/json")?)? } else { RotateBody::default() };
     let overlap = Duration::from_millis(body.overlap_ms.map_or(0, |Whole(millis)| millis));
     let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
     let rotated = name.clone();
-    let shown = change(&context, "key rotated", &name, move |ring| Shown::rotated(ring, &rotated, overlap, now));
+    let shown = change(&context, "key rotated", &name, move |ring| IssuedKey::rotated(ring, &rotated, overlap, now));
     let shown = shown.await?;
-    Ok(answer::json(StatusCode::OK, &KeyJson::shown(&shown, now)))
+    Ok(answer::json(StatusCode::OK, &KeyJson::issued(&shown, now)))
 }
 
 /// `DELETE /v1/keys/{key}`
-pub async fn revoke(context: Context) -> Answer {
+pub async fn revoke(context: Context) -> HandlerResult {
     context.query([])?;
     context.no_body()?;
     let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
     let revoked = name.clone();
     let key = change(&context, "key revoked", &name, move |ring| {
-        // Whoever asks over the API could not let anybody in again.
+        // Without it, no key could be created over the API.
         if ring.is_last_admin(&revoked) {
             return Err(KeyError::LastAdmin);
         }
@@ -151,8 +148,8 @@ fn scopes(words: &[String]) -> Result<Scopes, Problem> {
     if scopes.listed().len() < parsed.len() { Err(Problem::field("scopes", "names one twice")) } else { Ok(scopes) }
 }
 
-/// Changes the keys on a thread that may wait for the disk, and says so in the log, also where
-/// whoever asked has gone meanwhile.
+/// Changes the keys on a thread that may block, and logs the change. If the caller disconnects, the change
+/// still completes.
 async fn change<T, F>(context: &Context, what: &'static str, name: &str, change: F) -> Result<T, Problem>
 where
     T: Send + 'static,
@@ -161,13 +158,13 @@ where
     let (app, caller, name) = (Arc::clone(&context.app), context.caller.clone(), name.to_owned());
     let changed = tokio::task::spawn_blocking(move || {
         let now = app.clock.now();
-        let (_, outcome) = app.doors.change(|ring| {
-            // Nobody makes a key with one that was revoked while this waited for its turn.
-            if ring.still_honours(&caller, now) { change(ring) } else { Err(KeyError::AskerEnded) }
+        let (_, outcome) = app.edge.auth.change(|ring| {
+            // The caller's key may have been revoked while this change waited for others.
+            if ring.still_accepts(&caller, now) { change(ring) } else { Err(KeyError::CallerRevoked) }
         })?;
         tracing::info!(key = name, by = caller.actor().as_str(), "{what}");
         Ok::<T, ChangeError>(outcome)
     });
-    // It only fails to come back where the server stops.
+    // The join fails only when the server stops.
     Ok(changed.await.map_err(|_| Problem::new("stopping", "the server is about to stop"))??)
 }

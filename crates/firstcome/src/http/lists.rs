@@ -14,6 +14,7 @@ use domain::coupon::queue::Mode;
 use domain::coupon::{CampaignNumber, Rejection};
 use domain::types::{CampaignName, Serial};
 use engine::views::ClaimView;
+#[cfg(feature = "scaled")]
 use projection::postgres::Postgres;
 use projection::{AsOf, ClaimFilter, ClaimRow, ReadError};
 use serde_json::json;
@@ -22,15 +23,13 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 
 use super::answer::{self, ClaimJson, status_parts, with_header};
-use super::campaigns::page_limit;
 use super::context::{Context, number};
-use super::problem::Problem;
+use super::problem::{HandlerResult, Problem};
 use super::times;
 use crate::app::App;
-use crate::backend::{Backend, WaitError};
+use crate::backend::{Backend, Declined, WaitError};
 use crate::history::{History, ListError};
-
-type Answer = Result<Response<Body>, Problem>;
+use edge::request::page_limit;
 
 /// The instant that an export rests on.
 pub const AS_OF: HeaderName = HeaderName::from_static("firstcome-as-of");
@@ -61,7 +60,7 @@ impl From<ListError> for Problem {
 impl From<WaitError> for Problem {
     fn from(error: WaitError) -> Self {
         match error {
-            WaitError::Refused(refusal) => refusal.into(),
+            WaitError::Refused(refusal) => Declined(refusal).into(),
             WaitError::List(error) => error.into(),
         }
     }
@@ -75,15 +74,15 @@ enum Format {
 }
 
 /// `GET /v1/campaigns/{campaign}/claims`
-pub async fn of_campaign(context: Context) -> Answer {
+pub async fn of_campaign(context: Context) -> HandlerResult {
     let name = context.campaign()?;
     let [after, limit, status] = context.query(["after", "limit", "status"])?;
     let filter = filter(status)?;
     let after = after.map(serial_cursor).transpose()?;
     let format = format(&context)?;
     let page_limit = page_limit(limit)?;
-    context.app.backend.campaign(name).await?.ok_or(Rejection::CampaignNotFound)?;
-    context.app.backend.wait_for_campaign(name, context.app.limits.history_time).await?;
+    context.app.backend.campaign(name).await?.ok_or(Declined::from(Rejection::CampaignNotFound))?;
+    context.app.backend.wait_for_campaign(name, context.app.edge.limits.history_time).await?;
     if format != Format::Json && limit.is_none() {
         return export(&context.app, name, after, filter, format).await;
     }
@@ -97,12 +96,12 @@ pub async fn of_campaign(context: Context) -> Answer {
 }
 
 /// `GET /v1/subjects/{subject}/claims`
-pub async fn of_subject(context: Context) -> Answer {
+pub async fn of_subject(context: Context) -> HandlerResult {
     let subject = context.subject()?;
     let [after, limit] = context.query(["after", "limit"])?;
     let after = after.map(subject_cursor).transpose()?;
     let limit = u32::try_from(page_limit(limit)?).unwrap_or(u32::MAX);
-    context.app.backend.wait_for_all(context.app.limits.history_time).await?;
+    context.app.backend.wait_for_all(context.app.edge.limits.history_time).await?;
     let page = context.app.backend.claims_of_subject(subject, context.caller.campaigns(), after, limit).await?;
     let next = page.next.map(|(campaign, serial)| format!("{}-{}", campaign.0, serial.get()));
     Ok(json_page(&context.app, &page.rows, next, page.as_of))
@@ -122,10 +121,10 @@ fn text_page(app: &App, rows: &[ClaimRow], format: Format, as_of: AsOf) -> Respo
 }
 
 /// All claims after a serial, read in one transaction and passed on as they come.
-async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, filter: ClaimFilter, format: Format) -> Answer {
+async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, filter: ClaimFilter, format: Format) -> HandlerResult {
     let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_MAX);
     let (app, campaign) = (Arc::clone(app), name.as_str().to_owned());
-    let passing = Passing { sender, runtime: Handle::current(), time_max: app.limits.write_time };
+    let passing = Passing { sender, runtime: Handle::current(), time_max: app.edge.limits.write_time };
     match &app.backend {
         Backend::Single { history, .. } => {
             let history = Arc::clone(history);
@@ -135,6 +134,7 @@ async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, f
                 passing.end(outcome);
             });
         }
+        #[cfg(feature = "scaled")]
         Backend::Scaled(scaled) => {
             let postgres = scaled.postgres.clone();
             tokio::spawn(async move {
@@ -213,6 +213,7 @@ impl Stream for Rest {
 }
 
 /// The same from a database that is asked over the network.
+#[cfg(feature = "scaled")]
 async fn pass_export(
     app: &App,
     postgres: &Postgres,

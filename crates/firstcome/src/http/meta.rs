@@ -7,19 +7,17 @@ use serde_json::{Value, json};
 
 use super::answer::{self, with_header};
 use super::context::Context;
-use super::problem::Problem;
+use super::problem::{HandlerResult, Problem};
 use super::{docs as docs_page, openapi as document, times};
-use crate::clock;
-
-type Answer = Result<Response<Body>, Problem>;
+use edge::clock;
 
 /// `GET /healthz`: the process works.
-pub async fn healthz(_context: Context) -> Answer {
+pub async fn healthz(_context: Context) -> HandlerResult {
     Ok(answer::json(StatusCode::OK, &json!({ "status": "ok" })))
 }
 
 /// `GET /readyz`: the process should get requests.
-pub async fn readyz(context: Context) -> Answer {
+pub async fn readyz(context: Context) -> HandlerResult {
     let (app, status) = (&context.app, context.app.status());
     let reason = app.not_ready().await;
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -35,7 +33,7 @@ pub async fn readyz(context: Context) -> Answer {
 }
 
 /// `GET /v1/server`: how the server does, for people who look after it.
-pub async fn server(context: Context) -> Answer {
+pub async fn server(context: Context) -> HandlerResult {
     context.query([])?;
     let (app, status) = (&context.app, context.app.status());
     let journal = app.backend.engine().map(|engine| journal(&engine.journal_work()));
@@ -49,14 +47,14 @@ pub async fn server(context: Context) -> Answer {
         "snapshot_position": status.snapshot_position,
         "history": { "position": status.history_position, "broken": status.is_history_broken },
         "journal": journal,
-        "requests_in_flight": app.doors.in_flight(),
-        "requests_max": app.limits.requests_max,
+        "requests_in_flight": app.edge.auth.in_flight(),
+        "requests_max": app.edge.limits.requests_max,
         "live_clients": app.live.clients_count(),
-        "live_campaigns": app.live.campaigns_count(),
+        "live_campaigns": app.live.channels_count(),
         "campaigns": status.campaigns_count,
         "claims": status.claims_count,
         "request_keys": status.requests_count,
-        "keys": !app.doors.are_open(),
+        "keys": !app.edge.auth.needs_no_credential(),
     });
     Ok(answer::json(StatusCode::OK, &body))
 }
@@ -76,18 +74,18 @@ fn journal(work: &JournalWork) -> Value {
 }
 
 /// `GET /metrics`: for Prometheus.
-pub async fn metrics(context: Context) -> Answer {
+pub async fn metrics(context: Context) -> HandlerResult {
     let text = context.app.metrics.text(&context.app).map_err(|error| Problem::new("internal", error.to_string()))?;
     Ok(typed(text, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
 }
 
 /// `GET /openapi.json`: the API for machines.
-pub async fn openapi(_context: Context) -> Answer {
+pub async fn openapi(_context: Context) -> HandlerResult {
     Ok(typed(document::JSON, "application/json"))
 }
 
 /// `GET /docs`: the API for people; needs no network.
-pub async fn docs(_context: Context) -> Answer {
+pub async fn docs(_context: Context) -> HandlerResult {
     let response = typed(docs_page::html(), "text/html; charset=utf-8");
     Ok(with_header(
         response,

@@ -1,8 +1,8 @@
-//! The only place that knows HTTP and JSON.
+//! The program's calls over HTTP.
 //!
-//! A request's way: [`serve`] (connection, limits) → [`routes`] (which handler; the doors) →
-//! [`context`] (names, keys, body) → a handler ([`campaigns`], [`claims`], [`codes`], [`lists`],
-//! [`keys`], [`meta`]) → the engine → [`answer`] (a yes) or [`problem`] (a no).
+//! A request's way: `edge` (connection, limits, authentication, admission) → [`routes`] (which handler) →
+//! a handler ([`campaigns`], [`claims`], [`codes`], [`lists`], [`keys`], [`meta`]), which reads it through
+//! [`context`] → the engine → [`answer`] or [`problem`].
 
 pub mod answer;
 pub mod answers;
@@ -10,7 +10,6 @@ pub mod campaigns;
 pub mod checks;
 pub mod claims;
 pub mod codes;
-pub mod connection;
 pub mod context;
 pub mod demonstration;
 pub mod docs;
@@ -19,11 +18,11 @@ pub mod keys;
 pub mod lists;
 pub mod live;
 pub mod meta;
+pub mod once;
 pub mod openapi;
-pub mod pause;
 pub mod policies;
 pub mod problem;
 pub mod routes;
-pub mod serve;
-pub mod times;
 pub mod web;
+
+pub use edge::times;

@@ -10,10 +10,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::doors::Access;
-    use crate::doors::caller::Scope;
     use crate::http::problem::{CODES, info_of};
     use crate::http::routes;
+    use edge::auth::Access;
+    use edge::auth::caller::Scope;
 
     fn document() -> Value {
         serde_json::from_str(JSON).unwrap()

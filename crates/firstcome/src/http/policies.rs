@@ -10,19 +10,18 @@ use domain::rate_limit::policies::{self, Numbers, Rejection, Rule};
 use domain::rate_limit::settings::WINDOW_NS_MAX;
 use domain::rate_limit::{Algorithm, Mode, Policy, PolicyError, Settings};
 use domain::state::CommandKind;
-use domain::types::{LimitKey, PolicyName, RequestId};
+use domain::types::{LimitKey, PolicyName};
 use engine::views::{Done, Effect, PolicyView};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::{self, with_header};
-use super::campaigns::{page_limit, precondition};
-use super::context::Context;
+use super::context::{Context, request_id};
 use super::input::{Whole, parse};
-use super::problem::Problem;
+use super::problem::{HandlerResult, Problem, problem};
 use super::times;
-
-type Answer = Result<Response<Body>, Problem>;
+use crate::backend::Declined;
+use edge::request::{page_limit, precondition};
 
 const MS_NS: u64 = 1_000_000;
 /// The word for a limit on what is in flight, where the others name an algorithm.
@@ -69,7 +68,7 @@ impl PolicyBody {
         }
         let Whole(timeout_ms) = self.timeout_ms.ok_or_else(|| Problem::field("timeout_ms", "is missing"))?;
         let quota = u32::try_from(self.quota.0).ok().filter(|quota| (1..=IN_FLIGHT_MAX).contains(quota));
-        let wrong = |field, detail: String| Problem::new("in_flight_out_of_range", detail).with("field", json!(field));
+        let wrong = |field, detail: String| problem("in_flight_out_of_range", detail).with("field", json!(field));
         let quota = quota.ok_or_else(|| wrong("quota", format!("the quota must be 1 to {IN_FLIGHT_MAX}")))?;
         let timeout_ns = Some(timeout_ms).filter(|timeout| 0 < *timeout).and_then(|timeout| timeout.checked_mul(MS_NS));
         let timeout_ns = timeout_ns.filter(|timeout| *timeout <= WINDOW_NS_MAX);
@@ -101,7 +100,7 @@ pub(super) fn out_of_range(error: PolicyError) -> Problem {
         PolicyError::WindowOutOfRange => "window_ms",
         PolicyError::BurstOutOfRange | PolicyError::BurstNotUsed => "burst",
     };
-    Problem::new(error.code(), error.to_string()).with("field", json!(field))
+    problem(error.code(), error.to_string()).with("field", json!(field))
 }
 
 /// A policy as the API shows it.
@@ -155,7 +154,7 @@ fn key_of(context: &Context) -> Result<LimitKey<'_>, Problem> {
 }
 
 /// `PUT /v1/policies/{policy}`
-pub async fn put(context: Context) -> Answer {
+pub async fn put(context: Context) -> HandlerResult {
     let Changed { before, done, .. } = change(context, put_asked).await?;
     let view = view_of(&done)?;
     if before.is_some() {
@@ -177,7 +176,7 @@ fn view_of(done: &Done) -> Result<&PolicyView, Problem> {
 }
 
 /// `GET /v1/policies/{policy}`
-pub async fn read(context: Context) -> Answer {
+pub async fn read(context: Context) -> HandlerResult {
     let policy = policy_of(&context)?;
     context.query([])?;
     let view = context.app.backend.policy(policy).await?.ok_or_else(not_found)?;
@@ -185,7 +184,7 @@ pub async fn read(context: Context) -> Answer {
 }
 
 /// `GET /v1/policies`
-pub async fn list(context: Context) -> Answer {
+pub async fn list(context: Context) -> HandlerResult {
     let [after, limit] = context.query(["after", "limit"])?;
     let limit = page_limit(limit)?;
     after.map(PolicyName::new).transpose().map_err(|error| Problem::parameter("after", error.to_string()))?;
@@ -197,7 +196,7 @@ pub async fn list(context: Context) -> Answer {
 }
 
 /// `DELETE /v1/policies/{policy}`
-pub async fn remove(context: Context) -> Answer {
+pub async fn remove(context: Context) -> HandlerResult {
     let Changed { before, .. } = change(context, remove_asked).await?;
     before.map_or_else(|| Err(not_found()), |view| Ok(shown(StatusCode::OK, &view)))
 }
@@ -210,7 +209,7 @@ fn remove_asked(context: &Context) -> Result<policies::Command<'_>, Problem> {
 }
 
 /// `GET /v1/policies/{policy}/overrides`
-pub async fn overrides(context: Context) -> Answer {
+pub async fn overrides(context: Context) -> HandlerResult {
     let policy = policy_of(&context)?;
     let [after, limit] = context.query(["after", "limit"])?;
     let limit = page_limit(limit)?;
@@ -223,7 +222,7 @@ pub async fn overrides(context: Context) -> Answer {
 }
 
 /// `PUT /v1/policies/{policy}/overrides/{key}`
-pub async fn put_override(context: Context) -> Answer {
+pub async fn put_override(context: Context) -> HandlerResult {
     let Changed { context, done, .. } = change(context, put_override_asked).await?;
     let (view, key) = (view_of(&done)?, key_of(&context)?);
     let numbers = view.overrides.iter().find(|(known, _)| **known == *key.as_str()).map(|(_, numbers)| numbers);
@@ -239,7 +238,7 @@ fn put_override_asked(context: &Context) -> Result<policies::Command<'_>, Proble
 }
 
 /// `DELETE /v1/policies/{policy}/overrides/{key}`
-pub async fn remove_override(context: Context) -> Answer {
+pub async fn remove_override(context: Context) -> HandlerResult {
     let Changed { context, .. } = change(context, remove_override_asked).await?;
     Ok(answer::json(StatusCode::OK, &json!({ "policy": policy_of(&context)?.as_str(), "key": key_of(&context)?.as_str() })))
 }
@@ -262,7 +261,7 @@ fn override_json(policy: &str, key: &str, numbers: &Numbers, rule: &Rule) -> ser
 }
 
 pub(super) fn not_found() -> Problem {
-    Rejection::PolicyNotFound.into()
+    Declined::from(Rejection::PolicyNotFound).into()
 }
 
 /// What a request asks to be changed.
@@ -283,7 +282,7 @@ async fn change(context: Context, command_of: CommandOf) -> Result<Changed, Prob
         let app = Arc::clone(&context.app);
         let asked = command_of(&context)?;
         let command = Command { actor: context.caller.actor(), request: None, kind: CommandKind::Policy(asked) };
-        let request_id = RequestId::new(&context.request_id).unwrap_or(RequestId::ENGINE);
+        let request_id = request_id(&context);
         let _turn = app.policy_changes.lock().await;
         let before = app.backend.policy(asked.policy()).await?;
         let done = app.backend.submit(&command, request_id).await;

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::context::Context;
-use super::problem::Problem;
-
-type Answer = Result<Response<Body>, Problem>;
+use super::problem::{HandlerResult, Problem};
 
 /// What `npm run build` has made of the sources.
 #[derive(RustEmbed)]
@@ -25,19 +23,19 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
 /// `GET /`: the operator's console.
-pub async fn console(context: Context) -> Answer {
+pub async fn console(context: Context) -> HandlerResult {
     page("index.html", &context.headers)
 }
 
 /// `GET /c/{campaign}`: the page of the person who claims. It looks the same for every campaign,
 /// also for one that there is not: what there is, the page asks.
-pub async fn claim(context: Context) -> Answer {
+pub async fn claim(context: Context) -> HandlerResult {
     context.campaign()?;
     page("claim.html", &context.headers)
 }
 
 /// `GET /assets/{asset}`: what the pages are made of.
-pub async fn asset(context: Context) -> Answer {
+pub async fn asset(context: Context) -> HandlerResult {
     let name = context.param("asset");
     let path = format!("assets/{name}");
     let media_type = match name.rsplit_once('.') {
@@ -65,7 +63,7 @@ pub fn built_from() -> Option<String> {
     Some(String::from_utf8_lossy(&file.data).trim().to_owned())
 }
 
-fn page(path: &str, headers: &HeaderMap) -> Answer {
+fn page(path: &str, headers: &HeaderMap) -> HandlerResult {
     let mut response = file(path, "text/html; charset=utf-8", headers)?;
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     // The address of a claim's page may hold a token; its fragment is never sent, and neither is the rest.
@@ -73,7 +71,7 @@ fn page(path: &str, headers: &HeaderMap) -> Answer {
     Ok(response)
 }
 
-fn file(path: &str, media_type: &'static str, headers: &HeaderMap) -> Answer {
+fn file(path: &str, media_type: &'static str, headers: &HeaderMap) -> HandlerResult {
     let compressed = if takes_gzip(headers) { Built::get(&format!("{path}.gz")) } else { None };
     let is_compressed = compressed.is_some();
     let EmbeddedFile { data, .. } = compressed.or_else(|| Built::get(path)).ok_or_else(missing)?;

@@ -2,9 +2,8 @@
 
 use domain::rate_limit::Moment;
 use domain::types::Timestamp;
+use edge::clock;
 use engine::clock::Clock;
-
-use crate::clock;
 
 const DAY_MS: u64 = 86_400_000;
 const MS_NS: u64 = 1_000_000;
@@ -50,6 +49,12 @@ impl LimitClock {
                 Moment::from_nanos(clock.now().millis().saturating_sub(midnight.millis()).saturating_mul(MS_NS))
             }
         }
+    }
+}
+
+impl rate_limit_layer::clock::Clock for LimitClock {
+    fn now(&self) -> Moment {
+        Self::now(self)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::doors::Doors;
+use edge::auth::Auth;
 
 /// Where everything is, for a person at a terminal.
-pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<SocketAddr>, doors: &Doors) -> String {
+pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<SocketAddr>, auth: &Auth) -> String {
     let mut text = String::new();
     let base = format!("{scheme}://{address}");
     // Writing to a string cannot fail.
@@ -18,8 +18,8 @@ pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<
     if let Some(admin_address) = admin_address {
         let _ = writeln!(text, "  Admin address         {scheme}://{admin_address}");
     }
-    if !doors.are_open() {
-        let live = doors.ring().iter().filter(|key| key.revoked_at.is_none()).count();
+    if !auth.needs_no_credential() {
+        let live = auth.ring().iter().filter(|key| key.revoked_at.is_none()).count();
         let _ = writeln!(text, "  Callers must show a key ({live} in use) as Authorization: Bearer …\n");
         return text;
     }

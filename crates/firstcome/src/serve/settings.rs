@@ -1,47 +1,50 @@
-//! What was typed about the server, checked.
+//! The options of `firstcome serve`, checked.
+
+mod auth;
+mod gateway;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cluster::kafka::KafkaSettings;
+use edge::auth::AuthSettings;
+use edge::auth::keys::KeyRing;
+use edge::gateway::GatewaySettings;
+use edge::limits::HttpLimits;
+use edge::live::LiveLimits;
+use edge::tls::TlsFiles;
 use engine::clock::Clock;
 use engine::limits::Limits;
 
 use super::{ADMIN_CONNECTIONS_MAX, ServeError};
-use crate::app::HttpLimits;
 use crate::cli::{DATA_FOLDER, ServeArgs, SettingsError};
-use crate::doors::keys::KeyRing;
-use crate::doors::settings::DoorSettings;
-use crate::gateway::settings::GatewaySettings;
-use crate::live::LiveLimits;
 use crate::scaled::ScaledSettings;
-use crate::tls::TlsFiles;
 
-/// Files that are not connections.
+/// File descriptors that are not connections.
 const FILES_KEPT: u64 = 128;
 
-/// Everything that the settings say, checked.
+/// All settings of a server, checked.
 #[derive(Clone, Debug)]
 pub struct ServeSettings {
     pub(super) listen: SocketAddr,
     pub(super) admin_listen: Option<SocketAddr>,
     pub(super) tls: Option<TlsFiles>,
     pub(super) data: PathBuf,
-    pub(super) doors: DoorSettings,
+    pub(super) auth: AuthSettings,
     pub(super) gateway: GatewaySettings,
     pub(super) http: HttpLimits,
     pub(super) limits: Limits,
     pub(super) segment_bytes: u64,
     pub(super) snapshot_every: u64,
     pub(super) accept_clock_behind: bool,
+    #[cfg_attr(not(feature = "scaled"), expect(dead_code, reason = "it can only be None"))]
     pub(super) scaled: Option<ScaledSettings>,
     /// The clock; tests move one by hand.
     pub clock: Clock,
 }
 
 impl ServeSettings {
-    /// Checks what was typed.
+    /// Checks the options.
     ///
     /// # Errors
     /// [`ServeError`] that names the option.
@@ -54,9 +57,9 @@ impl ServeSettings {
         Ok(Self {
             listen,
             admin_listen: args.admin_listen,
-            tls: TlsFiles::new(args.tls_cert.as_deref(), args.tls_key.as_deref())?,
-            doors: DoorSettings::new(args)?,
-            gateway: GatewaySettings::new(args)?,
+            tls: tls_files(args)?,
+            auth: auth::settings(args)?,
+            gateway: gateway::settings(args)?,
             data: args.data.clone().unwrap_or_else(|| PathBuf::from(DATA_FOLDER)),
             http: HttpLimits {
                 requests_max: u32::try_from(in_range("requests-max", args.requests_max, 4_096, 16, 1_000_000)?).unwrap_or(u32::MAX),
@@ -71,21 +74,31 @@ impl ServeSettings {
             segment_bytes: in_range("segment-mib", args.segment_mib, 64, 4, 4_096)? << 20,
             snapshot_every: in_range("snapshot-every", args.snapshot_every, 1_000_000, 1, u64::MAX)?,
             accept_clock_behind: args.accept_clock_behind,
-            scaled: scaled_settings(args)?,
+            scaled: ScaledSettings::of(args)?,
             clock: Clock::System,
         })
     }
 }
 
 impl ServeSettings {
-    /// Leaves files for the journal, the history and for saying no: a connection that cannot be
-    /// accepted hears nothing.
+    /// Reserves file descriptors for the journal, for the history, and for refusing connections over the
+    /// limit: a connection that cannot be accepted gets no response.
     pub(super) fn keep_within(&mut self, files_max: Option<u64>) {
         let kept = if self.admin_listen.is_some() { FILES_KEPT + u64::from(ADMIN_CONNECTIONS_MAX) } else { FILES_KEPT };
         let for_connections = files_max.map(|files| usize::try_from(files.saturating_sub(kept)).unwrap_or(usize::MAX));
         if let Some(most) = for_connections.map(|most| most.max(1)).filter(|most| *most < self.http.connections_max) {
             self.http.connections_max = most;
         }
+    }
+}
+
+/// Both files, or neither.
+fn tls_files(args: &ServeArgs) -> Result<Option<TlsFiles>, SettingsError> {
+    match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(SettingsError::Value("--tls-cert needs --tls-key".to_owned())),
+        (None, Some(_)) => Err(SettingsError::Value("--tls-key needs --tls-cert".to_owned())),
     }
 }
 
@@ -118,30 +131,7 @@ fn live_limits(args: &ServeArgs) -> Result<LiveLimits, SettingsError> {
     })
 }
 
-/// The scaled mode, if anything of it is set.
-pub(crate) fn scaled_settings(args: &ServeArgs) -> Result<Option<ScaledSettings>, SettingsError> {
-    let missing = |given: &str, missing: &str| Err(SettingsError::Value(format!("--{given} needs --{missing}")));
-    match (&args.kafka, &args.postgres, &args.redis) {
-        (None, None, None) => Ok(None),
-        (None, Some(_), _) => missing("postgres", "kafka"),
-        (None, None, Some(_)) => missing("redis", "kafka"),
-        (Some(_), None, _) => missing("kafka", "postgres"),
-        (Some(hosts), Some(postgres), redis) => {
-            let partitions = in_range("kafka-partitions", args.kafka_partitions, 8, 1, 1_000)?;
-            let topic = args.kafka_topic.clone().unwrap_or_else(|| "firstcome".to_owned());
-            let is_name =
-                !topic.is_empty() && topic.len() <= 200 && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-            if !is_name {
-                return Err(SettingsError::Value("--kafka-topic may only hold letters, digits and the characters . _ -".to_owned()));
-            }
-            let partitions = u32::try_from(partitions).unwrap_or(1);
-            let kafka = KafkaSettings { hosts: hosts.clone(), topic, partitions, is_dev: args.kafka_dev };
-            Ok(Some(ScaledSettings { kafka, redis: redis.clone(), postgres: postgres.clone() }))
-        }
-    }
-}
-
-fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, SettingsError> {
+pub(crate) fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -> Result<u64, SettingsError> {
     let value = given.unwrap_or(standard);
     if (min..=max).contains(&value) {
         return Ok(value);
@@ -149,14 +139,14 @@ fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, max: u64) -
     Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")))
 }
 
-/// Closed by default: nobody from elsewhere is let in before there is a key that can be used.
-pub(super) fn refuse_strangers(settings: &ServeSettings, keys: &KeyRing) -> Result<(), ServeError> {
+/// Closed by default: a server that other machines can reach does not start without a valid key.
+pub(super) fn require_key(settings: &ServeSettings, keys: &KeyRing) -> Result<(), ServeError> {
     let addresses = [Some(settings.listen), settings.admin_listen];
     let Some(address) = addresses.into_iter().flatten().find(|address| !address.ip().is_loopback()) else { return Ok(()) };
     if keys.has_live() {
         return Ok(());
     }
-    // A name is never used again.
+    // A revoked key's name cannot be used again.
     let name = (1..).map(|number| if number == 1 { "admin".to_owned() } else { format!("admin-{number}") });
     let name = name.into_iter().find(|name| keys.get(name).is_err()).unwrap_or_default();
     Err(ServeError::NotLoopback { address, data: settings.data.clone(), name })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::http::connect;
+use testing::http::connect;
 
 /// One event, as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,7 +43,10 @@ pub struct Stream {
 
 impl Stream {
     pub fn open(address: SocketAddr, campaign: &str, headers: &[(&str, &str)]) -> Self {
-        Self::over(connect(address).unwrap(), campaign, headers)
+        let socket = connect(address).unwrap();
+        // Nothing comes while brokers elect a leader.
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self::over(socket, campaign, headers)
     }
 
     /// The same on a socket that is there.

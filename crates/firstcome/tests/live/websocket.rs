@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use tungstenite::{Message, WebSocket};
 
-use crate::http::connect;
+use testing::http::connect;
 
 pub fn open(address: SocketAddr, campaign: &str) -> WebSocket<TcpStream> {
     over(connect(address).unwrap(), campaign)

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use cluster::protocol::partition::partition_of;
 use domain::types::Timestamp;
-use firstcome::http::times;
+use edge::times;
 use serde_json::{Value, json};
 use services::{Kafka, KafkaOptions};
 use tokio::task::block_in_place;

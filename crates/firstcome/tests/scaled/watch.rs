@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::{Brokers, World};
 use super::{check, engines, scenario};
-use crate::stream::{Shown, Stream, assert_no_gap};
+use crate::live_client::stream::{Shown, Stream, assert_no_gap};
 
 const STOCK: u64 = 300;
 

@@ -1,5 +1,13 @@
 //! Real journals in a folder, of records that nobody has decided: honest or forged.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
+
+pub mod process;
+#[cfg(feature = "scaled")]
+pub mod scaled;
+pub mod server;
+pub mod tokens;
+
+pub use testing::http;
 
 use std::fs;
 use std::path::PathBuf;

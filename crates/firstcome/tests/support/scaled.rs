@@ -11,8 +11,8 @@ use serde_json::Value;
 use services::{Kafka, KafkaOptions, Postgres, Redis};
 use tempfile::TempDir;
 
-use crate::http::Client;
-use crate::process::{Process, eventually, program, run};
+use crate::support::http::Client;
+use crate::support::process::{Process, eventually, program, run};
 
 const DELETE_RECORDS: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
 const PARTITIONS: u32 = 4;

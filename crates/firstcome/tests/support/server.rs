@@ -7,17 +7,17 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use domain::types::Timestamp;
+use edge::auth::caller::Scope;
+use edge::auth::keys::NewKey;
 use engine::clock::{Clock, ManualClock};
 use firstcome::app::App;
 use firstcome::cli::ServeArgs;
-use firstcome::doors::caller::Scope;
-use firstcome::doors::keys::NewKey;
 use firstcome::serve::{ServeSettings, Server};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::http::Client;
+use crate::support::http::Client;
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
@@ -65,7 +65,7 @@ impl TestServer {
     pub fn make_key(&self, name: &str, scopes: &[Scope], campaigns: &str) -> String {
         let new = NewKey { name, scopes: scopes.iter().copied().collect(), campaigns };
         let now = self.app.clock.now();
-        let made = self.app.doors.change(|ring| {
+        let made = self.app.edge.auth.change(|ring| {
             let (ring, secret) = ring.with_created(&new, now)?;
             Ok((ring, secret.key(name)))
         });

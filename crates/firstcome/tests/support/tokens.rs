@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use firstcome::tokens::{LEEWAY_S_STANDARD, TokenKeys, TokenSettings};
+use edge::tokens::{LEEWAY_S_STANDARD, TokenKeys, TokenSettings};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;

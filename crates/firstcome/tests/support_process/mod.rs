@@ -1,8 +1,9 @@
-//! The real program as a process, a small HTTP client that shows what was sent and what was
-//! answered, and random numbers that a seed repeats.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+//! The real program as a process, and people in a queue; with the client and the random numbers
+//! of `testing` under the names that tests use.
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
-pub mod http;
 pub mod program;
 pub mod queue;
-pub mod random;
+
+pub use testing::connection as http;
+pub use testing::random;

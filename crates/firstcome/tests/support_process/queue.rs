@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use firstcome::http::times;
+use edge::times;
 use serde_json::Value;
 use tokio::task::JoinSet;
 

@@ -1,5 +1,5 @@
 //! Whether what was told is what the log says. Every committed record is decided a second time by
-//! the model, and a third time by a replica that all nodes are compared with; every answer is held
+//! the oracle, and a third time by a replica that all nodes are compared with; every answer is held
 //! against the record it comes from, or against every place of the log from the request to the
 //! answer.
 
@@ -14,12 +14,14 @@ use domain::hash::HashSeed;
 use domain::state::{Command, CommandKind};
 use engine::digest::DIGEST_BYTES;
 use engine::views::{ClaimView, Done, NamedCampaign, Refusal};
+use oracle::coupon::Campaign;
+use oracle::{Oracle, adapter};
 use sha2::{Digest, Sha256};
 
 use super::counts::Rare;
-use super::model::Model;
+use super::places::Places;
 use super::trouble::Trouble;
-use crate::ask::{self, Answer, Ask, By, Said, Verb, What};
+use crate::ask::{self, Answer, Ask, Said, Verb, What};
 use crate::world::time;
 
 /// The newest rules of any program here.
@@ -79,7 +81,7 @@ struct Asked {
 
 #[derive(Debug)]
 struct Followed {
-    model: Model,
+    places: Places,
     reference: Replica,
     /// The digest at each place.
     digests: Vec<[u8; DIGEST_BYTES]>,
@@ -104,7 +106,7 @@ impl Judge {
     #[must_use]
     pub fn new(partitions: u32, trouble: Arc<Trouble>) -> Self {
         let followed = |partition| Followed {
-            model: Model::default(),
+            places: Places::default(),
             reference: Replica::new(Topology { partition, partitions }, RULES_NEWEST, HashSeed(5, 6)),
             digests: Vec::new(),
             rules_from: None,
@@ -140,13 +142,19 @@ impl Judge {
     #[must_use]
     pub fn place_of(&self, campaign: &str) -> (u32, u64) {
         let partition = partition_of(campaign, u32::try_from(self.partitions.len()).unwrap_or(1));
-        (partition, self.partitions[partition as usize].model.len())
+        (partition, self.partitions[partition as usize].places.count())
     }
 
-    /// What is known of a campaign.
+    /// What is known of the partition of a campaign.
     #[must_use]
-    pub fn model_of(&self, campaign: &str) -> &Model {
-        &self.partitions[self.place_of(campaign).0 as usize].model
+    pub fn places_of(&self, campaign: &str) -> &Places {
+        &self.partitions[self.place_of(campaign).0 as usize].places
+    }
+
+    /// What is known of a campaign at the end.
+    #[must_use]
+    pub fn campaign(&self, campaign: &str) -> Option<&Campaign> {
+        self.places_of(campaign).last().campaign(campaign)
     }
 
     /// Claims of a campaign that went to the log and changed nothing.
@@ -200,36 +208,40 @@ impl Judge {
         let applied = followed.reference.apply(&record, &mut Unwatched).map_err(|fault| fault.to_string())?;
         followed.digests.push(followed.reference.progress().digest);
         match decode(bytes).map_err(|error| error.to_string())?.body {
-            Body::Command { command: Command { kind: CommandKind::Coupon(Coupon::DecideNext(next)), .. }, .. } => {
+            Body::Command { command: command @ Command { kind: CommandKind::Coupon(Coupon::DecideNext(next)), .. }, .. } => {
                 let Applied::Turn { is_decided, .. } = applied else { return Err("a decision was none".to_owned()) };
                 self.trouble.saw(if is_decided { Rare::Decided } else { Rare::DecidedInVain });
-                let claim = (next.serial.get(), next.subject.as_str());
-                let is_turn = followed.model.turn(next.campaign.as_str(), claim, at);
-                let story = || format!("{next:?} came to {is_decided} at {at}, and must have come to {is_turn}");
-                if is_turn == is_decided { Ok(()) } else { Err(story()) }
+                let (_, ruled) = followed.places.take(&command, at);
+                let is_right = is_decided == ruled.as_ref().is_ok_and(|yes| yes.effect.is_some());
+                let story = || format!("{next:?} came to {is_decided} at {at}, and must have come to {ruled:?}");
+                if is_right { Ok(()) } else { Err(story()) }
             }
-            Body::Command { request_id, command } if command.kind != CommandKind::ForgetRequests => {
+            Body::Command { command, .. } if command.kind == CommandKind::ForgetRequests => {
+                drop(followed.places.take(&command, at));
+                Ok(())
+            }
+            Body::Command { request_id, command } => {
                 let Applied::Command { answer, .. } = applied else { return Err("a command was no command".to_owned()) };
                 self.fold(partition, at, request_id.as_str(), &command, &answer.map_err(Refusal::Rejected))
             }
             Body::Rules(RULES_NEWEST) => {
-                followed.model.pass(at);
+                followed.places.pass(at);
                 followed.rules_from.get_or_insert(offset);
                 Ok(())
             }
-            Body::Rules(_) | Body::Command { .. } | Body::Barrier | Body::Genesis(_) => {
-                followed.model.pass(at);
+            Body::Rules(_) | Body::Barrier | Body::Genesis(_) => {
+                followed.places.pass(at);
                 Ok(())
             }
         }
     }
 
-    /// A command is decided by the model, and compared with what the product decided.
+    /// A command is decided by the oracle, and compared with what the product decided.
     fn fold(&mut self, partition: u32, at: u64, id: &str, command: &Command<'_>, answer: &Result<Done, Refusal>) -> Result<(), String> {
         let asked = self.asked.get_mut(id).ok_or_else(|| format!("nobody asked for {command:?}"))?;
         let followed = &mut self.partitions[partition as usize];
-        let what = what_of(command, &asked.ask, &followed.model)?;
-        let said = followed.model.fold(&asked.ask, &what, at);
+        check_asked(command, &asked.ask, followed.places.last())?;
+        let (said, _) = followed.places.take(command, at);
         let product = Said::of(answer, said.has_effect);
         if said != product {
             return Err(format!("{:?} was decided as {product:?} and not {said:?}", asked.ask));
@@ -238,7 +250,7 @@ impl Judge {
             asked.effects += 1;
             if 1 < asked.effects {
                 self.trouble.saw(Rare::RecordTwiceTookEffect);
-                if asked.ask.key.is_some() || matches!(what, What::Cancel(_) | What::Redeem(_)) {
+                if asked.ask.key.is_some() || matches!(asked.ask.what, What::Cancel(_) | What::Redeem(_)) {
                     return Err(format!("{:?} took effect twice, at last as {said:?}", asked.ask));
                 }
             }
@@ -249,7 +261,7 @@ impl Judge {
             Told::Unknown | Told::Gone | Told::Nothing | Told::FromRecord => {}
         }
         if asked.first.is_none() {
-            let is_extra = said.answer == Answer::No("sold_out") || (matches!(what, What::Claim(_)) && said.is_repeat);
+            let is_extra = said.answer == Answer::No("sold_out") || (matches!(asked.ask.what, What::Claim(_)) && said.is_repeat);
             if is_extra {
                 self.trouble.saw(Rare::ExtraRecord);
                 *self.extra.entry(asked.ask.campaign.to_owned()).or_default() += 1;
@@ -298,10 +310,10 @@ impl Judge {
         if asked.appended != 0 {
             return Err(format!("{:?} was told {said:?}, and its record came to {:?}", asked.ask, asked.first));
         }
-        let model = &self.partitions[asked.partition as usize].model;
-        let is_right = (asked.since..=model.len()).any(|place| model.answer(&asked.ask, place) == said);
+        let places = &self.partitions[asked.partition as usize].places;
+        let is_right = (asked.since..=places.count()).any(|place| places.answer(&asked.ask, place) == said);
         if !is_right {
-            let now = model.answer(&asked.ask, model.len());
+            let now = places.answer(&asked.ask, places.count());
             return Err(format!("{:?} was told {said:?}, which was so at no time since it was asked; now it is {now:?}", asked.ask));
         }
         if matches!(said.answer, Answer::No(_)) {
@@ -314,8 +326,8 @@ impl Judge {
     pub fn shown(&mut self, campaign: &str, since: u64, read: &Result<Option<NamedCampaign>, Refusal>) {
         let Ok(read) = read else { return self.trouble.saw(Rare::NotCaughtUp) };
         let answer = read.as_ref().map_or(Answer::NoCampaign, |read| ask::of_campaign(false, read));
-        let model = self.model_of(campaign);
-        if !(since..=model.len()).any(|place| model.read(campaign, place) == answer) {
+        let places = self.places_of(campaign);
+        if !(since..=places.count()).any(|place| places.campaign(campaign, place) == answer) {
             let story = format!("{campaign} was shown as {answer:?}, and was so at no time since it was asked for");
             self.break_promise(Kind::Exactness, story);
         }
@@ -330,8 +342,8 @@ impl Judge {
     ) {
         let Ok(read) = read else { return self.trouble.saw(Rare::NotCaughtUp) };
         let answer = read.as_ref().map_or_else(|rejection| Answer::No(rejection.code()), ask::of_claim_read);
-        let model = self.model_of(campaign);
-        if !(since..=model.len()).any(|place| model.read_claim(campaign, subject, place) == answer) {
+        let places = self.places_of(campaign);
+        if !(since..=places.count()).any(|place| places.claim(campaign, subject, place) == answer) {
             let story = format!("the claim of {subject} was shown as {answer:?}, and was so at no time since it was asked for");
             self.break_promise(Kind::Exactness, story);
         }
@@ -362,7 +374,7 @@ impl Judge {
         self.partitions.iter().map(snapshot).collect()
     }
 
-    /// At the end: more than the stock, anybody twice, or a difference between model and product.
+    /// At the end: more than the stock, anybody twice, or a difference between oracle and product.
     pub fn finish(&mut self) {
         for asked in self.asked.values() {
             match (&asked.told, 0 < asked.effects) {
@@ -384,61 +396,32 @@ impl Judge {
 }
 
 fn check_end(followed: &Followed) -> Result<(), String> {
-    let state = followed.reference.core().state();
+    let (oracle, state) = (followed.places.last(), followed.reference.core().state());
     state.check()?;
-    for (name, campaign) in followed.model.campaigns() {
-        let theirs = state.campaigns().iter().find(|theirs| theirs.name == *name).ok_or_else(|| format!("{name} is not there"))?;
-        let settings = campaign.settings().ok_or("a campaign without settings")?;
-        let (taken, pending) = (campaign.taken(), campaign.pending());
-        let stands = (theirs.taken().get(), theirs.pending().get(), theirs.settings);
-        if settings.stock.get() < taken || stands != (taken, pending, settings) {
-            return Err(format!("{name} gave out {taken} of {}, and {stands:?}", settings.stock.get()));
-        }
-        let mut held: BTreeMap<&str, u32> = BTreeMap::new();
-        for claim in campaign.claims().iter().filter(|claim| claim.verb() != Verb::Cancelled) {
-            *held.entry(&claim.subject).or_default() += 1;
-        }
-        if let Some((subject, count)) = held.iter().find(|(_, count)| settings.per_subject_max < **count) {
-            return Err(format!("{subject} has {count} of {name}"));
-        }
-    }
-    Ok(())
+    oracle.check().map_err(|broken| format!("{broken:?}"))?;
+    adapter::compare(oracle, state)?;
+    adapter::compare_keys(oracle, state)
 }
 
-/// What stands in a record, which must be what was asked.
-fn what_of(command: &Command<'_>, ask: &Ask, model: &Model) -> Result<What, String> {
-    let CommandKind::Coupon(coupon) = &command.kind else { return Err("nobody asks for that".to_owned()) };
-    let what = match coupon {
-        Coupon::Put(put) => What::Put(put.settings, put.precondition),
-        Coupon::Patch(patch) => What::Patch(patch.stock, patch.paused),
-        Coupon::Claim(claim) => What::Claim(claim.subject.as_str().to_owned()),
-        Coupon::Redeem(target) => What::Redeem(by_of(target.by)),
-        Coupon::Cancel(target) => What::Cancel(by_of(target.by)),
-        Coupon::DecideNext(_) => return Err("nobody asks for that".to_owned()),
-    };
-    let is_named = |by: &By, asked: &By| match (by, asked) {
-        (By::Code(serial), By::Subject(subject)) => {
-            let campaign = model.campaigns().get(ask.campaign);
-            campaign.and_then(|campaign| campaign.claims().get(serial.get() as usize - 1)).is_some_and(|claim| claim.subject == *subject)
+/// What stands in a record must be what was asked; a node may name the claim that a subject holds.
+fn check_asked(command: &Command<'_>, ask: &Ask, oracle: &Oracle) -> Result<(), String> {
+    let asked = ask.command().ok_or("nobody asks for a malformed name")?;
+    let is_named = |by: TargetBy<'_>, asked: TargetBy<'_>| match (by, asked) {
+        (TargetBy::SubjectSerial(subject, serial), TargetBy::Subject(asked)) => {
+            let claim = oracle.campaign(ask.campaign).and_then(|campaign| campaign.claim(serial));
+            subject == asked && claim.is_some_and(|claim| claim.subject() == asked)
         }
         _ => by == asked,
     };
-    let is_asked = match (&what, &ask.what) {
-        (What::Redeem(by), What::Redeem(asked)) | (What::Cancel(by), What::Cancel(asked)) => is_named(by, asked),
-        (what, asked) => what == asked,
+    let is_asked = match (&command.kind, &asked.kind) {
+        (CommandKind::Coupon(Coupon::Redeem(target)), CommandKind::Coupon(Coupon::Redeem(asked)))
+        | (CommandKind::Coupon(Coupon::Cancel(target)), CommandKind::Coupon(Coupon::Cancel(asked))) => {
+            target.campaign == asked.campaign && is_named(target.by, asked.by)
+        }
+        (kind, asked) => kind == asked,
     };
-    let key = command.request.map(|keyed| keyed.key.as_str().to_owned());
-    if !is_asked || key != ask.key || coupon.campaign().as_str() != ask.campaign {
-        return Err(format!("{ask:?} stands in the log as {command:?}"));
-    }
-    Ok(what)
-}
-
-fn by_of(by: TargetBy<'_>) -> By {
-    match by {
-        TargetBy::Subject(subject) => By::Subject(subject.as_str().to_owned()),
-        TargetBy::SubjectSerial(_, serial) | TargetBy::Code(serial) => By::Code(serial),
-    }
+    let is_same = is_asked && (command.actor, command.request) == (asked.actor, asked.request);
+    if is_same { Ok(()) } else { Err(format!("{ask:?} stands in the log as {command:?}")) }
 }
 
 fn count(trouble: &Trouble, said: &Said) {

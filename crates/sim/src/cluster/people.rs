@@ -110,7 +110,7 @@ impl People {
             }
             Plant::ToldBeforeItCameBy => {
                 let place = found.node.progress()[partition as usize].offset_next;
-                let said = locked(&self.judge).model_of(ask.campaign).answer(ask, place);
+                let said = locked(&self.judge).places_of(ask.campaign).answer(ask, place);
                 let Answer::Claim { verb, serial, claimed_at, .. } = said.answer else { return None };
                 let view = ClaimView {
                     campaign: ask.campaign.to_owned(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cluster::protocol::limits::UNGATED_MAX;
 use cluster::protocol::record::RulesVersion;
+use oracle::coupon::Campaign;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -23,6 +24,7 @@ use super::trouble::{Profile, Trouble};
 use crate::ask::{Answer, Said, What};
 use crate::report::SeedOutcome;
 use crate::run::settings;
+use crate::world::time;
 
 /// How long it takes at most until everything is sold, once nothing goes wrong any more.
 const SALE: Duration = Duration::from_secs(60);
@@ -308,7 +310,7 @@ impl Play {
     async fn sell_all(&self) -> Result<(), String> {
         for (place, campaign) in CAMPAIGNS.iter().enumerate() {
             self.drain(campaign).await?;
-            let taken = locked(&self.judge).model_of(campaign).campaigns().get(*campaign).map_or(0, super::model::Campaign::taken);
+            let taken = locked(&self.judge).campaign(campaign).map_or(0, Campaign::taken);
             let open = settings(self.stocks[place].max(taken), if *campaign == "summer" { 3 } else { 1 });
             self.people.put_for_sure(campaign, open, SALE).await?;
             timeout(SALE, self.sell(campaign)).await.map_err(|_| format!("units of {campaign} stayed unsold though people asked"))?;
@@ -319,14 +321,14 @@ impl Play {
 
     /// Nobody asks any more, and everybody in the queue is decided, whoever of the nodes is left.
     async fn drain(&self, campaign: &'static str) -> Result<(), String> {
-        let pending = || locked(&self.judge).model_of(campaign).campaigns().get(campaign).map_or(0, super::model::Campaign::pending);
+        let pending = || locked(&self.judge).campaign(campaign).map_or(0, Campaign::pending);
         if pending() == 0 {
             return Ok(());
         }
         // Until the leader's clock has come up to that of the one before, the record's time stands
         // still, and so does the queue.
-        let (partition, place) = locked(&self.judge).place_of(campaign);
-        let time = locked(&self.judge).model_of(campaign).time_at(place);
+        let (partition, _) = locked(&self.judge).place_of(campaign);
+        let time = locked(&self.judge).places_of(campaign).last().time.millis();
         sleep(Duration::from_millis(time.saturating_sub(self.broker.clock_ms(partition)))).await;
         // Where the way to the log is long, there is that much time between two decisions.
         let at_most = Duration::from_millis(20_000 + 1_500 * u64::from(pending()));
@@ -369,10 +371,7 @@ impl Play {
         }
         let has_room = 1_000 < self.fleet.claims_max();
         let judge = locked(&self.judge);
-        let left = judge.model_of(campaign).campaigns().get(campaign).and_then(|known| {
-            let stock = known.settings()?.stock.get();
-            (known.taken() < stock).then_some(stock - known.taken())
-        });
+        let left = judge.campaign(campaign).map(|known| known.view(time(0)).remaining()).filter(|left| *left != 0);
         match left {
             Some(left) if has_room && judge.broken().is_none() => Err(format!("{left} units of {campaign} stayed unsold")),
             Some(_) | None => Ok(()),

@@ -8,7 +8,7 @@ const HEAD: &str = "# Refusals
 
 Every refusal is `application/problem+json` (RFC 9457) with a stable `code`. Clients match the code; `detail` is for people and may be worded better one day. `outcome` is `rejected` where surely nothing took effect, and `unknown` where it may have. What the caller needs next is in fields of its own (`retry_after_ms`, `opens_at`, `serials` and so on).
 
-This page is made from the table `CODES` in `crates/firstcome/src/http/problem.rs`. The running server shows the same at `/docs#refusals`.
+This page is made from the tables of codes in `crates/firstcome/src/http/problem.rs` and `crates/edge/src/problem.rs`. The running server shows the same at `/docs#refusals`.
 
 | code | status | meaning | asking again later |
 |---|---|---|---|
@@ -44,7 +44,7 @@ pub fn later_of(code: &str) -> &'static str {
 #[must_use]
 pub fn markdown() -> String {
     let mut page = HEAD.to_owned();
-    for info in CODES {
+    for info in CODES.iter() {
         // Writing to memory cannot fail.
         let _ = writeln!(page, "| `{}` | {} | {} | {} |", info.code, info.status, info.meaning, later_of(info.code));
     }

@@ -1,0 +1,96 @@
+//! What was found: broken promises, and notes.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+
+use journal::{Lsn, segments};
+
+/// How many broken promises of one kind are told one by one; the others are counted.
+pub const BROKEN_KEPT_MAX: u64 = 20;
+
+/// A row of the history that should be there and is not.
+pub(super) const MISSING: &str = "history_missing_row";
+/// A row of the history that should not be there.
+pub(super) const EXTRA: &str = "history_extra_row";
+/// A row of the history that is not as it should be.
+pub(super) const DIFFERENT: &str = "history_different_row";
+
+/// A broken promise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// Which, in a stable word.
+    pub promise: &'static str,
+    /// Where and how, for people.
+    pub detail: String,
+}
+
+/// Everything that was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) broken: Vec<Broken>,
+    pub(super) counts: BTreeMap<&'static str, u64>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Findings {
+    pub(super) fn broken(&mut self, promise: &'static str, detail: String) {
+        let count = self.counts.entry(promise).or_default();
+        *count += 1;
+        if *count <= BROKEN_KEPT_MAX {
+            self.broken.push(Broken { promise, detail });
+        }
+    }
+
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+}
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) lsn: Lsn,
+    pub(super) segment: u64,
+    /// Of its batch.
+    pub(super) offset: u64,
+}
+
+/// What is found at one record.
+pub(super) struct Report<'f> {
+    pub(super) findings: &'f mut Findings,
+    pub(super) place: Place,
+}
+
+impl Report<'_> {
+    pub(super) fn broken(&mut self, promise: &'static str, what: &str) {
+        let Place { lsn, segment, offset } = self.place;
+        let file = segments::name_of(segment);
+        self.findings.broken(promise, format!("{what} (record {lsn}, in the batch in {file} at offset {offset})"));
+    }
+}
+
+/// The fields of a row that are not as they should be.
+pub(super) struct Fields {
+    expected_in: &'static str,
+    text: String,
+}
+
+impl Fields {
+    /// Compared with what this place says.
+    pub(super) fn of(expected_in: &'static str) -> Self {
+        Self { expected_in, text: String::new() }
+    }
+
+    pub(super) fn compare<T: PartialEq + Debug>(&mut self, field: &str, found: T, expected: T) {
+        if found != expected {
+            // Writing to a string cannot fail.
+            let _ = write!(self.text, "; {field} is {found:?}, in the {} {expected:?}", self.expected_in);
+        }
+    }
+
+    pub(super) fn report(self, row: impl FnOnce() -> String, findings: &mut Findings) {
+        if !self.text.is_empty() {
+            findings.broken(DIFFERENT, row() + &self.text);
+        }
+    }
+}

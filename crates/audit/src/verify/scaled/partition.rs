@@ -1,0 +1,173 @@
+//! One partition of the record: each record in its place, of a form that is known, and decided in its
+//! order.
+
+use std::hash::Hasher;
+
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, Place, RulesVersion, decode};
+use cluster::protocol::replica::Delivered;
+use domain::Command;
+use domain::state::CommandKind;
+use oracle::{Oracle, Said, adapter};
+use siphasher::sip::SipHasher13;
+
+use crate::verify::findings::{Broken, Findings};
+
+/// The key of the function that places campaigns, as it was fixed with the format of the log.
+const PLACING: (u64, u64) = (0x6669_7273_7463_6f6d, 0x6520_7061_7274_6974);
+/// Rules that nobody has told here decide from some record on.
+pub(super) const UNKNOWN_RULES: &str = "unknown_rules";
+
+/// The rules that the oracle states: all versions up to this one.
+pub(super) const RULES_TOLD: RulesVersion = RulesVersion(1);
+
+/// A partition, as far as it was read.
+#[derive(Debug)]
+pub(super) struct Partition {
+    number: u32,
+    /// Of so many.
+    partitions: u32,
+    /// The offset of the next record.
+    pub(super) offset_next: u64,
+    pub(super) bytes_count: u64,
+    /// The log that its first record is of.
+    pub(super) log: Option<LogId>,
+    pub(super) rules_version: RulesVersion,
+    pub(super) oracle: Oracle,
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// A record that no server passes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stopped {
+    pub(super) offset: u64,
+    pub(super) promise: &'static str,
+}
+
+impl Partition {
+    pub(super) fn new(number: u32, partitions: u32) -> Self {
+        let rules_version = RulesVersion(0);
+        Self { number, partitions, offset_next: 0, bytes_count: 0, log: None, rules_version, oracle: Oracle::default(), stopped: None }
+    }
+
+    /// Takes the next record; what is behind a record that no server passes is not decided.
+    pub(super) fn take(&mut self, record: &Delivered<'_>, findings: &mut Findings) -> Option<Said> {
+        if self.offset_next < record.offset {
+            self.reach(record.offset, findings);
+        }
+        if record.offset < self.offset_next {
+            let what = format!("it comes after the record at offset {}", self.offset_next.saturating_sub(1));
+            self.stop(record.offset, Broken { promise: "offset_gap", detail: what }, findings);
+            return None;
+        }
+        self.offset_next = record.offset.saturating_add(1);
+        self.bytes_count += record.bytes.len() as u64;
+        if self.stopped.is_some() {
+            return None;
+        }
+        match self.read(record, findings) {
+            Ok(decided) => decided,
+            Err(broken) => {
+                self.stop(record.offset, broken, findings);
+                None
+            }
+        }
+    }
+
+    /// There was no record before this offset any more.
+    pub(super) fn reach(&mut self, offset: u64, findings: &mut Findings) {
+        if offset <= self.offset_next {
+            return;
+        }
+        let (first, last) = (self.offset_next, offset - 1);
+        let detail = if first == last { "there is no record".to_owned() } else { format!("there is no record up to offset {last}") };
+        self.stop(first, Broken { promise: "offset_gap", detail }, findings);
+        self.offset_next = offset;
+    }
+
+    fn stop(&mut self, offset: u64, broken: Broken, findings: &mut Findings) {
+        let Broken { promise, detail } = broken;
+        findings.broken(promise, format!("{detail} (offset {offset} of partition {})", self.number));
+        self.stopped = self.stopped.or(Some(Stopped { offset, promise }));
+    }
+
+    fn read(&mut self, record: &Delivered<'_>, findings: &mut Findings) -> Result<Option<Said>, Broken> {
+        let read = decode(record.bytes).map_err(|what| broken("undecodable", format!("the record is malformed: {what}")))?;
+        let belongs = match read.place {
+            Place::Group(group) => partition_of(group, self.partitions),
+            Place::Partition(partition) => partition,
+        };
+        if belongs != self.number {
+            return Err(broken("wrong_partition", format!("the record belongs to partition {belongs}")));
+        }
+        if record.offset == 0 {
+            self.begin(&read)?;
+        }
+        match &read.body {
+            Body::Command { command, .. } => {
+                self.check_campaign(&command.kind, record.offset, findings);
+                self.oracle.pass(record.at);
+                return Ok(self.decide(command));
+            }
+            Body::Rules(version) => {
+                check_rules(*version)?;
+                // Rules never go back.
+                self.rules_version = self.rules_version.max(*version);
+            }
+            // Several servers may have begun the partition at once: the first one counts.
+            Body::Genesis(_) | Body::Barrier => {}
+        }
+        self.oracle.pass(record.at);
+        Ok(None)
+    }
+
+    fn begin(&mut self, read: &LogRecord<'_>) -> Result<(), Broken> {
+        let Body::Genesis(Genesis { log, partitions, rules }) = read.body else {
+            return Err(broken("genesis", "the first record is none that begins a log".to_owned()));
+        };
+        if partitions != self.partitions {
+            let found = self.partitions;
+            return Err(broken("genesis", format!("the log was begun with {partitions} partitions, and the topic has {found}")));
+        }
+        check_rules(rules)?;
+        (self.log, self.rules_version) = (Some(log), rules);
+        Ok(())
+    }
+
+    fn decide(&mut self, command: &Command<'_>) -> Option<Said> {
+        // Servers pass over policies in this log.
+        let is_decided = !matches!(command.kind, CommandKind::Policy(_));
+        is_decided.then(|| self.oracle.take(&adapter::ask(command), self.oracle.time))
+    }
+
+    /// Servers go by the group's name alone; a command under another name than its campaign's could
+    /// be decided twice, in two partitions. They decide it all the same, and so it goes on.
+    fn check_campaign(&self, kind: &CommandKind<'_>, offset: u64, findings: &mut Findings) {
+        let CommandKind::Coupon(coupon) = kind else { return };
+        let (campaign, number) = (coupon.campaign(), self.number);
+        let belongs = partition_of(campaign.as_str(), self.partitions);
+        if belongs != number {
+            let what = format!("the command is about campaign {campaign}, which belongs to partition {belongs}");
+            findings.broken("wrong_partition", format!("{what} (offset {offset} of partition {number})"));
+        }
+    }
+}
+
+/// The partition of a campaign, by its name.
+pub(super) fn partition_of(name: &str, partitions: u32) -> u32 {
+    let mut hasher = SipHasher13::new_with_keys(PLACING.0, PLACING.1);
+    hasher.write(name.as_bytes());
+    let place = hasher.finish().checked_rem(u64::from(partitions)).unwrap_or(0);
+    u32::try_from(place).unwrap_or(0)
+}
+
+fn check_rules(wanted: RulesVersion) -> Result<(), Broken> {
+    if wanted <= RULES_TOLD {
+        return Ok(());
+    }
+    let (wanted, told) = (wanted.0, RULES_TOLD.0);
+    Err(broken(UNKNOWN_RULES, format!("rules {wanted} decide from here on; this program knows rules up to {told}")))
+}
+
+fn broken(promise: &'static str, detail: String) -> Broken {
+    Broken { promise, detail }
+}

@@ -1,0 +1,168 @@
+//! What came out of it, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use domain::claims::ClaimStatus;
+use journal::Lsn;
+use oracle::Oracle;
+use serde_json::{Value, json};
+
+use super::findings::{Broken, Findings};
+use super::walk::Walk;
+
+/// What was verified.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Broken promises, at most [`super::BROKEN_KEPT_MAX`] of each kind, in the order in which they were
+    /// found.
+    pub broken: Vec<Broken>,
+    /// How many there are of each kind in all.
+    pub broken_counts: BTreeMap<&'static str, u64>,
+    /// What is worth knowing and breaks no promise.
+    pub notes: Vec<String>,
+    /// How much was looked at.
+    pub counts: Counts,
+    /// The record up to which the history goes; `None` if it was not compared.
+    pub history_position: Option<u64>,
+    /// How long it took; the caller has the clock.
+    pub seconds: Option<f64>,
+}
+
+/// How much was looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Segment files, prepared ones included.
+    pub segments: u64,
+    /// Batches.
+    pub batches: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes of the batches.
+    pub bytes: u64,
+    /// Campaigns.
+    pub campaigns: u64,
+    /// Claims that can still be redeemed or cancelled.
+    pub claims_live: u64,
+    /// Claims that are accepted and not decided yet.
+    pub claims_pending: u64,
+    /// Claims that were used.
+    pub claims_redeemed: u64,
+    /// Claims that were given back.
+    pub claims_cancelled: u64,
+}
+
+impl Verdict {
+    pub(super) fn new(walk: &Walk, segments_count: u64, history_position: Option<Lsn>, findings: Findings) -> Self {
+        let mut counts = Counts::of(walk.oracle());
+        counts.segments = segments_count;
+        counts.batches = walk.batches_count;
+        counts.records = walk.checked().0;
+        counts.bytes = walk.bytes_count;
+        let history_position = history_position.map(|position| position.0);
+        Self { counts, history_position, ..Self::without_walk(findings) }
+    }
+
+    /// The journal could not be opened far enough to read a batch.
+    pub(super) fn without_walk(findings: Findings) -> Self {
+        Self {
+            broken: findings.broken,
+            broken_counts: findings.counts,
+            notes: findings.notes,
+            counts: Counts::default(),
+            history_position: None,
+            seconds: None,
+        }
+    }
+
+    /// Whether every promise holds.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// One object, its fields stable: `is_good`, `broken` (`promise` and `detail`), `broken_counts` (by
+    /// promise), `notes`, `segments`, `batches`, `records`, `bytes`, `campaigns`, `claims` (`live`,
+    /// `redeemed`, `cancelled`), `history_position` (a number or null) and `seconds` (a number or
+    /// null).
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let Counts { segments, batches, records, bytes, campaigns, claims_live, claims_pending, claims_redeemed, claims_cancelled } =
+            self.counts;
+        json!({
+            "is_good": self.is_good(),
+            "broken": broken_to_json(&self.broken),
+            "broken_counts": self.broken_counts,
+            "notes": self.notes,
+            "segments": segments,
+            "batches": batches,
+            "records": records,
+            "bytes": bytes,
+            "campaigns": campaigns,
+            "claims": { "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
+            "history_position": self.history_position,
+            "seconds": self.seconds,
+        })
+    }
+
+    /// For people; the last lines say what is broken, or that nothing is.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write_text(&mut text);
+        text
+    }
+
+    fn write_text(&self, text: &mut String) -> std::fmt::Result {
+        let counts = &self.counts;
+        writeln!(text, "journal    {} records in {} batches, {} segments", counts.records, counts.batches, counts.segments)?;
+        writeln!(text, "campaigns  {}", counts.campaigns)?;
+        let (live, redeemed, cancelled) = (counts.claims_live, counts.claims_redeemed, counts.claims_cancelled);
+        writeln!(text, "claims     {live} live, {redeemed} redeemed, {cancelled} cancelled")?;
+        match self.history_position {
+            Some(position) => writeln!(text, "history    up to record {position}")?,
+            None => writeln!(text, "history    not compared")?,
+        }
+        if let Some(seconds) = self.seconds {
+            writeln!(text, "time       {seconds:.1} s")?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(text, "note: {note}"))?;
+        write_broken(&self.broken, &self.broken_counts, text)
+    }
+}
+
+pub(super) fn broken_to_json(broken: &[Broken]) -> Vec<Value> {
+    broken.iter().map(|broken| json!({ "promise": broken.promise, "detail": broken.detail })).collect()
+}
+
+/// The last lines.
+pub(super) fn write_broken(broken: &[Broken], counts: &BTreeMap<&'static str, u64>, text: &mut String) -> std::fmt::Result {
+    if broken.is_empty() {
+        return writeln!(text, "every promise holds");
+    }
+    broken.iter().try_for_each(|broken| writeln!(text, "BROKEN {}: {}", broken.promise, broken.detail))?;
+    let totals: Vec<String> = counts.iter().map(|(promise, count)| format!("{count} {promise}")).collect();
+    writeln!(text, "broken promises: {}", totals.join(", "))
+}
+
+impl Counts {
+    fn of(oracle: &Oracle) -> Self {
+        let mut counts = Self::default();
+        counts.add(oracle);
+        counts
+    }
+
+    /// Counts campaigns and claims.
+    pub(super) fn add(&mut self, oracle: &Oracle) {
+        self.campaigns += oracle.campaigns().count() as u64;
+        for (_, claim) in oracle.campaigns().flat_map(|campaign| campaign.claims()) {
+            match claim.status {
+                ClaimStatus::Pending => self.claims_pending += 1,
+                ClaimStatus::Live => self.claims_live += 1,
+                ClaimStatus::Redeemed { .. } => self.claims_redeemed += 1,
+                ClaimStatus::Cancelled { .. } => self.claims_cancelled += 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! All integration tests of this crate, as one program: what it links, it links once.
+
+mod conformance;
+mod gate_script;
+mod protocol;

@@ -1,0 +1,4 @@
+//! All integration tests of this crate, as one program: what it links, it links once.
+
+mod limits;
+mod runner;

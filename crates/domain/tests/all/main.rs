@@ -1,0 +1,10 @@
+//! All integration tests of this crate, as one program: what it links, it links once.
+
+mod common;
+mod conformance;
+mod groups;
+mod properties;
+mod queue;
+mod rate_limit;
+mod rate_limit_conformance;
+mod wire;

@@ -1,0 +1,205 @@
+//! The caller of a request, and what it may do.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use domain::types::{ActorId, CampaignName};
+
+use super::admission::OpenRequests;
+use super::keys::Key;
+
+/// What a caller may do. `Admin` includes all others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Scope {
+    /// Manage campaigns and keys.
+    Admin,
+    /// Claim, and cancel claims.
+    Issue,
+    /// Redeem claims.
+    Redeem,
+    /// Read.
+    Read,
+}
+
+impl Scope {
+    /// All scopes, in the order in which the API lists them.
+    pub const ALL: [Self; 4] = [Self::Admin, Self::Issue, Self::Redeem, Self::Read];
+
+    /// The scope's name in the API.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Issue => "issue",
+            Self::Redeem => "redeem",
+            Self::Read => "read",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Admin => 1,
+            Self::Issue => 2,
+            Self::Redeem => 4,
+            Self::Read => 8,
+        }
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(word: &str) -> Result<Self, UnknownScope> {
+        Self::ALL.into_iter().find(|scope| scope.word() == word).ok_or(UnknownScope)
+    }
+}
+
+/// A word that is no scope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("must be admin, issue, redeem or read")]
+pub struct UnknownScope;
+
+/// A set of scopes.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scopes(u8);
+
+impl Scopes {
+    /// The scopes in the set; `admin` stands for itself only.
+    #[must_use]
+    pub fn listed(self) -> Vec<Scope> {
+        Scope::ALL.into_iter().filter(|scope| self.0 & scope.bit() != 0).collect()
+    }
+
+    /// Whether the set allows this; `admin` allows everything.
+    #[must_use]
+    pub fn allow(self, scope: Scope) -> bool {
+        self.0 & (scope.bit() | Scope::Admin.bit()) != 0
+    }
+
+    /// Whether the set is empty.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().fold(0, |bits, scope| bits | scope.bit()))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.listed().into_iter().map(Scope::word).collect::<Vec<_>>().join(","))
+    }
+}
+
+impl fmt::Debug for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scopes({self})")
+    }
+}
+
+/// Number of counters for end users' requests in flight. A subject's hash picks its counter; with this
+/// many, two users who call at the same time rarely share one.
+const COUNTERS: usize = 4_096;
+
+/// What every end user with a token may do.
+#[derive(Debug)]
+pub struct UserGrant {
+    /// The scopes; never `admin`.
+    pub scopes: Scopes,
+    /// Prefix of the names of the campaigns that end users may use; empty: all campaigns.
+    pub campaigns: String,
+    /// The requests in flight of all end users together.
+    pub in_flight: Arc<OpenRequests>,
+    counters: Vec<Arc<OpenRequests>>,
+    /// Random in each process, so that a user cannot choose a subject that shares another's counter.
+    hash: RandomState,
+}
+
+impl UserGrant {
+    /// A grant under which no request is in flight.
+    #[must_use]
+    pub fn new(scopes: Scopes, campaigns: String) -> Self {
+        let counters = (0..COUNTERS).map(|_| Arc::default()).collect();
+        Self { scopes, campaigns, in_flight: Arc::default(), counters, hash: RandomState::new() }
+    }
+
+    /// The counter of this subject's requests in flight.
+    #[must_use]
+    pub fn counter_of(&self, subject: &str) -> &Arc<OpenRequests> {
+        let index = usize::try_from(self.hash.hash_one(subject) % COUNTERS as u64).unwrap_or(0);
+        self.counters.get(index).unwrap_or(&self.in_flight)
+    }
+}
+
+/// The caller of a request.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// A process on this machine; there are no keys.
+    Local,
+    /// The holder of a key.
+    Key(Arc<Key>),
+    /// An end user with a token, who may act for one subject only.
+    User {
+        /// What end users may do.
+        grant: Arc<UserGrant>,
+        /// The token's `sub`.
+        subject: Arc<str>,
+    },
+}
+
+impl Caller {
+    /// The caller's name in the record. All end users share one name: a subject must stand in the record
+    /// only where it can be erased.
+    #[must_use]
+    pub fn actor(&self) -> ActorId<'_> {
+        let name = match self {
+            Self::Local => return ActorId::LOCAL,
+            Self::Key(key) => key.name(),
+            Self::User { .. } => USERS,
+        };
+        ActorId::new(name).unwrap_or(ActorId::LOCAL)
+    }
+
+    /// Whether the caller has this scope.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        match self {
+            Self::Local => true,
+            Self::Key(key) => key.scopes.allow(scope),
+            Self::User { grant, .. } => grant.scopes.allow(scope),
+        }
+    }
+
+    /// Prefix of the names of the campaigns that the caller may use; empty: all campaigns.
+    #[must_use]
+    pub fn campaigns(&self) -> &str {
+        match self {
+            Self::Local => "",
+            Self::Key(key) => &key.campaigns,
+            Self::User { grant, .. } => &grant.campaigns,
+        }
+    }
+
+    /// Whether the caller may use this campaign.
+    #[must_use]
+    pub fn may_use(&self, campaign: CampaignName<'_>) -> bool {
+        campaign.as_str().starts_with(self.campaigns())
+    }
+
+    /// The only subject that the caller may act for; `None`: any subject.
+    #[must_use]
+    pub fn only_subject(&self) -> Option<&str> {
+        match self {
+            Self::Local | Self::Key(_) => None,
+            Self::User { subject, .. } => Some(subject),
+        }
+    }
+}
+
+/// The actor that the record names for all end users.
+pub const USERS: &str = "users";

@@ -1,0 +1,154 @@
+//! The secret of an API key: shown once, and stored only as a digest.
+//!
+//! Its holder sends `firstcome_NAME_SECRET`. The prefix lets scanners of repositories and logs find a
+//! leaked key; the name lets the server look the key up without the secret; the secret is 256 random bits
+//! in hexadecimal. One round of SHA-256 is enough: 256 random bits cannot be guessed, unlike a password,
+//! which would need a slow hash.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+/// The beginning of every key.
+pub const PREFIX: &str = "firstcome_";
+const SECRET_BYTES: usize = 32;
+
+/// The secret of a new key, before it is shown to the caller.
+pub struct Secret(String);
+
+impl Secret {
+    /// 256 random bits from the operating system.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; SECRET_BYTES];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(hex(&bytes)))
+    }
+
+    /// The whole key, as its holder sends it.
+    #[must_use]
+    pub fn key(&self, name: &str) -> String {
+        format!("{PREFIX}{name}_{}", self.0)
+    }
+
+    /// The digest to be stored.
+    #[must_use]
+    pub fn digest(&self) -> SecretDigest {
+        SecretDigest::of(&self.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The stored digest of a secret. It has no `PartialEq`, `Ord` or `Hash`, so that it can only be
+/// compared in constant time.
+#[derive(Clone)]
+pub struct SecretDigest([u8; 32]);
+
+impl SecretDigest {
+    /// A digest that matches no secret, for a comparison that only takes its time.
+    pub const NONE: Self = Self([0; 32]);
+
+    /// The digest of the secret part of a key. The time depends only on the length.
+    #[must_use]
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Compares in constant time.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+
+    /// The digest as the file contains it.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    /// Reads a digest from the file; `None` if it is malformed.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretDigest(…)")
+    }
+}
+
+/// The name and the secret in a key as a caller sends it.
+#[must_use]
+pub fn parts_of(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(PREFIX)?.rsplit_once('_')
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_gives_its_parts_back_and_its_digest_survives_the_file() {
+        let secret = Secret::new().unwrap();
+        let key = secret.key("till_7");
+        let (name, part) = parts_of(&key).unwrap();
+        assert_eq!((name, part.len()), ("till_7", 64));
+        let digest = SecretDigest::from_hex(&secret.digest().to_hex()).unwrap();
+        assert!(bool::from(digest.matches(&SecretDigest::of(part))));
+        assert!(!bool::from(digest.matches(&SecretDigest::of(&part[1..]))));
+        assert!(!bool::from(digest.matches(&SecretDigest::NONE)));
+    }
+
+    #[test]
+    fn a_secret_is_never_shown_by_debug() {
+        let secret = Secret::new().unwrap();
+        let shown = format!("{secret:?} {:?}", secret.digest());
+        assert_eq!(shown, "Secret(…) SecretDigest(…)");
+    }
+
+    #[test]
+    fn a_malformed_digest_is_refused() {
+        for text in ["", "00", &"0".repeat(63), &"0".repeat(65), &"G".repeat(64), &"A".repeat(64), &"é".repeat(32)] {
+            assert!(SecretDigest::from_hex(text).is_none(), "{text}");
+        }
+    }
+
+    /// `==`, `<` and hashing take a time that depends on the content. If the digest had one of these
+    /// traits, the constant would be ambiguous and this would not compile.
+    #[test]
+    fn a_digest_can_only_be_compared_in_constant_time() {
+        trait Absent<Marker> {
+            const YES: bool = true;
+        }
+        struct Equal;
+        struct Ordered;
+        struct Hashed;
+        impl<T> Absent<()> for T {}
+        impl<T: PartialEq> Absent<Equal> for T {}
+        impl<T: PartialOrd> Absent<Ordered> for T {}
+        impl<T: std::hash::Hash> Absent<Hashed> for T {}
+        const { assert!(<SecretDigest as Absent<_>>::YES) }
+    }
+}

@@ -1,0 +1,34 @@
+//! EVERYTHING BETWEEN A SOCKET AND A REQUEST HANDLER. Knows HTTP and JSON, and no workload: what is
+//! decided, and by whom, is the program's.
+//!
+//! The way of a request, in reading order:
+//! - [`serve`], [`connection`], [`pause`], [`tls`], [`limits`]: accepting connections, and their limits;
+//! - [`route`]: one request, from its header to its response;
+//! - [`gateway`]: rate limits in front of every call;
+//! - [`auth`], [`tokens`]: authentication and admission;
+//! - [`context`], [`request`], [`input`], [`times`]: the request as handlers see it, checked;
+//! - [`response`], [`problem`], [`live`]: what handlers return;
+//! - [`shared`]: what all requests share; [`metrics`], [`logging`], [`reload`], [`clock`], [`files`].
+
+pub mod auth;
+pub mod clock;
+pub mod connection;
+pub mod context;
+pub mod files;
+pub mod gateway;
+pub mod input;
+pub mod limits;
+pub mod live;
+pub mod logging;
+pub mod metrics;
+pub mod pause;
+pub mod problem;
+pub mod reload;
+pub mod request;
+pub mod response;
+pub mod route;
+pub mod serve;
+pub mod shared;
+pub mod times;
+pub mod tls;
+pub mod tokens;

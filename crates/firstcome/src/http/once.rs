@@ -1,0 +1,176 @@
+//! Request keys of calls whose effect is in memory: rate limits. A repetition under the same
+//! `Idempotency-Key` gets the first response again, and takes nothing again.
+//!
+//! What keys of rate limits have taken is in memory only, and so are these: a restart forgets both at
+//! once. A request key is kept for [`KEEP_MS`], an hour, and not for the 24 hours of what the journal
+//! remembers: checks are many. Its scope is the caller. Responses that took no effect (a refusal, a
+//! check that was not allowed) are not kept: asking again decides again.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, StatusCode};
+use bytes::Bytes;
+use domain::request::Fingerprint;
+use edge::clock;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use super::answer::mark_replayed;
+use super::context::Context;
+use super::problem::{HandlerResult, Problem, problem};
+
+/// How long a request key is kept, in milliseconds: an hour.
+pub const KEEP_MS: u64 = 3_600_000;
+/// Request keys at most; with the response each takes some 500 bytes.
+pub const KEYS_MAX: usize = 500_000;
+/// The largest response that is kept: 16 checks take less.
+const BODY_BYTES_MAX: usize = 16 * 1_024;
+
+/// Caller and request key, as a digest.
+type Key = [u8; 16];
+
+/// The responses that were given under a request key lately.
+#[derive(Debug, Default)]
+pub struct Once(SyncMutex<Slots>);
+
+#[derive(Debug, Default)]
+struct Slots {
+    by_key: HashMap<Key, Arc<Slot>>,
+    /// Every key with the time at which it came, oldest first.
+    by_age: VecDeque<(u64, Key)>,
+}
+
+/// One request key, with its response once there is one. Whoever holds the lock is the first, and the
+/// others wait for its response.
+type Slot = Mutex<Option<Kept>>;
+
+#[derive(Clone, Debug)]
+struct Kept {
+    fingerprint: Fingerprint,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Once {
+    /// How many request keys are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots().by_key.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The slot of a key; `None` if as many are kept as may be.
+    fn slot(&self, key: Key, now_ms: u64) -> Option<Arc<Slot>> {
+        let mut slots = self.slots();
+        slots.forget_before(now_ms.saturating_sub(KEEP_MS));
+        let is_full = KEYS_MAX <= slots.by_key.len();
+        match slots.by_key.entry(key) {
+            Entry::Occupied(known) => Some(Arc::clone(known.get())),
+            Entry::Vacant(_) if is_full => None,
+            Entry::Vacant(place) => {
+                let slot = Arc::new(Slot::default());
+                place.insert(Arc::clone(&slot));
+                slots.by_age.push_back((now_ms, key));
+                Some(slot)
+            }
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slots {
+    fn forget_before(&mut self, before_ms: u64) {
+        while let Some((_, key)) = self.by_age.front().copied().filter(|(at_ms, _)| *at_ms < before_ms) {
+            self.by_age.pop_front();
+            self.by_key.remove(&key);
+        }
+    }
+}
+
+/// Serves a call once for each request key.
+///
+/// # Errors
+/// The handler's problem, or that of the key: reused for another request, or too many.
+pub async fn once<F: Future<Output = HandlerResult>>(context: Context, handler: impl FnOnce(Context) -> F) -> HandlerResult {
+    let Some(own_key) = context.request_key()?.map(std::borrow::Cow::into_owned) else { return handler(context).await };
+    let fingerprint = context.keyed(&own_key)?.fingerprint;
+    let key = key_of(context.caller.actor().as_str(), &own_key);
+    let app = Arc::clone(&context.app);
+    let slot = app.once.slot(key, clock::elapsed_ms()).ok_or_else(full)?;
+    let mut kept = slot.lock().await;
+    match &*kept {
+        Some(kept) if kept.fingerprint == fingerprint => return Ok(mark_replayed(kept.again(), true)),
+        Some(_) => return Err(problem("request_key_reused", "this Idempotency-Key took effect for another request")),
+        None => {}
+    }
+    let (parts, body) = handler(context).await?.into_parts();
+    let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Problem::new("internal", error.to_string()))?;
+    if took_effect(&body) {
+        *kept = Some(Kept { fingerprint, status: parts.status, headers: parts.headers.clone(), body: body.clone() });
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+impl Kept {
+    fn again(&self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body.clone()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+}
+
+/// A check that was not allowed has taken nothing.
+fn took_effect(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("allowed") != Some(&Value::Bool(false)))
+}
+
+fn full() -> Problem {
+    problem("memory_limit", "the server holds as many request keys of rate limits in memory as it may").with("limit", json!("request_keys"))
+}
+
+fn key_of(actor: &str, own_key: &str) -> Key {
+    let mut hash = Sha256::new();
+    // No actor holds a NUL, so that the two cannot run into each other.
+    hash.update(actor.as_bytes());
+    hash.update([0]);
+    hash.update(own_key.as_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    let (key, _) = digest.split_at(16);
+    key.try_into().unwrap_or_else(|_| unreachable!("a half of 32 bytes is 16"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_kept_for_an_hour_and_then_forgotten() {
+        let once = Once::default();
+        let first = once.slot(key_of("local", "k"), 5).unwrap();
+        let known = |now_ms| Arc::ptr_eq(&once.slot(key_of("local", "k"), now_ms).unwrap(), &first);
+        assert!(known(5) && known(5 + KEEP_MS));
+        assert!(!known(6 + KEEP_MS));
+        assert_eq!(once.len(), 1);
+    }
+
+    #[test]
+    fn the_same_key_of_another_caller_is_another_one() {
+        assert_ne!(key_of("a", "k"), key_of("b", "k"));
+        assert_ne!(key_of("a", "bk"), key_of("ab", "k"));
+    }
+}

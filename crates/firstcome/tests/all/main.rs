@@ -1,0 +1,28 @@
+//! All integration tests of this crate that may run beside one another, as one program: what it
+//! links, it links once. Those that may not are in `alone` and `scaled`.
+
+#[path = "../live/mod.rs"]
+mod live_client;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support_process/mod.rs"]
+mod support_process;
+
+mod bad_input;
+mod conformance;
+mod data_folder;
+mod demonstration;
+mod disk_full;
+mod doors;
+mod gateway;
+mod inspect;
+mod keys;
+mod live;
+mod queue;
+mod rate_limits;
+mod requests;
+mod tls;
+mod tokens;
+mod verify;
+mod verify_agrees;
+mod web;

@@ -1,0 +1,134 @@
+//! What the oracle says, in the simulation's own words, and whether a record is what it says.
+
+use domain::Novelty;
+use domain::claims::ClaimStatus;
+use domain::coupon::TargetBy;
+use domain::state::Record;
+use domain::types::{Serial, SubjectId, Timestamp};
+use oracle::coupon::{Campaign, Effect as CouponEffect, Outcome as CouponOutcome, View};
+use oracle::{Effect, Oracle, Outcome, Ruling, adapter};
+
+use crate::ask::{Answer, Ask, Question, Said, Verb};
+use crate::world::time;
+
+/// What the question must be answered at this wall time, if all before it is as the oracle knows it.
+#[must_use]
+pub fn answer(oracle: &Oracle, question: &Question, wall: u64) -> Said {
+    match question {
+        Question::Ask(ask) => asked(oracle, ask, oracle.time.max(time(wall))),
+        Question::Campaign(name) => Said::only(campaign(oracle, name)),
+        Question::Claim(name, subject) => Said::only(claim(oracle, name, subject)),
+    }
+}
+
+/// What a request must be answered.
+#[must_use]
+pub fn asked(oracle: &Oracle, ask: &Ask, now: Timestamp) -> Said {
+    let command = ask.command();
+    command.map_or_else(|| Said::only(Answer::No("malformed")), |command| said(oracle, &adapter::ask(&command), now))
+}
+
+/// What a question must be answered.
+#[must_use]
+pub fn said(oracle: &Oracle, ask: &oracle::Ask<'_>, now: Timestamp) -> Said {
+    match oracle.decide(ask, now) {
+        Ok(Ruling { outcome, novelty, effect }) => Said {
+            answer: answer_to(oracle, &outcome, effect.as_ref(), now),
+            is_repeat: novelty != Novelty::Fresh,
+            has_effect: effect.is_some(),
+        },
+        Err(no) => Said::only(Answer::No(no.code)),
+    }
+}
+
+fn answer_to(oracle: &Oracle, outcome: &Outcome, effect: Option<&Effect>, now: Timestamp) -> Answer {
+    let new = |verb, subject: &str, serial: Serial| Answer::Claim {
+        verb,
+        subject: subject.to_owned(),
+        serial: serial.get(),
+        claimed_at: now.millis(),
+    };
+    match effect {
+        Some(Effect::Coupon(_, CouponEffect::Claimed(serial, subject))) => return new(Verb::Claimed, subject, *serial),
+        Some(Effect::Coupon(_, CouponEffect::Accepted(serial, subject))) => return new(Verb::Accepted, subject, *serial),
+        _ => {}
+    }
+    let Outcome::Coupon(number, outcome) = outcome else { return Answer::No("nothing") };
+    let known = |serial: Serial, verb: fn(ClaimStatus) -> Verb| {
+        let campaign = oracle.campaign_at(*number);
+        campaign.map_or(Answer::NoCampaign, |campaign| claim_answer(campaign, serial, verb))
+    };
+    match outcome {
+        CouponOutcome::Written { created, view } => campaign_answer(*created, view),
+        // A claim that was pending when it was answered first may be decided by now.
+        CouponOutcome::Claimed(serial) => {
+            known(*serial, |status| if status == ClaimStatus::Pending { Verb::Accepted } else { Verb::Claimed })
+        }
+        CouponOutcome::Redeemed(serial) => known(*serial, |_| Verb::Redeemed),
+        CouponOutcome::Cancelled(serial) => known(*serial, |_| Verb::Cancelled),
+        CouponOutcome::Nothing(_) => Answer::No("nothing"),
+    }
+}
+
+/// How a campaign stands.
+#[must_use]
+pub fn campaign(oracle: &Oracle, name: &str) -> Answer {
+    oracle.campaign(name).map_or(Answer::NoCampaign, |campaign| campaign_answer(false, &campaign.view(oracle.time)))
+}
+
+/// Which claim a subject holds.
+#[must_use]
+pub fn claim(oracle: &Oracle, name: &str, subject: &str) -> Answer {
+    let Some(campaign) = oracle.campaign(name) else { return Answer::No("campaign_not_found") };
+    let Ok(subject) = SubjectId::new(subject) else { return Answer::No("malformed") };
+    match campaign.find(TargetBy::Subject(subject)) {
+        Ok(serial) => claim_answer(campaign, serial, verb_of),
+        Err(no) => Answer::No(no.code),
+    }
+}
+
+fn verb_of(status: ClaimStatus) -> Verb {
+    match status {
+        ClaimStatus::Pending => Verb::Accepted,
+        ClaimStatus::Live => Verb::Claimed,
+        ClaimStatus::Redeemed { .. } => Verb::Redeemed,
+        ClaimStatus::Cancelled { .. } => Verb::Cancelled,
+    }
+}
+
+fn campaign_answer(created: bool, view: &View) -> Answer {
+    let &View { version, settings, taken, pending, redeemed, .. } = view;
+    Answer::Campaign { created, version, settings, claimed: taken - pending, pending, redeemed }
+}
+
+fn claim_answer(campaign: &Campaign, serial: Serial, verb: impl FnOnce(ClaimStatus) -> Verb) -> Answer {
+    let Some(claim) = campaign.claim(serial) else { return Answer::No("claim_not_found") };
+    let (subject, claimed_at) = (claim.subject().as_str().to_owned(), claim.claimed_at.millis());
+    Answer::Claim { verb: verb(claim.status), subject, serial: serial.get(), claimed_at }
+}
+
+/// Takes a record in that this request, made at this wall time, is said to have caused; or nobody, where
+/// it decides a pending claim or forgets request keys.
+///
+/// # Errors
+/// In words, what in it nobody asked for or no rule allows.
+pub fn take_record(oracle: &mut Oracle, record: &Record<'_>, asked: Option<(&Ask, u64)>) -> Result<(), String> {
+    let (effect, before) = (adapter::effect(oracle, &record.event), oracle.clone());
+    if record.at < before.time {
+        return Err(format!("time went back from {:?} to {:?}", before.time, record.at));
+    }
+    let command = asked.map(|(ask, _)| ask.command().ok_or_else(|| format!("{ask:?} has a malformed name"))).transpose()?;
+    let question = match (&command, &effect) {
+        (Some(command), _) => adapter::ask(command),
+        (None, Effect::KeysForgotten(_) | Effect::Coupon(_, CouponEffect::Decided(..))) => before.asked_for(&effect, None),
+        (None, _) => return Err("nobody asked for it".to_owned()),
+    };
+    if let Some((_, wall)) = asked.filter(|(_, wall)| record.at != before.time.max(time(*wall))) {
+        return Err(format!("its time is {:?}; the last was {:?} and the wall clock {wall}", record.at, before.time));
+    }
+    let said = oracle.take(&question, record.at);
+    match &said {
+        Ok(yes) if yes.effect.as_ref() == Some(&effect) => Ok(()),
+        _ => Err(format!("{question:?} must have come to {said:?}, but was recorded as {:?}", record.event)),
+    }
+}
