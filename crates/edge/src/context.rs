@@ -12,7 +12,7 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::{Extensions, HeaderMap, HeaderName, Method, Uri, header};
 use bytes::Bytes;
 use domain::request::{Fingerprint, Keyed};
-use domain::types::{CampaignName, RequestId, RequestKey, SubjectId};
+use domain::types::{Name, RequestId, RequestKey, SubjectId};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rate_limit_layer::key::Asked;
@@ -103,22 +103,22 @@ impl<A: Application> Context<A> {
 }
 
 impl<A> Context<A> {
-    /// The campaign that the path names.
+    /// The name in the path under this parameter: `campaign`, `policy`.
     ///
     /// # Errors
-    /// A [`Problem`] if it is not a name, or the caller may not use the campaign.
-    pub fn campaign(&self) -> Result<CampaignName<'_>, Problem> {
-        let campaign = CampaignName::new(self.param("campaign")).map_err(|error| Problem::parameter("campaign", error.to_string()))?;
-        self.usable(campaign)
+    /// A [`Problem`] if it is not a name, or the caller may not use what has it.
+    pub fn named(&self, param: &str) -> Result<Name<'_>, Problem> {
+        let name = Name::new(self.param(param)).map_err(|error| Problem::parameter(param, error.to_string()))?;
+        self.usable(name)
     }
 
-    /// Checks that the caller may use the campaign.
+    /// Checks that the caller may use what has this name.
     ///
     /// # Errors
     /// A [`Problem`] if it may not.
-    pub fn usable<'a>(&self, campaign: CampaignName<'a>) -> Result<CampaignName<'a>, Problem> {
-        if self.caller.may_use(campaign) {
-            return Ok(campaign);
+    pub fn usable<'a>(&self, name: Name<'a>) -> Result<Name<'a>, Problem> {
+        if self.caller.may_use(name) {
+            return Ok(name);
         }
         Err(Denied::CampaignForbidden { campaigns: self.caller.campaigns().to_owned() }.into())
     }
@@ -148,7 +148,7 @@ impl<A> Context<A> {
         let of_answer = || self.param("answer").rsplit_once(':').map_or("", |(campaign, _)| campaign);
         let campaign = Some(self.param("campaign")).filter(|campaign| !campaign.is_empty()).unwrap_or_else(of_answer);
         // The handler refuses a malformed name; it must not take up a counter.
-        CampaignName::new(campaign).ok()?;
+        Name::new(campaign).ok()?;
         let of_path = || Some(self.param("subject")).filter(|subject| !subject.is_empty());
         let known = self.caller.only_subject().or_else(of_path).map(Cow::Borrowed);
         let of_body = || serde_json::from_slice::<SubjectOnly<'_>>(&self.body).ok().map(|body| body.subject);

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use domain::types::Timestamp;
 use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::problem::Problem;
-use crate::times;
 
 /// A whole number. JSON does not distinguish 5 from 5.0, and some clients write every number with a
 /// fraction.
@@ -38,31 +36,6 @@ impl Visitor<'_> for WholeVisitor {
         let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
         if is_whole { Ok(Whole(number as u64)) } else { Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)) }
     }
-}
-
-/// Deserializes a field of a merge patch: `None` if it is absent, `Some(None)` if it is `null`.
-///
-/// # Errors
-/// Those of the field's type.
-pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// Checks the range of a number.
-///
-/// # Errors
-/// A [`Problem`] that names the field.
-pub fn in_range(field: &str, number: u64, max: u32) -> Result<u32, Problem> {
-    let number = u32::try_from(number).ok().filter(|number| (1..=max).contains(number));
-    number.ok_or_else(|| Problem::field(field, format!("must be from 1 to {max}")))
-}
-
-/// Reads an optional time.
-///
-/// # Errors
-/// A [`Problem`] that names the field.
-pub fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
-    text.map(times::parse).transpose().map_err(|what| Problem::field(field, what))
 }
 
 /// Reads a JSON body.

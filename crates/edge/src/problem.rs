@@ -127,7 +127,7 @@ pub const CODES: &[CodeInfo] = &[
         "memory_limit",
         507,
         "Memory limit reached",
-        "As many claims, request keys or campaigns (`limit`) are in memory as the server may hold.",
+        "As many of what `limit` names (claims, campaigns, policies, overrides, request keys) are in memory as the server may hold.",
     ),
     info(
         "stopping",

@@ -1,6 +1,6 @@
 //! Parts of a request that many calls have: pages of lists, and preconditions.
 
-use domain::coupon::Precondition;
+use domain::state::Precondition;
 
 use crate::context::{Context, number};
 use crate::problem::Problem;

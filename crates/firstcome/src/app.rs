@@ -32,7 +32,7 @@ pub struct App {
     pub rate_limits: Limits,
     /// Responses of rate limits by request key.
     pub once: Once,
-    /// Locked while a policy changes, until the counters have the change.
+    /// Locked while policies are taken over into the counters.
     pub policy_changes: tokio::sync::Mutex<()>,
     /// Live streams of campaigns.
     pub live: Arc<Live>,

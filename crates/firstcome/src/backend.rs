@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Command;
-use domain::coupon::{self, CampaignNumber, TargetBy};
-use domain::rate_limit::policies;
-use domain::types::{CampaignName, PolicyName, RequestId, Serial, SubjectId, Timestamp};
+use domain::coupon::{self, ClaimView, Coupon, TargetBy};
+use domain::rows::Table;
+use domain::types::{Name, RequestId, Serial, Timestamp};
+use domain::workload::{AnyAggregate, AnySummary};
+use domain::{Aggregate, Command, Kind, Listed, Rejection, State};
 use engine::Engine;
-use engine::views::{ClaimView, Done, NamedCampaign, PolicyView, Refusal, WatchedCampaign};
-use projection::{ClaimFilter, Page, ReadError, SubjectPage};
+use engine::engine::Counts;
+use engine::views::{Done, Over, Refusal};
+use projection::{EntryKey, EntryPage, OwnedCell, ReadError, Selection};
 
 use crate::history::{History, ListError};
 #[cfg(feature = "scaled")]
@@ -45,12 +47,8 @@ pub struct BackendStatus {
     pub is_history_broken: bool,
     /// Writes and syncs of the journal since the start.
     pub commits_count: u64,
-    /// Claims in memory, cancelled ones included.
-    pub claims_count: u64,
-    /// Request keys in memory.
-    pub requests_count: u64,
-    /// Campaigns.
-    pub campaigns_count: u64,
+    /// Aggregates, entries and request keys in memory.
+    pub counts: Counts,
     /// Whether there is no room for another decision.
     pub is_read_only: bool,
     /// How far the last record's time is ahead of the clock, in milliseconds.
@@ -71,63 +69,89 @@ impl Backend {
         }
     }
 
-    /// A campaign as it stands, exact at one instant, if there is one.
+    /// Looks at the aggregate of this kind and name, if there is one, exact at the instant that `look` is
+    /// given. `look` copies what the answer needs.
     ///
     /// # Errors
     /// [`Declined`].
-    pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Declined> {
+    pub async fn read<T>(
+        &self,
+        (kind, name): (Kind, Name<'_>),
+        look: impl FnOnce(Option<&AnyAggregate>, Timestamp) -> T,
+    ) -> Result<T, Declined> {
         match self {
-            Self::Single { engine, .. } => Ok(engine.campaign(name).await?),
+            Self::Single { engine, .. } => Ok(engine.read(Over::One(kind, name), |state, now| look(state.find(kind, name), now)).await?),
             #[cfg(feature = "scaled")]
-            Self::Scaled(scaled) => Ok(scaled.node.campaign(name).await?),
+            Self::Scaled(scaled) => Ok(scaled.node.read_one(name, |state, now| look(state.find(kind, name), now)).await?),
         }
     }
 
-    /// Up to `limit` campaigns after a name, in the order of names.
+    /// The same for an aggregate of a workload.
     ///
     /// # Errors
     /// [`Declined`].
-    pub async fn campaigns(&self, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<NamedCampaign>, Declined> {
+    pub async fn read_of<W: Listed, T>(
+        &self,
+        name: Name<'_>,
+        look: impl FnOnce(Option<&Aggregate<W>>, Timestamp) -> T,
+    ) -> Result<T, Declined> {
+        self.read((W::KIND, name), |found, now| look(found.and_then(W::of), now)).await
+    }
+
+    /// The same as it was durable a moment ago, at `wall` or later: across machines, others may know more.
+    /// For live streams and counters, never for an answer.
+    ///
+    /// # Errors
+    /// [`Declined`].
+    pub async fn read_local<W: Listed, T>(
+        &self,
+        name: Name<'_>,
+        wall: Timestamp,
+        look: impl FnOnce(Option<&Aggregate<W>>, Timestamp) -> T,
+    ) -> Result<T, Declined> {
         match self {
-            Self::Single { engine, .. } => Ok(engine.campaigns(after, prefix, limit).await?),
+            Self::Single { .. } => self.read_of::<W, T>(name, look).await,
             #[cfg(feature = "scaled")]
-            Self::Scaled(scaled) => Ok(scaled.node.campaigns(after, prefix, limit).await?),
+            Self::Scaled(scaled) => {
+                // It is called once: one aggregate is in one partition.
+                let mut look = Some(look);
+                let looked = scaled.node.read_local(Over::One(W::KIND, name), wall, |state, now| look.take().map(|look| look(state.get::<W>(name), now)));
+                Ok(looked.into_iter().flatten().next().ok_or(Refusal::NotCaughtUp)?)
+            }
         }
     }
 
-    /// A campaign for somebody who watches, as it was durable a moment ago, with its last claims.
+    /// Up to `limit` aggregates of a kind whose names begin with `prefix`, after a name, in the order of
+    /// names.
     ///
     /// # Errors
     /// [`Declined`].
-    pub async fn watched(&self, name: CampaignName<'_>, last_max: u32, now: Timestamp) -> Result<Option<WatchedCampaign>, Declined> {
+    pub async fn summaries(&self, kind: Kind, after: Option<&str>, prefix: &str, limit: usize) -> Result<Vec<AnySummary>, Declined> {
+        let look = |state: &State, now| -> Vec<AnySummary> {
+            state.named_after(kind, after, prefix).take(limit).map(|aggregate| aggregate.summary(now)).collect()
+        };
         match self {
-            Self::Single { engine, .. } => Ok(engine.watched(name, last_max).await?),
+            Self::Single { engine, .. } => Ok(engine.read(Over::Kind(kind), look).await?),
             #[cfg(feature = "scaled")]
-            Self::Scaled(scaled) => Ok(scaled.node.watched(name, last_max, now)),
+            Self::Scaled(scaled) => {
+                let mut summaries: Vec<AnySummary> = scaled.node.read(Over::Kind(kind), look).await?.into_iter().flatten().collect();
+                summaries.sort_unstable_by(|one, other| one.head().name.cmp(&other.head().name));
+                summaries.truncate(limit);
+                Ok(summaries)
+            }
         }
     }
 
-    /// A policy of a rate limit, if there is one.
+    /// What `look` makes of every aggregate of a workload, as this process knows them.
     ///
     /// # Errors
     /// [`Declined`].
-    pub async fn policy(&self, name: PolicyName<'_>) -> Result<Option<PolicyView>, Declined> {
+    pub async fn each_local<W: Listed, T>(&self, wall: Timestamp, look: impl Fn(&Aggregate<W>) -> T) -> Result<Vec<T>, Declined> {
+        let all = |state: &State, _now| -> Vec<T> { state.all::<W>().map(&look).collect() };
         match self {
-            Self::Single { engine, .. } => Ok(engine.policy(name).await?),
+            Self::Single { engine, .. } => Ok(engine.read(Over::Kind(W::KIND), all).await?),
             #[cfg(feature = "scaled")]
-            Self::Scaled(_) => Err(Declined(Refusal::NotAcrossMachines)),
-        }
-    }
-
-    /// Up to `limit` policies after a name, in the order of names.
-    ///
-    /// # Errors
-    /// [`Declined`].
-    pub async fn policies(&self, after: Option<&str>, limit: usize) -> Result<Vec<PolicyView>, Declined> {
-        match self {
-            Self::Single { engine, .. } => Ok(engine.policies(after, limit).await?),
-            #[cfg(feature = "scaled")]
-            Self::Scaled(_) => Err(Declined(Refusal::NotAcrossMachines)),
+            Self::Scaled(scaled) => Ok(scaled.node.read_local(Over::Kind(W::KIND), wall, all).into_iter().flatten().collect()),
         }
     }
 
@@ -135,34 +159,31 @@ impl Backend {
     ///
     /// # Errors
     /// [`Declined`], also if there is no such claim.
-    pub async fn claim(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<ClaimView, Declined> {
-        match self {
-            Self::Single { engine, .. } => Ok(engine.claim(name, by).await??),
-            #[cfg(feature = "scaled")]
-            Self::Scaled(scaled) => Ok(scaled.node.claim_of(name, by).await??),
-        }
+    pub async fn claim(&self, name: Name<'_>, by: TargetBy<'_>) -> Result<ClaimView, Declined> {
+        let claim = self.read_of::<Coupon, _>(name, |campaign, now| {
+            let campaign = campaign.ok_or(Rejection::NotFound(Kind::Campaign))?;
+            let claim = campaign.find(by).map_err(Rejection::of::<Coupon>)?;
+            campaign.claim_view(claim.serial, now).ok_or(Rejection::of::<Coupon>(coupon::Rejection::ClaimNotFound))
+        });
+        Ok(claim.await??)
     }
 
     /// The claim with this serial, pending or decided, if there is one.
     ///
     /// # Errors
     /// [`Declined`].
-    pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Declined> {
-        match self {
-            Self::Single { engine, .. } => Ok(engine.claim_at(name, serial).await?),
-            #[cfg(feature = "scaled")]
-            Self::Scaled(scaled) => Ok(scaled.node.claim_at(name, serial).await?),
-        }
+    pub async fn claim_at(&self, name: Name<'_>, serial: Serial) -> Result<Option<ClaimView>, Declined> {
+        self.read_of::<Coupon, _>(name, |campaign, now| campaign?.claim_view(serial, now)).await
     }
 
-    /// Waits until the tables hold what was decided about a campaign before the call.
+    /// Waits until the tables hold what was decided in a group before the call: what has the name, and the
+    /// names beside it.
     ///
     /// # Errors
     /// [`WaitError`].
-    pub async fn wait_for_campaign(&self, name: CampaignName<'_>, at_most: Duration) -> Result<(), WaitError> {
+    pub async fn wait_for_one(&self, name: Name<'_>, at_most: Duration) -> Result<(), WaitError> {
         match self {
             Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
-            #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 let (partition, progress) = scaled.node.caught_up_with(name).await?;
@@ -179,7 +200,6 @@ impl Backend {
         match self {
             Self::Single { engine, history } => Ok(history.wait_for(engine.durable_lsn(), at_most).await?),
             #[cfg(feature = "scaled")]
-            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 scaled.node.pass_all_barriers().await?;
                 let wanted: Vec<(u32, u64)> = (0..).zip(scaled.node.progress().iter().map(|progress| progress.offset_next)).collect();
@@ -188,55 +208,45 @@ impl Backend {
         }
     }
 
-    /// Some claims of a campaign, by rising serial, from the tables.
+    /// Some entries of an aggregate, by their keys, from the tables.
     ///
     /// # Errors
     /// [`ListError`].
-    pub async fn claims_of_campaign(
-        &self,
-        name: CampaignName<'_>,
-        after: Option<Serial>,
-        limit: u32,
-        filter: ClaimFilter,
-    ) -> Result<Page, ListError> {
+    pub async fn entries(&self, table: &'static Table, name: Name<'_>, chosen: Chosen, limit: u32) -> Result<EntryPage, ListError> {
         match self {
             Self::Single { history, .. } => {
-                let campaign = name.as_str().to_owned();
+                let name = name.as_str().to_owned();
                 let read = history.read(move |reader| {
-                    let name = CampaignName::new(&campaign).map_err(|error| ReadError::Store(error.into()))?;
-                    reader.claims_of_campaign(name, after, limit, filter)
+                    let name = Name::new(&name).map_err(|error| ReadError::Store(error.into()))?;
+                    reader.entries(table, name, chosen.selection(), limit)
                 });
                 read.await
             }
             #[cfg(feature = "scaled")]
-            #[cfg(feature = "scaled")]
-            Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_campaign(name, after, limit, filter).await?),
+            Self::Scaled(scaled) => Ok(scaled.postgres.entries(table, name, chosen.selection(), limit).await?),
         }
     }
 
-    /// Some claims of a subject, by campaign and serial, from the tables.
+    /// Some entries over all aggregates whose names begin with `prefix`, found by what the table is
+    /// searched by, from the tables.
     ///
     /// # Errors
     /// [`ListError`].
-    pub async fn claims_of_subject(
+    pub async fn entries_found(
         &self,
-        subject: SubjectId<'_>,
+        table: &'static Table,
+        by: &str,
         prefix: &str,
-        after: Option<(CampaignNumber, Serial)>,
+        after: Option<EntryKey>,
         limit: u32,
-    ) -> Result<SubjectPage, ListError> {
+    ) -> Result<EntryPage, ListError> {
         match self {
             Self::Single { history, .. } => {
-                let (subject, prefix) = (subject.as_str().to_owned(), prefix.to_owned());
-                let read = history.read(move |reader| {
-                    let subject = SubjectId::new(&subject).map_err(|error| ReadError::Store(error.into()))?;
-                    reader.claims_of_subject(subject, &prefix, after, limit)
-                });
-                read.await
+                let (by, prefix) = (by.to_owned(), prefix.to_owned());
+                history.read(move |reader| reader.entries_found(table, &by, &prefix, after.as_ref(), limit)).await
             }
             #[cfg(feature = "scaled")]
-            #[cfg(feature = "scaled")]
-            Self::Scaled(scaled) => Ok(scaled.postgres.claims_of_subject(subject, prefix, after, limit).await?),
+            Self::Scaled(scaled) => Ok(scaled.postgres.entries_found(table, by, prefix, after.as_ref(), limit).await?),
         }
     }
 
@@ -245,9 +255,7 @@ impl Backend {
         match self {
             Self::Single { engine, .. } => engine.has_failed().then_some("the journal cannot be written"),
             #[cfg(feature = "scaled")]
-            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) if scaled.node.has_failed() => Some("the log cannot be followed"),
-            #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.node.pass_all_barriers().await.err().map(|_| "the log does not answer in time"),
         }
@@ -259,7 +267,6 @@ impl Backend {
         match self {
             Self::Single { engine, .. } => engine.has_failed().then(|| "the journal cannot be written".to_owned()),
             #[cfg(feature = "scaled")]
-            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.failure().map(str::to_owned),
         }
     }
@@ -269,7 +276,6 @@ impl Backend {
     pub fn engine(&self) -> Option<&Arc<Engine>> {
         match self {
             Self::Single { engine, .. } => Some(engine),
-            #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
             Self::Scaled(_) => None,
         }
@@ -287,14 +293,11 @@ impl Backend {
                     history_position: history.position(),
                     is_history_broken: history.is_broken(),
                     commits_count: status.commits_count,
-                    claims_count: status.claims_count,
-                    requests_count: status.requests_count,
-                    campaigns_count: status.campaigns_count,
+                    counts: status.counts,
                     is_read_only: status.is_read_only,
                     ahead_of_clock_ms: status.ahead_of_clock_ms,
                 }
             }
-            #[cfg(feature = "scaled")]
             #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 let status = scaled.node.status();
@@ -304,9 +307,7 @@ impl Backend {
                     history_position: scaled.positions.decisions(),
                     is_history_broken: scaled.projecting.has_conflict.load(std::sync::atomic::Ordering::Relaxed),
                     commits_count: scaled.node.log().delivered_count(),
-                    claims_count: status.claims_count,
-                    requests_count: status.requests_count,
-                    campaigns_count: status.campaigns_count,
+                    counts: status.counts,
                     is_read_only: false,
                     ahead_of_clock_ms: status.effective_at.millis().saturating_sub(now),
                 }
@@ -327,7 +328,6 @@ impl Backend {
                 let _ = closed.await;
             }
             #[cfg(feature = "scaled")]
-            #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => scaled.close().await,
         }
     }
@@ -343,15 +343,32 @@ impl From<Refusal> for Declined {
     }
 }
 
-impl From<coupon::Rejection> for Declined {
-    fn from(rejection: coupon::Rejection) -> Self {
-        Self(Refusal::Rejected(rejection.into()))
+impl From<Rejection> for Declined {
+    fn from(rejection: Rejection) -> Self {
+        Self(Refusal::Rejected(rejection))
     }
 }
 
-impl From<policies::Rejection> for Declined {
-    fn from(rejection: policies::Rejection) -> Self {
-        Self(Refusal::Rejected(rejection.into()))
+impl From<coupon::Rejection> for Declined {
+    fn from(rejection: coupon::Rejection) -> Self {
+        Rejection::of::<Coupon>(rejection).into()
+    }
+}
+
+/// Which entries of an aggregate are read: a [`Selection`] that can be sent to another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Chosen {
+    /// Those behind the one with this key.
+    pub after: Option<Vec<OwnedCell>>,
+    /// Those with this text in this column.
+    pub having: Option<(usize, &'static str)>,
+}
+
+impl Chosen {
+    /// The selection.
+    #[must_use]
+    pub fn selection(&self) -> Selection<'_> {
+        Selection { after: self.after.as_deref(), having: self.having }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Rate limits as a service: the counters of each policy, and what is held for a while.
 //!
-//! Policies are journaled. What keys have taken, reservations and leases are in memory: a restart
-//! forgets them, and every key is full again.
+//! Policies are decided and kept as campaigns are, across machines too. What keys have taken, reservations
+//! and leases are in the memory of this process: a restart forgets them, and every key is full again;
+//! each of several machines counts by itself.
 
 mod clock;
 mod held;
@@ -13,8 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use domain::rate_limit::policies::{Numbers, Rule};
 use domain::rate_limit::reserve::SettleRejection;
 use domain::rate_limit::{Decision, Moment, PolicyError, Settings};
-use domain::types::{LimitKey, PolicyName};
-use engine::views::PolicyView;
+use domain::types::{LimitKey, Name};
 use rate_limit_layer::{Ask, HeldPlace, Hold, InFlightStore, Key, KeysFull, Store, StoreOptions, check_all};
 
 pub use clock::LimitClock;
@@ -50,6 +50,9 @@ impl From<KeysFull> for LimitRefusal {
     }
 }
 
+/// Keys with numbers of their own.
+type Overrides = Arc<BTreeMap<Box<str>, Numbers>>;
+
 /// The counters of one policy.
 #[derive(Debug)]
 enum Counters {
@@ -61,7 +64,7 @@ enum Counters {
 #[derive(Debug)]
 struct Counted {
     rule: Rule,
-    overrides: Vec<(Box<str>, Numbers)>,
+    overrides: Overrides,
     counters: Arc<Counters>,
 }
 
@@ -69,7 +72,7 @@ struct Counted {
 #[derive(Clone, Copy, Debug)]
 pub struct Check<'a> {
     /// Under which policy.
-    pub policy: PolicyName<'a>,
+    pub policy: Name<'a>,
     /// Who or what is counted.
     pub key: LimitKey<'a>,
     /// Units; 0 only looks.
@@ -109,20 +112,31 @@ impl Limits {
     ///
     /// # Errors
     /// [`PolicyError`]: the rules let no such numbers pass.
-    pub fn follow(&self, policy: &str, kept: Option<PolicyView>) -> Result<(), PolicyError> {
+    pub fn follow(&self, policy: &str, kept: Option<(Rule, Overrides)>) -> Result<(), PolicyError> {
         let now = self.clock.now();
         let mut by_policy = self.by_policy.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(view) = kept else {
+        let Some((rule, overrides)) = kept else {
             by_policy.remove(policy);
             return Ok(());
         };
-        match by_policy.get_mut(policy).filter(|counted| counted.rule == view.rule) {
-            Some(counted) => counted.follow(view.overrides, now),
-            None => {
-                by_policy.insert(view.name.clone(), Counted::new(view, now)?);
-                Ok(())
-            }
-        }
+        follow(&mut by_policy, policy, (rule, overrides), now)
+    }
+
+    /// From now on there are these policies, and no others.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn follow_all(&self, kept: Vec<(Arc<str>, (Rule, Overrides))>) -> Result<(), PolicyError> {
+        let now = self.clock.now();
+        let mut by_policy = self.by_policy.write().unwrap_or_else(PoisonError::into_inner);
+        by_policy.retain(|policy, _| kept.iter().any(|(name, _)| **name == **policy));
+        kept.into_iter().try_for_each(|(name, kept)| follow(&mut by_policy, &name, kept, now))
+    }
+
+    /// Whether a policy is counted.
+    #[must_use]
+    pub fn knows(&self, policy: Name<'_>) -> bool {
+        self.by_policy.read().unwrap_or_else(PoisonError::into_inner).contains_key(policy.as_str())
     }
 
     /// Checks one key; takes the cost if it conforms. A key of a limit on what is in flight gets a
@@ -231,37 +245,52 @@ impl Limits {
         Ok(limited(check.policy, store.check(key, now, 0)?, None))
     }
 
-    fn counters(&self, policy: PolicyName<'_>) -> Result<Arc<Counters>, LimitRefusal> {
+    fn counters(&self, policy: Name<'_>) -> Result<Arc<Counters>, LimitRefusal> {
         let by_policy = self.by_policy.read().unwrap_or_else(PoisonError::into_inner);
         by_policy.get(policy.as_str()).map(|counted| Arc::clone(&counted.counters)).ok_or(LimitRefusal::PolicyNotFound)
     }
 }
 
+fn follow(
+    by_policy: &mut BTreeMap<String, Counted>,
+    policy: &str,
+    (rule, overrides): (Rule, Overrides),
+    now: Moment,
+) -> Result<(), PolicyError> {
+    match by_policy.get_mut(policy).filter(|counted| counted.rule == rule) {
+        Some(counted) => counted.follow(overrides, now),
+        None => {
+            by_policy.insert(policy.to_owned(), Counted::new(rule, overrides, now)?);
+            Ok(())
+        }
+    }
+}
+
 impl Counted {
-    fn new(view: PolicyView, now: Moment) -> Result<Self, PolicyError> {
-        let counters = match view.rule {
+    fn new(rule: Rule, overrides: Overrides, now: Moment) -> Result<Self, PolicyError> {
+        let counters = match rule {
             Rule::Rate(policy) => Counters::Rate(Store::new(policy, options(), now)),
             Rule::InFlight(limit) => Counters::InFlight(InFlightStore::new(limit, options())),
         };
-        let mut counted = Self { rule: view.rule, overrides: Vec::new(), counters: Arc::new(counters) };
-        counted.follow(view.overrides, now)?;
+        let mut counted = Self { rule, overrides: Overrides::default(), counters: Arc::new(counters) };
+        counted.follow(overrides, now)?;
         Ok(counted)
     }
 
-    fn follow(&mut self, overrides: Vec<(Box<str>, Numbers)>, now: Moment) -> Result<(), PolicyError> {
+    fn follow(&mut self, overrides: Overrides, now: Moment) -> Result<(), PolicyError> {
+        if Arc::ptr_eq(&self.overrides, &overrides) {
+            return Ok(());
+        }
         if let Counters::Rate(store) = &*self.counters {
-            let is_in = |all: &[(Box<str>, Numbers)], one: &(Box<str>, Numbers)| {
-                all.binary_search_by(|(key, _)| key.cmp(&one.0)).ok().and_then(|place| all.get(place)).map(|(_, numbers)| *numbers)
-            };
             let set = |key: &str, numbers: Option<Numbers>| {
                 let settings = numbers.map(|numbers| settings_of(numbers, store.policy().settings()));
                 store.set_override(store.key(key.as_bytes()), now, settings)
             };
-            for gone in self.overrides.iter().filter(|known| is_in(&overrides, known).is_none()) {
-                set(&gone.0, None)?;
+            for gone in self.overrides.keys().filter(|key| !overrides.contains_key(*key)) {
+                set(gone, None)?;
             }
-            for other in overrides.iter().filter(|wanted| is_in(&self.overrides, wanted) != Some(wanted.1)) {
-                set(&other.0, Some(other.1))?;
+            for (key, numbers) in overrides.iter().filter(|(key, numbers)| self.overrides.get(*key) != Some(*numbers)) {
+                set(key, Some(*numbers))?;
             }
         }
         self.overrides = overrides;
@@ -277,7 +306,7 @@ fn settings_of(Numbers { quota, window_ns, burst }: Numbers, of: &Settings) -> S
     Settings { quota, window_ns, burst, ..*of }
 }
 
-fn limited(policy: PolicyName<'_>, decision: Decision, held: Option<String>) -> Limited {
+fn limited(policy: Name<'_>, decision: Decision, held: Option<String>) -> Limited {
     Limited { policy: policy.as_str().to_owned(), decision, held }
 }
 
@@ -292,10 +321,9 @@ mod tests {
         Limits::new(LimitClock::new(&Clock::Manual(ManualClock::at(Timestamp::ZERO))), 1)
     }
 
-    fn view(rule: Rule, overrides: &[(&str, u32)]) -> PolicyView {
+    fn kept(rule: Rule, overrides: &[(&str, u32)]) -> (Rule, Overrides) {
         let numbers = |quota| Numbers { quota, window_ns: 60_000_000_000, burst: 0 };
-        let overrides = overrides.iter().map(|(key, quota)| ((*key).into(), numbers(*quota))).collect();
-        PolicyView { name: "api".to_owned(), rule, version: 1, created_at: Timestamp::ZERO, overrides }
+        (rule, Arc::new(overrides.iter().map(|(key, quota)| ((*key).into(), numbers(*quota))).collect()))
     }
 
     fn per_minute(quota: u32) -> Rule {
@@ -303,21 +331,35 @@ mod tests {
     }
 
     fn check(key: &str) -> Check<'_> {
-        Check { policy: PolicyName::new("api").unwrap(), key: LimitKey::new(key).unwrap(), cost: 1 }
+        Check { policy: Name::new("api").unwrap(), key: LimitKey::new(key).unwrap(), cost: 1 }
     }
 
     #[test]
     fn what_is_kept_is_followed_and_only_what_differs_is_full_again() {
         let limits = limits();
         let remaining = |key: &str| limits.check(&check(key)).map(|limited| limited.decision.remaining);
-        limits.follow("api", Some(view(per_minute(5), &[("vip", 50), ("x", 7)]))).unwrap();
+        limits.follow("api", Some(kept(per_minute(5), &[("vip", 50), ("x", 7)]))).unwrap();
         assert_eq!([remaining("ann"), remaining("vip"), remaining("x")], [Ok(4), Ok(49), Ok(6)]);
-        limits.follow("api", Some(view(per_minute(5), &[("ann", 9), ("vip", 50)]))).unwrap();
+        limits.follow("api", Some(kept(per_minute(5), &[("ann", 9), ("vip", 50)]))).unwrap();
         assert_eq!([remaining("ann"), remaining("vip"), remaining("x")], [Ok(8), Ok(48), Ok(4)]);
-        limits.follow("api", Some(view(per_minute(6), &[("vip", 50)]))).unwrap();
+        limits.follow("api", Some(kept(per_minute(6), &[("vip", 50)]))).unwrap();
         assert_eq!([remaining("ann"), remaining("vip")], [Ok(5), Ok(49)]);
         limits.follow("api", None).unwrap();
         assert_eq!(remaining("ann"), Err(LimitRefusal::PolicyNotFound));
+    }
+
+    #[test]
+    fn what_is_not_among_all_policies_is_not_counted_any_more() {
+        let limits = limits();
+        let remaining = || limits.check(&check("ann")).map(|limited| limited.decision.remaining);
+        let all = || vec![("api".into(), kept(per_minute(5), &[])), ("other".into(), kept(per_minute(1), &[]))];
+        limits.follow_all(all()).unwrap();
+        assert_eq!(remaining(), Ok(4));
+        limits.follow_all(all()).unwrap();
+        assert_eq!(remaining(), Ok(3));
+        limits.follow_all(all().split_off(1)).unwrap();
+        assert_eq!(remaining(), Err(LimitRefusal::PolicyNotFound));
+        assert!(limits.knows(Name::new("other").unwrap()) && !limits.knows(Name::new("api").unwrap()));
     }
 
     #[test]
@@ -326,7 +368,7 @@ mod tests {
         limits.leases = Held::new(1, 1);
         let rule =
             Rule::InFlight(domain::rate_limit::in_flight::InFlight::new(2, 60_000_000_000, domain::rate_limit::Mode::Enforce).unwrap());
-        limits.follow("api", Some(view(rule, &[]))).unwrap();
+        limits.follow("api", Some(kept(rule, &[]))).unwrap();
         let lease = limits.check(&check("ann")).unwrap().held.unwrap();
         assert!((0..3).all(|_| limits.check(&check("ann")).is_err_and(|why| why == LimitRefusal::HeldFull)));
         limits.end(&lease).unwrap();

@@ -8,5 +8,5 @@
 mod picture;
 mod tally;
 
-pub use self::picture::{CampaignSource, LAST_CLAIMS};
+pub use self::picture::{CampaignSource, Watched, watched};
 pub use self::tally::{Tallies, Tally};

@@ -6,6 +6,7 @@ mod scaled;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
+use domain::Kind;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -24,15 +25,14 @@ pub struct Metrics {
     scaled: Option<ScaledGauges>,
 }
 
-#[derive(Default)]
 struct Gauges {
     position: Gauge<u64, AtomicU64>,
     snapshot_position: Gauge<u64, AtomicU64>,
     history_position: Gauge<u64, AtomicU64>,
     commits: Gauge<u64, AtomicU64>,
-    claims: Gauge<u64, AtomicU64>,
     request_keys: Gauge<u64, AtomicU64>,
-    campaigns: Gauge<u64, AtomicU64>,
+    /// Aggregates of each kind, and their entries.
+    kinds: Vec<(Kind, Gauge<u64, AtomicU64>, Gauge<u64, AtomicU64>)>,
     read_only: Gauge,
     history_broken: Gauge,
     ahead_of_clock_ms: Gauge<u64, AtomicU64>,
@@ -82,9 +82,11 @@ impl Metrics {
         gauges.snapshot_position.set(status.snapshot_position);
         gauges.history_position.set(status.history_position);
         gauges.commits.set(status.commits_count);
-        gauges.claims.set(status.claims_count);
-        gauges.request_keys.set(status.requests_count);
-        gauges.campaigns.set(status.campaigns_count);
+        gauges.request_keys.set(status.counts.requests);
+        for ((_, aggregates_gauge, entries_gauge), (_, aggregates, entries)) in gauges.kinds.iter().zip(status.counts.kinds()) {
+            aggregates_gauge.set(aggregates);
+            entries_gauge.set(entries);
+        }
         gauges.read_only.set(i64::from(status.is_read_only));
         gauges.history_broken.set(i64::from(status.is_history_broken));
         gauges.ahead_of_clock_ms.set(status.ahead_of_clock_ms);
@@ -98,15 +100,34 @@ impl Metrics {
     }
 }
 
+impl Default for Gauges {
+    fn default() -> Self {
+        Self {
+            position: Gauge::default(),
+            snapshot_position: Gauge::default(),
+            history_position: Gauge::default(),
+            commits: Gauge::default(),
+            request_keys: Gauge::default(),
+            kinds: Kind::ALL.iter().map(|kind| (*kind, Gauge::default(), Gauge::default())).collect(),
+            read_only: Gauge::default(),
+            history_broken: Gauge::default(),
+            ahead_of_clock_ms: Gauge::default(),
+        }
+    }
+}
+
 impl Gauges {
     fn register(&self, registry: &mut Registry) {
         registry.register("position", "The last durable record", self.position.clone());
         registry.register("snapshot_position", "The record of the last snapshot", self.snapshot_position.clone());
         registry.register("history_position", "The last record in the tables that lists read", self.history_position.clone());
         registry.register("commits", "Writes and syncs of the journal since the start", self.commits.clone());
-        registry.register("claims", "Claims in memory, cancelled ones included", self.claims.clone());
         registry.register("request_keys", "Request keys in memory", self.request_keys.clone());
-        registry.register("campaigns", "Campaigns", self.campaigns.clone());
+        for (kind, aggregates, entries) in &self.kinds {
+            let (path, grown) = (kind.path(), kind.entries());
+            registry.register(path, format!("What there is under /v1/{path}"), aggregates.clone());
+            registry.register(grown, format!("How many {grown} are in memory, over all {path}"), entries.clone());
+        }
         registry.register("read_only", "1 if the journal has no room left", self.read_only.clone());
         registry.register("history_broken", "1 if the tables cannot follow the journal", self.history_broken.clone());
         registry.register(

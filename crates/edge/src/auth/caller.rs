@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use domain::types::{ActorId, CampaignName};
+use domain::types::{ActorId, Name};
 
 use super::admission::OpenRequests;
 use super::keys::Key;
@@ -185,10 +185,10 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may use this campaign.
+    /// Whether the caller may use what has this name.
     #[must_use]
-    pub fn may_use(&self, campaign: CampaignName<'_>) -> bool {
-        campaign.as_str().starts_with(self.campaigns())
+    pub fn may_use(&self, name: Name<'_>) -> bool {
+        name.as_str().starts_with(self.campaigns())
     }
 
     /// The only subject that the caller may act for; `None`: any subject.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::types::{ActorId, CampaignName, Timestamp};
+use domain::types::{ActorId, Name, Timestamp};
 use subtle::Choice;
 
 use super::admission::OpenRequests;
@@ -339,7 +339,7 @@ fn check(new: &NewKey<'_>) -> Result<(), KeyError> {
 /// Whether this can be the beginning of a campaign's name.
 #[must_use]
 pub fn is_prefix(campaigns: &str) -> bool {
-    campaigns.is_empty() || CampaignName::new(campaigns).is_ok() || CampaignName::new(&format!("{campaigns}-")).is_ok()
+    campaigns.is_empty() || Name::new(campaigns).is_ok() || Name::new(&format!("{campaigns}-")).is_ok()
 }
 
 #[cfg(test)]

@@ -1,70 +1,13 @@
-//! Campaigns and claims as JSON.
+//! Claims as JSON.
 
 use domain::claims::ClaimStatus;
-use domain::coupon::campaign_state;
+use domain::coupon::ClaimView;
 use domain::types::Timestamp;
 pub use edge::response::{REPLAYED, json, mark_replayed, with_header};
-use engine::views::{ClaimView, NamedCampaign};
 use serde::Serialize;
 
 use super::times;
 use crate::codes::CodeKeys;
-
-/// A campaign as the API shows it.
-#[derive(Debug, Serialize)]
-pub struct CampaignJson<'a> {
-    campaign: &'a str,
-    state: &'static str,
-    stock: u32,
-    claimed: u32,
-    remaining: u32,
-    pending: u32,
-    redeemed: u32,
-    per_subject_max: u32,
-    opens_at: Option<String>,
-    closes_at: Option<String>,
-    redeem_until: Option<String>,
-    paused: bool,
-    mode: &'static str,
-    decisions_per_second_max: Option<u32>,
-    queue_max: u32,
-    version: u64,
-    created_at: String,
-}
-
-impl<'a> CampaignJson<'a> {
-    /// The campaign as it stood.
-    #[must_use]
-    pub fn new(campaign: &'a NamedCampaign) -> Self {
-        let view = &campaign.view;
-        let settings = &view.settings;
-        Self {
-            campaign: &campaign.name,
-            state: campaign_state(settings, view.remaining, view.at).word(),
-            stock: settings.stock.get(),
-            claimed: view.claimed().get(),
-            remaining: view.remaining.get(),
-            pending: view.pending.get(),
-            redeemed: view.redeemed.get(),
-            per_subject_max: settings.per_subject_max,
-            opens_at: settings.opens_at.map(times::format),
-            closes_at: settings.closes_at.map(times::format),
-            redeem_until: settings.redeem_until.map(times::format),
-            paused: settings.paused,
-            mode: settings.queue.mode.word(),
-            decisions_per_second_max: settings.queue.decisions_per_second_max,
-            queue_max: settings.queue.queue_max,
-            version: view.version,
-            created_at: times::format(view.created_at),
-        }
-    }
-}
-
-/// The `ETag` of a campaign: the version of its settings, not of its counts.
-#[must_use]
-pub fn etag(campaign: &NamedCampaign) -> String {
-    format!("\"{}\"", campaign.view.version)
-}
 
 /// A claim as the answer to claiming shows it: only what never changes, so that it can be said
 /// again.

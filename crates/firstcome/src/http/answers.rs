@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use bytes::Bytes;
-use domain::types::{CampaignName, Serial, SubjectId};
-use engine::views::ClaimView;
+use domain::coupon::{ClaimView, Coupon};
+use domain::types::{Name, Serial, SubjectId};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -170,14 +170,14 @@ struct Named {
 impl Named {
     async fn of(context: &Context) -> Result<Self, Problem> {
         let (campaign, code) = context.param("answer").rsplit_once(':').ok_or_else(not_found)?;
-        let name = context.usable(CampaignName::new(campaign).map_err(|_| not_found())?)?;
-        let known = context.app.backend.campaign(name).await?.ok_or_else(not_found)?;
-        let serial = context.app.codes.answered(known.view.code_key, campaign, code).map_err(|_| not_found())?;
+        let name = context.usable(Name::new(campaign).map_err(|_| not_found())?)?;
+        let known = context.app.backend.read_of::<Coupon, _>(name, |campaign, _| campaign.map(|campaign| campaign.settings.code_key)).await?;
+        let serial = context.app.codes.answered(known.ok_or_else(not_found)?, campaign, code).map_err(|_| not_found())?;
         Ok(Self { campaign: campaign.to_owned(), serial })
     }
 
     async fn claim(&self, context: &Context) -> Result<ClaimView, Problem> {
-        let name = CampaignName::new(&self.campaign).map_err(|_| not_found())?;
+        let name = Name::new(&self.campaign).map_err(|_| not_found())?;
         let claim = context.app.backend.claim_at(name, self.serial).await?.ok_or_else(not_found)?;
         // For an end user another's answer is as good as none.
         let subject = SubjectId::new(&claim.subject).map_err(|_| not_found())?;

@@ -2,15 +2,17 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use domain::types::{LimitKey, PolicyName};
+use domain::types::{LimitKey, Name};
+use domain::{Kind, Rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer;
 use super::context::Context;
 use super::input::{Whole, parse};
-use super::policies::policy_of;
+use super::policies::{find, policy_of};
 use super::problem::{HandlerResult, Problem, problem};
+use crate::backend::Declined;
 use crate::limits::{Check, LimitRefusal, Limited};
 
 /// Checks in one call at most.
@@ -102,7 +104,7 @@ impl<'a> DecisionJson<'a> {
 
 /// `POST /v1/policies/{policy}/checks`
 pub async fn check(context: Context) -> HandlerResult {
-    let (policy, body): (_, CheckBody) = asked(&context)?;
+    let (policy, body): (_, CheckBody) = asked(&context).await?;
     let check = Check { policy, key: key_of(&body.key)?, cost: cost_of(body.cost.unwrap_or(Whole(1)))? };
     let limited = context.app.rate_limits.check(&check)?;
     Ok(told(&limited, &body.key, "lease"))
@@ -116,10 +118,13 @@ pub async fn check_all(context: Context) -> HandlerResult {
         return Err(Problem::field("checks", format!("must hold 1 to {CHECKS_MAX} checks")));
     }
     let checks = body.checks.iter().map(|check| {
-        let policy = PolicyName::new(&check.policy).map_err(|error| Problem::field("policy", error.to_string()))?;
+        let policy = Name::new(&check.policy).map_err(|error| Problem::field("policy", error.to_string()))?;
         Ok(Check { policy, key: key_of(&check.key)?, cost: cost_of(check.cost.unwrap_or(Whole(1)))? })
     });
     let checks = checks.collect::<Result<Vec<_>, Problem>>()?;
+    for check in &checks {
+        find(&context.app, check.policy).await?;
+    }
     let limited = context.app.rate_limits.check_all(&checks)?;
     let allowed = limited.iter().all(|limited| limited.decision.is_allowed());
     let each: Vec<_> = limited.iter().zip(&checks).map(|(limited, check)| DecisionJson::new(limited, check.key.as_str())).collect();
@@ -129,7 +134,7 @@ pub async fn check_all(context: Context) -> HandlerResult {
 
 /// `POST /v1/policies/{policy}/reservations`
 pub async fn reserve(context: Context) -> HandlerResult {
-    let (policy, body): (_, ReserveBody) = asked(&context)?;
+    let (policy, body): (_, ReserveBody) = asked(&context).await?;
     let check = Check { policy, key: key_of(&body.key)?, cost: cost_of(body.cost)? };
     let timeout_ms = Some(body.timeout_ms.0).filter(|timeout| (1..=RESERVATION_MS_MAX).contains(timeout));
     let timeout_ms = timeout_ms.ok_or_else(|| Problem::field("timeout_ms", format!("must be from 1 to {RESERVATION_MS_MAX}")))?;
@@ -148,14 +153,14 @@ pub async fn settle(context: Context) -> HandlerResult {
 
 /// `POST /v1/policies/{policy}/refunds`
 pub async fn refund(context: Context) -> HandlerResult {
-    let (policy, body): (_, CostBody) = asked(&context)?;
+    let (policy, body): (_, CostBody) = asked(&context).await?;
     let check = Check { policy, key: key_of(&body.key)?, cost: cost_of(body.cost)? };
     Ok(told(&context.app.rate_limits.refund(&check)?, &body.key, "lease"))
 }
 
 /// `POST /v1/policies/{policy}/resets`
 pub async fn reset(context: Context) -> HandlerResult {
-    let (policy, body): (_, KeyBody) = asked(&context)?;
+    let (policy, body): (_, KeyBody) = asked(&context).await?;
     let check = Check { policy, key: key_of(&body.key)?, cost: 0 };
     Ok(told(&context.app.rate_limits.reset(&check)?, &body.key, "lease"))
 }
@@ -169,10 +174,12 @@ pub async fn end(context: Context) -> HandlerResult {
     Ok(answer::json(StatusCode::OK, &json!({ "lease": lease })))
 }
 
-fn asked<'a, T: Deserialize<'a>>(context: &'a Context) -> Result<(PolicyName<'a>, T), Problem> {
+async fn asked<'a, T: Deserialize<'a>>(context: &'a Context) -> Result<(Name<'a>, T), Problem> {
     let policy = policy_of(context)?;
     context.query([])?;
-    Ok((policy, parse(context.json_body("application/json")?)?))
+    let body = parse(context.json_body("application/json")?)?;
+    find(&context.app, policy).await?;
+    Ok((policy, body))
 }
 
 fn key_of(key: &str) -> Result<LimitKey<'_>, Problem> {
@@ -208,7 +215,7 @@ fn with_fields(mut response: Response<Body>, limited: &[Limited]) -> Response<Bo
 impl From<LimitRefusal> for Problem {
     fn from(refusal: LimitRefusal) -> Self {
         match refusal {
-            LimitRefusal::PolicyNotFound => super::policies::not_found(),
+            LimitRefusal::PolicyNotFound => Declined::from(Rejection::NotFound(Kind::Policy)).into(),
             LimitRefusal::OtherKind => problem("policy_of_other_kind", "in_flight policies take checks of cost 1 and nothing else"),
             LimitRefusal::KeysFull => {
                 Self::new("memory_limit", "as many keys are counted under the policy as may be").with("limit", json!("keys"))

@@ -5,12 +5,13 @@
 
 use axum::body::Body;
 use axum::http::{HeaderName, Response, StatusCode, header};
-use domain::Novelty;
 use domain::coupon::queue::Mode;
-use domain::coupon::{ClaimOne, Command, Target};
-use engine::views::{ClaimView, Done, Effect};
+use domain::coupon::{ClaimView, Command, Coupon};
+use domain::{Action, Novelty};
+use engine::views::Done;
 
 use super::answer::{self, ClaimJson, ClaimedJson, mark_replayed, with_header};
+use super::aggregates::of_another_kind;
 use super::answers;
 use super::context::{Context, submit, target_by};
 use super::input::{ClaimBody, parse};
@@ -22,12 +23,12 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// `POST /v1/campaigns/{campaign}/claims`
 pub async fn claim(context: Context) -> HandlerResult {
-    let campaign = context.campaign()?;
+    let campaign = context.named("campaign")?;
     context.query([])?;
     let body: ClaimBody = parse(context.json_body("application/json")?)?;
-    let claim = ClaimOne { campaign, subject: context.acting_for(body.subject()?)? };
+    let command = Command::Claim { subject: context.acting_for(body.subject()?)? };
     let prefers_queue = prefers_async(&context);
-    let done = submit(&context, Command::Claim(claim)).await?;
+    let done = submit(&context, Action::of::<Coupon>(campaign, command)).await?;
     let view = claim_of(&done)?;
     let is_fresh = done.novelty == Novelty::Fresh;
     if view.waiting.is_some() || is_fresh && (prefers_queue || view.mode == Mode::Queued) {
@@ -54,7 +55,7 @@ fn prefers_async(context: &Context) -> bool {
 
 /// `GET /v1/campaigns/{campaign}/claims/{subject}`
 pub async fn read(context: Context) -> HandlerResult {
-    let (campaign, subject) = (context.campaign()?, context.subject()?);
+    let (campaign, subject) = (context.named("campaign")?, context.subject()?);
     let by = target_by(&context, subject)?;
     let claim = context.app.backend.claim(campaign, by).await?;
     Ok(answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, &claim)))
@@ -63,18 +64,18 @@ pub async fn read(context: Context) -> HandlerResult {
 /// `POST /v1/campaigns/{campaign}/claims/{subject}/redeem`
 pub async fn redeem(context: Context) -> HandlerResult {
     context.no_body()?;
-    let (campaign, subject) = (context.campaign()?, context.subject()?);
+    let (campaign, subject) = (context.named("campaign")?, context.subject()?);
     let by = target_by(&context, subject)?;
-    let done = submit(&context, Command::Redeem(Target { campaign, by })).await?;
+    let done = submit(&context, Action::of::<Coupon>(campaign, Command::Redeem { by })).await?;
     changed(&context, &done)
 }
 
 /// `DELETE /v1/campaigns/{campaign}/claims/{subject}`
 pub async fn cancel(context: Context) -> HandlerResult {
     context.no_body()?;
-    let (campaign, subject) = (context.campaign()?, context.subject()?);
+    let (campaign, subject) = (context.named("campaign")?, context.subject()?);
     let by = target_by(&context, subject)?;
-    let done = submit(&context, Command::Cancel(Target { campaign, by })).await?;
+    let done = submit(&context, Action::of::<Coupon>(campaign, Command::Cancel { by })).await?;
     changed(&context, &done)
 }
 
@@ -89,8 +90,5 @@ pub fn changed(context: &Context, done: &Done) -> HandlerResult {
 }
 
 fn claim_of(done: &Done) -> Result<&ClaimView, Problem> {
-    match &done.effect {
-        Effect::Claimed(claim) | Effect::Redeemed(claim) | Effect::Cancelled(claim) => Ok(claim),
-        Effect::Campaign { .. } | Effect::Policy(_) | Effect::Nothing => Err(Problem::new("internal", "the answer is of another kind")),
-    }
+    done.shown::<Coupon>().map(|(_, claim)| claim).ok_or_else(|| of_another_kind(done))
 }

@@ -1,8 +1,9 @@
 //! Codes: read, redeem.
 
 use axum::http::StatusCode;
-use domain::coupon::{Command, Rejection, Target, TargetBy};
+use domain::coupon::{Command, Coupon, Rejection, TargetBy};
 use domain::types::SubjectId;
+use domain::{Action, Kind};
 
 use super::answer::{self, ClaimJson};
 use super::claims::changed;
@@ -14,7 +15,7 @@ use crate::codes::CodeError;
 /// `GET /v1/campaigns/{campaign}/codes/{code}`
 pub async fn read(context: Context) -> HandlerResult {
     context.query([])?;
-    let campaign = context.campaign()?;
+    let campaign = context.named("campaign")?;
     let by = target_of(&context).await?;
     let claim = context.app.backend.claim(campaign, by).await?;
     Ok(answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, &claim)))
@@ -24,19 +25,20 @@ pub async fn read(context: Context) -> HandlerResult {
 pub async fn redeem(context: Context) -> HandlerResult {
     context.query([])?;
     context.no_body()?;
-    let campaign = context.campaign()?;
+    let campaign = context.named("campaign")?;
     let by = target_of(&context).await?;
-    let done = submit(&context, Command::Redeem(Target { campaign, by })).await?;
+    let done = submit(&context, Action::of::<Coupon>(campaign, Command::Redeem { by })).await?;
     changed(&context, &done)
 }
 
 /// The claim that the code in the path stands for.
 async fn target_of(context: &Context) -> Result<TargetBy<'static>, Problem> {
-    let name = context.campaign()?;
-    let campaign = context.app.backend.campaign(name).await?.ok_or(Declined::from(Rejection::CampaignNotFound))?;
+    let name = context.named("campaign")?;
+    let code_key = context.app.backend.read_of::<Coupon, _>(name, |campaign, _| campaign.map(|campaign| campaign.settings.code_key)).await?;
+    let code_key = code_key.ok_or(Declined::from(domain::Rejection::NotFound(Kind::Campaign)))?;
     let code = context.param("code");
-    let serial = context.app.codes.serial(campaign.view.code_key, name.as_str(), code);
-    let by = serial.map(TargetBy::Code).map_err(|error| match error {
+    let serial = context.app.codes.serial(code_key, name.as_str(), code);
+    let by = serial.map(|serial| TargetBy::Code { serial }).map_err(|error| match error {
         CodeError::CheckCharacter => problem("code_not_found", "the check character is wrong: most likely a typing error"),
         CodeError::Malformed => problem("code_not_found", "a code has 13 letters and digits"),
         CodeError::Unknown => Declined::from(Rejection::CodeNotFound).into(),

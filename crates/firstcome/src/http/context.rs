@@ -1,9 +1,8 @@
 //! One request to this program: who decides its command.
 
-use domain::Command;
-use domain::coupon::{self, TargetBy};
-use domain::state::CommandKind;
+use domain::coupon::TargetBy;
 use domain::types::{RequestId, Serial, SubjectId};
+use domain::{Action, Command};
 pub use edge::context::number;
 use engine::views::Done;
 
@@ -19,20 +18,20 @@ pub type Context = edge::context::Context<App>;
 /// A [`Problem`] if `serial` is malformed.
 pub fn target_by<'a>(context: &'a Context, subject: SubjectId<'a>) -> Result<TargetBy<'a>, Problem> {
     let [serial] = context.query(["serial"])?;
-    let Some(serial) = serial else { return Ok(TargetBy::Subject(subject)) };
+    let Some(serial) = serial else { return Ok(TargetBy::Subject { subject }) };
     let serial = number(serial).and_then(Serial::new);
     let serial = serial.ok_or_else(|| Problem::parameter("serial", "must be a number from 1 to 4294967295"))?;
-    Ok(TargetBy::SubjectSerial(subject, serial))
+    Ok(TargetBy::SubjectSerial { subject, serial })
 }
 
-/// Submits a command, and waits until its effect is durable.
+/// Submits what is asked, and waits until its effect is durable.
 ///
 /// # Errors
 /// A [`Problem`] with the refusal.
-pub async fn submit(context: &Context, command: coupon::Command<'_>) -> Result<Done, Problem> {
+pub async fn submit(context: &Context, action: Action<'_>) -> Result<Done, Problem> {
     let own_key = context.request_key()?;
     let request = own_key.as_deref().map(|key| context.keyed(key)).transpose()?;
-    let command = Command { actor: context.caller.actor(), request, kind: CommandKind::Coupon(command) };
+    let command = Command { actor: context.caller.actor(), request, action };
     Ok(context.app.backend.submit(&command, request_id(context)).await?)
 }
 

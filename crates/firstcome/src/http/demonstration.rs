@@ -1,8 +1,11 @@
 //! The small rush that a button starts.
 
 use axum::http::StatusCode;
-use domain::coupon::{Command, Precondition, Put, Settings};
-use domain::types::{CampaignName, Quantity};
+use domain::Action;
+use domain::coupon::Settings;
+use domain::state::Precondition;
+use domain::types::{Name, Quantity};
+use domain::workload::AnySettings;
 use serde_json::{Value, json};
 
 use super::answer;
@@ -45,11 +48,10 @@ pub async fn start(context: Context) -> HandlerResult {
 }
 
 async fn make(context: &Context, campaign: &str) -> Result<(), Problem> {
-    let campaign = CampaignName::new(campaign).map_err(|error| Problem::new("internal", error.to_string()))?;
+    let name = Name::new(campaign).map_err(|error| Problem::new("internal", error.to_string()))?;
     let stock = Quantity::new(STOCK).ok_or_else(|| Problem::new("internal", "the stock is none"))?;
-    let settings = Settings::plain(stock);
-    let put = Put { campaign, settings, precondition: Precondition::IsNew, code_key: context.app.codes.newest() };
-    submit(context, Command::Put(put)).await.map(drop)
+    let settings = AnySettings::Campaign(Settings { code_key: context.app.codes.newest(), ..Settings::plain(stock) });
+    submit(context, Action::Put { name, settings, precondition: Precondition::IsNew }).await.map(drop)
 }
 
 fn shown(is_allowed: bool, run: Option<Run>) -> Value {

@@ -37,7 +37,7 @@ pub async fn server(context: Context) -> HandlerResult {
     context.query([])?;
     let (app, status) = (&context.app, context.app.status());
     let journal = app.backend.engine().map(|engine| journal(&engine.journal_work()));
-    let body = json!({
+    let mut body = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "mode": if journal.is_some() { "single" } else { "scaled" },
         "time": times::format(app.clock.now()),
@@ -51,11 +51,15 @@ pub async fn server(context: Context) -> HandlerResult {
         "requests_max": app.edge.limits.requests_max,
         "live_clients": app.live.clients_count(),
         "live_campaigns": app.live.channels_count(),
-        "campaigns": status.campaigns_count,
-        "claims": status.claims_count,
-        "request_keys": status.requests_count,
+        "request_keys": status.counts.requests,
         "keys": !app.edge.auth.needs_no_credential(),
     });
+    if let Some(body) = body.as_object_mut() {
+        for (kind, aggregates, entries) in status.counts.kinds() {
+            body.insert(kind.path().to_owned(), json!(aggregates));
+            body.insert(kind.entries().to_owned(), json!(entries));
+        }
+    }
     Ok(answer::json(StatusCode::OK, &body))
 }
 

@@ -1,12 +1,13 @@
 //! The program's calls over HTTP.
 //!
 //! A request's way: `edge` (connection, limits, authentication, admission) → [`routes`] (which handler) →
-//! a handler ([`campaigns`], [`claims`], [`codes`], [`lists`], [`keys`], [`meta`]), which reads it through
+//! a handler ([`aggregates`] for what every kind has; [`claims`], [`policies`] and
+//! others for what one kind has), which reads it through
 //! [`context`] → the engine → [`answer`] or [`problem`].
 
+pub mod aggregates;
 pub mod answer;
 pub mod answers;
-pub mod campaigns;
 pub mod checks;
 pub mod claims;
 pub mod codes;
@@ -23,6 +24,7 @@ pub mod openapi;
 pub mod policies;
 pub mod problem;
 pub mod routes;
+pub mod settings;
 pub mod web;
 
 pub use edge::times;

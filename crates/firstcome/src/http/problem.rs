@@ -3,15 +3,14 @@
 use std::sync::LazyLock;
 
 use axum::http::header;
-use domain::coupon::Rejection;
-use domain::rate_limit::policies;
+use domain::Rejection;
+use domain::rejections::Detail;
 use engine::views::Refusal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use edge::problem::{self, info};
 pub use edge::problem::{CodeInfo, HandlerResult, Problem};
 
-use super::policies::out_of_range;
 use super::times;
 use crate::backend::Declined;
 
@@ -119,12 +118,6 @@ const WORKLOAD_CODES: &[CodeInfo] = &[
     info("reservation_expired", 409, "Reservation expired", "It is too late to settle it; the estimate stays taken."),
     info("lease_not_found", 404, "Lease not found", "It never was, was given back, or has ended by itself."),
     info(
-        "not_across_machines",
-        501,
-        "Not across machines",
-        "Rate limits are kept by one server; servers that share a log (`--kafka`) do not have them yet.",
-    ),
-    info(
         "demonstration_forbidden",
         403,
         "No demonstration here",
@@ -154,12 +147,7 @@ pub fn problem(code: &'static str, detail: impl Into<String>) -> Problem {
 impl From<Declined> for Problem {
     fn from(Declined(refusal): Declined) -> Self {
         match refusal {
-            Refusal::Rejected(domain::Rejection::Coupon(rejection)) => of_coupon(rejection),
-            Refusal::Rejected(domain::Rejection::Policy(rejection)) => of_policy(rejection),
-            Refusal::NotAcrossMachines => problem("not_across_machines", "rate limits are not shared between machines yet"),
-            Refusal::Rejected(domain::Rejection::RequestKeyReused) => {
-                problem("request_key_reused", "this Idempotency-Key took effect for another request")
-            }
+            Refusal::Rejected(rejection) => of_rejection(&rejection),
             Refusal::Busy => problem("busy", "as much as fits is on its way to the disk").retry_after_ms(100),
             Refusal::StorageFull => problem("storage_full", "the server's disk is full").retry_after_ms(5_000),
             Refusal::MemoryLimit(limit) => {
@@ -177,71 +165,167 @@ impl From<Declined> for Problem {
     }
 }
 
-fn of_policy(rejection: policies::Rejection) -> Problem {
-    let code = rejection.code();
-    match rejection {
-        policies::Rejection::PolicyNotFound => problem(code, "there is no policy of this name"),
-        policies::Rejection::PolicyExists => problem(code, "there is a policy of this name"),
-        policies::Rejection::VersionMismatch { version } => {
-            let refused = problem(code, format!("the policy has version {version}")).with("version", json!(version));
-            refused.with_header(header::ETAG, &format!("\"{version}\""))
-        }
-        policies::Rejection::PolicyHasOverrides => {
-            problem(code, "keys have numbers of their own for this algorithm; remove them before another one is taken")
-        }
-        policies::Rejection::OverrideNotPossible => problem(code, "a limit on what is in flight has one number for all keys"),
-        policies::Rejection::NumbersOutOfRange(error) => out_of_range(error),
-        policies::Rejection::OverrideNotFound => problem(code, "the key has no numbers of its own"),
+/// What is said of a rejection in one case, beside its code's title.
+#[derive(Clone, Copy, Debug)]
+struct Wording {
+    code: &'static str,
+    /// `{name}` stands for what the rejection tells by this name.
+    detail: &'static str,
+    /// The field of the body to look at.
+    field: Option<&'static str>,
+    /// After how long to ask again, in milliseconds.
+    retry_after_ms: Option<u64>,
+}
+
+const fn says(code: &'static str, detail: &'static str) -> Wording {
+    Wording { code, detail, field: None, retry_after_ms: None }
+}
+
+const fn says_of(code: &'static str, field: &'static str, detail: &'static str) -> Wording {
+    Wording { code, detail, field: Some(field), retry_after_ms: None }
+}
+
+const fn says_later(code: &'static str, detail: &'static str) -> Wording {
+    Wording { code, detail, field: None, retry_after_ms: Some(QUEUE_RETRY_MS) }
+}
+
+/// One for each rejection that a call can get.
+const WORDINGS: &[Wording] = &[
+    says("request_key_reused", "this Idempotency-Key took effect for another request"),
+    says("campaign_not_found", "there is no campaign of this name"),
+    says("campaign_exists", "there is a campaign of this name"),
+    says("policy_not_found", "there is no policy of this name"),
+    says("policy_exists", "there is a policy of this name"),
+    says("version_mismatch", "the settings have version {version}"),
+    says_of("closes_before_opens", "closes_at", "closes_at must be after opens_at"),
+    says_of("redeem_until_before_opens", "redeem_until", "redeem_until must be after opens_at"),
+    says_of("stock_below_claimed", "stock", "{claimed} are claimed, and the stock may not be less"),
+    says_of("per_subject_max_lowered", "per_subject_max", "there are claims, so per_subject_max may not fall below {per_subject_max}"),
+    says("request_key_required", "several claims per subject are allowed: send an Idempotency-Key"),
+    says("not_open", "the campaign is not open yet"),
+    says("closed", "the campaign is closed"),
+    says("paused", "the campaign is paused"),
+    says("subject_limit_reached", "the subject holds {per_subject_max}, as many as it may"),
+    says("sold_out", "nothing is left"),
+    says_later("queue_full", "{queue_max} claims are pending, as many as may be"),
+    says("claim_not_found", "the subject holds no such claim"),
+    says_later("claim_pending", "the claim is in the queue and not decided yet"),
+    says("claim_ambiguous", "the subject holds several claims; pick one with ?serial="),
+    says("code_not_found", "no claim of this campaign has this code"),
+    says("already_redeemed", "the claim was used before"),
+    says("cancelled", "the claim was given back"),
+    says("expired", "it is too late to use the claim"),
+    says_of("quota_out_of_range", "quota", "the quota must be 1 to 1000000000"),
+    says_of(
+        "log_quota_out_of_range",
+        "quota",
+        "the quota of a sliding_window_log must be 1 to 10000, because it remembers every request of a window; \
+         sliding_window_counter and leaky_bucket take more",
+    ),
+    says_of("window_out_of_range", "window_ms", "the window must be a millisecond to 366 days"),
+    says_of("burst_out_of_range", "burst", "the burst must be 0 to 1000000000, and the bucket must fill within 100 years"),
+    says_of("burst_not_used", "burst", "only token_bucket and leaky_bucket have a burst"),
+    says("in_flight_out_of_range", "{field} is out of range: 1 to 10000 may be in flight, and the timeout is a millisecond to 366 days"),
+    says("policy_has_overrides", "keys have numbers of their own for this algorithm; remove them before another one is taken"),
+    says("override_not_possible", "a limit on what is in flight has one number for all keys"),
+    says("override_not_found", "the key has no numbers of its own"),
+];
+
+fn of_rejection(rejection: &Rejection) -> Problem {
+    if let Rejection::Settings(issue) = rejection {
+        return Problem::field(issue.field, &issue.what);
+    }
+    let Some(wording) = WORDINGS.iter().find(|wording| wording.code == rejection.code()) else {
+        tracing::error!(?rejection, "nothing is known to be said of this rejection");
+        return Problem::new("internal", "the rejection has no words");
+    };
+    let details = rejection.details();
+    let mut refused = problem(wording.code, filled(wording.detail, &details));
+    if let Some(field) = wording.field {
+        refused = refused.with("field", json!(field));
+    }
+    if let Some(millis) = wording.retry_after_ms {
+        refused = refused.retry_after_ms(millis);
+    }
+    if let Rejection::VersionMismatch { version } = rejection {
+        refused = refused.with_header(header::ETAG, &format!("\"{version}\""));
+    }
+    details.iter().fold(refused, |refused, (name, detail)| refused.with(name, as_json(detail)))
+}
+
+/// A text with what a rejection tells in the places of `{name}`.
+fn filled(text: &str, details: &[(&str, Detail)]) -> String {
+    details.iter().fold(text.to_owned(), |text, (name, detail)| {
+        let value = as_json(detail);
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text.replace(&format!("{{{name}}}"), &value)
+    })
+}
+
+fn as_json(detail: &Detail) -> Value {
+    match detail {
+        Detail::Number(number) => json!(number),
+        Detail::Time(time) => json!(times::format(*time)),
+        Detail::Numbers(numbers) => json!(numbers),
+        Detail::Word(word) => json!(word),
     }
 }
 
-fn of_coupon(rejection: Rejection) -> Problem {
-    let code = rejection.code();
-    match rejection {
-        Rejection::CampaignNotFound => problem(code, "there is no campaign of this name"),
-        Rejection::CampaignExists => problem(code, "there is a campaign of this name"),
-        Rejection::VersionMismatch { version } => {
-            let refused = problem(code, format!("the settings have version {version}")).with("version", json!(version));
-            refused.with_header(header::ETAG, &format!("\"{version}\""))
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use domain::coupon::{self, Coupon};
+    use domain::rate_limit::policies;
+    use domain::types::{Quantity, Serial, Timestamp};
+
+    use super::*;
+
+    /// Every code that the rules can refuse with has a status and words, and no words are left over.
+    #[test]
+    fn every_rejection_has_words_and_a_status() {
+        let of_kinds = domain::Kind::ALL.iter().flat_map(|kind| [kind.not_found(), kind.exists()]);
+        // No call asks for two changes at once, or removes what cannot be removed.
+        let of_frame = ["request_key_reused", "version_mismatch"];
+        let of_workloads = [coupon::Rejection::CODES, policies::Rejection::CODES].concat();
+        let wanted: BTreeSet<&str> = of_kinds.chain(of_frame).chain(of_workloads).collect();
+        let worded: BTreeSet<&str> = WORDINGS.iter().map(|wording| wording.code).collect();
+        assert_eq!(wanted, worded);
+        assert_eq!(worded.len(), WORDINGS.len());
+        for code in worded {
+            assert!(problem::find(WORKLOAD_CODES, code).is_some(), "{code}");
         }
-        Rejection::ClosesBeforeOpens => problem(code, "closes_at must be after opens_at").with("field", json!("closes_at")),
-        Rejection::RedeemUntilBeforeOpens => problem(code, "redeem_until must be after opens_at").with("field", json!("redeem_until")),
-        Rejection::StockBelowClaimed { claimed } => {
-            let detail = format!("{} are claimed, and the stock may not be less", claimed.get());
-            problem(code, detail).with("claimed", json!(claimed.get())).with("field", json!("stock"))
-        }
-        Rejection::PerSubjectMaxLowered { per_subject_max } => {
-            let detail = format!("there are claims, so per_subject_max may not fall below {per_subject_max}");
-            problem(code, detail).with("per_subject_max", json!(per_subject_max)).with("field", json!("per_subject_max"))
-        }
-        Rejection::RequestKeyRequired => problem(code, "several claims per subject are allowed: send an Idempotency-Key"),
-        Rejection::NotOpen { opens_at } => problem(code, "the campaign is not open yet").with("opens_at", json!(times::format(opens_at))),
-        Rejection::Closed { closed_at } => problem(code, "the campaign is closed").with("closed_at", json!(times::format(closed_at))),
-        Rejection::Paused => problem(code, "the campaign is paused"),
-        Rejection::SubjectLimitReached { per_subject_max } => {
-            let detail = format!("the subject holds {per_subject_max}, as many as it may");
-            problem(code, detail).with("per_subject_max", json!(per_subject_max))
-        }
-        Rejection::SoldOut => problem(code, "nothing is left"),
-        Rejection::QueueFull { queue_max } => {
-            let refused = problem(code, format!("{queue_max} claims are pending, as many as may be"));
-            refused.with("queue_max", json!(queue_max)).retry_after_ms(QUEUE_RETRY_MS)
-        }
-        Rejection::ClaimPending => problem(code, "the claim is in the queue and not decided yet").retry_after_ms(QUEUE_RETRY_MS),
-        Rejection::ClaimNotFound => problem(code, "the subject holds no such claim"),
-        Rejection::ClaimAmbiguous { serials } => {
-            let serials: Vec<u32> = serials.iter().map(|serial| serial.get()).collect();
-            problem(code, "the subject holds several claims; pick one with ?serial=").with("serials", json!(serials))
-        }
-        Rejection::CodeNotFound => problem(code, "no claim of this campaign has this code"),
-        Rejection::AlreadyRedeemed { redeemed_at } => {
-            problem(code, "the claim was used before").with("redeemed_at", json!(times::format(redeemed_at)))
-        }
-        Rejection::Cancelled { cancelled_at } => {
-            problem(code, "the claim was given back").with("cancelled_at", json!(times::format(cancelled_at)))
-        }
-        Rejection::Expired { redeem_until } => {
-            problem(code, "it is too late to use the claim").with("redeem_until", json!(times::format(redeem_until)))
+    }
+
+    #[test]
+    fn what_a_rejection_tells_is_in_its_words_and_beside_them() {
+        let told = |rejection: coupon::Rejection| format!("{:?}", Problem::from(Declined::from(Rejection::of::<Coupon>(rejection))));
+        let text = told(coupon::Rejection::StockBelowClaimed { claimed: Quantity::new(7).unwrap() });
+        assert!(text.contains("7 are claimed") && text.contains(r#""claimed": Number(7)"#) && text.contains(r#""field": String("stock")"#), "{text}");
+        let text = told(coupon::Rejection::ClaimAmbiguous { serials: vec![Serial::new(2).unwrap(), Serial::new(5).unwrap()] });
+        assert!(text.contains(r#""serials": Array [Number(2), Number(5)]"#), "{text}");
+        let text = told(coupon::Rejection::NotOpen { opens_at: Timestamp::from_millis(0).unwrap() });
+        assert!(text.contains(r#""opens_at": String("1970-01-01T00:00:00"#), "{text}");
+        let text = told(coupon::Rejection::QueueFull { queue_max: 9 });
+        assert!(text.contains("9 claims are pending") && text.contains("retry_after_ms: Some(1000)"), "{text}");
+        let text = format!("{:?}", Problem::from(Declined::from(Rejection::VersionMismatch { version: 3 })));
+        assert!(text.contains(r#""version": Number(3)"#) && text.contains(r#"("etag", "\"3\"")"#), "{text}");
+    }
+
+    /// Nothing is left of a place that no detail fills.
+    #[test]
+    fn every_place_in_the_words_is_filled() {
+        let field = Rejection::of::<policies::Limit>(policies::Rejection::InFlightOutOfRange { field: "timeout_ms" });
+        let limit = Rejection::of::<Coupon>(coupon::Rejection::SubjectLimitReached { per_subject_max: 4 });
+        let lowered = Rejection::of::<Coupon>(coupon::Rejection::PerSubjectMaxLowered { per_subject_max: 4 });
+        let claimed = Rejection::of::<Coupon>(coupon::Rejection::StockBelowClaimed { claimed: Quantity::ONE });
+        let full = Rejection::of::<Coupon>(coupon::Rejection::QueueFull { queue_max: 9 });
+        let with_places: Vec<Rejection> = vec![field, limit, lowered, claimed, full, Rejection::VersionMismatch { version: 3 }];
+        assert_eq!(with_places.len(), WORDINGS.iter().filter(|wording| wording.detail.contains('{')).count());
+        for rejection in with_places {
+            let wording = WORDINGS.iter().find(|wording| wording.code == rejection.code()).unwrap();
+            let said = filled(wording.detail, &rejection.details());
+            assert!(wording.detail.contains('{') && !said.contains('{'), "{said}");
         }
     }
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::Method;
+use domain::Kind;
 use edge::auth::Access;
 use edge::auth::caller::Scope;
 pub use edge::route::{operators, route, without_operators};
 
 use super::lists::AS_OF;
 use super::once::once;
-use super::{answers, campaigns, checks, claims, codes, demonstration, keys, lists, live, meta, policies, web};
+use super::{aggregates, answers, checks, claims, codes, demonstration, keys, lists, live, meta, policies, web};
 use crate::app::App;
 
 /// A line of the table.
@@ -27,10 +28,10 @@ const ADMIN: Access = Access::KeyScope(Scope::Admin);
 #[must_use]
 pub fn table() -> Vec<Route> {
     vec![
-        route("/v1/campaigns", Method::GET, READ, campaigns::list),
-        route("/v1/campaigns/{campaign}", Method::GET, READ, campaigns::read),
-        operators("/v1/campaigns/{campaign}", Method::PUT, ADMIN, campaigns::put),
-        operators("/v1/campaigns/{campaign}", Method::PATCH, ADMIN, campaigns::patch),
+        route("/v1/campaigns", Method::GET, READ, |context| aggregates::list(context, Kind::Campaign)),
+        route("/v1/campaigns/{campaign}", Method::GET, READ, |context| aggregates::read(context, Kind::Campaign)),
+        operators("/v1/campaigns/{campaign}", Method::PUT, ADMIN, |context| aggregates::put(context, Kind::Campaign)),
+        operators("/v1/campaigns/{campaign}", Method::PATCH, ADMIN, |context| aggregates::patch(context, Kind::Campaign)),
         route("/v1/campaigns/{campaign}/claims", Method::GET, Access::KeyScope(Scope::Read), lists::of_campaign),
         route("/v1/campaigns/{campaign}/claims", Method::POST, ISSUE, live::claim),
         route("/v1/campaigns/{campaign}/live", Method::GET, READ, live::live),
@@ -42,13 +43,14 @@ pub fn table() -> Vec<Route> {
         route("/v1/subjects/{subject}/claims", Method::GET, READ, lists::of_subject),
         route("/v1/answers/{answer}", Method::GET, ISSUE, answers::read),
         route("/v1/answers/{answer}/live", Method::GET, ISSUE, answers::live),
-        route("/v1/policies", Method::GET, COUNTED, policies::list),
-        route("/v1/policies/{policy}", Method::GET, COUNTED, policies::read),
-        operators("/v1/policies/{policy}", Method::PUT, ADMIN, |context| once(context, policies::put)),
-        operators("/v1/policies/{policy}", Method::DELETE, ADMIN, |context| once(context, policies::remove)),
+        route("/v1/policies", Method::GET, COUNTED, |context| aggregates::list(context, Kind::Policy)),
+        route("/v1/policies/{policy}", Method::GET, COUNTED, |context| aggregates::read(context, Kind::Policy)),
+        operators("/v1/policies/{policy}", Method::PUT, ADMIN, policies::put),
+        operators("/v1/policies/{policy}", Method::PATCH, ADMIN, policies::patch),
+        operators("/v1/policies/{policy}", Method::DELETE, ADMIN, policies::remove),
         operators("/v1/policies/{policy}/overrides", Method::GET, ADMIN, policies::overrides),
-        operators("/v1/policies/{policy}/overrides/{limit_key}", Method::PUT, ADMIN, |context| once(context, policies::put_override)),
-        operators("/v1/policies/{policy}/overrides/{limit_key}", Method::DELETE, ADMIN, |context| once(context, policies::remove_override)),
+        operators("/v1/policies/{policy}/overrides/{limit_key}", Method::PUT, ADMIN, policies::put_override),
+        operators("/v1/policies/{policy}/overrides/{limit_key}", Method::DELETE, ADMIN, policies::remove_override),
         route("/v1/policies/{policy}/checks", Method::POST, COUNTED, |context| once(context, checks::check)),
         route("/v1/policies/{policy}/reservations", Method::POST, COUNTED, |context| once(context, checks::reserve)),
         route("/v1/policies/{policy}/refunds", Method::POST, COUNTED, |context| once(context, checks::refund)),

@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::types::CampaignName;
+use domain::coupon::{ClaimView, Coupon};
+use domain::types::Name;
+use domain::workload::{AnySummary, Summary};
 use edge::live::{Picture, Source};
 use edge::{clock, times};
 use engine::histogram::Counts;
-use engine::views::WatchedCampaign;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::Tally;
 use crate::app::App;
-use crate::http::answer::{CampaignJson, status_parts};
+use crate::backend::Declined;
+use crate::http::answer::status_parts;
+use crate::http::settings::shown;
 
 /// The number of last claims to show.
 pub const LAST_CLAIMS: u32 = 10;
@@ -20,6 +23,32 @@ pub const LAST_CLAIMS: u32 = 10;
 const RATE_MS: u64 = 1_000;
 /// The window of latencies: this many seconds in which there were claims.
 const LATENCY_SECONDS: usize = 10;
+
+/// A campaign for somebody who watches, with its last claims.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The campaign.
+    pub summary: Summary<Coupon>,
+    /// Claims that were ever granted, cancelled ones included.
+    pub issued: u64,
+    /// The last of them, the newest first.
+    pub last: Vec<ClaimView>,
+}
+
+/// A campaign as it was durable a moment ago, if there is one.
+///
+/// # Errors
+/// [`Declined`].
+pub async fn watched(app: &App, name: Name<'_>) -> Result<Option<Watched>, Declined> {
+    let look = |campaign: Option<&domain::coupon::Campaign>, now| {
+        campaign.map(|campaign| Watched {
+            summary: campaign.summary(now),
+            issued: campaign.items.claims.decided_count() as u64,
+            last: campaign.last_claims(LAST_CLAIMS),
+        })
+    };
+    app.backend.read_local::<Coupon, _>(name, app.clock.now(), look).await
+}
 
 /// Reads a campaign for its live stream.
 #[derive(Debug)]
@@ -41,13 +70,13 @@ struct Rates {
 impl CampaignSource {
     /// A source, and the first picture: the campaign as it was durable a moment ago.
     #[must_use]
-    pub fn new(app: &Arc<App>, watched: &WatchedCampaign) -> (Self, Picture) {
-        let source = Self { app: Arc::clone(app), campaign: watched.campaign.name.clone(), rates: Mutex::default() };
+    pub fn new(app: &Arc<App>, watched: &Watched) -> (Self, Picture) {
+        let source = Self { app: Arc::clone(app), campaign: watched.summary.head.name.to_string(), rates: Mutex::default() };
         let picture = source.picture(watched);
         (source, picture)
     }
 
-    fn picture(&self, watched: &WatchedCampaign) -> Picture {
+    fn picture(&self, watched: &Watched) -> Picture {
         let tally = self.app.tallies.find(&self.campaign);
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
         picture(watched, tally.as_deref(), &mut rates, clock::elapsed_ms())
@@ -56,18 +85,15 @@ impl CampaignSource {
 
 impl Source for CampaignSource {
     async fn look(&self) -> Option<Picture> {
-        let name = CampaignName::new(&self.campaign).ok()?;
+        let name = Name::new(&self.campaign).ok()?;
         // A disk that has failed ends the server; anything else may be readable the next time.
-        let watched = self.app.backend.watched(name, LAST_CLAIMS, self.app.clock.now()).await.ok()??;
+        let watched = watched(&self.app, name).await.ok()??;
         Some(self.picture(&watched))
     }
 }
 
-fn picture(watched: &WatchedCampaign, tally: Option<&Tally>, rates: &mut Rates, now_ms: u64) -> Picture {
-    let mut fields = match serde_json::to_value(CampaignJson::new(&watched.campaign)) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => Map::new(),
-    };
+fn picture(watched: &Watched, tally: Option<&Tally>, rates: &mut Rates, now_ms: u64) -> Picture {
+    let mut fields = shown(&AnySummary::Campaign(watched.summary.clone()));
     let answered = tally.map_or(0, Tally::total);
     let (claims_rate, answers_rate) = rates.per_second(now_ms, watched.issued, answered);
     let [p50, p99] = rates.quantiles(now_ms, tally);

@@ -67,7 +67,7 @@ impl ServeSettings {
                 ..http_limits(args)
             },
             limits: Limits {
-                claims_max: in_range("claims-max", args.claims_max, Limits::STANDARD.claims_max, 1, 4_000_000_000)?,
+                entries_max: in_range("claims-max", args.claims_max, Limits::STANDARD.entries_max, 1, 4_000_000_000)?,
                 requests_max: args.request_keys_max.unwrap_or(Limits::STANDARD.requests_max),
                 ..Limits::STANDARD
             },
