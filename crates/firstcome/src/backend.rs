@@ -115,7 +115,9 @@ impl Backend {
             Self::Scaled(scaled) => {
                 // It is called once: one aggregate is in one partition.
                 let mut look = Some(look);
-                let looked = scaled.node.read_local(Over::One(W::KIND, name), wall, |state, now| look.take().map(|look| look(state.get::<W>(name), now)));
+                let looked = scaled
+                    .node
+                    .read_local(Over::One(W::KIND, name), wall, |state, now| look.take().map(|look| look(state.get::<W>(name), now)));
                 Ok(looked.into_iter().flatten().next().ok_or(Refusal::NotCaughtUp)?)
             }
         }

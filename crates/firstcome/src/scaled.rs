@@ -3,14 +3,16 @@
 
 mod positions;
 mod project;
+mod start;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Pace, Sink, Topic};
 use cluster::protocol::limits::{KEEP_EVERY, QUEUES_EVERY};
-use cluster::protocol::node::{Node, NodeLimits};
+use cluster::protocol::node::Node;
 use cluster::protocol::record::{LogId, NodeId, RULES_KNOWN, RulesVersion};
 use cluster::protocol::replica::{Delivered, Fault, Progress, Replica, Topology};
 use cluster::redis::{self, RedisGate};
@@ -27,6 +29,7 @@ use crate::codes::CodeKeys;
 use crate::serve::in_range;
 
 pub use positions::Positions;
+use start::OwnSnapshots;
 
 /// How often the broker's settings are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
@@ -75,6 +78,19 @@ impl ScaledSettings {
     }
 }
 
+/// What a node needs beside those.
+#[derive(Clone, Debug)]
+pub struct Starting {
+    /// The data folder, for the node's own snapshots.
+    pub data: PathBuf,
+    /// What each partition takes on at most.
+    pub limits: Limits,
+    /// A snapshot of a partition is written after so many of its records.
+    pub snapshot_every: u64,
+    /// The clock.
+    pub clock: Clock,
+}
+
 /// Why the scaled mode cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ScaledError {
@@ -96,14 +112,18 @@ pub enum ScaledError {
     /// The state that was read, or the log.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// The log does not reach back to where the history ends, or does not reach it at all.
-    #[error(
-        "the history (--postgres) is at offset {position} of partition {partition}, but the topic holds offsets {low} to {high}: {what}"
-    )]
+    /// The node's own snapshots.
+    #[error("cannot use the snapshots in the data folder: {0}")]
+    Snapshots(#[from] std::io::Error),
+    /// The log does not reach back to where the history or the node's own snapshot ends, or does not reach
+    /// it at all.
+    #[error("{of} is at offset {position} of partition {partition}, but the topic holds offsets {low} to {high}: {what}")]
     Apart {
+        /// What is apart from the log.
+        of: &'static str,
         /// Where.
         partition: u32,
-        /// Where the history ends.
+        /// Where it ends.
         position: u64,
         /// Where the log begins.
         low: u64,
@@ -128,6 +148,7 @@ pub struct Scaled {
     pub positions: Arc<Positions>,
     /// Whether, and how, the tables are written from here.
     pub projecting: Arc<Projecting>,
+    own: Option<Arc<OwnSnapshots>>,
     failure: Arc<OnceLock<String>>,
     follower: Mutex<Option<Follower>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -169,8 +190,7 @@ impl Connected {
         self,
         settings: &ScaledSettings,
         codes: &CodeKeys,
-        limits: Limits,
-        clock: &Clock,
+        starting: &Starting,
         random: [u64; 5],
     ) -> Result<Scaled, ScaledError> {
         let [node, log_low, log_high, seed_low, seed_high] = random;
@@ -198,18 +218,18 @@ impl Connected {
             Some(url) => Some(Arc::new(RedisGate::open(url, &settings.kafka.topic).await?)),
             None => None,
         };
-        let loaded = postgres.load(seed).await?;
-        let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, partitions, seed)).collect::<Result<Vec<_>, Fault>>()?;
+        let own = OwnSnapshots::open(&starting.data, log_id, partitions)?.map(Arc::new);
+        let replicas = start::replicas(own.as_ref(), &postgres, partitions, seed).await?;
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
-        let limits = NodeLimits { claims_max: limits.claims_max, requests_max: limits.requests_max, campaigns_max: limits.campaigns_max };
-        let node = Arc::new(Node::new(node_id, log_id, log, gate, limits, codes.numbers(), replicas));
+        check_reach("what this server starts from", &offsets, &topic.offsets)?;
+        let node = Arc::new(Node::new(node_id, log_id, log, gate, starting.limits, codes.numbers(), replicas));
         let failure = Arc::new(OnceLock::new());
         let sink = NodeSink { node: Arc::clone(&node), failure: Arc::clone(&failure), log_id };
         let follower = Mutex::new(Some(Follower::start(&settings.kafka, &offsets, Pace::AtOnce, sink)?));
         node.catch_up();
         let (positions, projecting) = (Arc::new(Positions::new(partitions)), Arc::new(Projecting::default()));
-        let scaled = Scaled { node, postgres, positions, projecting, failure, follower, tasks: Mutex::default() };
-        scaled.start_tasks(settings, clock, seed);
+        let scaled = Scaled { node, postgres, positions, projecting, own, failure, follower, tasks: Mutex::default() };
+        scaled.start_tasks(settings, starting, seed);
         tracing::info!(topic = settings.kafka.topic, partitions, log = %log_id, gate = settings.redis.is_some(), ?offsets, "following the log");
         Ok(scaled)
     }
@@ -249,12 +269,20 @@ impl Scaled {
             let _ = task.await;
         }
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Its thread ends within a moment; waiting for it must not keep others from running.
-        let _ = tokio::task::spawn_blocking(move || drop(follower)).await;
+        // Waiting for its thread, and for the disk, must not keep others from running.
+        let (own, node) = (self.own.clone(), Arc::clone(&self.node));
+        let ended = tokio::task::spawn_blocking(move || {
+            drop(follower);
+            if let Some(own) = own {
+                own.write(&node, 1);
+            }
+        });
+        // A panic in it has been told already.
+        let _ = ended.await;
     }
 
-    fn start_tasks(&self, settings: &ScaledSettings, clock: &Clock, seed: HashSeed) {
-        let keeping = keep(Arc::clone(&self.node), clock.clone());
+    fn start_tasks(&self, settings: &ScaledSettings, starting: &Starting, seed: HashSeed) {
+        let keeping = keep(Arc::clone(&self.node), starting.clock.clone());
         let deciding = decide_pending(Arc::clone(&self.node));
         let checking = check_broker(settings.kafka.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
         let following = Arc::clone(&self.positions).follow(self.postgres.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
@@ -265,13 +293,14 @@ impl Scaled {
             seed,
             state: Arc::clone(&self.projecting),
         });
+        let storing = self.own.clone().map(|own| tokio::spawn(start::keep(own, Arc::clone(&self.node), starting.snapshot_every)));
         let tasks =
             [tokio::spawn(keeping), tokio::spawn(deciding), tokio::spawn(checking), tokio::spawn(following), tokio::spawn(projecting)];
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks.into_iter().chain(storing));
     }
 }
 
-/// The place that the tables name, with the state that they give.
+/// The place and the state of a copy that the tables keep.
 fn replica_of(loaded: Loaded, partitions: u32, seed: HashSeed) -> Result<Replica, Fault> {
     let PartitionPosition { partition, .. } = loaded.position;
     let topology = Topology { partition, partitions };
@@ -312,11 +341,14 @@ async fn find_topic(settings: &ScaledSettings, stored: &Origin, postgres: &Postg
     }
     // Servers that are at work bring the tables further on: the log's ends must be the later look.
     let positions = postgres.positions().await?;
+    let position_of = |partition| positions.iter().find(|position| position.partition == partition);
+    let known: Vec<u64> =
+        (0..stored.partitions).map(|partition| position_of(partition).map_or(0, |position| position.offset_next)).collect();
     let mut looks = 0;
     loop {
         let topic = kafka::find(&settings.kafka).await?;
         looks += 1;
-        match check_reach(&positions, &topic.offsets) {
+        match check_reach("the history (--postgres)", &known, &topic.offsets) {
             Ok(()) => return Ok(topic),
             Err(error) if looks == END_LOOKS_MAX => return Err(error),
             // A leader that is new may not know yet how much of what it has counts.
@@ -325,11 +357,11 @@ async fn find_topic(settings: &ScaledSettings, stored: &Origin, postgres: &Postg
     }
 }
 
-fn check_reach(positions: &[PartitionPosition], offsets: &[(u64, u64)]) -> Result<(), ScaledError> {
+/// Whether the log goes on where something ends; `known` says where that is in each partition.
+fn check_reach(of: &'static str, known: &[u64], offsets: &[(u64, u64)]) -> Result<(), ScaledError> {
     for (partition, (low, high)) in (0..).zip(offsets.iter().copied()) {
-        let known = positions.iter().find(|position| position.partition == partition);
-        let position = known.map_or(0, |position| position.offset_next);
-        let apart = |what| Err(ScaledError::Apart { partition, position, low, high, what });
+        let position = known.get(partition as usize).copied().unwrap_or(0);
+        let apart = |what| Err(ScaledError::Apart { of, partition, position, low, high, what });
         if position < low {
             return apart("records in between are gone; retention must be unlimited");
         }

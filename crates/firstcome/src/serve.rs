@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::coupon::Coupon;
 use domain::hash::HashSeed;
 use edge::auth::key_file::KeyFile;
 use edge::auth::{Auth, AuthError};
@@ -16,7 +17,7 @@ use edge::times;
 use edge::tls::{Tls, TlsError};
 use engine::Engine;
 use engine::engine::Settings as EngineSettings;
-use engine::limits::{CLOCK_BEHIND_MS_MAX, POLICIES_MAX};
+use engine::limits::CLOCK_BEHIND_MS_MAX;
 use engine::restart::Restarted;
 use journal::writer::{OpenError, Options};
 use tokio::net::TcpListener;
@@ -28,10 +29,11 @@ use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
 use crate::history::History;
+use crate::http::policies;
 use crate::http::routes::{self, Route};
 use crate::limits::LimitClock;
 #[cfg(feature = "scaled")]
-use crate::scaled::{Scaled, ScaledError, ScaledSettings};
+use crate::scaled::{Scaled, ScaledError, ScaledSettings, Starting};
 
 mod greeting;
 mod settings;
@@ -112,9 +114,9 @@ pub enum ServeError {
     /// The keys of codes are those of another cluster, or not there.
     #[error("{0}; copy code-keys from the data folder of a server of this cluster")]
     CodeKeys(KeysError),
-    /// A policy in the journal has numbers that the rules let nobody have.
-    #[error("the journal holds a rate limit that cannot be: {0}")]
-    Policy(#[from] domain::rate_limit::PolicyError),
+    /// The rate limits cannot be counted.
+    #[error("the rate limits cannot be taken over from what was decided: {0}")]
+    Policies(&'static str),
     /// The limits in front of every call are none.
     #[error("the limits in front of every call: {0}")]
     Gateway(#[from] rate_limit_layer::BuildError),
@@ -128,6 +130,8 @@ pub enum ServeError {
 
 /// How often the file of keys is looked at. `firstcome key` waits until it was.
 const KEYS_LOOK: Duration = Duration::from_millis(50);
+/// How often the counters of rate limits follow what other machines have decided.
+const POLICIES_LOOK: Duration = Duration::from_secs(1);
 /// Connections at once to the second address, which answers also when the first one is full.
 const ADMIN_CONNECTIONS_MAX: u16 = 256;
 
@@ -239,6 +243,7 @@ impl Server {
         let app = Arc::clone(&self.app);
         app.demonstration.serves_at(self.address()?, self.admin_address()?);
         let following = tokio::spawn(follow_keys(Arc::clone(&app)));
+        let counting = tokio::spawn(follow_policies(Arc::clone(&app)));
         let ends = async {
             tokio::select! {
                 () = stop => tracing::info!("stopping: no new connections; requests in flight are finished"),
@@ -258,6 +263,7 @@ impl Server {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
         following.abort();
+        counting.abort();
         app.backend.close().await;
         drop(self.data);
         match (&app.backend, app.backend.failure()) {
@@ -283,6 +289,22 @@ async fn follow_keys(app: Arc<App>) {
             tracing::error!(error, "the keys cannot be read again; those from before stay in use");
         }
         said = error;
+    }
+}
+
+/// Takes over into the counters what other machines have decided about policies.
+async fn follow_policies(app: Arc<App>) {
+    // Alone, whoever changes a policy takes the change over.
+    if app.backend.engine().is_some() {
+        return;
+    }
+    let mut ticks = tokio::time::interval(POLICIES_LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(problem) = policies::follow_all(&app).await {
+            tracing::error!(code = problem.code(), "the policies of rate limits cannot be followed; the counters stay as they are");
+        }
     }
 }
 
@@ -324,8 +346,8 @@ fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
     let codes = CodeKeys::open(data.path(), has_decisions, random()?)?;
     let (engine, restarted) = Engine::open_if(&engine_settings, |state, restarted| {
         check_clock(settings, restarted)?;
-        let mut campaigns = state.campaigns().iter();
-        Ok(campaigns.try_for_each(|campaign| codes.require(data.path(), campaign.code_key, &campaign.name))?)
+        let mut campaigns = state.all::<Coupon>();
+        Ok(campaigns.try_for_each(|campaign| codes.require(data.path(), campaign.settings.code_key, &campaign.head.name))?)
     })
     .map_err(|refused: Refused| refused.in_folder(&settings.data))?;
     let engine = Arc::new(engine);
@@ -344,8 +366,14 @@ impl Opened {
                 // Where a cluster has begun, its codes come from keys that it has.
                 let new_key = random()?;
                 let codes = data.alone(|| CodeKeys::open(data.path(), connected.has_begun(), new_key).map_err(ServeError::CodeKeys))?;
+                let starting = Starting {
+                    data: data.path().to_owned(),
+                    limits: settings.limits,
+                    snapshot_every: settings.snapshot_every,
+                    clock: settings.clock.clone(),
+                };
                 let random = [number()?, number()?, number()?, number()?, number()?];
-                let opened = connected.open(&scaled, &codes, settings.limits, &settings.clock, random).await?;
+                let opened = connected.open(&scaled, &codes, &starting, random).await?;
                 opened.require_codes(|number, campaign| codes.require(data.path(), number, campaign)).map_err(ServeError::CodeKeys)?;
                 (Backend::Scaled(Box::new(opened)), codes, data)
             }
@@ -356,12 +384,7 @@ impl Opened {
         let gateway = Gateway::new(&settings.gateway, LimitClock::new(&settings.clock))?;
         let parts = Parts { backend, codes, auth, gateway, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
         let app = App::new(parts, settings.http, number()?);
-        if let Some(engine) = app.backend.engine() {
-            for view in engine.policies(None, POLICIES_MAX).await.map_err(|_| ServeError::Failed)? {
-                let name = view.name.clone();
-                app.rate_limits.follow(&name, Some(view))?;
-            }
-        }
+        policies::follow_all(&app).await.map_err(|problem| ServeError::Policies(problem.code()))?;
         Ok((Arc::new(app), data))
     }
 }

@@ -171,7 +171,8 @@ impl Named {
     async fn of(context: &Context) -> Result<Self, Problem> {
         let (campaign, code) = context.param("answer").rsplit_once(':').ok_or_else(not_found)?;
         let name = context.usable(Name::new(campaign).map_err(|_| not_found())?)?;
-        let known = context.app.backend.read_of::<Coupon, _>(name, |campaign, _| campaign.map(|campaign| campaign.settings.code_key)).await?;
+        let known =
+            context.app.backend.read_of::<Coupon, _>(name, |campaign, _| campaign.map(|campaign| campaign.settings.code_key)).await?;
         let serial = context.app.codes.answered(known.ok_or_else(not_found)?, campaign, code).map_err(|_| not_found())?;
         Ok(Self { campaign: campaign.to_owned(), serial })
     }

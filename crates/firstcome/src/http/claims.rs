@@ -10,8 +10,8 @@ use domain::coupon::{ClaimView, Command, Coupon};
 use domain::{Action, Novelty};
 use engine::views::Done;
 
-use super::answer::{self, ClaimJson, ClaimedJson, mark_replayed, with_header};
 use super::aggregates::of_another_kind;
+use super::answer::{self, ClaimJson, ClaimedJson, mark_replayed, with_header};
 use super::answers;
 use super::context::{Context, submit, target_by};
 use super::input::{ClaimBody, parse};

@@ -34,7 +34,8 @@ pub async fn redeem(context: Context) -> HandlerResult {
 /// The claim that the code in the path stands for.
 async fn target_of(context: &Context) -> Result<TargetBy<'static>, Problem> {
     let name = context.named("campaign")?;
-    let code_key = context.app.backend.read_of::<Coupon, _>(name, |campaign, _| campaign.map(|campaign| campaign.settings.code_key)).await?;
+    let code_key =
+        context.app.backend.read_of::<Coupon, _>(name, |campaign, _| campaign.map(|campaign| campaign.settings.code_key)).await?;
     let code_key = code_key.ok_or(Declined::from(domain::Rejection::NotFound(Kind::Campaign)))?;
     let code = context.param("code");
     let serial = context.app.codes.serial(code_key, name.as_str(), code);

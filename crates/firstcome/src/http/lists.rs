@@ -11,12 +11,13 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use domain::coupon::queue::Mode;
-use domain::coupon::{CampaignNumber, Rejection};
-use domain::types::{CampaignName, Serial};
-use engine::views::ClaimView;
+use domain::coupon::{CLAIMS, ClaimView, Coupon, STATUS, claim_of_row};
+use domain::rows::Cell;
+use domain::types::{Name, Serial};
+use domain::{Kind, Listed, Number, Rejection};
 #[cfg(feature = "scaled")]
 use projection::postgres::Postgres;
-use projection::{AsOf, ClaimFilter, ClaimRow, ReadError};
+use projection::{AggregateRow, AsOf, EntryKey, EntryRow, OwnedCell, ReadError};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -27,7 +28,7 @@ use super::context::{Context, number};
 use super::problem::{HandlerResult, Problem};
 use super::times;
 use crate::app::App;
-use crate::backend::{Backend, Declined, WaitError};
+use crate::backend::{Backend, Chosen, Declined, WaitError};
 use crate::history::{History, ListError};
 use edge::request::page_limit;
 
@@ -75,24 +76,27 @@ enum Format {
 
 /// `GET /v1/campaigns/{campaign}/claims`
 pub async fn of_campaign(context: Context) -> HandlerResult {
-    let name = context.campaign()?;
+    let name = context.named("campaign")?;
     let [after, limit, status] = context.query(["after", "limit", "status"])?;
-    let filter = filter(status)?;
-    let after = after.map(serial_cursor).transpose()?;
+    let having = status.map(status_word).transpose()?.map(|word| (STATUS, word));
+    let chosen = Chosen { after: after.map(serial_cursor).transpose()?.map(key_of), having };
     let format = format(&context)?;
     let page_limit = page_limit(limit)?;
-    context.app.backend.campaign(name).await?.ok_or(Declined::from(Rejection::CampaignNotFound))?;
-    context.app.backend.wait_for_campaign(name, context.app.edge.limits.history_time).await?;
+    let is_there = context.app.backend.read((Kind::Campaign, name), |found, _| found.is_some()).await?;
+    if !is_there {
+        return Err(Declined::from(Rejection::NotFound(Kind::Campaign)).into());
+    }
+    context.app.backend.wait_for_one(name, context.app.edge.limits.history_time).await?;
     if format != Format::Json && limit.is_none() {
-        return export(&context.app, name, after, filter, format).await;
+        return export(&context.app, name, chosen, format).await;
     }
     let limit = u32::try_from(page_limit).unwrap_or(u32::MAX);
-    let page = context.app.backend.claims_of_campaign(name, after, limit, filter).await?;
-    let next = page.next.map(|serial| serial.get().to_string());
-    Ok(match format {
+    let page = context.app.backend.entries(&CLAIMS, name, chosen, limit).await?;
+    let next = page.next.as_ref().and_then(serial_of).map(|serial| serial.to_string());
+    match format {
         Format::Json => json_page(&context.app, &page.rows, next, page.as_of),
         Format::Ndjson | Format::Csv => text_page(&context.app, &page.rows, format, page.as_of),
-    })
+    }
 }
 
 /// `GET /v1/subjects/{subject}/claims`
@@ -102,26 +106,29 @@ pub async fn of_subject(context: Context) -> HandlerResult {
     let after = after.map(subject_cursor).transpose()?;
     let limit = u32::try_from(page_limit(limit)?).unwrap_or(u32::MAX);
     context.app.backend.wait_for_all(context.app.edge.limits.history_time).await?;
-    let page = context.app.backend.claims_of_subject(subject, context.caller.campaigns(), after, limit).await?;
-    let next = page.next.map(|(campaign, serial)| format!("{}-{}", campaign.0, serial.get()));
-    Ok(json_page(&context.app, &page.rows, next, page.as_of))
+    let page = context.app.backend.entries_found(&CLAIMS, subject.as_str(), context.caller.campaigns(), after, limit).await?;
+    let next = page.next.as_ref().and_then(|key| Some(format!("{}-{}", key.number.0, serial_of(key)?)));
+    json_page(&context.app, &page.rows, next, page.as_of)
 }
 
-fn json_page(app: &App, rows: &[ClaimRow], next: Option<String>, as_of: AsOf) -> Response<Body> {
-    let views: Vec<ClaimView> = rows.iter().map(view_of).collect();
+fn json_page(app: &App, rows: &[EntryRow], next: Option<String>, as_of: AsOf) -> HandlerResult {
+    let views = rows.iter().map(|row| view_of(&row.aggregate, &row.cells())).collect::<Result<Vec<ClaimView>, ReadError>>();
+    let views = views.map_err(ListError::from)?;
     let claims: Vec<ClaimJson<'_>> = views.iter().map(|view| ClaimJson::new(&app.codes, view)).collect();
     let as_of = json!({ "position": as_of.position.0, "time": times::format(as_of.time) });
-    answer::json(StatusCode::OK, &json!({ "claims": claims, "next": next, "as_of": as_of }))
+    Ok(answer::json(StatusCode::OK, &json!({ "claims": claims, "next": next, "as_of": as_of })))
 }
 
-fn text_page(app: &App, rows: &[ClaimRow], format: Format, as_of: AsOf) -> Response<Body> {
+fn text_page(app: &App, rows: &[EntryRow], format: Format, as_of: AsOf) -> HandlerResult {
     let mut text = head_of(format).as_bytes().to_vec();
-    rows.iter().for_each(|row| write_row(app, row, format, &mut text));
-    text_response(Body::from(text), format, as_of)
+    for row in rows {
+        write_row(app, (&row.aggregate, &row.cells()), format, &mut text).map_err(ListError::from)?;
+    }
+    Ok(text_response(Body::from(text), format, as_of))
 }
 
-/// All claims after a serial, read in one transaction and passed on as they come.
-async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, filter: ClaimFilter, format: Format) -> HandlerResult {
+/// All claims that are chosen, read in one transaction and passed on as they come.
+async fn export(app: &Arc<App>, name: Name<'_>, chosen: Chosen, format: Format) -> HandlerResult {
     let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_MAX);
     let (app, campaign) = (Arc::clone(app), name.as_str().to_owned());
     let passing = Passing { sender, runtime: Handle::current(), time_max: app.edge.limits.write_time };
@@ -130,7 +137,7 @@ async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, f
             let history = Arc::clone(history);
             tokio::task::spawn_blocking(move || {
                 let permits = history.export_permit();
-                let outcome = permits.and_then(|_permits| write_export(&app, &history, &campaign, after, filter, format, &passing));
+                let outcome = permits.and_then(|_permits| write_export(&app, &history, &campaign, &chosen, format, &passing));
                 passing.end(outcome);
             });
         }
@@ -138,7 +145,7 @@ async fn export(app: &Arc<App>, name: CampaignName<'_>, after: Option<Serial>, f
         Backend::Scaled(scaled) => {
             let postgres = scaled.postgres.clone();
             tokio::spawn(async move {
-                let outcome = pass_export(&app, &postgres, &campaign, after, filter, format, &passing).await;
+                let outcome = pass_export(&app, &postgres, &campaign, &chosen, format, &passing).await;
                 passing.end(outcome);
             });
         }
@@ -218,21 +225,18 @@ async fn pass_export(
     app: &App,
     postgres: &Postgres,
     campaign: &str,
-    after: Option<Serial>,
-    filter: ClaimFilter,
+    chosen: &Chosen,
     format: Format,
     passing: &Passing,
 ) -> Result<(), ListError> {
-    let name = CampaignName::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
+    let name = Name::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
     // The campaign is there, and so its row will be: the tables have been waited for.
     let missing = || ListError::Read(ReadError::Store("the campaign is not in the tables".into()));
-    let mut export = postgres.export(name, filter).await?.ok_or_else(missing)?;
+    let mut export = postgres.export(&CLAIMS, name, chosen.selection()).await?.ok_or_else(missing)?;
     passing.pass_soon(Chunk::Begins(export.as_of())).await?;
     let mut text = head_of(format).as_bytes().to_vec();
     while let Some(row) = export.next().await? {
-        if after < Some(row.serial) {
-            write_row(app, &row, format, &mut text);
-        }
+        write_row(app, (&row.aggregate, &row.cells()), format, &mut text)?;
         if CHUNK_BYTES <= text.len() {
             passing.pass_soon(Chunk::Bytes(taken(&mut text))).await?;
         }
@@ -242,15 +246,7 @@ async fn pass_export(
     passing.pass_soon(Chunk::Ends).await
 }
 
-fn write_export(
-    app: &App,
-    history: &History,
-    campaign: &str,
-    after: Option<Serial>,
-    filter: ClaimFilter,
-    format: Format,
-    passing: &Passing,
-) -> Result<(), ListError> {
+fn write_export(app: &App, history: &History, campaign: &str, chosen: &Chosen, format: Format, passing: &Passing) -> Result<(), ListError> {
     let mut text = head_of(format).as_bytes().to_vec();
     let mut passed = Ok(());
     history.with_reader(|reader| {
@@ -259,12 +255,10 @@ fn write_export(
         if passed.is_err() {
             return Ok(());
         }
-        let name = CampaignName::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
-        view.for_each_claim(name, |row| {
-            if after < Some(row.serial) && is_wanted(&row, filter) {
-                write_row(app, &row, format, &mut text);
-            }
-            if CHUNK_BYTES <= text.len() {
+        let name = Name::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
+        view.for_each_entry(&CLAIMS, name, chosen.selection(), |entry| {
+            passed = write_row(app, (entry.aggregate, entry.cells), format, &mut text).map_err(ListError::from);
+            if passed.is_ok() && CHUNK_BYTES <= text.len() {
                 passed = passing.pass(Chunk::Bytes(taken(&mut text)));
             }
             if passed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -279,18 +273,8 @@ fn taken(text: &mut Vec<u8>) -> Bytes {
     Bytes::from(std::mem::replace(text, Vec::with_capacity(CHUNK_BYTES + 1_024)))
 }
 
-fn is_wanted(row: &ClaimRow, filter: ClaimFilter) -> bool {
-    let word = status_parts(row.status).0;
-    match filter {
-        ClaimFilter::All => true,
-        ClaimFilter::Live => word == "live",
-        ClaimFilter::Redeemed => word == "redeemed",
-        ClaimFilter::Cancelled => word == "cancelled",
-    }
-}
-
-fn write_row(app: &App, row: &ClaimRow, format: Format, text: &mut Vec<u8>) {
-    let view = view_of(row);
+fn write_row(app: &App, (campaign, cells): (&AggregateRow, &[Cell<'_>]), format: Format, text: &mut Vec<u8>) -> Result<(), ReadError> {
+    let view = view_of(campaign, cells)?;
     match format {
         Format::Json | Format::Ndjson => {
             // Writing to memory cannot fail.
@@ -299,6 +283,7 @@ fn write_row(app: &App, row: &ClaimRow, format: Format, text: &mut Vec<u8>) {
         }
         Format::Csv => text.extend_from_slice(csv_row(app, &view).as_bytes()),
     }
+    Ok(())
 }
 
 /// No field can hold a comma or a quote. A subject that a spreadsheet would take for a formula can
@@ -337,18 +322,20 @@ fn head_of(format: Format) -> &'static str {
     }
 }
 
-fn view_of(row: &ClaimRow) -> ClaimView {
-    ClaimView {
-        campaign: row.campaign.to_string(),
-        code_key: row.code_key,
-        subject: row.subject.clone(),
-        serial: row.serial,
-        claimed_at: row.claimed_at,
-        status: row.status,
+fn view_of(campaign: &AggregateRow, cells: &[Cell<'_>]) -> Result<ClaimView, ReadError> {
+    let settings = Coupon::settings(&campaign.settings).ok_or_else(|| ReadError::Store("claims of what is no campaign".into()))?;
+    let claim = claim_of_row(cells).ok_or_else(|| ReadError::Store("a row of claims that no claim has".into()))?;
+    Ok(ClaimView {
+        campaign: Arc::clone(&campaign.name),
+        code_key: settings.code_key,
+        subject: claim.subject.as_str().to_owned(),
+        serial: claim.serial,
+        claimed_at: claim.claimed_at,
+        status: claim.status,
         // What is pending is in no list.
         mode: Mode::Direct,
         waiting: None,
-    }
+    })
 }
 
 /// The best of the three formats that the caller accepts (RFC 9110, 12.5.1).
@@ -391,14 +378,9 @@ fn thousandths(quality: f64) -> u32 {
     (quality.clamp(0.0, 1.0) * 1_000.0) as u32
 }
 
-fn filter(status: Option<&str>) -> Result<ClaimFilter, Problem> {
-    match status {
-        None => Ok(ClaimFilter::All),
-        Some("live") => Ok(ClaimFilter::Live),
-        Some("redeemed") => Ok(ClaimFilter::Redeemed),
-        Some("cancelled") => Ok(ClaimFilter::Cancelled),
-        Some(_) => Err(Problem::parameter("status", "must be live, redeemed or cancelled")),
-    }
+fn status_word(status: &str) -> Result<&'static str, Problem> {
+    let word = ["live", "redeemed", "cancelled"].into_iter().find(|word| *word == status);
+    word.ok_or_else(|| Problem::parameter("status", "must be live, redeemed or cancelled"))
 }
 
 fn serial_cursor(after: &str) -> Result<Serial, Problem> {
@@ -406,8 +388,18 @@ fn serial_cursor(after: &str) -> Result<Serial, Problem> {
     serial.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
 }
 
-fn subject_cursor(after: &str) -> Result<(CampaignNumber, Serial), Problem> {
-    let cursor =
-        after.split_once('-').and_then(|(campaign, serial)| Some((CampaignNumber(number(campaign)?), Serial::new(number(serial)?)?)));
+fn subject_cursor(after: &str) -> Result<EntryKey, Problem> {
+    let cursor = after
+        .split_once('-')
+        .and_then(|(campaign, serial)| Some(EntryKey { number: Number(number(campaign)?), key: key_of(Serial::new(number(serial)?)?) }));
     cursor.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
+}
+
+fn key_of(serial: Serial) -> Vec<OwnedCell> {
+    vec![OwnedCell::Number(u64::from(serial.get()))]
+}
+
+fn serial_of(key: &EntryKey) -> Option<u64> {
+    let [OwnedCell::Number(serial)] = *key.key else { return None };
+    Some(serial)
 }

@@ -301,7 +301,10 @@ mod tests {
     fn what_a_rejection_tells_is_in_its_words_and_beside_them() {
         let told = |rejection: coupon::Rejection| format!("{:?}", Problem::from(Declined::from(Rejection::of::<Coupon>(rejection))));
         let text = told(coupon::Rejection::StockBelowClaimed { claimed: Quantity::new(7).unwrap() });
-        assert!(text.contains("7 are claimed") && text.contains(r#""claimed": Number(7)"#) && text.contains(r#""field": String("stock")"#), "{text}");
+        assert!(
+            text.contains("7 are claimed") && text.contains(r#""claimed": Number(7)"#) && text.contains(r#""field": String("stock")"#),
+            "{text}"
+        );
         let text = told(coupon::Rejection::ClaimAmbiguous { serials: vec![Serial::new(2).unwrap(), Serial::new(5).unwrap()] });
         assert!(text.contains(r#""serials": Array [Number(2), Number(5)]"#), "{text}");
         let text = told(coupon::Rejection::NotOpen { opens_at: Timestamp::from_millis(0).unwrap() });

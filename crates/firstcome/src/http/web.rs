@@ -30,7 +30,7 @@ pub async fn console(context: Context) -> HandlerResult {
 /// `GET /c/{campaign}`: the page of the person who claims. It looks the same for every campaign,
 /// also for one that there is not: what there is, the page asks.
 pub async fn claim(context: Context) -> HandlerResult {
-    context.campaign()?;
+    context.named("campaign")?;
     page("claim.html", &context.headers)
 }
 

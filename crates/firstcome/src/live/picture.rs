@@ -18,7 +18,7 @@ use crate::http::answer::status_parts;
 use crate::http::settings::shown;
 
 /// The number of last claims to show.
-pub const LAST_CLAIMS: u32 = 10;
+const LAST_CLAIMS: u32 = 10;
 /// The window of rates.
 const RATE_MS: u64 = 1_000;
 /// The window of latencies: this many seconds in which there were claims.

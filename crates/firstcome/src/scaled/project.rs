@@ -1,20 +1,22 @@
 //! The projector: one process at a time brings the tables after the log.
 //!
-//! It has a state of its own, read from the tables that it is about to write, and follows the log
-//! from their position on: so it needs nothing from the node beside it, keeps nothing while the
-//! tables are away, and what the two have come to can be compared. Whatever goes wrong, it begins
-//! again from the tables.
+//! It has a state of its own, read from the copies that it keeps beside the tables, and follows the log
+//! from there on: so it needs nothing from the node beside it, keeps nothing while the tables are away,
+//! and what the two have come to can be compared. What is in the tables already it passes over. Whatever
+//! goes wrong, it begins again from the copies.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cluster::kafka::{FollowError, Follower, KafkaSettings, OpenError, Pace, Sink};
 use cluster::protocol::decided::DecidedRecords;
 use cluster::protocol::replica::{Delivered, Fault, Replica};
 use domain::hash::HashSeed;
-use projection::postgres::{Decided, LoadError, PartitionPosition, Postgres, ProjectError, Projector};
+use domain::wire::state::FrozenState;
+use projection::postgres::{Decided, LoadError, PartitionPosition, Postgres, ProjectError, Projector, not_yet_in};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Projecting, position_of, replica_of};
 
@@ -26,6 +28,10 @@ const GATHER: Duration = Duration::from_millis(20);
 const DECISIONS_MAX: usize = 5_000;
 /// Batches between reading and writing; reading waits for more than that.
 const BATCHES_MAX: usize = 16;
+/// Between two copies of a partition's state, at least.
+const COPY_EVERY: Duration = Duration::from_secs(60);
+/// And so many times as long as the last copy took, during which no rows were written.
+const COPY_REST_FACTOR: u32 = 50;
 
 /// What the projector is made of.
 pub(super) struct Parts {
@@ -55,6 +61,21 @@ enum ProjectingError {
 struct Batch {
     after: PartitionPosition,
     decided: DecidedRecords,
+    /// The state at that place or before it, where a copy was asked for.
+    copy: Option<StateCopy>,
+}
+
+/// A partition's state at a place.
+struct StateCopy {
+    at: PartitionPosition,
+    state: FrozenState,
+}
+
+/// When copies of a partition's state are made.
+struct Copying {
+    /// Set by who writes, and taken back by who reads the log and freezes the state.
+    is_wanted: Arc<AtomicBool>,
+    next: Instant,
 }
 
 /// Tries to become the projector, for ever.
@@ -84,11 +105,15 @@ async fn begin(parts: &Parts) -> Result<(), ProjectingError> {
     let Some(mut projector) = Projector::try_begin(&parts.postgres).await? else { return Ok(()) };
     // Only now: whoever wrote before has ended.
     let loaded = parts.postgres.load(parts.seed).await?;
-    let mut positions: Vec<PartitionPosition> = loaded.iter().map(|loaded| loaded.position.clone()).collect();
+    let mut positions: Vec<PartitionPosition> = loaded.iter().map(|loaded| loaded.tables.clone()).collect();
     let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, parts.partitions, parts.seed)).collect::<Result<Vec<_>, Fault>>()?;
     let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
     let (sender, mut receiver) = mpsc::channel(BATCHES_MAX);
-    let follower = Follower::start(&parts.kafka, &offsets, Pace::InBulk, Reading { replicas, partitions: parts.partitions, sender })?;
+    let mut copying: Vec<Copying> =
+        offsets.iter().map(|_| Copying { is_wanted: Arc::default(), next: Instant::now() + COPY_EVERY }).collect();
+    let wanted = copying.iter().map(|copying| Arc::clone(&copying.is_wanted)).collect();
+    let reading = Reading { replicas, wanted, partitions: parts.partitions, sender };
+    let follower = Follower::start(&parts.kafka, &offsets, Pace::InBulk, reading)?;
     // Waiting for its thread must not keep others from running.
     let follower = Detached(Some(follower));
     parts.state.is_at_work.store(true, Ordering::Relaxed);
@@ -97,23 +122,45 @@ async fn begin(parts: &Parts) -> Result<(), ProjectingError> {
         let gathered = gather(first?, &mut receiver).await?;
         for batch in gathered {
             // A batch comes from the replica of its partition, and there is a position for each.
-            let before = &mut positions[batch.after.partition as usize];
-            let decided: Vec<Decided<'_>> =
-                batch.decided.iter().map(|(position, record, remembered)| Decided { position, record, remembered }).collect();
-            projector.apply(before, &batch.after, &decided).await?;
-            parts.state.has_conflict.store(false, Ordering::Relaxed);
-            parts.state.decisions_count.fetch_add(decided.len() as u64, Ordering::Relaxed);
-            *before = batch.after.clone();
+            let place = batch.after.partition as usize;
+            write(&mut projector, &mut positions[place], &batch, &parts.state).await?;
+            if let Some(copy) = batch.copy {
+                let began = Instant::now();
+                projector.store_copy(&copy.at, copy.state.sections()).await?;
+                copying[place].next = Instant::now() + COPY_EVERY.max(began.elapsed() * COPY_REST_FACTOR);
+            }
+        }
+        let now = Instant::now();
+        for due in copying.iter_mut().filter(|copying| copying.next <= now) {
+            // Asked for once; the next time is set anew when the copy is stored.
+            due.next = now + COPY_EVERY;
+            due.is_wanted.store(true, Ordering::Relaxed);
         }
     }
     drop(follower);
     Err(ProjectingError::Follow("its reader has ended".to_owned()))
 }
 
+/// Writes what of a batch is not in the tables yet.
+async fn write(
+    projector: &mut Projector,
+    before: &mut PartitionPosition,
+    batch: &Batch,
+    state: &Projecting,
+) -> Result<(), ProjectingError> {
+    let decided: Vec<Decided<'_>> = batch.decided.iter().map(|(position, record)| Decided { position, record }).collect();
+    let Some(rest) = not_yet_in(before, &batch.after, &decided)? else { return Ok(()) };
+    projector.apply(before, &batch.after, rest).await?;
+    state.has_conflict.store(false, Ordering::Relaxed);
+    state.decisions_count.fetch_add(rest.len() as u64, Ordering::Relaxed);
+    before.clone_from(&batch.after);
+    Ok(())
+}
+
 /// What comes within a moment goes together, partition by partition.
 async fn gather(first: Batch, receiver: &mut mpsc::Receiver<Result<Batch, ProjectingError>>) -> Result<Vec<Batch>, ProjectingError> {
     let mut gathered = vec![first];
-    let until = tokio::time::Instant::now() + GATHER;
+    let until = Instant::now() + GATHER;
     while gathered.iter().map(|batch| batch.decided.len()).sum::<usize>() < DECISIONS_MAX {
         let Ok(Some(next)) = tokio::time::timeout_at(until, receiver.recv()).await else { break };
         let next = next?;
@@ -121,6 +168,8 @@ async fn gather(first: Batch, receiver: &mut mpsc::Receiver<Result<Batch, Projec
             Some(batch) => {
                 batch.decided.append(&next.decided);
                 batch.after = next.after;
+                // A copy from before is as good as none, where there is a newer one.
+                batch.copy = next.copy.or(batch.copy.take());
             }
             None => gathered.push(next),
         }
@@ -131,6 +180,8 @@ async fn gather(first: Batch, receiver: &mut mpsc::Receiver<Result<Batch, Projec
 /// Applies what is read, and passes on what was decided.
 struct Reading {
     replicas: Vec<Replica>,
+    /// Of which partitions a copy is wanted.
+    wanted: Vec<Arc<AtomicBool>>,
     partitions: u32,
     sender: mpsc::Sender<Result<Batch, ProjectingError>>,
 }
@@ -143,7 +194,12 @@ impl Sink for Reading {
         for record in records {
             replica.apply(record, &mut decided)?;
         }
-        let batch = Batch { after: position_of(partition, &replica.progress()), decided };
+        let is_wanted = self.wanted.get(partition as usize).is_some_and(|wanted| wanted.swap(false, Ordering::Relaxed));
+        let copy = is_wanted.then(|| {
+            let (progress, state) = replica.freeze();
+            StateCopy { at: position_of(partition, &progress), state }
+        });
+        let batch = Batch { after: position_of(partition, &replica.progress()), decided, copy };
         self.sender.blocking_send(Ok(batch)).map_err(|_| FollowError::Sink("nobody writes any more".to_owned()))
     }
 

@@ -1,0 +1,114 @@
+//! From where a node reads the log: behind its own snapshots, or behind the copies of the state that the
+//! projector keeps in PostgreSQL, or from the beginning. All three lead to the same state; they differ in
+//! how much of the log is left to read.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cluster::kafka::KafkaLog;
+use cluster::protocol::limits::KEEP_EVERY;
+use cluster::protocol::node::Node;
+use cluster::protocol::record::{LogId, RULES_KNOWN};
+use cluster::protocol::replica::Replica;
+use cluster::redis::RedisGate;
+use cluster::snapshots::{Resumed, Snapshots};
+use domain::hash::HashSeed;
+use journal::storage::FileStorage;
+use projection::postgres::Postgres;
+
+use super::{ScaledError, replica_of};
+
+/// The node's own snapshots, in its data folder.
+#[derive(Debug)]
+pub(super) struct OwnSnapshots {
+    snapshots: Snapshots<FileStorage>,
+    /// The offset behind each partition's newest snapshot.
+    written: Vec<AtomicU64>,
+    _lock: File,
+}
+
+impl OwnSnapshots {
+    /// Opens those of a data folder. `None` where another server, which shares the folder, works with
+    /// them: this one has none then.
+    pub(super) fn open(data: &Path, log: LogId, partitions: u32) -> io::Result<Option<Self>> {
+        let snapshots = Snapshots::open(data, log, partitions)?;
+        let lock = data.join("log-snapshots").join("lock");
+        let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(lock)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let written = (0..partitions).map(|_| AtomicU64::new(0)).collect();
+        Ok(Some(Self { snapshots, written, _lock: lock }))
+    }
+
+    /// A replica of each partition, at its newest snapshot or at the beginning.
+    fn resume(&self, seed: HashSeed) -> io::Result<Vec<Replica>> {
+        let resumed = (0..).zip(&self.written).map(|(partition, written)| {
+            let Resumed { replica, refused } = self.snapshots.resume(partition, RULES_KNOWN, seed)?;
+            for (offset, why) in refused {
+                tracing::warn!(partition, offset, %why, "a snapshot cannot be used; the log alone is enough");
+            }
+            written.store(replica.offset_next(), Ordering::Relaxed);
+            Ok(replica)
+        });
+        resumed.collect()
+    }
+
+    /// Writes a snapshot of each partition that has gone on by at least so many records. A node that
+    /// cannot go on writes none: what it has come to may be wrong.
+    pub(super) fn write(&self, node: &Node<KafkaLog, RedisGate>, records_min: u64) {
+        for ((partition, written), progress) in (0..).zip(&self.written).zip(node.progress()) {
+            let records = progress.offset_next.saturating_sub(written.load(Ordering::Relaxed));
+            if records < records_min.max(1) || node.has_failed() {
+                continue;
+            }
+            let frozen = node.freeze(partition);
+            match self.snapshots.write(partition, &frozen) {
+                Ok(()) => written.store(frozen.0.offset_next, Ordering::Relaxed),
+                Err(error) => tracing::warn!(%error, partition, "cannot write a snapshot; the log alone is enough"),
+            }
+        }
+    }
+}
+
+/// A replica of each partition: at the node's own snapshot, where it has none at the copy in the tables,
+/// and where there is none either at the beginning.
+pub(super) async fn replicas(
+    own: Option<&Arc<OwnSnapshots>>,
+    postgres: &Postgres,
+    partitions: u32,
+    seed: HashSeed,
+) -> Result<Vec<Replica>, ScaledError> {
+    let resumed = match own.cloned() {
+        Some(own) => Some(tokio::task::spawn_blocking(move || own.resume(seed)).await.map_err(io::Error::from)??),
+        None => None,
+    };
+    let resumed = match resumed {
+        Some(resumed) if resumed.iter().all(|replica| 0 < replica.offset_next()) => return Ok(resumed),
+        other => other,
+    };
+    let copies = postgres.load(seed).await?;
+    let copies = copies.into_iter().map(|loaded| Ok(replica_of(loaded, partitions, seed)?)).collect::<Result<Vec<_>, ScaledError>>()?;
+    let Some(resumed) = resumed else { return Ok(copies) };
+    let further = |own: Replica, copy: Replica| if own.offset_next() < copy.offset_next() { copy } else { own };
+    Ok(resumed.into_iter().zip(copies).map(|(own, copy)| further(own, copy)).collect())
+}
+
+/// Writes snapshots while the node goes on.
+pub(super) async fn keep(own: Arc<OwnSnapshots>, node: Arc<Node<KafkaLog, RedisGate>>, records_min: u64) {
+    let mut ticks = tokio::time::interval(KEEP_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (own, node) = (Arc::clone(&own), Arc::clone(&node));
+        if let Err(error) = tokio::task::spawn_blocking(move || own.write(&node, records_min)).await {
+            tracing::error!(%error, "a snapshot broke off");
+        }
+    }
+}
