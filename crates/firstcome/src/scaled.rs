@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Pace, Sink, Topic};
-use cluster::protocol::limits::{KEEP_EVERY, QUEUES_EVERY};
+use cluster::protocol::limits::{DUE_EVERY, KEEP_EVERY};
 use cluster::protocol::node::Node;
 use cluster::protocol::record::{LogId, NodeId, RULES_KNOWN, RulesVersion};
 use cluster::protocol::replica::{Delivered, Fault, Progress, Replica, Topology};
@@ -283,7 +283,7 @@ impl Scaled {
 
     fn start_tasks(&self, settings: &ScaledSettings, starting: &Starting, seed: HashSeed) {
         let keeping = keep(Arc::clone(&self.node), starting.clock.clone());
-        let deciding = decide_pending(Arc::clone(&self.node));
+        let doing = do_due(Arc::clone(&self.node));
         let checking = check_broker(settings.kafka.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
         let following = Arc::clone(&self.positions).follow(self.postgres.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
         let projecting = project::run(project::Parts {
@@ -294,8 +294,7 @@ impl Scaled {
             state: Arc::clone(&self.projecting),
         });
         let storing = self.own.clone().map(|own| tokio::spawn(start::keep(own, Arc::clone(&self.node), starting.snapshot_every)));
-        let tasks =
-            [tokio::spawn(keeping), tokio::spawn(deciding), tokio::spawn(checking), tokio::spawn(following), tokio::spawn(projecting)];
+        let tasks = [tokio::spawn(keeping), tokio::spawn(doing), tokio::spawn(checking), tokio::spawn(following), tokio::spawn(projecting)];
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks.into_iter().chain(storing));
     }
 }
@@ -400,13 +399,13 @@ impl Sink for NodeSink {
     }
 }
 
-/// Has claims decided that are pending, as long as there are any.
-async fn decide_pending(node: Arc<Node<KafkaLog, RedisGate>>) {
-    let mut ticks = tokio::time::interval(QUEUES_EVERY);
+/// Has done what is due by itself: claims that are pending are decided.
+async fn do_due(node: Arc<Node<KafkaLog, RedisGate>>) {
+    let mut ticks = tokio::time::interval(DUE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        node.keep_queues();
+        node.do_due();
     }
 }
 
