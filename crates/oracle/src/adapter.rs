@@ -140,9 +140,7 @@ pub fn outcome(outcome: &TheirOutcome) -> Outcome {
         TheirOutcome::Written { created, summary } => Outcome::Written { created: *created, view: Box::new(view_of(summary)) },
         TheirOutcome::Removed { summary } => Outcome::Removed(Box::new(view_of(summary))),
         TheirOutcome::Did(number, one) => Outcome::Did(number.0, answer(one)),
-        TheirOutcome::DidBoth((number, one), (other, others)) => {
-            Outcome::DidBoth((number.0, answer(one)), (other.0, answer(others)))
-        }
+        TheirOutcome::DidBoth((number, one), (other, others)) => Outcome::DidBoth((number.0, answer(one)), (other.0, answer(others))),
     }
 }
 

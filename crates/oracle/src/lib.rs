@@ -462,9 +462,7 @@ impl Oracle {
         let kind = step.kind();
         let aggregate = self.find(kind, step.name).ok_or_else(|| No::new(kind.not_found()))?;
         let ruling = match (aggregate, &step.wish) {
-            (Aggregate::Coupon(campaign), Wish::Coupon(ask)) => {
-                campaign.decide(ask, has_key, now)?.map(Answer::Coupon, Happening::Coupon)
-            }
+            (Aggregate::Coupon(campaign), Wish::Coupon(ask)) => campaign.decide(ask, has_key, now)?.map(Answer::Coupon, Happening::Coupon),
             (Aggregate::Limit(policy), Wish::Limit(ask)) => policy.decide(ask)?.map(Answer::Limit, Happening::Limit),
             // It was found by the kind of the wish.
             _ => return Err(No::new(kind.not_found())),
