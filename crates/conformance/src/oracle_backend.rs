@@ -1,14 +1,12 @@
 //! The rules as the oracle states them: the tables say whether the second statement is right too.
 
-use domain::Novelty;
-use domain::coupon::{Command as CouponCommand, Target, campaign_state};
-use domain::state::{Command, CommandKind};
-use domain::types::{CampaignName, Quantity, Timestamp};
-use oracle::coupon::{Campaign, Outcome as CouponOutcome, View};
-use oracle::{Ask as Question, Detail, No, Oracle, Outcome, Ruling, What, adapter};
+use domain::coupon::TargetBy;
+use domain::types::{Name, Timestamp};
+use domain::{Action, Command, Kind, Novelty};
+use oracle::{Answer, Ask as Question, No, Oracle, Outcome, Ruling, View, What, adapter, coupon, limit};
 
 use crate::domain_backend::Forgetting;
-use crate::reply::{CampaignReply, ClaimReply, Refusal, Reply};
+use crate::reply::{AggregateReply, ClaimReply, Refusal, Reply};
 use crate::request::{Ask, Request};
 use crate::run::Backend;
 
@@ -39,25 +37,35 @@ impl OracleBackend {
         self.now
     }
 
-    fn command(&mut self, request: &Request<'_>, command: CouponCommand<'_>) -> Reply {
-        let command = Command { actor: request.actor, request: request.keyed(), kind: CommandKind::Coupon(command) };
+    fn command(&mut self, request: &Request<'_>, action: Action<'_>) -> Reply {
+        let command = Command { actor: request.actor, request: request.keyed(), action };
         match self.oracle.take(&adapter::ask(&command), self.now) {
-            Ok(Ruling { outcome: Outcome::Coupon(number, outcome), novelty, .. }) => self.reply(number, &outcome, novelty),
-            Ok(yes) => Reply::Unexpected(format!("a command of a table comes to {yes:?}")),
+            Ok(Ruling { outcome, novelty, .. }) => self.reply(&outcome, novelty),
             Err(no) => refused(&no),
         }
     }
 
-    fn reply(&self, number: u32, outcome: &CouponOutcome, novelty: Novelty) -> Reply {
+    fn reply(&self, outcome: &Outcome, novelty: Novelty) -> Reply {
         match outcome {
-            CouponOutcome::Written { created, view } => Reply::Written { created: *created, version: view.version, novelty },
-            CouponOutcome::Claimed(serial) => match self.oracle.campaign_at(number).and_then(|campaign| campaign.place(*serial)) {
+            Outcome::Written { created, view } => Reply::Written { created: *created, version: view.version, novelty },
+            Outcome::Removed(view) => Reply::Removed { version: view.version, novelty },
+            Outcome::Did(number, Answer::Coupon(outcome)) => self.claim_reply(*number, *outcome, novelty),
+            Outcome::Did(_, Answer::Limit(outcome)) => override_reply(*outcome, novelty),
+            Outcome::DidBoth(..) | Outcome::KeysForgotten(_) | Outcome::Nothing(_) => {
+                Reply::Unexpected(format!("a command of a table comes to {outcome:?}"))
+            }
+        }
+    }
+
+    fn claim_reply(&self, number: u32, outcome: coupon::Outcome, novelty: Novelty) -> Reply {
+        match outcome {
+            coupon::Outcome::Claimed(serial) => match self.oracle.campaign_at(number).and_then(|campaign| campaign.place(serial)) {
                 Some(place) => Reply::Accepted { place, is_again: novelty != Novelty::Fresh },
-                None => Reply::Claimed { serial: *serial, novelty },
+                None => Reply::Claimed { serial, novelty },
             },
-            CouponOutcome::Redeemed(serial) => Reply::Redeemed { serial: *serial, novelty },
-            CouponOutcome::Cancelled(serial) => Reply::Cancelled { serial: *serial, novelty },
-            CouponOutcome::Nothing(why) => Reply::Unexpected((*why).to_owned()),
+            coupon::Outcome::Redeemed(serial) => Reply::Redeemed { serial, novelty },
+            coupon::Outcome::Cancelled(serial) => Reply::Cancelled { serial, novelty },
+            coupon::Outcome::Nothing(why) => Reply::Unexpected(why.to_owned()),
         }
     }
 
@@ -72,13 +80,15 @@ impl OracleBackend {
         }
     }
 
-    fn campaign(&self, name: CampaignName<'_>) -> Result<&Campaign, No> {
-        self.oracle.campaign(name.as_str()).ok_or(No { code: "campaign_not_found", details: Vec::new() })
+    fn read(&self, kind: Kind, name: Name<'_>) -> Reply {
+        let aggregate = self.oracle.find(kind, name.as_str());
+        let reply = aggregate.map(|aggregate| Reply::Aggregate(aggregate_reply(kind, &aggregate.view(self.now))));
+        reply.unwrap_or_else(|| refused(&not_found(kind)))
     }
 
-    fn read_claim(&self, target: &Target<'_>) -> Result<Reply, No> {
-        let campaign = self.campaign(target.campaign)?;
-        let serial = campaign.find(target.by)?;
+    fn read_claim(&self, name: Name<'_>, by: TargetBy<'_>) -> Result<Reply, No> {
+        let campaign = self.oracle.campaign(name.as_str()).ok_or_else(|| not_found(Kind::Campaign))?;
+        let serial = campaign.find(by)?;
         let Some(claim) = campaign.claim(serial) else { return Ok(Reply::Unexpected(format!("claim {} is not there", serial.get()))) };
         let subject = claim.subject().as_str().to_owned();
         Ok(Reply::Claim(ClaimReply { serial, subject, claimed_at: claim.claimed_at, status: claim.status }))
@@ -92,22 +102,22 @@ impl Backend for OracleBackend {
         if self.forgetting == Forgetting::WhenDue {
             while self.oracle.keys().due_count(self.now) != 0 {
                 let forgetting = Question { key: None, what: What::ForgetKeys };
-                drop(self.oracle.take(&forgetting, self.now));
+                if self.oracle.take(&forgetting, self.now).is_err() {
+                    return;
+                }
             }
         }
     }
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
         match request.ask {
-            Ask::Command(command) => {
-                let reply = self.command(request, command);
+            Ask::Act(action) => {
+                let reply = self.command(request, action);
                 self.decide_due();
                 reply
             }
-            Ask::ReadCampaign(name) => {
-                self.campaign(name).map_or_else(|no| refused(&no), |campaign| Reply::Campaign(campaign_reply(&campaign.view(self.now))))
-            }
-            Ask::ReadClaim(target) => self.read_claim(&target).unwrap_or_else(|no| refused(&no)),
+            Ask::Read(kind, name) => self.read(kind, name),
+            Ask::ReadClaim(name, by) => self.read_claim(name, by).unwrap_or_else(|no| refused(&no)),
         }
     }
 
@@ -116,32 +126,33 @@ impl Backend for OracleBackend {
     }
 }
 
-fn campaign_reply(view: &View) -> CampaignReply {
-    let quantity = |units| Quantity::new(units).unwrap_or(Quantity::MAX);
-    let remaining = quantity(view.remaining());
-    let state = campaign_state(&view.settings, remaining, view.at);
-    let &View { settings, version, taken, pending, redeemed, .. } = view;
-    let (claimed, pending, redeemed) = (quantity(taken - pending), quantity(pending), quantity(redeemed));
-    CampaignReply { state, settings, version, claimed, remaining, pending, redeemed }
+fn override_reply(outcome: limit::Outcome, novelty: Novelty) -> Reply {
+    let is_replayed = novelty == Novelty::Replayed;
+    match outcome {
+        limit::Outcome::Overridden { numbers, has_burst } => Reply::Overridden {
+            quota: numbers.quota,
+            window_ms: numbers.window_ns / 1_000_000,
+            burst: has_burst.then_some(numbers.burst),
+            is_replayed,
+        },
+        limit::Outcome::OverrideRemoved => Reply::OverrideRemoved { is_replayed },
+    }
+}
+
+/// Internal settings are at their defaults in a reply.
+fn aggregate_reply(kind: Kind, view: &View) -> AggregateReply {
+    let mut settings = view.settings;
+    for (field, value) in kind.least().values().into_iter().filter(|(field, _)| field.is_internal) {
+        let set = settings.set(field.name, value);
+        assert!(set.is_ok(), "a field takes its default");
+    }
+    AggregateReply { settings, version: view.version, figures: view.figures.clone() }
+}
+
+fn not_found(kind: Kind) -> No {
+    No { code: kind.not_found(), details: Vec::new() }
 }
 
 fn refused(no: &No) -> Reply {
-    let mut refusal = Refusal { code: no.code.to_owned(), ..Refusal::default() };
-    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    for (name, detail) in &no.details {
-        match (*name, detail) {
-            ("opens_at", Detail::Time(time)) => refusal.opens_at = Some(*time),
-            ("closed_at", Detail::Time(time)) => refusal.closed_at = Some(*time),
-            ("redeem_until", Detail::Time(time)) => refusal.redeem_until = Some(*time),
-            ("redeemed_at", Detail::Time(time)) => refusal.redeemed_at = Some(*time),
-            ("cancelled_at", Detail::Time(time)) => refusal.cancelled_at = Some(*time),
-            ("version", Detail::Number(number)) => refusal.version = Some(*number),
-            ("claimed", Detail::Number(number)) => refusal.claimed = Some(narrow(*number)),
-            ("per_subject_max", Detail::Number(number)) => refusal.per_subject_max = Some(narrow(*number)),
-            ("queue_max", Detail::Number(number)) => refusal.queue_max = Some(narrow(*number)),
-            ("serials", Detail::Numbers(numbers)) => refusal.serials = numbers.iter().map(|number| narrow(*number)).collect(),
-            (name, detail) => return Reply::Unexpected(format!("{} tells {name} {detail:?}", no.code)),
-        }
-    }
-    Reply::Refused(refusal)
+    Reply::Refused(no.details.iter().fold(Refusal::of(no.code), |refusal, (name, detail)| refusal.with(name, detail)))
 }

@@ -162,7 +162,9 @@ impl Reply {
 
     fn of_claim(outcome: coupon::Outcome, view: &ClaimView, novelty: Novelty) -> Self {
         match (outcome, view.waiting) {
-            (coupon::Outcome::Claimed { .. }, Some(waiting)) => Self::Accepted { place: waiting.place, is_again: novelty != Novelty::Fresh },
+            (coupon::Outcome::Claimed { .. }, Some(waiting)) => {
+                Self::Accepted { place: waiting.place, is_again: novelty != Novelty::Fresh }
+            }
             (coupon::Outcome::Claimed { serial }, None) => Self::Claimed { serial, novelty },
             (coupon::Outcome::Redeemed { serial }, _) => Self::Redeemed { serial, novelty },
             (coupon::Outcome::Cancelled { serial }, _) => Self::Cancelled { serial, novelty },

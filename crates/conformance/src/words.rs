@@ -111,7 +111,8 @@ impl<'a> Options<'a> {
         } else if let Some((field, value)) = fields.clone().find_map(|field| Some((field, field.word(word)?))) {
             (field, Value::Word(value))
         } else {
-            let field = fields.clone().find(|field| field.name == long(word)).ok_or_else(|| format!("`{word}` is no word of the tables"))?;
+            let field =
+                fields.clone().find(|field| field.name == long(word)).ok_or_else(|| format!("`{word}` is no word of the tables"))?;
             (field, value_of(field, next(words, "a value")?)?)
         };
         if self.settings.iter().any(|(known, _)| known.name == field.name) {
@@ -124,7 +125,9 @@ impl<'a> Options<'a> {
 
     fn put(&mut self, kind: Kind, name: Name<'a>) -> Result<Action<'a>, Unreadable> {
         let given = std::mem::take(&mut self.settings);
-        if let Some(field) = kind.settings().iter().find(|field| field.is_required && given.iter().all(|(known, _)| known.name != field.name)) {
+        if let Some(field) =
+            kind.settings().iter().find(|field| field.is_required && given.iter().all(|(known, _)| known.name != field.name))
+        {
             return Err(format!("a {} needs {}", kind.word(), field.name));
         }
         let mut settings = kind.least();
@@ -178,10 +181,12 @@ impl<'a> Options<'a> {
             return Ok(Action::of::<Limit>(name, policies::Command::RemoveOverride { key }));
         }
         let given = std::mem::take(&mut self.settings);
-        let number = |name: &str| given.iter().find_map(|(field, value)| match value {
-            Value::Number(number) if field.name == name => Some(*number),
-            _ => None,
-        });
+        let number = |name: &str| {
+            given.iter().find_map(|(field, value)| match value {
+                Value::Number(number) if field.name == name => Some(*number),
+                _ => None,
+            })
+        };
         let small = |name| number(name).map(|number| u32::try_from(number).map_err(|_| format!("{name} is too large"))).transpose();
         let quota = small("quota")?.ok_or("an override needs a quota")?;
         let window_ns = number("window_ms").and_then(|ms| ms.checked_mul(1_000_000)).ok_or("an override needs window_ms")?;

@@ -9,8 +9,8 @@ use crate::rejections::Detail;
 use crate::request::{Keyed, Lookup, Outcome, Remembered, Requests};
 use crate::types::{ActorId, Name, RequestId, Timestamp};
 use crate::workload::{
-    Aggregate, AnyAggregate, AnyCommand, AnyDecided, AnyEvent, AnyOutcome, AnyPatch, AnyRejection, AnySettings, Ask, Head, Kind, Listed, Number,
-    SettingsIssue,
+    Aggregate, AnyAggregate, AnyCommand, AnyDecided, AnyEvent, AnyOutcome, AnyPatch, AnyRejection, AnySettings, Ask, Head, Kind, Listed,
+    Number, SettingsIssue,
 };
 
 // --- Commands -------------------------------------------------------------------------------
@@ -560,7 +560,9 @@ impl State {
     }
 
     fn changing(&mut self, number: Number) -> &mut AnyAggregate {
-        let Some(aggregate) = self.aggregates.get_mut(&number) else { panic!("a record changes aggregate {}, which is not there", number.0) };
+        let Some(aggregate) = self.aggregates.get_mut(&number) else {
+            panic!("a record changes aggregate {}, which is not there", number.0)
+        };
         aggregate
     }
 

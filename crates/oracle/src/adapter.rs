@@ -1,87 +1,97 @@
 //! From the types of `domain` to the oracle's, and a comparison of both states. Nothing is decided here:
 //! each function says the same in other words.
 
-use domain::coupon::{self as theirs, Campaign as TheirCampaign, Patch, Settings};
-use domain::rate_limit::policies::{self, Rule as TheirRule};
-use domain::rate_limit::{Mode, Settings as LimitSettings};
-use domain::request::{CampaignView, Outcome as TheirOutcome};
-use domain::state::{self, Command, CommandKind, Decision, Rejection, State};
+use domain::coupon::{self as theirs, Campaign as TheirCampaign};
+use domain::fields::{Fields, Patch};
+use domain::rate_limit::policies::{self, KeptPolicy};
+use domain::request::{Keyed, Outcome as TheirOutcome};
+use domain::state::{Action, Change, Command, Decision, Done, Record, Rejection, State, Step as TheirStep};
+use domain::types::ActorId;
+use domain::workload::{AnyAggregate, AnyCommand, AnyEvent, AnyOutcome, AnyPatch, AnySettings, AnySummary};
 
-use crate::{Ask, Detail, Effect, Key, No, Oracle, Outcome, Ruling, Said, What, coupon, limit};
+use crate::limit::Policy;
+use crate::{Aggregate, Answer, Ask, Effect, Happening, Key, No, Oracle, Outcome, Ruling, Said, Step, View, What, Wish, coupon, limit};
 
 /// A command, as a question.
 #[must_use]
-pub fn ask<'a>(command: &'a Command<'_>) -> Ask<'a> {
-    let actor = command.actor.as_str();
-    let key = command.request.map(|keyed| Key { actor, key: keyed.key.as_str(), fingerprint: keyed.fingerprint.0 });
-    match &command.kind {
-        CommandKind::Coupon(command) => Ask { key, what: What::Coupon(command.campaign().as_str(), coupon_ask(command)) },
-        // A request key on it is of no importance.
-        CommandKind::Policy(command) => Ask { key: None, what: What::Limit(command.policy().as_str(), limit_ask(command)) },
-        CommandKind::ForgetRequests => Ask { key: None, what: What::ForgetKeys },
-    }
+pub fn ask<'a>(command: &Command<'a>) -> Ask<'a> {
+    let what = match command.action {
+        Action::Put { name, settings, precondition } => What::Put(name.as_str(), settings, precondition),
+        Action::Patch { name, patch, precondition } => What::Patch(name.as_str(), patch, precondition),
+        Action::Remove { kind, name, precondition } => What::Remove(kind, name.as_str(), precondition),
+        Action::Do(one) => What::Do(step(&one)),
+        Action::DoBoth(first, second) => What::DoBoth(step(&first), step(&second)),
+        Action::ForgetRequests => What::ForgetKeys,
+    };
+    Ask { key: command.request.map(|keyed| key(command.actor, keyed)), what }
 }
 
-fn coupon_ask<'a>(command: &'a theirs::Command<'_>) -> coupon::Ask<'a> {
+fn key<'a>(actor: ActorId<'a>, keyed: Keyed<'a>) -> Key<'a> {
+    Key { actor: actor.as_str(), key: keyed.key.as_str(), fingerprint: keyed.fingerprint.0 }
+}
+
+fn step<'a>(step: &TheirStep<'a>) -> Step<'a> {
+    let wish = match step.command {
+        AnyCommand::Campaign(command) => Wish::Coupon(coupon_ask(command)),
+        AnyCommand::Policy(command) => Wish::Limit(limit_ask(command)),
+    };
+    Step { name: step.name.as_str(), wish }
+}
+
+fn coupon_ask(command: theirs::Command<'_>) -> coupon::Ask<'_> {
     match command {
-        theirs::Command::Put(put) => coupon::Ask::Put { settings: put.settings, condition: put.precondition, code_key: put.code_key },
-        theirs::Command::Patch(patch) => coupon::Ask::Patch(patch),
-        theirs::Command::Claim(claim) => coupon::Ask::Claim(claim.subject),
-        theirs::Command::Redeem(target) => coupon::Ask::Redeem(target.by),
-        theirs::Command::Cancel(target) => coupon::Ask::Cancel(target.by),
-        theirs::Command::DecideNext(next) => coupon::Ask::DecideNext(next.serial, next.subject),
+        theirs::Command::Claim { subject } => coupon::Ask::Claim(subject),
+        theirs::Command::Redeem { by } => coupon::Ask::Redeem(by),
+        theirs::Command::Cancel { by } => coupon::Ask::Cancel(by),
+        theirs::Command::DecideNext { serial, subject } => coupon::Ask::DecideNext(serial, subject),
     }
 }
 
-fn limit_ask<'a>(command: &policies::Command<'a>) -> limit::Ask<'a> {
-    match *command {
-        policies::Command::Put { rule, precondition, .. } => limit::Ask::Put(rule_of(&rule), precondition),
-        policies::Command::Remove { precondition, .. } => limit::Ask::Remove(precondition),
-        policies::Command::PutOverride { key, numbers, .. } => limit::Ask::PutOverride(key.as_str(), numbers_of(numbers)),
-        policies::Command::RemoveOverride { key, .. } => limit::Ask::RemoveOverride(key.as_str()),
+fn limit_ask(command: policies::Command<'_>) -> limit::Ask<'_> {
+    match command {
+        policies::Command::PutOverride { key, numbers } => limit::Ask::PutOverride(key.as_str(), numbers),
+        policies::Command::RemoveOverride { key } => limit::Ask::RemoveOverride(key.as_str()),
     }
 }
 
 /// The request key of a record.
 #[must_use]
-pub fn key_of<'a>(record: &state::Record<'a>) -> Option<Key<'a>> {
-    let keyed = record.request.filter(|_| matches!(record.event, state::Event::Coupon(_)))?;
-    Some(Key { actor: record.actor.as_str(), key: keyed.key.as_str(), fingerprint: keyed.fingerprint.0 })
+pub fn key_of<'a>(record: &Record<'a>) -> Option<Key<'a>> {
+    record.request.map(|keyed| key(record.actor, keyed))
 }
 
-/// What a record says that has changed, after everything that the oracle knows: the event of a claim
-/// and of the decision of a pending claim is the same one.
+/// What a record says that has changed.
 #[must_use]
-pub fn effect(oracle: &Oracle, event: &state::Event<'_>) -> Effect {
-    let coupon = match event {
-        state::Event::Coupon(event) => event,
-        state::Event::Policy(event) => return Effect::Limit(event.policy().as_str().to_owned(), limit_effect(event)),
-        state::Event::RequestsForgotten { count } => return Effect::KeysForgotten(*count),
-    };
-    let number = coupon.campaign().0;
-    let has_pending = oracle.campaign_at(number).is_some_and(|campaign| campaign.pending() != 0);
-    let effect = match *coupon {
-        theirs::Event::CampaignCreated { name, settings, code_key, .. } => {
-            coupon::Effect::Created { name: name.as_str().to_owned(), settings, code_key }
+pub fn effect(change: &Change<'_>) -> Effect {
+    let one = |done: &Done<'_>| (done.number.0, happening(&done.event));
+    match change {
+        Change::Created { number, name, settings } => {
+            Effect::Created { number: number.0, name: name.as_str().to_owned(), settings: *settings }
         }
-        theirs::Event::CampaignChanged { settings, .. } => coupon::Effect::Changed(settings),
-        theirs::Event::Accepted { serial, subject, .. } => coupon::Effect::Accepted(serial, subject.as_str().into()),
-        theirs::Event::Claimed { serial, subject, .. } if has_pending => coupon::Effect::Decided(serial, subject.as_str().into()),
-        theirs::Event::Claimed { serial, subject, .. } => coupon::Effect::Claimed(serial, subject.as_str().into()),
-        theirs::Event::Redeemed { serial, .. } => coupon::Effect::Redeemed(serial),
-        theirs::Event::Cancelled { serial, .. } => coupon::Effect::Cancelled(serial),
-    };
-    Effect::Coupon(number, effect)
+        Change::Changed { number, settings } => Effect::Changed(number.0, *settings),
+        Change::Removed { number } => Effect::Removed(number.0),
+        Change::Did(done) => {
+            let (number, happening) = one(done);
+            Effect::Did(number, happening)
+        }
+        Change::DidBoth(first, second) => Effect::DidBoth(one(first), one(second)),
+        Change::RequestsForgotten { count } => Effect::KeysForgotten(*count),
+    }
 }
 
-fn limit_effect(event: &policies::Event<'_>) -> limit::Effect {
-    match *event {
-        policies::Event::PolicyWritten { rule, .. } => limit::Effect::Written(rule_of(&rule)),
-        policies::Event::PolicyRemoved { .. } => limit::Effect::Removed,
-        policies::Event::OverrideWritten { key, numbers, .. } => {
-            limit::Effect::OverrideWritten(key.as_str().to_owned(), numbers_of(numbers))
-        }
-        policies::Event::OverrideRemoved { key, .. } => limit::Effect::OverrideRemoved(key.as_str().to_owned()),
+fn happening(event: &AnyEvent<'_>) -> Happening {
+    match event {
+        AnyEvent::Campaign(event) => Happening::Coupon(match *event {
+            theirs::Event::Accepted { serial, subject } => coupon::Effect::Accepted(serial, subject.as_str().into()),
+            theirs::Event::Claimed { serial, subject } => coupon::Effect::Claimed(serial, subject.as_str().into()),
+            theirs::Event::Decided { serial, subject } => coupon::Effect::Decided(serial, subject.as_str().into()),
+            theirs::Event::Redeemed { serial } => coupon::Effect::Redeemed(serial),
+            theirs::Event::Cancelled { serial } => coupon::Effect::Cancelled(serial),
+        }),
+        AnyEvent::Policy(event) => Happening::Limit(match *event {
+            policies::Event::OverrideWritten { key, numbers } => limit::Effect::OverrideWritten(key.as_str().to_owned(), numbers),
+            policies::Event::OverrideRemoved { key } => limit::Effect::OverrideRemoved(key.as_str().to_owned()),
+        }),
     }
 }
 
@@ -89,9 +99,9 @@ fn limit_effect(event: &policies::Event<'_>) -> limit::Effect {
 ///
 /// # Errors
 /// The rejection, as a [`No`].
-pub fn said(oracle: &Oracle, decided: &Result<Decision<'_>, Rejection>) -> Result<Decided, No> {
+pub fn said(decided: &Result<Decision<'_>, Rejection>) -> Result<Decided, No> {
     match decided {
-        Ok(Decision::Event(event)) => Ok(Decided::Effect(effect(oracle, event))),
+        Ok(Decision::Change(change)) => Ok(Decided::Effect(effect(change))),
         Ok(Decision::Answer(answer)) => Ok(Decided::Answer(outcome(&answer.outcome), answer.novelty)),
         Ok(Decision::Nothing) => Ok(Decided::Nothing),
         Err(rejection) => Err(no(rejection)),
@@ -118,8 +128,7 @@ pub fn decided(said: Said) -> Result<Decided, No> {
     let Ruling { outcome, novelty, effect } = said?;
     Ok(match (effect, outcome) {
         (Some(effect), _) => Decided::Effect(effect),
-        // Of a policy that is as it should be nothing is told.
-        (None, Outcome::Nothing(_) | Outcome::Limit(_)) => Decided::Nothing,
+        (None, Outcome::Nothing(_)) => Decided::Nothing,
         (None, outcome) => Decided::Answer(outcome, novelty),
     })
 }
@@ -128,89 +137,61 @@ pub fn decided(said: Said) -> Result<Decided, No> {
 #[must_use]
 pub fn outcome(outcome: &TheirOutcome) -> Outcome {
     match outcome {
-        TheirOutcome::Campaign { created, view } => {
-            Outcome::Coupon(view.number.0, coupon::Outcome::Written { created: *created, view: Box::new(view_of(view)) })
-        }
-        TheirOutcome::Claimed(number, serial) => Outcome::Coupon(number.0, coupon::Outcome::Claimed(*serial)),
-        TheirOutcome::Redeemed(number, serial) => Outcome::Coupon(number.0, coupon::Outcome::Redeemed(*serial)),
-        TheirOutcome::Cancelled(number, serial) => Outcome::Coupon(number.0, coupon::Outcome::Cancelled(*serial)),
+        TheirOutcome::Written { created, summary } => Outcome::Written { created: *created, view: Box::new(view_of(summary)) },
+        TheirOutcome::Removed { summary } => Outcome::Removed(Box::new(view_of(summary))),
+        TheirOutcome::Did(number, one) => Outcome::Did(number.0, answer(one)),
+        TheirOutcome::DidBoth((number, one), (other, others)) => Outcome::DidBoth((number.0, answer(one)), (other.0, answer(others))),
     }
 }
 
-fn view_of(view: &CampaignView) -> coupon::View {
-    let taken = view.settings.stock.saturating_sub(view.remaining).get();
-    let &CampaignView { settings, version, code_key, created_at, at, .. } = view;
-    coupon::View { settings, version, code_key, created_at, taken, pending: view.pending.get(), redeemed: view.redeemed.get(), at }
+fn answer(outcome: &AnyOutcome) -> Answer {
+    match outcome {
+        AnyOutcome::Campaign(outcome) => Answer::Coupon(match *outcome {
+            theirs::Outcome::Claimed { serial } => coupon::Outcome::Claimed(serial),
+            theirs::Outcome::Redeemed { serial } => coupon::Outcome::Redeemed(serial),
+            theirs::Outcome::Cancelled { serial } => coupon::Outcome::Cancelled(serial),
+        }),
+        AnyOutcome::Policy(outcome) => Answer::Limit(match *outcome {
+            policies::Outcome::OverrideWritten { numbers, has_burst } => limit::Outcome::Overridden { numbers, has_burst },
+            policies::Outcome::OverrideRemoved => limit::Outcome::OverrideRemoved,
+        }),
+    }
+}
+
+fn view_of(summary: &AnySummary) -> View {
+    let head = summary.head();
+    View {
+        number: head.number.0,
+        name: head.name.clone(),
+        version: head.version,
+        created_at: head.created_at,
+        settings: summary.settings(),
+        figures: summary.figures().into_iter().map(|(field, value)| (field.name, value)).collect(),
+        at: summary.at(),
+    }
 }
 
 /// A rejection, as a no.
 #[must_use]
 pub fn no(rejection: &Rejection) -> No {
-    use theirs::Rejection as Why;
-    let time = |name, time| vec![(name, Detail::Time(time))];
-    let number = |name, number: u32| vec![(name, Detail::Number(number.into()))];
-    let details = match rejection {
-        Rejection::Policy(policies::Rejection::VersionMismatch { version }) | Rejection::Coupon(Why::VersionMismatch { version }) => {
-            vec![("version", Detail::Number(*version))]
-        }
-        Rejection::Coupon(Why::StockBelowClaimed { claimed }) => number("claimed", claimed.get()),
-        Rejection::Coupon(Why::PerSubjectMaxLowered { per_subject_max } | Why::SubjectLimitReached { per_subject_max }) => {
-            number("per_subject_max", *per_subject_max)
-        }
-        Rejection::Coupon(Why::QueueFull { queue_max }) => number("queue_max", *queue_max),
-        Rejection::Coupon(Why::NotOpen { opens_at }) => time("opens_at", *opens_at),
-        Rejection::Coupon(Why::Closed { closed_at }) => time("closed_at", *closed_at),
-        Rejection::Coupon(Why::AlreadyRedeemed { redeemed_at }) => time("redeemed_at", *redeemed_at),
-        Rejection::Coupon(Why::Cancelled { cancelled_at }) => time("cancelled_at", *cancelled_at),
-        Rejection::Coupon(Why::Expired { redeem_until }) => time("redeem_until", *redeem_until),
-        Rejection::Coupon(Why::ClaimAmbiguous { serials }) => {
-            vec![("serials", Detail::Numbers(serials.iter().map(|serial| serial.get().into()).collect()))]
-        }
-        Rejection::RequestKeyReused | Rejection::Coupon(_) | Rejection::Policy(_) => Vec::new(),
-    };
-    No { code: rejection.code(), details }
+    No { code: rejection.code(), details: rejection.details() }
 }
 
-/// Settings after a change.
+/// Settings after a change; those of another kind stay as they are.
 #[must_use]
-pub fn patched(old: Settings, patch: &Patch<'_>) -> Settings {
-    let mut new = old;
-    patch.stock.into_iter().for_each(|stock| new.stock = stock);
-    patch.per_subject_max.into_iter().for_each(|limit| new.per_subject_max = limit);
-    patch.opens_at.into_iter().for_each(|opens_at| new.opens_at = opens_at);
-    patch.closes_at.into_iter().for_each(|closes_at| new.closes_at = closes_at);
-    patch.redeem_until.into_iter().for_each(|until| new.redeem_until = until);
-    patch.paused.into_iter().for_each(|paused| new.paused = paused);
-    patch.queue.mode.into_iter().for_each(|mode| new.queue.mode = mode);
-    patch.queue.decisions_per_second_max.into_iter().for_each(|pace| new.queue.decisions_per_second_max = pace);
-    patch.queue.queue_max.into_iter().for_each(|most| new.queue.queue_max = most);
-    new
-}
-
-/// What a policy limits.
-#[must_use]
-pub fn rule_of(rule: &TheirRule) -> limit::Rule {
-    match rule {
-        TheirRule::Rate(policy) => rate_rule(policy.settings()),
-        TheirRule::InFlight(limit) => limit::Rule {
-            algorithm: "in_flight",
-            numbers: limit::Numbers { quota: limit.limit(), window_ns: limit.timeout_ns(), burst: 0 },
-            is_shadow: limit.mode() == Mode::Shadow,
-        },
+pub fn patched(old: AnySettings, patch: &AnyPatch) -> AnySettings {
+    fn with<S: Fields>(mut settings: S, patch: &Patch<S>) -> S {
+        for (index, value) in patch.changes() {
+            // A patch holds only values that its fields take.
+            settings.set(index, value).unwrap_or_else(|error| panic!("field {index} of a patch {error}"));
+        }
+        settings
     }
-}
-
-/// What a rate's settings say, in range or not.
-#[must_use]
-pub fn rate_rule(settings: &LimitSettings) -> limit::Rule {
-    let &LimitSettings { algorithm, quota, window_ns, burst, mode } = settings;
-    let numbers = limit::Numbers { quota, window_ns, burst };
-    limit::Rule { algorithm: algorithm.word(), numbers, is_shadow: mode == Mode::Shadow }
-}
-
-fn numbers_of(numbers: policies::Numbers) -> limit::Numbers {
-    let policies::Numbers { quota, window_ns, burst } = numbers;
-    limit::Numbers { quota, window_ns, burst }
+    match (old, patch) {
+        (AnySettings::Campaign(settings), AnyPatch::Campaign(patch)) => AnySettings::Campaign(with(settings, patch)),
+        (AnySettings::Policy(settings), AnyPatch::Policy(patch)) => AnySettings::Policy(with(settings, patch)),
+        (AnySettings::Campaign(_) | AnySettings::Policy(_), _) => old,
+    }
 }
 
 /// Compares the state of `domain` with everything that the oracle knows.
@@ -219,14 +200,16 @@ fn numbers_of(numbers: policies::Numbers) -> limit::Numbers {
 /// The first difference in words.
 pub fn compare(oracle: &Oracle, state: &State) -> Result<(), String> {
     same(|| "the time".to_owned(), state.time, oracle.time)?;
-    same(|| "the number of campaigns".to_owned(), state.campaigns().len(), oracle.campaigns().count())?;
-    state.campaigns().iter().zip(oracle.campaigns()).try_for_each(|(found, expected)| compare_campaign(found, expected, oracle))?;
-    let policies = |(name, kept): (&str, &policies::KeptPolicy)| {
-        let overrides = kept.overrides.iter().map(|(key, numbers)| (key.to_string(), numbers_of(*numbers))).collect();
-        let (version, created_at) = (kept.version, kept.created_at);
-        (name.to_owned(), limit::Policy { rule: rule_of(&kept.rule), version, created_at, overrides })
-    };
-    same(|| "the policies".to_owned(), &state.policies.after(None).map(policies).collect(), oracle.policies())
+    same(|| "the number of aggregates".to_owned(), state.aggregates().count(), oracle.aggregates().len())?;
+    state.aggregates().zip(oracle.aggregates()).try_for_each(|(found, expected)| {
+        let head = expected.head();
+        same(|| format!("{} {}", expected.kind().word(), head.name), view_of(&found.summary(oracle.time)), expected.view(oracle.time))?;
+        match (found, expected) {
+            (AnyAggregate::Campaign(found), Aggregate::Coupon(expected)) => compare_claims(found, expected),
+            (AnyAggregate::Policy(found), Aggregate::Limit(expected)) => compare_overrides(found, expected),
+            _ => Err(format!("{} is a {}, and must be a {}", head.name, found.kind().word(), expected.kind().word())),
+        }
+    })
 }
 
 /// Compares the request keys that are remembered, with their answers; both sides must have forgotten the
@@ -237,28 +220,31 @@ pub fn compare(oracle: &Oracle, state: &State) -> Result<(), String> {
 pub fn compare_keys(oracle: &Oracle, state: &State) -> Result<(), String> {
     same(|| "the number of request keys".to_owned(), state.requests.len(), oracle.keys().count())?;
     state.requests.iter().zip(oracle.keys().iter()).try_for_each(|(found, (_, expected))| {
-        let (scope, campaign) = (&expected.scope, oracle.campaign_at(found.campaign.0).map(|campaign| &*campaign.name));
-        let what = || format!("the request key {} of {}", scope.key, scope.name);
-        same(what, (campaign, &found.actor, &found.key), (Some(&*scope.name), &scope.actor, &scope.key))?;
+        let scope = &expected.scope;
+        let what = || format!("the request key {} of {} {}", scope.key, scope.kind.word(), scope.name);
+        same(what, (found.kind, &found.name, &found.actor, &found.key), (scope.kind, &scope.name, &scope.actor, &scope.key))?;
         same(what, (found.fingerprint.0, found.recorded_at), (expected.fingerprint, expected.at))?;
         same(what, outcome(&found.outcome), expected.outcome.clone())
     })
 }
 
-fn compare_campaign(found: &TheirCampaign, expected: &coupon::Campaign, oracle: &Oracle) -> Result<(), String> {
-    let name = &expected.name;
-    same(|| "a campaign's name".to_owned(), &*found.name, &**name)?;
-    same(|| format!("campaign {name}"), view_of(&found.view(oracle.time)), expected.view(oracle.time))?;
-    same(|| format!("the number of claims of {name}"), found.claims.count(), expected.claims().len())?;
+fn compare_claims(found: &TheirCampaign, expected: &coupon::Campaign) -> Result<(), String> {
+    let (name, claims) = (&expected.head.name, &found.items.claims);
+    same(|| format!("the number of claims of {name}"), claims.count(), expected.claims().len())?;
     for (serial, claim) in expected.claims() {
         let text = || format!("claim {} of {name}", serial.get());
-        let one = found.claims.get(serial).ok_or_else(|| format!("{} is not there", text()))?;
+        let one = claims.get(serial).ok_or_else(|| format!("{} is not there", text()))?;
         same(text, (one.subject, one.claimed_at, one.status), (claim.subject(), claim.claimed_at, claim.status))?;
-        let mut held: Vec<_> = found.claims.holding(claim.subject()).collect();
+        let mut held: Vec<_> = claims.holding(claim.subject()).collect();
         held.sort_unstable();
         same(|| format!("what {} holds of {name}", claim.subject()), held, expected.held_by(claim.subject()))?;
     }
     Ok(())
+}
+
+fn compare_overrides(found: &KeptPolicy, expected: &Policy) -> Result<(), String> {
+    let overrides = found.items.overrides.iter().map(|(key, numbers)| (key.to_string(), *numbers)).collect();
+    same(|| format!("the overrides of {}", expected.head.name), &overrides, &expected.overrides)
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: impl FnOnce() -> String, found: T, expected: T) -> Result<(), String> {

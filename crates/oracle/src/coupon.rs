@@ -7,28 +7,15 @@ use std::sync::Arc;
 use domain::Novelty;
 use domain::claims::ClaimStatus;
 use domain::coupon::queue::Mode;
-use domain::coupon::{Precondition, Settings, TargetBy};
+use domain::coupon::{Settings, TargetBy};
+use domain::fields::Value;
 use domain::types::{Serial, SubjectId, Timestamp};
 
-use crate::{Detail, No, Ruling, check_condition, refuse_if};
-
-const NOT_FOUND: &str = "campaign_not_found";
-const EXISTS: &str = "campaign_exists";
+use crate::{Detail, Head, No, Ruling, refuse_if};
 
 /// What can be asked of a campaign.
 #[derive(Clone, Copy, Debug)]
 pub enum Ask<'a> {
-    /// Create it, or give it these settings.
-    Put {
-        /// All of its settings.
-        settings: Settings,
-        /// Under which condition.
-        condition: Precondition,
-        /// The number of the code key that a new campaign uses.
-        code_key: u32,
-    },
-    /// Change some settings.
-    Patch(&'a domain::coupon::Patch<'a>),
     /// Take a unit for this subject.
     Claim(SubjectId<'a>),
     /// Use a claim.
@@ -40,15 +27,8 @@ pub enum Ask<'a> {
 }
 
 /// What is answered.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It was created, or its settings were written.
-    Written {
-        /// Whether it is new.
-        created: bool,
-        /// As it stood then.
-        view: Box<View>,
-    },
     /// A unit was taken by a claim with this serial, decided or pending.
     Claimed(Serial),
     /// A claim was used.
@@ -62,17 +42,6 @@ pub enum Outcome {
 /// What changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// The campaign exists.
-    Created {
-        /// Its name.
-        name: String,
-        /// Its settings.
-        settings: Settings,
-        /// The number of its code key.
-        code_key: u32,
-    },
-    /// It has these settings.
-    Changed(Settings),
     /// A claim is pending.
     Accepted(Serial, Arc<str>),
     /// A claim is made and decided.
@@ -83,27 +52,6 @@ pub enum Effect {
     Redeemed(Serial),
     /// A claim is given back.
     Cancelled(Serial),
-}
-
-/// A campaign without its claims, at an instant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct View {
-    /// Its settings.
-    pub settings: Settings,
-    /// 1 at first, one more with each change of settings.
-    pub version: u64,
-    /// The number of its code key.
-    pub code_key: u32,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// Units that a claim has, decided or pending.
-    pub taken: u32,
-    /// Claims that are pending.
-    pub pending: u32,
-    /// Claims that were used.
-    pub redeemed: u32,
-    /// The instant.
-    pub at: Timestamp,
 }
 
 /// One claim.
@@ -119,20 +67,10 @@ pub struct Claim {
 /// A campaign with everything that became of it.
 #[derive(Clone, Debug)]
 pub struct Campaign {
-    /// Its place in the order of creation.
-    pub number: u32,
-    /// Its name.
-    pub name: Arc<str>,
+    /// What every aggregate has.
+    pub head: Head,
     /// Its settings.
     pub settings: Settings,
-    /// 1 at first, one more with each change of settings.
-    pub version: u64,
-    /// The number of its code key.
-    pub code_key: u32,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When its settings were last written.
-    pub changed_at: Timestamp,
     claims: BTreeMap<Serial, Claim>,
     /// Whose claim holds which unit.
     held: BTreeSet<(Arc<str>, Serial)>,
@@ -142,17 +80,8 @@ pub struct Campaign {
     decisions: BTreeMap<Timestamp, u32>,
 }
 
-/// What must be answered where there is no such campaign.
-pub(crate) fn decide_new(name: &str, ask: &Ask<'_>, now: Timestamp) -> Result<Ruling<Outcome, Effect>, No> {
-    let Ask::Put { settings, condition, code_key } = *ask else { return Err(No::new(NOT_FOUND)) };
-    check_condition(None, condition, (NOT_FOUND, EXISTS))?;
-    check_times(&settings)?;
-    let view = View { settings, version: 1, code_key, created_at: now, taken: 0, pending: 0, redeemed: 0, at: now };
-    let outcome = Outcome::Written { created: true, view: Box::new(view) };
-    Ok(Ruling::effect(outcome, Effect::Created { name: name.to_owned(), settings, code_key }))
-}
-
-fn check_times(settings: &Settings) -> Result<(), No> {
+/// Whether settings can be any campaign's.
+pub(crate) fn check_settings(settings: &Settings) -> Result<(), No> {
     let is_too_early = |time: Option<Timestamp>| settings.opens_at.zip(time).is_some_and(|(opens_at, time)| time <= opens_at);
     refuse_if(is_too_early(settings.closes_at), || No::new("closes_before_opens"))?;
     refuse_if(is_too_early(settings.redeem_until), || No::new("redeem_until_before_opens"))
@@ -180,15 +109,10 @@ impl Claim {
 }
 
 impl Campaign {
-    pub(crate) fn new(number: u32, name: &str, settings: Settings, code_key: u32, at: Timestamp) -> Self {
+    pub(crate) fn new(head: Head, settings: Settings) -> Self {
         Self {
-            number,
-            name: name.into(),
+            head,
             settings,
-            version: 1,
-            code_key,
-            created_at: at,
-            changed_at: at,
             claims: BTreeMap::new(),
             held: BTreeSet::new(),
             pending: BTreeSet::new(),
@@ -200,8 +124,6 @@ impl Campaign {
     /// What must be answered at `now`.
     pub(crate) fn decide(&self, ask: &Ask<'_>, has_key: bool, now: Timestamp) -> Result<Ruling<Outcome, Effect>, No> {
         match *ask {
-            Ask::Put { settings, condition, .. } => self.decide_settings(settings, condition, now),
-            Ask::Patch(patch) => self.decide_settings(crate::adapter::patched(self.settings, patch), patch.precondition, now),
             Ask::Claim(subject) => self.decide_claim(subject, has_key, now),
             Ask::Redeem(by) => {
                 let serial = self.find_live(by)?;
@@ -226,24 +148,17 @@ impl Campaign {
         }
     }
 
-    fn decide_settings(&self, settings: Settings, condition: Precondition, now: Timestamp) -> Result<Ruling<Outcome, Effect>, No> {
+    /// Whether it can have these settings after those that it has.
+    pub(crate) fn check_change(&self, settings: &Settings) -> Result<(), No> {
         let (taken, limit) = (self.taken(), self.settings.per_subject_max);
-        check_condition(Some(self.version), condition, (NOT_FOUND, EXISTS))?;
-        check_times(&settings)?;
         refuse_if(settings.stock.get() < taken, || number("stock_below_claimed", "claimed", taken))?;
         let is_lowered = settings.per_subject_max < limit && 0 < taken;
-        refuse_if(is_lowered, || number("per_subject_max_lowered", "per_subject_max", limit))?;
-        let written = |view| Outcome::Written { created: false, view: Box::new(view) };
-        if settings == self.settings {
-            return Ok(Ruling::same(written(self.view(now)), Novelty::Fresh));
-        }
-        let view = View { settings, version: self.version + 1, ..self.view(now) };
-        Ok(Ruling::effect(written(view), Effect::Changed(settings)))
+        refuse_if(is_lowered, || number("per_subject_max_lowered", "per_subject_max", limit))
     }
 
     fn decide_claim(&self, subject: SubjectId<'_>, has_key: bool, now: Timestamp) -> Result<Ruling<Outcome, Effect>, No> {
         let (settings, own) = (&self.settings, self.held_by(subject));
-        let (limit, queue) = (settings.per_subject_max, settings.queue);
+        let (limit, queue_max) = (settings.per_subject_max, settings.queue_max);
         refuse_if(1 < limit && !has_key, || No::new("request_key_required"))?;
         if let (1, Some(serial)) = (limit, own.first()) {
             return Ok(Ruling::same(Outcome::Claimed(*serial), Novelty::Repeated));
@@ -256,7 +171,7 @@ impl Campaign {
         refuse_if(limit <= count(own.len()), || number("subject_limit_reached", "per_subject_max", limit))?;
         refuse_if(settings.stock.get() <= self.taken(), || No::new("sold_out"))?;
         let waits = !self.pending.is_empty() || !self.has_room(now);
-        refuse_if(waits && queue.queue_max <= count(self.pending.len()), || number("queue_full", "queue_max", queue.queue_max))?;
+        refuse_if(waits && queue_max <= count(self.pending.len()), || number("queue_full", "queue_max", queue_max))?;
 
         let last = self.claims.last_key_value().map_or(0, |(serial, _)| serial.get());
         // More claims than a `u32` counts are not made: the stock is a billion.
@@ -269,8 +184,7 @@ impl Campaign {
     /// Whether one more may be decided now: no more than the pace in any second, and no more than a
     /// tenth of it, rounded up, in any tenth of a second; of a pace below ten, one in each part.
     fn has_room(&self, now: Timestamp) -> bool {
-        let queue = self.settings.queue;
-        let (Mode::Queued, Some(pace)) = (queue.mode, queue.decisions_per_second_max) else { return true };
+        let (Mode::Queued, Some(pace)) = (self.settings.mode, self.settings.decisions_per_second_max) else { return true };
         let decided_within = |millis: u64| {
             let latest = self.decisions.range(..=now).rev();
             latest.take_while(|(at, _)| now.millis() - at.millis() < millis).map(|(_, count)| count).sum::<u32>()
@@ -291,17 +205,17 @@ impl Campaign {
     /// `code_not_found`, `claim_not_found`, `claim_pending` or `claim_ambiguous`.
     pub fn find(&self, by: TargetBy<'_>) -> Result<Serial, No> {
         match by {
-            TargetBy::Code(serial) => {
+            TargetBy::Code { serial } => {
                 // Nobody has the code of a pending claim.
                 let is_known = self.claims.contains_key(&serial) && !self.pending.contains(&serial);
                 refuse_if(!is_known, || No::new("code_not_found")).map(|()| serial)
             }
-            TargetBy::SubjectSerial(subject, serial) => {
+            TargetBy::SubjectSerial { subject, serial } => {
                 let is_theirs = self.claims.get(&serial).is_some_and(|claim| claim.subject() == subject);
                 refuse_if(!is_theirs, || No::new("claim_not_found"))?;
                 refuse_if(self.pending.contains(&serial), || No::new("claim_pending")).map(|()| serial)
             }
-            TargetBy::Subject(subject) => {
+            TargetBy::Subject { subject } => {
                 let own = self.held_by(subject);
                 let decided: Vec<Serial> = own.iter().copied().filter(|serial| !self.pending.contains(serial)).collect();
                 match decided.as_slice() {
@@ -330,12 +244,6 @@ impl Campaign {
     /// Takes an effect in, whether the rules allow it or not.
     pub(crate) fn apply(&mut self, effect: &Effect, at: Timestamp) {
         match effect {
-            Effect::Created { .. } => {}
-            Effect::Changed(settings) => {
-                self.settings = *settings;
-                self.version += 1;
-                self.changed_at = at;
-            }
             Effect::Accepted(serial, subject) => self.insert(*serial, subject, ClaimStatus::Pending, at),
             Effect::Claimed(serial, subject) => {
                 self.insert(*serial, subject, ClaimStatus::Live, at);
@@ -419,24 +327,35 @@ impl Campaign {
         self.pending.contains(&serial).then(|| count(self.pending.range(..=serial).count()))
     }
 
-    /// The campaign as it stands.
+    /// Units that nobody has.
     #[must_use]
-    pub fn view(&self, now: Timestamp) -> View {
-        View {
-            settings: self.settings,
-            version: self.version,
-            code_key: self.code_key,
-            created_at: self.created_at,
-            taken: self.taken(),
-            pending: self.pending(),
-            redeemed: count(self.redeemed.len()),
-            at: now,
-        }
+    pub fn remaining(&self) -> u32 {
+        self.settings.stock.get().saturating_sub(self.taken())
+    }
+
+    /// Claims that were used.
+    #[must_use]
+    pub fn redeemed(&self) -> u32 {
+        count(self.redeemed.len())
+    }
+
+    /// What the answers show beside these settings.
+    pub(crate) fn figures(&self, settings: &Settings, now: Timestamp) -> Vec<(&'static str, Value)> {
+        let (taken, pending) = (self.taken(), self.pending());
+        let remaining = settings.stock.get().saturating_sub(taken);
+        let number = |name, number: u32| (name, Value::Number(number.into()));
+        vec![
+            ("state", Value::Word(state(settings, remaining, now))),
+            number("claimed", taken - pending),
+            number("remaining", remaining),
+            number("pending", pending),
+            number("redeemed", self.redeemed()),
+        ]
     }
 
     /// What the claims alone say of the promises: the broken ones.
     pub(crate) fn check(&self) -> Vec<(&'static str, String)> {
-        let (name, mut broken) = (&self.name, Vec::new());
+        let (name, mut broken) = (&self.head.name, Vec::new());
         if let Some((place, (serial, _))) = (1..).zip(&self.claims).find(|(place, (serial, _))| *place != serial.get()) {
             broken.push(("serial_gap", format!("campaign {name}: claim {} is the {place}. claim", serial.get())));
         }
@@ -456,11 +375,14 @@ impl Campaign {
     }
 }
 
-impl View {
-    /// Units that nobody has.
-    #[must_use]
-    pub fn remaining(&self) -> u32 {
-        self.settings.stock.get().saturating_sub(self.taken)
+/// Where a campaign stands, in a word.
+fn state(settings: &Settings, remaining: u32, now: Timestamp) -> &'static str {
+    match settings {
+        Settings { closes_at: Some(closes_at), .. } if *closes_at <= now => "closed",
+        Settings { opens_at: Some(opens_at), .. } if now < *opens_at => "scheduled",
+        Settings { paused: true, .. } => "paused",
+        _ if remaining == 0 => "sold_out",
+        _ => "open",
     }
 }
 
@@ -469,10 +391,6 @@ impl Effect {
     pub(crate) fn asked_for<'a>(&'a self, by: impl FnOnce(Serial) -> TargetBy<'a>) -> Ask<'a> {
         let subject = |text: &'a str| SubjectId::new(text).unwrap_or_else(|error| panic!("the subject {text:?} of a record {error}"));
         match self {
-            Self::Created { settings, code_key, .. } => {
-                Ask::Put { settings: *settings, condition: Precondition::IsNew, code_key: *code_key }
-            }
-            Self::Changed(settings) => Ask::Put { settings: *settings, condition: Precondition::Exists, code_key: 0 },
             Self::Accepted(_, whose) | Self::Claimed(_, whose) => Ask::Claim(subject(whose)),
             Self::Decided(serial, whose) => Ask::DecideNext(*serial, subject(whose)),
             Self::Redeemed(serial) => Ask::Redeem(by(*serial)),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::Kind;
 use domain::types::Timestamp;
 
 use crate::Outcome;
@@ -12,12 +13,12 @@ const DAY_MS: u64 = 86_400_000;
 /// So many at most are forgotten by one record.
 const FORGOTTEN_MAX: usize = 1_024;
 
-/// Where a key counts: the same key of another caller, or on another campaign, is another key.
+/// Where a key counts: the same key of another caller, or for another aggregate, is another key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Scope {
-    /// The word for the kind of what it was used on.
-    pub kind: &'static str,
-    /// The name of what it was used on.
+    /// The kind of what it was used on.
+    pub kind: Kind,
+    /// The name of what it was used on, and not its number: it may be removed and created anew.
     pub name: Arc<str>,
     /// The caller.
     pub actor: Box<str>,

@@ -1,6 +1,6 @@
 //! THE ORACLE. The rules a second time, once: one naive statement for each workload. It shares no
-//! code with the rules of `domain`, only names, times and plain values (a campaign's settings, how a
-//! claim is named, what became of a claim), so that a mistake there is not repeated here.
+//! code with the rules of `domain`, only names, times and plain values (settings, how a claim is named,
+//! what became of a claim), so that a mistake there is not repeated here.
 //!
 //! Naive means: ordered maps and sets, and every count is the size of a set. Nothing is tuned but for
 //! one thing: `verify` decides millions of records with it, so no question looks through all claims.
@@ -21,9 +21,14 @@ pub mod limit;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::Novelty;
-use domain::coupon::{Precondition, TargetBy};
+use domain::coupon::TargetBy;
+use domain::fields::Value;
+use domain::state::Precondition;
 use domain::types::Timestamp;
+use domain::workload::{AnyPatch, AnySettings};
+use domain::{Kind, Novelty};
+
+pub use domain::rejections::Detail;
 
 use coupon::Campaign;
 use keys::{Keys, Scope};
@@ -52,12 +57,36 @@ pub struct Key<'a> {
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub enum What<'a> {
-    /// Something of the campaign with this name.
-    Coupon(&'a str, coupon::Ask<'a>),
-    /// Something of the policy with this name.
-    Limit(&'a str, limit::Ask<'a>),
+    /// Create the aggregate of this name, or give it these settings, which say its kind.
+    Put(&'a str, AnySettings, Precondition),
+    /// Change some settings.
+    Patch(&'a str, AnyPatch, Precondition),
+    /// End an aggregate.
+    Remove(Kind, &'a str, Precondition),
+    /// Something of one aggregate.
+    Do(Step<'a>),
+    /// Something of two aggregates at once.
+    DoBoth(Step<'a>, Step<'a>),
     /// To forget the request keys whose time has come.
     ForgetKeys,
+}
+
+/// What is asked of one aggregate.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What, which says its kind.
+    pub wish: Wish<'a>,
+}
+
+/// What can be asked of an aggregate beside its settings.
+#[derive(Clone, Copy, Debug)]
+pub enum Wish<'a> {
+    /// Of a campaign.
+    Coupon(coupon::Ask<'a>),
+    /// Of a policy.
+    Limit(limit::Ask<'a>),
 }
 
 /// The answer: a yes, or the first reason against it.
@@ -95,10 +124,19 @@ impl<O, E> Ruling<O, E> {
 /// What is answered to a yes, in the form in which a request key remembers it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// In the campaign with this number.
-    Coupon(u32, coupon::Outcome),
-    /// Of a policy.
-    Limit(limit::Outcome),
+    /// An aggregate was created, or its settings were written.
+    Written {
+        /// Whether it is new.
+        created: bool,
+        /// As it stood then.
+        view: Box<View>,
+    },
+    /// An aggregate was removed, which stood so.
+    Removed(Box<View>),
+    /// In the aggregate with this number.
+    Did(u32, Answer),
+    /// In two aggregates at once.
+    DidBoth((u32, Answer), (u32, Answer)),
     /// So many request keys were forgotten.
     KeysForgotten(u32),
     /// Nothing happens and nobody waits for an answer. The word is the promise that would be broken if
@@ -106,15 +144,46 @@ pub enum Outcome {
     Nothing(&'static str),
 }
 
+/// What is answered of one aggregate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// Of a campaign.
+    Coupon(coupon::Outcome),
+    /// Of a policy.
+    Limit(limit::Outcome),
+}
+
 /// What changes by a yes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// In the campaign with this number.
-    Coupon(u32, coupon::Effect),
-    /// Of the policy with this name.
-    Limit(String, limit::Effect),
+    /// An aggregate exists.
+    Created {
+        /// Its number.
+        number: u32,
+        /// Its name.
+        name: String,
+        /// Its settings.
+        settings: AnySettings,
+    },
+    /// The aggregate with this number has these settings.
+    Changed(u32, AnySettings),
+    /// There is no aggregate with this number any more.
+    Removed(u32),
+    /// Something happened in the aggregate with this number.
+    Did(u32, Happening),
+    /// Something happened in two aggregates at once.
+    DidBoth((u32, Happening), (u32, Happening)),
     /// The oldest request keys are forgotten, so many of them.
     KeysForgotten(u32),
+}
+
+/// What happens in one aggregate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Happening {
+    /// In a campaign.
+    Coupon(coupon::Effect),
+    /// In a policy.
+    Limit(limit::Effect),
 }
 
 /// A no.
@@ -124,17 +193,6 @@ pub struct No {
     pub code: &'static str,
     /// What is told beside the code, each by its name in the answer.
     pub details: Vec<(&'static str, Detail)>,
-}
-
-/// A detail of a refusal.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Detail {
-    /// A whole number.
-    Number(u64),
-    /// An instant.
-    Time(Timestamp),
-    /// Some numbers.
-    Numbers(Vec<u64>),
 }
 
 impl No {
@@ -153,16 +211,184 @@ fn refuse_if(condition: bool, no: impl FnOnce() -> No) -> Result<(), No> {
 }
 
 /// Whether the condition of a write holds for what has this version, or is not there.
-fn check_condition(version: Option<u64>, condition: Precondition, (not_found, exists): (&'static str, &'static str)) -> Result<(), No> {
+fn check_condition(version: Option<u64>, condition: Precondition, kind: Kind) -> Result<(), No> {
     match (version, condition) {
         (_, Precondition::Always) => Ok(()),
         (Some(_), Precondition::Exists) | (None, Precondition::IsNew) => Ok(()),
-        (Some(_), Precondition::IsNew) => Err(No::new(exists)),
+        (Some(_), Precondition::IsNew) => Err(No::new(kind.exists())),
         (Some(version), Precondition::Version(wanted)) if wanted == version => Ok(()),
         (Some(version), _) => Err(No::with("version_mismatch", "version", Detail::Number(version))),
-        (None, _) => Err(No::new(not_found)),
+        (None, _) => Err(No::new(kind.not_found())),
     }
 }
+
+/// Whether settings can be anyone's: fields that go together, and numbers in their ranges.
+fn check_settings(settings: &AnySettings) -> Result<(), No> {
+    match settings {
+        AnySettings::Campaign(settings) => coupon::check_settings(settings),
+        AnySettings::Policy(settings) => limit::check_settings(settings),
+    }
+}
+
+/// What has one group shares everything up to the first colon.
+fn group(name: &str) -> Option<&str> {
+    name.split(':').next()
+}
+
+// --- Aggregates -----------------------------------------------------------------------------
+
+/// What every aggregate has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// Its place in the order of creation, over all kinds, from 0.
+    pub number: u32,
+    /// Its name.
+    pub name: Arc<str>,
+    /// 1 at first, one more with each change of settings.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its settings were last written.
+    pub changed_at: Timestamp,
+}
+
+/// An aggregate with everything that became of it. A clone shares it.
+#[derive(Clone, Debug)]
+pub enum Aggregate {
+    /// A campaign.
+    Coupon(Arc<Campaign>),
+    /// A policy.
+    Limit(Arc<Policy>),
+}
+
+/// An aggregate at an instant, without what it has grown to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct View {
+    /// Its number.
+    pub number: u32,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The version of its settings.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Its settings.
+    pub settings: AnySettings,
+    /// What follows from what it has grown to, each by its name.
+    pub figures: Vec<(&'static str, Value)>,
+    /// The instant.
+    pub at: Timestamp,
+}
+
+impl View {
+    /// The figure of this name that is a number; 0 if there is none.
+    #[must_use]
+    pub fn figure(&self, name: &str) -> u64 {
+        let found = self.figures.iter().find(|(figure, _)| *figure == name);
+        if let Some((_, Value::Number(number))) = found { *number } else { 0 }
+    }
+}
+
+impl Aggregate {
+    fn new(head: Head, settings: AnySettings) -> Self {
+        match settings {
+            AnySettings::Campaign(settings) => Self::Coupon(Arc::new(Campaign::new(head, settings))),
+            AnySettings::Policy(settings) => Self::Limit(Arc::new(Policy { head, settings, overrides: BTreeMap::new() })),
+        }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Coupon(_) => Kind::Campaign,
+            Self::Limit(_) => Kind::Policy,
+        }
+    }
+
+    /// What every aggregate has.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        match self {
+            Self::Coupon(campaign) => &campaign.head,
+            Self::Limit(policy) => &policy.head,
+        }
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> AnySettings {
+        match self {
+            Self::Coupon(campaign) => AnySettings::Campaign(campaign.settings),
+            Self::Limit(policy) => AnySettings::Policy(policy.settings),
+        }
+    }
+
+    /// As it stands.
+    #[must_use]
+    pub fn view(&self, at: Timestamp) -> View {
+        self.view_with(self.head().version, self.settings(), at)
+    }
+
+    /// As it would stand with other settings.
+    fn view_with(&self, version: u64, settings: AnySettings, at: Timestamp) -> View {
+        let figures = match (self, &settings) {
+            (Self::Coupon(campaign), AnySettings::Campaign(settings)) => campaign.figures(settings, at),
+            (Self::Limit(policy), _) => policy.figures(),
+            (Self::Coupon(_), AnySettings::Policy(_)) => Vec::new(),
+        };
+        let Head { number, name, created_at, .. } = self.head().clone();
+        View { number, name, version, created_at, settings, figures, at }
+    }
+
+    /// Settings that are put: what the program sets itself stays.
+    fn kept(&self, settings: AnySettings) -> AnySettings {
+        match (self, settings) {
+            (Self::Coupon(campaign), AnySettings::Campaign(settings)) => {
+                AnySettings::Campaign(domain::coupon::Settings { code_key: campaign.settings.code_key, ..settings })
+            }
+            (_, settings) => settings,
+        }
+    }
+
+    fn check_change(&self, settings: &AnySettings) -> Result<(), No> {
+        check_settings(settings)?;
+        match (self, settings) {
+            (Self::Coupon(campaign), AnySettings::Campaign(settings)) => campaign.check_change(settings),
+            (Self::Limit(policy), AnySettings::Policy(settings)) => policy.check_change(settings),
+            // It was found by the kind of the settings.
+            _ => Err(No::new(settings.kind().not_found())),
+        }
+    }
+
+    fn change(&mut self, settings: AnySettings, at: Timestamp) {
+        let head = match (self, settings) {
+            (Self::Coupon(campaign), AnySettings::Campaign(settings)) => {
+                let campaign = Arc::make_mut(campaign);
+                campaign.settings = settings;
+                &mut campaign.head
+            }
+            (Self::Limit(policy), AnySettings::Policy(settings)) => {
+                let policy = Arc::make_mut(policy);
+                policy.settings = settings;
+                &mut policy.head
+            }
+            _ => return,
+        };
+        head.version += 1;
+        head.changed_at = at;
+    }
+
+    fn apply(&mut self, happening: &Happening, at: Timestamp) {
+        match (self, happening) {
+            (Self::Coupon(campaign), Happening::Coupon(effect)) => Arc::make_mut(campaign).apply(effect, at),
+            (Self::Limit(policy), Happening::Limit(effect)) => Arc::make_mut(policy).apply(effect),
+            _ => {}
+        }
+    }
+}
+
+// --- Everything -----------------------------------------------------------------------------
 
 /// Everything that has happened. A clone shares what has not changed since.
 #[derive(Clone, Debug, Default)]
@@ -171,10 +397,11 @@ pub struct Oracle {
     pub time: Timestamp,
     /// Records that changed something.
     pub decisions: u64,
-    /// By number, in the order of creation.
-    campaigns: BTreeMap<u32, Arc<Campaign>>,
-    numbers: Arc<BTreeMap<String, u32>>,
-    policies: Arc<BTreeMap<String, Policy>>,
+    /// By number, in the order of creation; those that were removed are not there.
+    aggregates: BTreeMap<u32, Aggregate>,
+    numbers: Arc<BTreeMap<Kind, BTreeMap<Arc<str>, u32>>>,
+    /// How many numbers were given: none is given twice.
+    numbers_given: u32,
     keys: Arc<Keys>,
 }
 
@@ -194,22 +421,72 @@ impl Oracle {
             refuse_if(known.fingerprint != key.fingerprint, || No::new("request_key_reused"))?;
             return Ok(Ruling::same(known.outcome.clone(), Novelty::Replayed));
         }
-        match &ask.what {
-            What::Coupon(name, coupon) => {
-                let Some(campaign) = self.campaign(name) else { return self.decide_new(name, coupon, now) };
-                let number = campaign.number;
-                let ruling = campaign.decide(coupon, ask.key.is_some(), now)?;
-                Ok(ruling.map(|outcome| Outcome::of_coupon(number, outcome), |effect| Effect::Coupon(number, effect)))
+        match ask.what {
+            What::Put(name, settings, condition) => match self.find_if(settings.kind(), name, condition)? {
+                Some(aggregate) => decide_settings(aggregate, aggregate.kept(settings), now),
+                None => self.decide_new(name, settings, now),
+            },
+            What::Patch(name, patch, condition) => {
+                let aggregate = self.find_if(patch.kind(), name, condition)?.ok_or_else(|| No::new(patch.kind().not_found()))?;
+                decide_settings(aggregate, adapter::patched(aggregate.settings(), &patch), now)
             }
-            What::Limit(name, limit) => {
-                let ruling = limit::decide(self.policies.get(*name), limit)?;
-                Ok(ruling.map(Outcome::Limit, |effect| Effect::Limit((*name).to_owned(), effect)))
+            What::Remove(kind, name, condition) => {
+                let aggregate = self.find_if(kind, name, condition)?.ok_or_else(|| No::new(kind.not_found()))?;
+                refuse_if(kind == Kind::Campaign, || No::new("not_removable"))?;
+                Ok(Ruling::effect(Outcome::Removed(Box::new(aggregate.view(now))), Effect::Removed(aggregate.head().number)))
             }
+            What::Do(step) => {
+                let (number, ruling) = self.decide_step(&step, ask.key.is_some(), now)?;
+                if let Answer::Coupon(coupon::Outcome::Nothing(promise)) = ruling.outcome {
+                    return Ok(Ruling::same(Outcome::Nothing(promise), ruling.novelty));
+                }
+                Ok(ruling.map(|answer| Outcome::Did(number, answer), |happening| Effect::Did(number, happening)))
+            }
+            What::DoBoth(first, second) => self.decide_both(&first, &second, ask.key.is_some(), now),
             What::ForgetKeys => Ok(match self.keys.due_count(now) {
                 0 => Ruling::same(Outcome::Nothing("request_key"), Novelty::Fresh),
                 count => Ruling::effect(Outcome::KeysForgotten(count), Effect::KeysForgotten(count)),
             }),
         }
+    }
+
+    fn decide_new(&self, name: &str, settings: AnySettings, now: Timestamp) -> Said {
+        check_settings(&settings)?;
+        let number = self.numbers_given;
+        let head = Head { number, name: name.into(), version: 1, created_at: now, changed_at: now };
+        let view = Box::new(Aggregate::new(head, settings).view(now));
+        Ok(Ruling::effect(Outcome::Written { created: true, view }, Effect::Created { number, name: name.to_owned(), settings }))
+    }
+
+    fn decide_step(&self, step: &Step<'_>, has_key: bool, now: Timestamp) -> Result<(u32, Ruling<Answer, Happening>), No> {
+        let kind = step.kind();
+        let aggregate = self.find(kind, step.name).ok_or_else(|| No::new(kind.not_found()))?;
+        let ruling = match (aggregate, &step.wish) {
+            (Aggregate::Coupon(campaign), Wish::Coupon(ask)) => campaign.decide(ask, has_key, now)?.map(Answer::Coupon, Happening::Coupon),
+            (Aggregate::Limit(policy), Wish::Limit(ask)) => policy.decide(ask)?.map(Answer::Limit, Happening::Limit),
+            // It was found by the kind of the wish.
+            _ => return Err(No::new(kind.not_found())),
+        };
+        Ok((aggregate.head().number, ruling))
+    }
+
+    /// Two at once: both or none.
+    fn decide_both(&self, first: &Step<'_>, second: &Step<'_>, has_key: bool, now: Timestamp) -> Said {
+        let is_one = first.kind() == second.kind() && first.name == second.name;
+        refuse_if(is_one || group(first.name) != group(second.name), || No::new("not_one_group"))?;
+        let (number, one) = self.decide_step(first, has_key, now)?;
+        let (other_number, other) = self.decide_step(second, has_key, now)?;
+        refuse_if(one.effect.is_some() != other.effect.is_some(), || No::new("half_done"))?;
+        for outcome in [&one.outcome, &other.outcome] {
+            if let Answer::Coupon(coupon::Outcome::Nothing(promise)) = outcome {
+                return Ok(Ruling::same(Outcome::Nothing(promise), Novelty::Fresh));
+            }
+        }
+        let outcome = Outcome::DidBoth((number, one.outcome), (other_number, other.outcome));
+        Ok(match one.effect.zip(other.effect) {
+            Some((effect, other)) => Ruling::effect(outcome, Effect::DidBoth((number, effect), (other_number, other))),
+            None => Ruling::same(outcome, Novelty::Repeated),
+        })
     }
 
     /// Decides a question, and takes its effect in; `at` is the time of its record. Without an effect
@@ -233,19 +510,43 @@ impl Oracle {
         self.pass(at);
         self.decisions += 1;
         match effect {
-            Effect::Coupon(number, coupon::Effect::Created { name, settings, code_key }) => {
-                let campaign = Campaign::new(*number, name, *settings, *code_key, at);
-                self.campaigns.entry(*number).or_insert_with(|| Arc::new(campaign));
-                Arc::make_mut(&mut self.numbers).entry(name.clone()).or_insert(*number);
-            }
-            Effect::Coupon(number, effect) => {
-                if let Some(campaign) = self.campaigns.get_mut(number) {
-                    Arc::make_mut(campaign).apply(effect, at);
+            Effect::Created { number, name, settings } => self.create(*number, name, *settings, at),
+            Effect::Changed(number, settings) => {
+                if let Some(aggregate) = self.aggregates.get_mut(number) {
+                    aggregate.change(*settings, at);
                 }
             }
-            Effect::Limit(name, effect) => limit::apply(Arc::make_mut(&mut self.policies), name, effect, at),
+            Effect::Removed(number) => {
+                if let Some(aggregate) = self.aggregates.remove(number) {
+                    let by_name = Arc::make_mut(&mut self.numbers).entry(aggregate.kind()).or_default();
+                    by_name.remove(&aggregate.head().name);
+                }
+            }
+            Effect::Did(number, happening) => self.happen(*number, happening, at),
+            Effect::DidBoth((number, happening), (other, others)) => {
+                self.happen(*number, happening, at);
+                self.happen(*other, others, at);
+            }
             Effect::KeysForgotten(count) => Arc::make_mut(&mut self.keys).forget(*count),
         }
+    }
+
+    fn happen(&mut self, number: u32, happening: &Happening, at: Timestamp) {
+        if let Some(aggregate) = self.aggregates.get_mut(&number) {
+            aggregate.apply(happening, at);
+        }
+    }
+
+    /// Creates an aggregate, unless there is one with its number or its name.
+    fn create(&mut self, number: u32, name: &str, settings: AnySettings, at: Timestamp) {
+        if self.aggregates.contains_key(&number) || self.find(settings.kind(), name).is_some() {
+            return;
+        }
+        let name: Arc<str> = name.into();
+        let head = Head { number, name: Arc::clone(&name), version: 1, created_at: at, changed_at: at };
+        self.aggregates.insert(number, Aggregate::new(head, settings));
+        Arc::make_mut(&mut self.numbers).entry(settings.kind()).or_default().insert(name, number);
+        self.numbers_given = self.numbers_given.max(number.saturating_add(1));
     }
 
     /// Takes a record in as it is written, whether the rules allow it or not. Returns what the oracle says
@@ -274,47 +575,83 @@ impl Oracle {
     /// The question behind a record: what must have been asked for this effect.
     #[must_use]
     pub fn asked_for<'a>(&'a self, effect: &'a Effect, key: Option<Key<'a>>) -> Ask<'a> {
+        // No aggregate has an empty name: the answer is that there is none.
+        let name_of = |number: u32| self.at(number).map_or("", |aggregate| &*aggregate.head().name);
         let what = match effect {
-            Effect::Coupon(_, coupon::Effect::Created { name, settings, code_key }) => {
-                What::Coupon(name, coupon::Ask::Put { settings: *settings, condition: Precondition::IsNew, code_key: *code_key })
+            Effect::Created { name, settings, .. } => What::Put(name, *settings, Precondition::IsNew),
+            Effect::Changed(number, settings) => What::Put(name_of(*number), *settings, Precondition::Exists),
+            Effect::Removed(number) => {
+                What::Remove(self.at(*number).map_or(Kind::Policy, Aggregate::kind), name_of(*number), Precondition::Exists)
             }
-            Effect::Coupon(number, effect) => {
-                let campaign = self.campaign_at(*number);
-                // No campaign has an empty name: the answer is that there is none.
-                let name = campaign.map_or("", |campaign| &campaign.name);
-                let by = |serial| {
-                    let claim = campaign.and_then(|campaign| campaign.claim(serial));
-                    claim.map_or(TargetBy::Code(serial), |claim| TargetBy::SubjectSerial(claim.subject(), serial))
-                };
-                What::Coupon(name, effect.asked_for(by))
+            Effect::Did(number, happening) => What::Do(self.step_for(*number, happening)),
+            Effect::DidBoth((number, happening), (other, others)) => {
+                What::DoBoth(self.step_for(*number, happening), self.step_for(*other, others))
             }
-            Effect::Limit(name, effect) => What::Limit(name, effect.asked_for()),
             Effect::KeysForgotten(_) => What::ForgetKeys,
         };
         Ask { key, what }
     }
 
+    fn step_for<'a>(&'a self, number: u32, happening: &'a Happening) -> Step<'a> {
+        let name = self.at(number).map_or("", |aggregate| &*aggregate.head().name);
+        let wish = match happening {
+            Happening::Coupon(effect) => {
+                let campaign = self.campaign_at(number);
+                Wish::Coupon(effect.asked_for(|serial| {
+                    let claim = campaign.and_then(|campaign| campaign.claim(serial));
+                    claim.map_or(TargetBy::Code { serial }, |claim| TargetBy::SubjectSerial { subject: claim.subject(), serial })
+                }))
+            }
+            Happening::Limit(effect) => Wish::Limit(effect.asked_for()),
+        };
+        Step { name, wish }
+    }
+
+    /// The aggregate of this kind and name.
+    #[must_use]
+    pub fn find(&self, kind: Kind, name: &str) -> Option<&Aggregate> {
+        self.at(*self.numbers.get(&kind)?.get(name)?)
+    }
+
+    /// The same, where the condition of a write holds.
+    fn find_if(&self, kind: Kind, name: &str, condition: Precondition) -> Result<Option<&Aggregate>, No> {
+        let aggregate = self.find(kind, name);
+        check_condition(aggregate.map(|aggregate| aggregate.head().version), condition, kind)?;
+        Ok(aggregate)
+    }
+
+    /// The aggregate of this number.
+    #[must_use]
+    pub fn at(&self, number: u32) -> Option<&Aggregate> {
+        self.aggregates.get(&number)
+    }
+
+    /// Aggregates in the order of creation.
+    pub fn aggregates(&self) -> impl ExactSizeIterator<Item = &Aggregate> {
+        self.aggregates.values()
+    }
+
+    /// How many numbers were given.
+    #[must_use]
+    pub fn numbers_given(&self) -> u32 {
+        self.numbers_given
+    }
+
     /// The campaign of this name.
     #[must_use]
     pub fn campaign(&self, name: &str) -> Option<&Campaign> {
-        self.numbers.get(name).and_then(|number| self.campaign_at(*number))
+        self.find(Kind::Campaign, name).and_then(Aggregate::campaign)
     }
 
     /// The campaign of this number.
     #[must_use]
     pub fn campaign_at(&self, number: u32) -> Option<&Campaign> {
-        self.campaigns.get(&number).map(|campaign| &**campaign)
+        self.at(number).and_then(Aggregate::campaign)
     }
 
     /// Campaigns in the order of creation.
     pub fn campaigns(&self) -> impl Iterator<Item = &Campaign> {
-        self.campaigns.values().map(|campaign| &**campaign)
-    }
-
-    /// Policies by name.
-    #[must_use]
-    pub fn policies(&self) -> &BTreeMap<String, Policy> {
-        &self.policies
+        self.aggregates().filter_map(Aggregate::campaign)
     }
 
     /// The request keys that are not forgotten.
@@ -326,7 +663,10 @@ impl Oracle {
     /// Some decision of a pending claim that the pace allows at `now`: the question for it.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Option<Ask<'_>> {
-        self.campaigns().find_map(|campaign| Some(Ask { key: None, what: What::Coupon(&campaign.name, campaign.due(now)?) }))
+        self.campaigns().find_map(|campaign| {
+            let step = Step { name: &campaign.head.name, wish: Wish::Coupon(campaign.due(now)?) };
+            Some(Ask { key: None, what: What::Do(step) })
+        })
     }
 
     /// Counts every promise anew, from the claims alone.
@@ -338,30 +678,54 @@ impl Oracle {
         if broken.is_empty() { Ok(()) } else { Err(broken) }
     }
 
-    fn decide_new(&self, name: &str, ask: &coupon::Ask<'_>, now: Timestamp) -> Said {
-        let number = self.campaigns.last_key_value().map_or(0, |(number, _)| number + 1);
-        let ruling = coupon::decide_new(name, ask, now)?;
-        Ok(ruling.map(|outcome| Outcome::of_coupon(number, outcome), |effect| Effect::Coupon(number, effect)))
-    }
-
+    /// A key belongs to the aggregate that its request was for: the first, where it was for two.
     fn scope_of(&self, ask: &Ask<'_>) -> Option<Scope> {
         let key = ask.key?;
         let (kind, name) = match ask.what {
-            What::Coupon(name, _) => ("campaign", name),
-            What::Limit(name, _) => ("policy", name),
+            What::Put(name, settings, _) => (settings.kind(), name),
+            What::Patch(name, patch, _) => (patch.kind(), name),
+            What::Remove(kind, name, _) => (kind, name),
+            What::Do(step) | What::DoBoth(step, _) => (step.kind(), step.name),
             What::ForgetKeys => return None,
         };
-        // A campaign's name is shared, for the sake of records with millions of keys.
-        let name = self.campaign(name).map_or_else(|| name.into(), |campaign| Arc::clone(&campaign.name));
+        // An aggregate's name is shared, for the sake of records with millions of keys.
+        let name = self.find(kind, name).map_or_else(|| name.into(), |aggregate| Arc::clone(&aggregate.head().name));
         Some(Scope { kind, name, actor: key.actor.into(), key: key.key.into() })
     }
 }
 
-impl Outcome {
-    fn of_coupon(number: u32, outcome: coupon::Outcome) -> Self {
-        match outcome {
-            coupon::Outcome::Nothing(promise) => Self::Nothing(promise),
-            outcome => Self::Coupon(number, outcome),
+fn decide_settings(aggregate: &Aggregate, settings: AnySettings, now: Timestamp) -> Said {
+    aggregate.check_change(&settings)?;
+    let written = |view| Outcome::Written { created: false, view: Box::new(view) };
+    if settings == aggregate.settings() {
+        return Ok(Ruling::same(written(aggregate.view(now)), Novelty::Fresh));
+    }
+    let head = aggregate.head();
+    let view = aggregate.view_with(head.version + 1, settings, now);
+    Ok(Ruling::effect(written(view), Effect::Changed(head.number, settings)))
+}
+
+impl Step<'_> {
+    /// The kind of its aggregate.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.wish {
+            Wish::Coupon(_) => Kind::Campaign,
+            Wish::Limit(_) => Kind::Policy,
         }
+    }
+}
+
+impl Aggregate {
+    /// The campaign, if it is one.
+    #[must_use]
+    pub fn campaign(&self) -> Option<&Campaign> {
+        if let Self::Coupon(campaign) = self { Some(campaign) } else { None }
+    }
+
+    /// The policy, if it is one.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Policy> {
+        if let Self::Limit(policy) = self { Some(policy) } else { None }
     }
 }

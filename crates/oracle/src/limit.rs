@@ -4,74 +4,41 @@
 use std::collections::BTreeMap;
 
 use domain::Novelty;
-use domain::coupon::Precondition;
-use domain::types::Timestamp;
+use domain::fields::Value;
+use domain::rate_limit::policies::{LimitAlgorithm, Numbers, PolicySettings};
 
-use crate::{No, Ruling, check_condition, refuse_if};
+use crate::{Detail, Head, No, Ruling, refuse_if};
 
-const NOT_FOUND: &str = "policy_not_found";
-const BILLION: u32 = 1_000_000_000;
+const BILLION: u64 = 1_000_000_000;
+const MS_NS: u128 = 1_000_000;
 const DAY_NS: u128 = 86_400_000_000_000;
-
-/// What a policy limits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rule {
-    /// The algorithm's word, or `in_flight`.
-    pub algorithm: &'static str,
-    /// The numbers for keys that have none of their own; of `in_flight` how many at once, and the
-    /// timeout.
-    pub numbers: Numbers,
-    /// Whether refusals are only reported.
-    pub is_shadow: bool,
-}
-
-/// What may differ for one key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Numbers {
-    /// Units in a window.
-    pub quota: u32,
-    /// The window in nanoseconds.
-    pub window_ns: u64,
-    /// Units that may come at once above one.
-    pub burst: u32,
-}
 
 /// What can be asked of a policy.
 #[derive(Clone, Copy, Debug)]
 pub enum Ask<'a> {
-    /// Create it, or give it this rule.
-    Put(Rule, Precondition),
-    /// End it.
-    Remove(Precondition),
     /// Give a key other numbers.
     PutOverride(&'a str, Numbers),
     /// Give a key the policy's numbers again.
     RemoveOverride(&'a str),
 }
 
-/// What was done.
+/// What is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// The policy has this version.
-    Written {
-        /// Whether it is new.
-        created: bool,
-        /// 1 at first, one more with each rule that is written.
-        version: u64,
+    /// A key has numbers of its own.
+    Overridden {
+        /// These.
+        numbers: Numbers,
+        /// Whether the policy has bursts.
+        has_burst: bool,
     },
-    /// There is no such policy any more.
-    Removed,
-    /// Another key has numbers of its own, or one less.
-    Overridden,
+    /// A key has the policy's numbers again.
+    OverrideRemoved,
 }
 
 /// What changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// The policy has this rule.
-    Written(Rule),
-    /// There is no such policy any more.
-    Removed,
     /// A key has numbers of its own.
     OverrideWritten(String, Numbers),
     /// A key has the policy's numbers again.
@@ -81,93 +48,101 @@ pub enum Effect {
 /// A policy as it is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
+    /// What every aggregate has.
+    pub head: Head,
     /// What it limits.
-    pub rule: Rule,
-    /// 1 at first, one more with each rule that is written.
-    pub version: u64,
-    /// When it was created.
-    pub created_at: Timestamp,
+    pub settings: PolicySettings,
     /// Keys with numbers of their own.
     pub overrides: BTreeMap<String, Numbers>,
 }
 
-/// What must be answered of a policy, or where there is none.
-pub(crate) fn decide(policy: Option<&Policy>, ask: &Ask<'_>) -> Result<Ruling<Outcome, Effect>, No> {
-    let version = policy.map(|policy| policy.version);
-    let found = || policy.ok_or_else(|| No::new(NOT_FOUND));
-    match *ask {
-        Ask::Put(rule, condition) => {
-            check_condition(version, condition, (NOT_FOUND, "policy_exists"))?;
-            if let Some(policy) = policy.filter(|policy| policy.rule == rule) {
-                return Ok(Ruling::same(Outcome::Written { created: false, version: policy.version }, Novelty::Fresh));
+impl Policy {
+    /// What must be answered.
+    pub(crate) fn decide(&self, ask: &Ask<'_>) -> Result<Ruling<Outcome, Effect>, No> {
+        let algorithm = self.settings.algorithm;
+        match *ask {
+            Ask::PutOverride(key, numbers) => {
+                refuse_if(algorithm == LimitAlgorithm::InFlight, || No::new("override_not_possible"))?;
+                check_rate(algorithm, numbers.quota.into(), numbers.window_ns.into(), numbers.burst.into())?;
+                let outcome = Outcome::Overridden { numbers, has_burst: has_burst(algorithm) };
+                if self.overrides.get(key) == Some(&numbers) {
+                    return Ok(Ruling::same(outcome, Novelty::Repeated));
+                }
+                Ok(Ruling::effect(outcome, Effect::OverrideWritten(key.to_owned(), numbers)))
             }
-            let is_other = policy.is_some_and(|policy| policy.rule.algorithm != rule.algorithm && !policy.overrides.is_empty());
-            refuse_if(is_other, || No::new("policy_has_overrides"))?;
-            check_numbers(rule.algorithm, rule.numbers)?;
-            let outcome = Outcome::Written { created: policy.is_none(), version: version.unwrap_or(0) + 1 };
-            Ok(Ruling::effect(outcome, Effect::Written(rule)))
-        }
-        Ask::Remove(condition) => {
-            check_condition(version, condition, (NOT_FOUND, "policy_exists"))?;
-            found()?;
-            Ok(Ruling::effect(Outcome::Removed, Effect::Removed))
-        }
-        Ask::PutOverride(key, numbers) => {
-            let policy = found()?;
-            refuse_if(policy.rule.algorithm == "in_flight", || No::new("override_not_possible"))?;
-            check_numbers(policy.rule.algorithm, numbers)?;
-            if policy.overrides.get(key) == Some(&numbers) {
-                return Ok(Ruling::same(Outcome::Overridden, Novelty::Fresh));
+            Ask::RemoveOverride(key) => {
+                refuse_if(!self.overrides.contains_key(key), || No::new("override_not_found"))?;
+                Ok(Ruling::effect(Outcome::OverrideRemoved, Effect::OverrideRemoved(key.to_owned())))
             }
-            Ok(Ruling::effect(Outcome::Overridden, Effect::OverrideWritten(key.to_owned(), numbers)))
         }
-        Ask::RemoveOverride(key) => {
-            refuse_if(!found()?.overrides.contains_key(key), || No::new("override_not_found"))?;
-            Ok(Ruling::effect(Outcome::Overridden, Effect::OverrideRemoved(key.to_owned())))
+    }
+
+    /// Whether it can have these settings after those that it has: numbers of single keys need not fit
+    /// another algorithm.
+    pub(crate) fn check_change(&self, settings: &PolicySettings) -> Result<(), No> {
+        let is_other = settings.algorithm != self.settings.algorithm;
+        refuse_if(is_other && !self.overrides.is_empty(), || No::new("policy_has_overrides"))
+    }
+
+    /// What the answers show beside the settings.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, Value)> {
+        vec![("overrides", Value::Number(self.overrides.len() as u64))]
+    }
+
+    /// Takes an effect in, whether the rules allow it or not.
+    pub(crate) fn apply(&mut self, effect: &Effect) {
+        match effect {
+            Effect::OverrideWritten(key, numbers) => drop(self.overrides.insert(key.clone(), *numbers)),
+            Effect::OverrideRemoved(key) => drop(self.overrides.remove(key)),
         }
     }
 }
 
-/// Whether an algorithm takes these numbers.
-fn check_numbers(algorithm: &str, Numbers { quota, window_ns, burst }: Numbers) -> Result<(), No> {
-    if algorithm == "in_flight" {
-        return refuse_if(!(1..=10_000).contains(&quota) || window_ns == 0, || No::new("in_flight_out_of_range"));
+/// Whether settings can be any policy's: fields that go together, and numbers in range.
+pub(crate) fn check_settings(settings: &PolicySettings) -> Result<(), No> {
+    let wrong = |field| Err(No::with("invalid_field", "field", Detail::Word(field)));
+    let out_of_range = |field| No::with("in_flight_out_of_range", "field", Detail::Word(field));
+    let &PolicySettings { algorithm, quota, window_ms, burst, timeout_ms, .. } = settings;
+    if algorithm == LimitAlgorithm::InFlight {
+        if window_ms.is_some() {
+            return wrong("window_ms");
+        }
+        if burst != 0 {
+            return wrong("burst");
+        }
+        let Some(timeout_ms) = timeout_ms else { return wrong("timeout_ms") };
+        refuse_if(quota == 0 || 10_000 < quota, || out_of_range("quota"))?;
+        let timeout_ns = u128::from(timeout_ms) * MS_NS;
+        return refuse_if(timeout_ms == 0 || 366 * DAY_NS < timeout_ns, || out_of_range("timeout_ms"));
     }
-    let is_bucket = ["token_bucket", "leaky_bucket"].contains(&algorithm);
-    let days = u128::from(window_ns).div_ceil(DAY_NS);
+    if timeout_ms.is_some() {
+        return wrong("timeout_ms");
+    }
+    let Some(window_ms) = window_ms else { return wrong("window_ms") };
+    check_rate(algorithm, quota, u128::from(window_ms) * MS_NS, burst)
+}
+
+/// Whether a rate takes these numbers.
+fn check_rate(algorithm: LimitAlgorithm, quota: u64, window_ns: u128, burst: u64) -> Result<(), No> {
+    let is_log = algorithm == LimitAlgorithm::SlidingWindowLog;
     refuse_if(quota == 0 || BILLION < quota, || No::new("quota_out_of_range"))?;
-    refuse_if(algorithm == "sliding_window_log" && 10_000 < quota, || No::new("log_quota_out_of_range"))?;
-    refuse_if(window_ns < 1_000_000 || 366 < days, || No::new("window_out_of_range"))?;
+    refuse_if(is_log && 10_000 < quota, || No::new("log_quota_out_of_range"))?;
+    refuse_if(window_ns < MS_NS || 366 * DAY_NS < window_ns, || No::new("window_out_of_range"))?;
     refuse_if(BILLION < burst, || No::new("burst_out_of_range"))?;
-    refuse_if(burst != 0 && !is_bucket, || No::new("burst_not_used"))?;
+    refuse_if(burst != 0 && !has_burst(algorithm), || No::new("burst_not_used"))?;
     // Full again after `burst + 1` units, of which a window brings `quota`: within 100 years.
-    let fill = (u128::from(burst) + 1) * u128::from(window_ns);
-    refuse_if(is_bucket && 36_500 * DAY_NS * u128::from(quota) < fill, || No::new("burst_out_of_range"))
+    let fill = (u128::from(burst) + 1) * window_ns;
+    refuse_if(has_burst(algorithm) && 36_500 * DAY_NS * u128::from(quota) < fill, || No::new("burst_out_of_range"))
 }
 
-/// Takes an effect in.
-pub(crate) fn apply(policies: &mut BTreeMap<String, Policy>, name: &str, effect: &Effect, at: Timestamp) {
-    match (effect, policies.get_mut(name)) {
-        (Effect::Written(rule), Some(policy)) => {
-            policy.rule = *rule;
-            policy.version += 1;
-        }
-        (Effect::Written(rule), None) => {
-            policies.insert(name.to_owned(), Policy { rule: *rule, version: 1, created_at: at, overrides: BTreeMap::new() });
-        }
-        (Effect::Removed, Some(_)) => drop(policies.remove(name)),
-        (Effect::OverrideWritten(key, numbers), Some(policy)) => drop(policy.overrides.insert(key.clone(), *numbers)),
-        (Effect::OverrideRemoved(key), Some(policy)) => drop(policy.overrides.remove(key)),
-        (Effect::Removed | Effect::OverrideWritten(..) | Effect::OverrideRemoved(_), None) => {}
-    }
+fn has_burst(algorithm: LimitAlgorithm) -> bool {
+    matches!(algorithm, LimitAlgorithm::TokenBucket | LimitAlgorithm::LeakyBucket)
 }
 
 impl Effect {
     /// The question behind it.
     pub(crate) fn asked_for(&self) -> Ask<'_> {
         match self {
-            Self::Written(rule) => Ask::Put(*rule, Precondition::Always),
-            Self::Removed => Ask::Remove(Precondition::Always),
             Self::OverrideWritten(key, numbers) => Ask::PutOverride(key, *numbers),
             Self::OverrideRemoved(key) => Ask::RemoveOverride(key),
         }

@@ -125,9 +125,10 @@ impl PolicySettings {
     pub fn rule(&self) -> Result<Rule, Rejection> {
         let mode = if self.shadow { Mode::Shadow } else { Mode::Enforce };
         let Some(algorithm) = self.algorithm.rate() else { return self.in_flight(mode) };
-        let quota = u32::try_from(self.quota).map_err(|_| PolicyError::QuotaOutOfRange)?;
-        let window_ns = self.window_ms.and_then(|ms| ms.checked_mul(MS_NS)).ok_or(PolicyError::WindowOutOfRange)?;
-        let burst = u32::try_from(self.burst).map_err(|_| PolicyError::BurstOutOfRange)?;
+        // What does not fit its type is out of range all the more, and is refused in the same order.
+        let quota = u32::try_from(self.quota).unwrap_or(u32::MAX);
+        let window_ns = self.window_ms.map_or(0, |ms| ms.saturating_mul(MS_NS));
+        let burst = u32::try_from(self.burst).unwrap_or(u32::MAX);
         Ok(Rule::Rate(Policy::new(RateSettings { algorithm, quota, window_ns, burst, mode })?))
     }
 

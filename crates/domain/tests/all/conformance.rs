@@ -1,16 +1,19 @@
 //! The tables of `conformance/coupon/` and `conformance/policy/`, on the rules alone.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use conformance::{DomainBackend, Forgetting, OracleBackend, run_folder};
 use domain::rate_limit::policies;
 use domain::{Kind, coupon};
 
+fn tables(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance").join(folder)
+}
+
 /// The codes that the tables of a folder expect.
 fn run(folder: &str, forgetting: Forgetting) -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance").join(folder);
-    run_folder(&folder, || DomainBackend::new(forgetting)).unwrap().codes
+    run_folder(&tables(folder), || DomainBackend::new(forgetting)).unwrap().codes
 }
 
 #[test]
@@ -28,9 +31,11 @@ fn no_answer_depends_on_whether_the_forgetting_was_recorded() {
 /// The oracle is what the rules are held against everywhere else; here it is held against the tables.
 #[test]
 fn the_oracle_answers_as_the_tables_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/coupon");
-    for forgetting in [Forgetting::WhenDue, Forgetting::Never] {
-        assert_eq!(run_folder(&folder, || OracleBackend::new(forgetting)).unwrap(), run(forgetting));
+    for (folder, forgetting) in
+        [("coupon", Forgetting::WhenDue), ("coupon", Forgetting::Never), ("policy", Forgetting::WhenDue), ("policy", Forgetting::Never)]
+    {
+        let answered = run_folder(&tables(folder), || OracleBackend::new(forgetting)).unwrap();
+        assert_eq!(answered.codes, run(folder, forgetting), "{folder}");
     }
 }
 

@@ -5,9 +5,13 @@ use crate::common;
 
 use common::at;
 use conformance::{Ask, Backend, DomainBackend, Forgetting, OracleBackend, Reply, Request};
-use domain::coupon::queue::{Mode, QueuePatch, QueueSettings};
-use domain::coupon::{ClaimOne, Command, Patch, Precondition, Put, Settings, Target, TargetBy};
-use domain::types::{ActorId, CampaignName, Quantity, RequestKey, Serial, SubjectId, Timestamp};
+use domain::coupon::queue::Mode;
+use domain::coupon::{Command, Coupon, Settings, TargetBy};
+use domain::fields::{Patch, Value};
+use domain::state::Precondition;
+use domain::types::{ActorId, Name, Quantity, RequestKey, Serial, SubjectId, Timestamp};
+use domain::workload::Listed;
+use domain::{Action, Kind};
 use oracle::Oracle;
 use oracle::adapter::compare;
 use proptest::prelude::*;
@@ -53,9 +57,9 @@ impl ReferenceStateMachine for Reference {
 
     fn transitions(state: &Self) -> BoxedStrategy<Step> {
         let now = state.rules.now().millis();
-        let request = (select(&ACTORS), proptest::option::weighted(0.7, select(&KEYS)), command(now)).prop_map(|(actor, key, command)| {
+        let request = (select(&ACTORS), proptest::option::weighted(0.7, select(&KEYS)), action(now)).prop_map(|(actor, key, action)| {
             let key = key.map(|key| RequestKey::new(key).unwrap());
-            Step::Ask(Request { actor: ActorId::new(actor).unwrap(), key, ask: Ask::Command(command) })
+            Step::Ask(Request { actor: ActorId::new(actor).unwrap(), key, ask: Ask::Act(action) })
         });
         let again = match state.keyed.as_slice() {
             [] => request.clone().boxed(),
@@ -101,48 +105,80 @@ fn sharp_instants(oracle: &Oracle) -> Vec<u64> {
     windows.map(Timestamp::millis).chain(keys).chain(by_pace).collect()
 }
 
-fn command(now: u64) -> impl Strategy<Value = Command<'static>> + Clone {
-    let campaign = select(&CAMPAIGNS).prop_map(|name| CampaignName::new(name).unwrap());
-    let put = (campaign.clone(), settings(now), precondition())
-        .prop_map(|(campaign, settings, precondition)| Command::Put(Put { campaign, settings, precondition, code_key: 0 }));
-    let claim = (campaign.clone(), subject()).prop_map(|(campaign, subject)| Command::Claim(ClaimOne { campaign, subject }));
-    let redeem = (campaign.clone(), target_by()).prop_map(|(campaign, by)| Command::Redeem(Target { campaign, by }));
-    let cancel = (campaign.clone(), target_by()).prop_map(|(campaign, by)| Command::Cancel(Target { campaign, by }));
-    prop_oneof![1 => put, 2 => patch(now), 8 => claim, 2 => redeem, 3 => cancel]
+fn action(now: u64) -> impl Strategy<Value = Action<'static>> + Clone {
+    let put = (name(), settings(now), precondition()).prop_map(|(name, settings, precondition)| Action::Put {
+        name,
+        settings: Coupon::any_settings(settings),
+        precondition,
+    });
+    let remove = (name(), precondition()).prop_map(|(name, precondition)| Action::Remove { kind: Kind::Campaign, name, precondition });
+    let claim = (name(), subject()).prop_map(|(name, subject)| Action::of::<Coupon>(name, Command::Claim { subject }));
+    let redeem = (name(), target_by()).prop_map(|(name, by)| Action::of::<Coupon>(name, Command::Redeem { by }));
+    let cancel = (name(), target_by()).prop_map(|(name, by)| Action::of::<Coupon>(name, Command::Cancel { by }));
+    prop_oneof![10 => put, 20 => patch(now), 1 => remove, 80 => claim, 20 => redeem, 30 => cancel]
 }
 
-fn patch(now: u64) -> impl Strategy<Value = Command<'static>> + Clone {
+fn name() -> impl Strategy<Value = Name<'static>> + Clone {
+    select(&CAMPAIGNS).prop_map(|name| Name::new(name).unwrap())
+}
+
+/// Some fields, each with a value that a whole put may have.
+fn patch(now: u64) -> impl Strategy<Value = Action<'static>> + Clone {
     use proptest::option::weighted;
-    let campaign = select(&CAMPAIGNS).prop_map(|name| CampaignName::new(name).unwrap());
-    let times = [weighted(0.2, time(now)), weighted(0.2, time(now)), weighted(0.2, time(now))];
-    let counts = (weighted(0.3, stock()), weighted(0.3, per_subject_max()), weighted(0.2, proptest::bool::weighted(0.2)), queue_patch());
-    (campaign, precondition(), times, counts).prop_map(|(campaign, precondition, [opens_at, closes_at, redeem_until], counts)| {
-        let (stock, per_subject_max, paused, queue) = counts;
-        Command::Patch(Patch { campaign, precondition, stock, per_subject_max, opens_at, closes_at, redeem_until, paused, queue })
+    let time = |time: Option<Timestamp>| time.map_or(Value::Null, Value::Time);
+    let stock = stock().prop_map(|stock| Value::Number(stock.get().into()));
+    let per_subject_max = per_subject_max().prop_map(|limit| Value::Number(limit.into()));
+    let counts = (weighted(0.3, stock), weighted(0.3, per_subject_max), weighted(0.2, proptest::bool::weighted(0.2).prop_map(Value::Bool)));
+    let times = [
+        weighted(0.2, self::time(now).prop_map(time)),
+        weighted(0.2, self::time(now).prop_map(time)),
+        weighted(0.2, self::time(now).prop_map(time)),
+    ];
+    (name(), precondition(), counts, times, queue()).prop_map(|(name, precondition, counts, [opens_at, closes_at, redeem_until], queue)| {
+        let (stock, per_subject_max, paused) = counts;
+        let (mode, pace, queue_max) = queue;
+        let mut patch = Patch::<Settings>::default();
+        for (field, value) in [
+            ("stock", stock),
+            ("per_subject_max", per_subject_max),
+            ("paused", paused),
+            ("opens_at", opens_at),
+            ("closes_at", closes_at),
+            ("redeem_until", redeem_until),
+            ("mode", mode.map(|mode| Value::Word(mode.word()))),
+            ("decisions_per_second_max", pace.map(|pace| pace.map_or(Value::Null, |pace| Value::Number(pace.into())))),
+            ("queue_max", queue_max.map(|most| Value::Number(most.into()))),
+        ] {
+            value.into_iter().for_each(|value| patch.set(field, value).unwrap());
+        }
+        Action::Patch { name, patch: Coupon::any_patch(patch), precondition }
     })
 }
 
 fn settings(now: u64) -> impl Strategy<Value = Settings> + Clone {
     let times = [time(now), time(now), time(now)];
-    (stock(), per_subject_max(), times, proptest::bool::weighted(0.1), queue_patch()).prop_map(
-        |(stock, per_subject_max, [opens_at, closes_at, redeem_until], paused, queue)| Settings {
-            stock,
-            per_subject_max,
-            opens_at,
-            closes_at,
-            redeem_until,
-            paused,
-            queue: queue.apply(QueueSettings::DIRECT),
+    (stock(), per_subject_max(), times, proptest::bool::weighted(0.1), queue()).prop_map(
+        |(stock, per_subject_max, [opens_at, closes_at, redeem_until], paused, (mode, pace, queue_max))| {
+            let plain = Settings { per_subject_max, opens_at, closes_at, redeem_until, paused, ..Settings::plain(stock) };
+            let decisions_per_second_max = pace.unwrap_or(plain.decisions_per_second_max);
+            Settings {
+                mode: mode.unwrap_or(plain.mode),
+                decisions_per_second_max,
+                queue_max: queue_max.unwrap_or(plain.queue_max),
+                ..plain
+            }
         },
     )
 }
 
+/// Fields of a queue, each given or not.
+type Queue = (Option<Mode>, Option<Option<u32>>, Option<u32>);
+
 /// A queue whose pace and length matter with as few claims as there are.
-fn queue_patch() -> impl Strategy<Value = QueuePatch> + Clone {
+fn queue() -> impl Strategy<Value = Queue> + Clone {
     use proptest::option::weighted;
     let pace = weighted(0.9, prop_oneof![1..4_u32, 10..13_u32]);
     (weighted(0.5, select(&[Mode::Queued, Mode::Queued, Mode::Direct])), weighted(0.5, pace), weighted(0.3, 1..4_u32))
-        .prop_map(|(mode, decisions_per_second_max, queue_max)| QueuePatch { mode, decisions_per_second_max, queue_max })
 }
 
 fn stock() -> impl Strategy<Value = Quantity> + Clone {
@@ -172,9 +208,9 @@ fn subject() -> impl Strategy<Value = SubjectId<'static>> + Clone {
 fn target_by() -> impl Strategy<Value = TargetBy<'static>> + Clone {
     let serial = (1..12_u32).prop_map(|serial| Serial::new(serial).unwrap());
     prop_oneof![
-        3 => subject().prop_map(TargetBy::Subject),
-        2 => (subject(), serial.clone()).prop_map(|(subject, serial)| TargetBy::SubjectSerial(subject, serial)),
-        2 => serial.prop_map(TargetBy::Code),
+        3 => subject().prop_map(|subject| TargetBy::Subject { subject }),
+        2 => (subject(), serial.clone()).prop_map(|(subject, serial)| TargetBy::SubjectSerial { subject, serial }),
+        2 => serial.prop_map(|serial| TargetBy::Code { serial }),
     ]
 }
 

@@ -2,7 +2,9 @@
 
 mod common;
 mod conformance;
+mod coupon_model;
 mod groups;
+mod policy_oracle;
 mod properties;
 mod queue;
 mod rate_limit;

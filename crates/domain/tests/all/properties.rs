@@ -4,8 +4,8 @@ use crate::common;
 
 use common::{Sections, ask, at, rebuild, replay, rules, seconds, sections, tell};
 use conformance::{DomainBackend, Forgetting};
-use domain::hash::HashSeed;
 use domain::coupon::{self, Coupon};
+use domain::hash::HashSeed;
 use domain::request::{FORGET_MAX, KEEP_MS, Outcome};
 use domain::types::{Name, Serial, SubjectId, Timestamp};
 use domain::{Action, Answer, Change, Command, Decision, Listed, Novelty, State, decide};
