@@ -764,6 +764,15 @@ macro_rules! workloads {
                 match self { $( $(#[$cfg])* Self::$variant(patch) => patch.set(name, value), )+ }
             }
 
+            /// The fields that change, with their new values.
+            #[must_use]
+            pub fn changes(&self) -> Vec<(&'static crate::fields::Field, crate::fields::Value)> {
+                let fields = self.kind().settings();
+                match self { $( $(#[$cfg])* Self::$variant(patch) => {
+                    patch.changes().filter_map(|(index, value)| Some((fields.get(index)?, value))).collect()
+                } )+ }
+            }
+
             pub(crate) fn put(&self, out: &mut Vec<u8>) {
                 match self { $( $(#[$cfg])* Self::$variant(patch) => crate::wire::bytes::put_patch(out, patch), )+ }
             }

@@ -1,4 +1,4 @@
-//! The tables of `conformance/coupon/`, over real HTTP: each case on a server of its own.
+//! The tables of `conformance/coupon/` and `conformance/policy/`, over real HTTP: each case on a server of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::http;
@@ -8,15 +8,20 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use conformance::{Ask, Backend, CampaignReply, ClaimReply, Refusal, Reply, Request, run_folder};
-use domain::Novelty;
+use conformance::{AggregateReply, Ask, Backend, ClaimReply, Refusal, Reply, Request, run_folder};
 use domain::claims::ClaimStatus;
-use domain::coupon::queue::{Mode, QueueSettings};
-use domain::coupon::{CampaignState, Command, Patch, Precondition, Put, Settings, Target, TargetBy};
-use domain::types::{ActorId, Quantity, Serial, Timestamp};
+use domain::coupon::{Command, Coupon, TargetBy};
+use domain::fields::{Field, Value as FieldValue};
+use domain::rate_limit::policies::{self, Limit};
+use domain::rejections::Detail;
+use domain::state::{Action, Precondition, Step};
+use domain::types::{ActorId, Name, Serial, Timestamp};
+use domain::workload::AnyCommand;
+use domain::{Kind, Listed, Novelty};
 use edge::auth::caller::Scope;
 use edge::times;
-use serde_json::{Map, Value, json};
+use firstcome::http::settings::value_as_json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use http::{Answer, Client};
@@ -51,11 +56,12 @@ fn exactly_the_cases_that_need_another_caller_are_left_out() {
 
 /// Every case with the file that it is in.
 fn cases() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/coupon");
+    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
+    let entries = ["coupon", "policy"].map(|kind| fs::read_dir(tables.join(kind)).unwrap().map(move |entry| (kind, entry.unwrap())));
     let mut cases = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+    for (kind, entry) in entries.into_iter().flatten() {
+        let path = entry.path();
+        let file = format!("{kind}-{}", path.file_name().unwrap().to_str().unwrap());
         let text = fs::read_to_string(&path).unwrap();
         let starts = text.match_indices("\ncase ").map(|(start, _)| start + 1).chain([text.len()]).collect::<Vec<_>>();
         cases.extend(starts.windows(2).map(|range| (file.clone(), text[range[0]..range[1]].to_owned())));
@@ -114,23 +120,20 @@ impl HttpBackend {
         self.client.send("GET", target, &headers, "")
     }
 
-    fn command(&mut self, request: &Request<'_>, command: &Command<'_>) -> Reply {
-        let (method, target, condition, body) = match command {
-            Command::Put(put) => ("PUT", campaign_path(put.campaign.as_str()), put.precondition, put_body(put)),
-            Command::Patch(patch) => ("PATCH", campaign_path(patch.campaign.as_str()), patch.precondition, patch_body(patch)),
-            Command::Claim(claim) => {
-                let body = json!({ "subject": claim.subject.as_str() }).to_string();
-                ("POST", format!("{}/claims", campaign_path(claim.campaign.as_str())), Precondition::Always, body)
+    fn act(&mut self, request: &Request<'_>, action: &Action<'_>) -> Reply {
+        let (method, target, condition, body) = match action {
+            Action::Put { name, settings, precondition } => {
+                ("PUT", path_of(settings.kind(), name.as_str()), *precondition, body_of(settings.values()))
             }
-            Command::Redeem(target) => {
-                let (path, query) = self.target(target);
-                ("POST", format!("{path}/redeem{query}"), Precondition::Always, String::new())
+            Action::Patch { name, patch, precondition } => {
+                ("PATCH", path_of(patch.kind(), name.as_str()), *precondition, body_of(patch.changes()))
             }
-            Command::Cancel(target) => {
-                let (path, query) = self.target(target);
-                ("DELETE", path + &query, Precondition::Always, String::new())
+            Action::Remove { kind, name, precondition } => ("DELETE", path_of(*kind, name.as_str()), *precondition, String::new()),
+            Action::Do(step) => {
+                let Some((method, target, body)) = self.asked(step) else { return Reply::Unexpected("nobody asks for it".into()) };
+                (method, target, Precondition::Always, body)
             }
-            Command::DecideNext(_) => return Reply::Unexpected("nobody asks for it".into()),
+            Action::DoBoth(..) | Action::ForgetRequests => return Reply::Unexpected("nobody asks for it".into()),
         };
         let condition = condition_header(condition);
         let key = request.key.map(|key| ("idempotency-key", key.as_str()));
@@ -138,12 +141,38 @@ impl HttpBackend {
         let given = condition.iter().chain(&credential).map(|(name, value)| (*name, value.as_str()));
         let headers: Vec<(&str, &str)> = given.chain(key).collect();
         let answer = self.client.send(method, &target, &headers, &body);
-        let reply = match (command, answer.status) {
-            (Command::Claim(_), 202) => self.reply_to_queued(&answer),
-            _ => reply_to_command(command, &answer),
+        let reply = match answer.status {
+            202 => self.reply_to_queued(&answer),
+            _ => reply_to(action, &answer),
         };
         self.server.app.backend.engine().unwrap().do_due();
         reply
+    }
+
+    /// Method, target and body of a workload's own command.
+    fn asked(&self, step: &Step<'_>) -> Option<(&'static str, String, String)> {
+        let path = path_of(step.command.kind(), step.name.as_str());
+        if let Some(command) = Coupon::command(&step.command) {
+            return match command {
+                Command::Claim { subject } => Some(("POST", format!("{path}/claims"), json!({ "subject": subject.as_str() }).to_string())),
+                Command::Redeem { by } => {
+                    let (path, query) = self.target(step.name, by);
+                    Some(("POST", format!("{path}/redeem{query}"), String::new()))
+                }
+                Command::Cancel { by } => {
+                    let (path, query) = self.target(step.name, by);
+                    Some(("DELETE", path + &query, String::new()))
+                }
+                Command::DecideNext { .. } => None,
+            };
+        }
+        match Limit::command(&step.command)? {
+            policies::Command::PutOverride { key, numbers } => {
+                let body = json!({ "quota": numbers.quota, "window_ms": numbers.window_ns / 1_000_000, "burst": numbers.burst });
+                Some(("PUT", format!("{path}/overrides/{}", key.as_str()), body.to_string()))
+            }
+            policies::Command::RemoveOverride { key } => Some(("DELETE", format!("{path}/overrides/{}", key.as_str()), String::new())),
+        }
     }
 
     /// What a pending claim's answer says, or what the decision is, read at the place that was named.
@@ -160,14 +189,14 @@ impl HttpBackend {
         }
     }
 
-    fn target(&self, target: &Target<'_>) -> (String, String) {
-        let campaign = campaign_path(target.campaign.as_str());
-        match target.by {
-            TargetBy::Subject(subject) => (format!("{campaign}/claims/{subject}"), String::new()),
-            TargetBy::SubjectSerial(subject, serial) => (format!("{campaign}/claims/{subject}"), format!("?serial={}", serial.get())),
-            TargetBy::Code(serial) => {
-                let code = self.server.app.codes.code(1, target.campaign.as_str(), serial);
-                (format!("{campaign}/codes/{code}"), String::new())
+    fn target(&self, campaign: Name<'_>, by: &TargetBy<'_>) -> (String, String) {
+        let path = path_of(Kind::Campaign, campaign.as_str());
+        match by {
+            TargetBy::Subject { subject } => (format!("{path}/claims/{subject}"), String::new()),
+            TargetBy::SubjectSerial { subject, serial } => (format!("{path}/claims/{subject}"), format!("?serial={}", serial.get())),
+            TargetBy::Code { serial } => {
+                let code = self.server.app.codes.code(1, campaign.as_str(), *serial);
+                (format!("{path}/codes/{code}"), String::new())
             }
         }
     }
@@ -181,13 +210,13 @@ impl Backend for HttpBackend {
 
     fn run(&mut self, request: &Request<'_>) -> Reply {
         match &request.ask {
-            Ask::Command(command) => self.command(request, command),
-            Ask::ReadCampaign(name) => {
-                let answer = self.get(&campaign_path(name.as_str()));
-                reply_or_refusal(&answer, || campaign_reply(&answer.json()))
+            Ask::Act(action) => self.act(request, action),
+            Ask::Read(kind, name) => {
+                let answer = self.get(&path_of(*kind, name.as_str()));
+                reply_or_refusal(&answer, || aggregate_reply(*kind, &answer.json()))
             }
-            Ask::ReadClaim(target) => {
-                let (path, query) = self.target(target);
+            Ask::ReadClaim(campaign, by) => {
+                let (path, query) = self.target(*campaign, by);
                 let answer = self.get(&(path + &query));
                 reply_or_refusal(&answer, || claim_reply(&answer.json()))
             }
@@ -211,8 +240,8 @@ impl Backend for HttpBackend {
 
 // --- Asking ---------------------------------------------------------------------------------
 
-fn campaign_path(name: &str) -> String {
-    format!("/v1/campaigns/{name}")
+fn path_of(kind: Kind, name: &str) -> String {
+    format!("/v1/{}/{name}", kind.path())
 }
 
 fn condition_header(condition: Precondition) -> Option<(&'static str, String)> {
@@ -225,31 +254,9 @@ fn condition_header(condition: Precondition) -> Option<(&'static str, String)> {
     }
 }
 
-fn put_body(put: &Put<'_>) -> String {
-    let Settings { stock, per_subject_max, opens_at, closes_at, redeem_until, paused, queue } = put.settings;
-    let time = |time: Option<Timestamp>| json!(time.map(times::format));
-    let body = json!({
-        "stock": stock.get(), "per_subject_max": per_subject_max, "paused": paused,
-        "opens_at": time(opens_at), "closes_at": time(closes_at), "redeem_until": time(redeem_until),
-        "mode": queue.mode.word(), "decisions_per_second_max": queue.decisions_per_second_max, "queue_max": queue.queue_max,
-    });
-    body.to_string()
-}
-
-fn patch_body(patch: &Patch<'_>) -> String {
-    let mut body = Map::new();
-    let mut set = |field: &str, value: Option<Value>| value.map(|value| body.insert(field.to_owned(), value));
-    let time = |time: Option<Option<Timestamp>>| time.map(|time| json!(time.map(times::format)));
-    set("stock", patch.stock.map(|stock| json!(stock.get())));
-    set("per_subject_max", patch.per_subject_max.map(|max| json!(max)));
-    set("paused", patch.paused.map(|paused| json!(paused)));
-    set("mode", patch.queue.mode.map(|mode| json!(mode.word())));
-    set("decisions_per_second_max", patch.queue.decisions_per_second_max.map(|pace| json!(pace)));
-    set("queue_max", patch.queue.queue_max.map(|max| json!(max)));
-    set("opens_at", time(patch.opens_at));
-    set("closes_at", time(patch.closes_at));
-    set("redeem_until", time(patch.redeem_until));
-    Value::Object(body).to_string()
+fn body_of(values: Vec<(&'static Field, FieldValue)>) -> String {
+    let members = values.into_iter().filter(|(field, _)| !field.is_internal);
+    Value::Object(members.map(|(field, value)| (field.name.to_owned(), value_as_json(value))).collect()).to_string()
 }
 
 // --- Reading answers ------------------------------------------------------------------------
@@ -261,22 +268,34 @@ fn reply_or_refusal(answer: &Answer, yes: impl FnOnce() -> Reply) -> Reply {
     }
 }
 
-fn reply_to_command(command: &Command<'_>, answer: &Answer) -> Reply {
+fn reply_to(action: &Action<'_>, answer: &Answer) -> Reply {
     let body = answer.json();
     let novelty = if answer.is_replayed() { Novelty::Replayed } else { Novelty::Fresh };
-    reply_or_refusal(answer, || match (command, answer.status) {
-        (Command::Put(_) | Command::Patch(_), status) => {
-            let version = body["version"].as_u64().unwrap();
-            assert_eq!(answer.header("etag"), Some(format!("\"{version}\"").as_str()));
-            Reply::Written { created: status == 201, version, novelty }
-        }
-        (Command::Claim(_), 201) => Reply::Claimed { serial: serial(&body), novelty },
-        (Command::Claim(_), _) if answer.is_replayed() => Reply::Claimed { serial: serial(&body), novelty: Novelty::Repeated },
-        (Command::Redeem(_), 200) if body["status"] == "redeemed" => Reply::Redeemed { serial: serial(&body), novelty },
-        (Command::Cancel(_), 200) if body["status"] == "cancelled" => Reply::Cancelled { serial: serial(&body), novelty },
-        (Command::Claim(_) | Command::Redeem(_) | Command::Cancel(_) | Command::DecideNext(_), _) => {
-            Reply::Unexpected(format!("{answer:?}"))
-        }
+    let version = || {
+        let version = body["version"].as_u64().unwrap();
+        assert_eq!(answer.header("etag"), Some(format!("\"{version}\"").as_str()));
+        version
+    };
+    reply_or_refusal(answer, || match action {
+        Action::Put { .. } | Action::Patch { .. } => Reply::Written { created: answer.status == 201, version: version(), novelty },
+        Action::Remove { .. } => Reply::Removed { version: version(), novelty },
+        Action::Do(Step { command: AnyCommand::Campaign(command), .. }) => match (command, answer.status) {
+            (Command::Claim { .. }, 201) => Reply::Claimed { serial: serial(&body), novelty },
+            (Command::Claim { .. }, _) if answer.is_replayed() => Reply::Claimed { serial: serial(&body), novelty: Novelty::Repeated },
+            (Command::Redeem { .. }, 200) if body["status"] == "redeemed" => Reply::Redeemed { serial: serial(&body), novelty },
+            (Command::Cancel { .. }, 200) if body["status"] == "cancelled" => Reply::Cancelled { serial: serial(&body), novelty },
+            _ => Reply::Unexpected(format!("{answer:?}")),
+        },
+        Action::Do(Step { command: AnyCommand::Policy(command), .. }) => match command {
+            policies::Command::PutOverride { .. } => Reply::Overridden {
+                quota: number(&body["quota"]),
+                window_ms: body["window_ms"].as_u64().unwrap(),
+                burst: body.get("burst").map(number),
+                is_replayed: answer.is_replayed(),
+            },
+            policies::Command::RemoveOverride { .. } => Reply::OverrideRemoved { is_replayed: answer.is_replayed() },
+        },
+        Action::DoBoth(..) | Action::ForgetRequests => Reply::Unexpected(format!("{answer:?}")),
     })
 }
 
@@ -292,36 +311,23 @@ fn time(value: &Value) -> Option<Timestamp> {
     value.as_str().map(|text| times::parse(text).unwrap())
 }
 
-fn campaign_reply(body: &Value) -> Reply {
-    let states = [
-        ("scheduled", CampaignState::Scheduled),
-        ("open", CampaignState::Open),
-        ("sold_out", CampaignState::SoldOut),
-        ("paused", CampaignState::Paused),
-        ("closed", CampaignState::Closed),
-    ];
-    let quantity = |field: &str| Quantity::new(number(&body[field])).unwrap();
-    Reply::Campaign(CampaignReply {
-        state: states.iter().find(|(word, _)| body["state"] == *word).unwrap().1,
-        settings: Settings {
-            stock: quantity("stock"),
-            per_subject_max: number(&body["per_subject_max"]),
-            opens_at: time(&body["opens_at"]),
-            closes_at: time(&body["closes_at"]),
-            redeem_until: time(&body["redeem_until"]),
-            paused: body["paused"].as_bool().unwrap(),
-            queue: QueueSettings {
-                mode: Mode::from_word(body["mode"].as_str().unwrap()).unwrap(),
-                decisions_per_second_max: body["decisions_per_second_max"].as_u64().map(|_| number(&body["decisions_per_second_max"])),
-                queue_max: number(&body["queue_max"]),
-            },
-        },
-        version: body["version"].as_u64().unwrap(),
-        claimed: quantity("claimed"),
-        remaining: quantity("remaining"),
-        pending: quantity("pending"),
-        redeemed: quantity("redeemed"),
-    })
+fn aggregate_reply(kind: Kind, body: &Value) -> Reply {
+    let mut settings = kind.least();
+    for field in kind.settings().iter().filter(|field| !field.is_internal) {
+        settings.set(field.name, value_of(field, &body[field.name])).unwrap();
+    }
+    let figures = kind.figures().iter().map(|field| (field.name, value_of(field, &body[field.name]))).collect();
+    Reply::Aggregate(AggregateReply { settings, version: body["version"].as_u64().unwrap(), figures })
+}
+
+fn value_of(field: &Field, value: &Value) -> FieldValue {
+    match value {
+        Value::Null => FieldValue::Null,
+        Value::Bool(flag) => FieldValue::Bool(*flag),
+        Value::Number(number) => FieldValue::Number(number.as_u64().unwrap()),
+        Value::String(text) => field.word(text).map_or_else(|| FieldValue::Time(times::parse(text).unwrap()), FieldValue::Word),
+        Value::Array(_) | Value::Object(_) => panic!("{} is {value}", field.name),
+    }
 }
 
 fn claim_reply(body: &Value) -> Reply {
@@ -334,18 +340,25 @@ fn claim_reply(body: &Value) -> Reply {
     Reply::Claim(ClaimReply { serial: serial(body), subject, claimed_at: time(&body["claimed_at"]).unwrap(), status })
 }
 
+/// Codes whose rejection tells of a field; elsewhere `field` says where in the body to look.
+const TELL_OF_FIELDS: &[&str] = &["invalid_field", "in_flight_out_of_range"];
+
 fn refusal(body: &Value) -> Refusal {
-    Refusal {
-        code: body["code"].as_str().unwrap_or("no code").to_owned(),
-        opens_at: time(&body["opens_at"]),
-        closed_at: time(&body["closed_at"]),
-        redeem_until: time(&body["redeem_until"]),
-        redeemed_at: time(&body["redeemed_at"]),
-        cancelled_at: time(&body["cancelled_at"]),
-        version: body["version"].as_u64(),
-        claimed: body["claimed"].as_u64().map(|_| number(&body["claimed"])),
-        per_subject_max: body["per_subject_max"].as_u64().map(|_| number(&body["per_subject_max"])),
-        queue_max: body["queue_max"].as_u64().map(|_| number(&body["queue_max"])),
-        serials: body["serials"].as_array().map(|serials| serials.iter().map(number).collect()).unwrap_or_default(),
-    }
+    let code = body["code"].as_str().unwrap_or("no code");
+    let standard = ["type", "title", "status", "detail", "code", "outcome", "request_id", "retry_after_ms"];
+    let is_told = |name: &str| !standard.contains(&name) && (name != "field" || TELL_OF_FIELDS.contains(&code));
+    let told = body.as_object().unwrap().iter().filter(|(name, _)| is_told(name));
+    told.fold(Refusal::of(code), |refusal, (name, value)| match value {
+        Value::Number(number) => refusal.with(name, &Detail::Number(number.as_u64().unwrap())),
+        Value::Array(numbers) => refusal.with(name, &Detail::Numbers(numbers.iter().map(|number| number.as_u64().unwrap()).collect())),
+        Value::String(text) => match times::parse(text) {
+            Ok(time) => refusal.with(name, &Detail::Time(time)),
+            Err(_) => {
+                let mut refusal = refusal;
+                refusal.details.push((name.clone(), text.clone()));
+                refusal
+            }
+        },
+        Value::Null | Value::Bool(_) | Value::Object(_) => panic!("{name} is {value}"),
+    })
 }

@@ -4,7 +4,7 @@
 use crate::support;
 
 use domain::coupon::Settings;
-use domain::state::{Event, Record};
+use domain::state::{Change, Record};
 use firstcome::inspect::{self, Form, InspectError, Options, RecordRange};
 use journal::Lsn;
 use journal::snapshot::{self, SnapshotHeader};
@@ -34,7 +34,7 @@ fn objects(data: &Data, kind: &str) -> Vec<Value> {
 fn all_kinds() -> Data {
     let mut data = Data::spring();
     let window = Settings { opens_at: Some(at(1)), closes_at: None, redeem_until: Some(at(1_000)), paused: true, ..settings(6) };
-    let forgotten = Record { event: Event::RequestsForgotten { count: 1 }, ..record(70, redeemed(0, 1)) };
+    let forgotten = Record { change: Change::RequestsForgotten { count: 1 }, ..record(70, redeemed(0, 1)) };
     data.append(&[keyed("k-1", record(50, redeemed(0, 1))), record(60, changed(0, window)), forgotten, record(80, cancelled(0, 3))]);
     data
 }

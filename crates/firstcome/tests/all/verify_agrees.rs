@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use domain::coupon::{self, ClaimOne, Precondition, Put, Settings, Target, TargetBy};
+use domain::coupon::{self, Coupon, Settings, TargetBy};
 use domain::hash::HashSeed;
 use domain::request::{Fingerprint, Keyed};
-use domain::state::{Command, CommandKind, Decision, Record, State};
-use domain::types::{ActorId, CampaignName, RequestId, RequestKey, Serial, SubjectId};
+use domain::state::{Action, Command, Decision, Precondition, Record, State};
+use domain::types::{ActorId, Name, RequestId, RequestKey, Serial, SubjectId};
+use domain::workload::AnySettings;
 use firstcome::verify;
 use support::{Data, at, claimed, created, kinds, record, settings};
 
@@ -39,23 +40,20 @@ impl Dice {
         settings
     }
 
-    fn command(&mut self, now: u64) -> coupon::Command<'static> {
-        let campaign = CampaignName::new(self.name(&["spring", "summer"])).unwrap();
-        let by = TargetBy::Code(Serial::new(u32::try_from(1 + self.roll(60)).unwrap()).unwrap());
-        match self.roll(10) {
+    fn action(&mut self, now: u64) -> Action<'static> {
+        let name = Name::new(self.name(&["spring", "summer"])).unwrap();
+        let by = TargetBy::Code { serial: Serial::new(u32::try_from(1 + self.roll(60)).unwrap()).unwrap() };
+        let subjects = ["ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal", "ida", "jan", "kim", "leo"];
+        let command = match self.roll(10) {
             0 => {
-                let (settings, precondition) = (self.settings(now), Precondition::Always);
-                coupon::Command::Put(Put { campaign, settings, precondition, code_key: 1 })
+                let settings = AnySettings::Campaign(Settings { code_key: 1, ..self.settings(now) });
+                return Action::Put { name, settings, precondition: Precondition::Always };
             }
-            1 | 2 => coupon::Command::Redeem(Target { campaign, by }),
-            3 | 4 => coupon::Command::Cancel(Target { campaign, by }),
-            _ => {
-                let subject =
-                    SubjectId::new(self.name(&["ann", "bob", "cat", "dan", "eve", "fay", "gus", "hal", "ida", "jan", "kim", "leo"]))
-                        .unwrap();
-                coupon::Command::Claim(ClaimOne { campaign, subject })
-            }
-        }
+            1 | 2 => coupon::Command::Redeem { by },
+            3 | 4 => coupon::Command::Cancel { by },
+            _ => coupon::Command::Claim { subject: SubjectId::new(self.name(&subjects)).unwrap() },
+        };
+        Action::of::<Coupon>(name, command)
     }
 }
 
@@ -67,11 +65,11 @@ fn random_run(seed: u64, data: &mut Data) -> u64 {
         now += dice.roll(2_000_000);
         let key = RequestKey::new(&keys[usize::try_from(dice.roll(40)).unwrap()]).unwrap();
         let request = (dice.roll(3) < 2).then_some(Keyed { key, fingerprint: Fingerprint([1; 16]) });
-        let asked = CommandKind::Coupon(dice.command(now));
-        for kind in [CommandKind::ForgetRequests, asked] {
-            let command = Command { actor: ActorId::LOCAL, request: request.filter(|_| kind == asked), kind };
-            let Ok(Decision::Event(event)) = domain::decide(&state, &command, at(now)) else { continue };
-            let record = Record { at: at(now), actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: command.request, event };
+        let asked = dice.action(now);
+        for action in [Action::ForgetRequests, asked] {
+            let command = Command { actor: ActorId::LOCAL, request: request.filter(|_| action == asked), action };
+            let Ok(Decision::Change(change)) = domain::decide(&state, &command, at(now)) else { continue };
+            let record = Record { at: at(now), actor: ActorId::LOCAL, request_id: RequestId::ENGINE, request: command.request, change };
             state.evolve(&record);
             data.append(&[record]);
         }

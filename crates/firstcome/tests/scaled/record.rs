@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use cluster::kafka::{self, KafkaSettings};
-use cluster::protocol::record::{Body, Place, decode};
+use cluster::protocol::record::{Body, Routing, decode};
 use tokio::task::block_in_place;
 
 /// What lies in the topic.
@@ -25,7 +25,7 @@ pub async fn read(settings: &KafkaSettings) -> Record {
         kafka::read_ranges(settings, &ranges, |_, delivered| {
             read.records_count += 1;
             let record = decode(delivered.bytes).unwrap();
-            if let (Body::Command { .. }, Place::Group(campaign)) = (&record.body, record.place) {
+            if let (Body::Command { .. }, Routing::Group(campaign)) = (&record.body, record.routing) {
                 *read.commands.entry(campaign.to_owned()).or_default() += 1;
             }
         })

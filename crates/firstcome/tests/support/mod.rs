@@ -13,11 +13,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::coupon::{CampaignNumber, Event as CouponEvent, Settings};
+use domain::coupon::{Coupon, Event, Settings};
 use domain::request::{Fingerprint, Keyed};
-use domain::state::{Event, Record};
-use domain::types::{ActorId, CampaignName, Quantity, RequestId, RequestKey, Serial, SubjectId, Timestamp};
+use domain::state::{Change, Done, Record};
+use domain::types::{ActorId, Name, Quantity, RequestId, RequestKey, Serial, SubjectId, Timestamp};
 use domain::wire::{Position, decode_record, encode_record};
+use domain::workload::AnySettings;
+use domain::{Listed, Number};
 use firstcome::verify::{self, Verdict};
 use journal::batch::Batch;
 use journal::format::{BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES};
@@ -41,35 +43,47 @@ pub fn settings(stock: u32) -> Settings {
     Settings::plain(stock)
 }
 
-pub fn created(number: u32, name: &str, settings: Settings) -> CouponEvent<'_> {
-    CouponEvent::CampaignCreated { campaign: CampaignNumber(number), name: CampaignName::new(name).unwrap(), settings, code_key: 1 }
+/// The settings with the number of a code key, which the program sets.
+fn with_key(settings: Settings) -> AnySettings {
+    AnySettings::Campaign(Settings { code_key: 1, ..settings })
 }
 
-pub fn changed(number: u32, settings: Settings) -> CouponEvent<'static> {
-    CouponEvent::CampaignChanged { campaign: CampaignNumber(number), settings }
+pub fn created(number: u32, name: &str, settings: Settings) -> Change<'_> {
+    Change::Created { number: Number(number), name: Name::new(name).unwrap(), settings: with_key(settings) }
 }
 
-pub fn claimed(number: u32, serial: u32, subject: &str) -> CouponEvent<'_> {
-    let (serial, subject) = (Serial::new(serial).unwrap(), SubjectId::new(subject).unwrap());
-    CouponEvent::Claimed { campaign: CampaignNumber(number), serial, subject }
+pub fn changed(number: u32, settings: Settings) -> Change<'static> {
+    Change::Changed { number: Number(number), settings: with_key(settings) }
 }
 
-pub fn accepted(number: u32, serial: u32, subject: &str) -> CouponEvent<'_> {
-    let (serial, subject) = (Serial::new(serial).unwrap(), SubjectId::new(subject).unwrap());
-    CouponEvent::Accepted { campaign: CampaignNumber(number), serial, subject }
+/// Something that happened in an aggregate of this number.
+pub fn did<W: Listed>(number: u32, event: W::Event<'_>) -> Change<'_> {
+    Change::Did(Done { number: Number(number), event: W::any_event(event) })
 }
 
-pub fn redeemed(number: u32, serial: u32) -> CouponEvent<'static> {
-    CouponEvent::Redeemed { campaign: CampaignNumber(number), serial: Serial::new(serial).unwrap() }
+pub fn claimed(number: u32, serial: u32, subject: &str) -> Change<'_> {
+    did::<Coupon>(number, Event::Claimed { serial: Serial::new(serial).unwrap(), subject: SubjectId::new(subject).unwrap() })
 }
 
-pub fn cancelled(number: u32, serial: u32) -> CouponEvent<'static> {
-    CouponEvent::Cancelled { campaign: CampaignNumber(number), serial: Serial::new(serial).unwrap() }
+pub fn accepted(number: u32, serial: u32, subject: &str) -> Change<'_> {
+    did::<Coupon>(number, Event::Accepted { serial: Serial::new(serial).unwrap(), subject: SubjectId::new(subject).unwrap() })
 }
 
-pub fn record(millis: u64, event: CouponEvent<'_>) -> Record<'_> {
+pub fn decided(number: u32, serial: u32, subject: &str) -> Change<'_> {
+    did::<Coupon>(number, Event::Decided { serial: Serial::new(serial).unwrap(), subject: SubjectId::new(subject).unwrap() })
+}
+
+pub fn redeemed(number: u32, serial: u32) -> Change<'static> {
+    did::<Coupon>(number, Event::Redeemed { serial: Serial::new(serial).unwrap() })
+}
+
+pub fn cancelled(number: u32, serial: u32) -> Change<'static> {
+    did::<Coupon>(number, Event::Cancelled { serial: Serial::new(serial).unwrap() })
+}
+
+pub fn record(millis: u64, change: Change<'_>) -> Record<'_> {
     let request_id = RequestId::new("r-1").unwrap();
-    Record { at: at(millis), actor: ActorId::LOCAL, request_id, request: None, event: Event::Coupon(event) }
+    Record { at: at(millis), actor: ActorId::LOCAL, request_id, request: None, change }
 }
 
 pub fn keyed<'a>(key: &'a str, record: Record<'a>) -> Record<'a> {
