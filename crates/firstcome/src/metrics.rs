@@ -17,6 +17,8 @@ use crate::backend::Backend;
 #[cfg(feature = "scaled")]
 use scaled::ScaledGauges;
 
+type Count = Gauge<u64, AtomicU64>;
+
 /// All metrics of the program.
 pub struct Metrics {
     registry: Registry,
@@ -26,16 +28,16 @@ pub struct Metrics {
 }
 
 struct Gauges {
-    position: Gauge<u64, AtomicU64>,
-    snapshot_position: Gauge<u64, AtomicU64>,
-    history_position: Gauge<u64, AtomicU64>,
-    commits: Gauge<u64, AtomicU64>,
-    request_keys: Gauge<u64, AtomicU64>,
+    position: Count,
+    snapshot_position: Count,
+    history_position: Count,
+    commits: Count,
+    request_keys: Count,
     /// Aggregates of each kind, and their entries.
-    kinds: Vec<(Kind, Gauge<u64, AtomicU64>, Gauge<u64, AtomicU64>)>,
+    kinds: Vec<(Kind, Count, Count)>,
     read_only: Gauge,
     history_broken: Gauge,
-    ahead_of_clock_ms: Gauge<u64, AtomicU64>,
+    ahead_of_clock_ms: Count,
 }
 
 impl fmt::Debug for Metrics {
