@@ -22,6 +22,7 @@ use engine::limits::Limits;
 use projection::postgres::{
     ConnectError, LoadError, Loaded, Origin, OriginError, PartitionPosition, Postgres, Settings as PostgresSettings,
 };
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::cli::{ServeArgs, SettingsError};
@@ -33,6 +34,9 @@ use start::OwnSnapshots;
 
 /// How often the broker's settings are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long the last copies of the state may take when a process ends.
+const LAST_COPY_MAX: Duration = Duration::from_secs(10);
 
 /// How often, and after which pause, a log that does not reach as far as the tables is looked at.
 const END_LOOKS_MAX: u32 = 10;
@@ -148,10 +152,11 @@ pub struct Scaled {
     pub positions: Arc<Positions>,
     /// Whether, and how, the tables are written from here.
     pub projecting: Arc<Projecting>,
-    own: Option<Arc<OwnSnapshots>>,
+    own: Arc<OwnSnapshots>,
     failure: Arc<OnceLock<String>>,
     follower: Mutex<Option<Follower>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    projector: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the projector has to say of itself.
@@ -165,6 +170,8 @@ pub struct Projecting {
     pub decisions_count: AtomicU64,
     /// Tries that failed.
     pub failures_count: AtomicU64,
+    /// Tells the projector that this process ends.
+    ends: Notify,
 }
 
 /// Connected to the tables, which say whether the cluster has begun.
@@ -218,8 +225,8 @@ impl Connected {
             Some(url) => Some(Arc::new(RedisGate::open(url, &settings.kafka.topic).await?)),
             None => None,
         };
-        let own = OwnSnapshots::open(&starting.data, log_id, partitions)?.map(Arc::new);
-        let replicas = start::replicas(own.as_ref(), &postgres, partitions, seed).await?;
+        let own = Arc::new(OwnSnapshots::open(&starting.data, log_id, partitions)?);
+        let replicas = start::replicas(&own, &postgres, partitions, seed).await?;
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
         check_reach("what this server starts from", &offsets, &topic.offsets)?;
         let node = Arc::new(Node::new(node_id, log_id, log, gate, starting.limits, codes.numbers(), replicas));
@@ -228,7 +235,8 @@ impl Connected {
         let follower = Mutex::new(Some(Follower::start(&settings.kafka, &offsets, Pace::AtOnce, sink)?));
         node.catch_up();
         let (positions, projecting) = (Arc::new(Positions::new(partitions)), Arc::new(Projecting::default()));
-        let scaled = Scaled { node, postgres, positions, projecting, own, failure, follower, tasks: Mutex::default() };
+        let scaled =
+            Scaled { node, postgres, positions, projecting, own, failure, follower, tasks: Mutex::default(), projector: Mutex::default() };
         scaled.start_tasks(settings, starting, seed);
         tracing::info!(topic = settings.kafka.topic, partitions, log = %log_id, gate = settings.redis.is_some(), ?offsets, "following the log");
         Ok(scaled)
@@ -263,6 +271,14 @@ impl Scaled {
     /// Ends everything; what is not in the tables by then is written after the next start.
     pub async fn close(&self) {
         self.node.stop();
+        let projector = self.projector.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut projector) = projector {
+            self.projecting.ends.notify_one();
+            if tokio::time::timeout(LAST_COPY_MAX, &mut projector).await.is_err() {
+                projector.abort();
+                let _ = projector.await;
+            }
+        }
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             task.abort();
@@ -270,12 +286,10 @@ impl Scaled {
         }
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Waiting for its thread, and for the disk, must not keep others from running.
-        let (own, node) = (self.own.clone(), Arc::clone(&self.node));
+        let (own, node) = (Arc::clone(&self.own), Arc::clone(&self.node));
         let ended = tokio::task::spawn_blocking(move || {
             drop(follower);
-            if let Some(own) = own {
-                own.write(&node, 1);
-            }
+            own.write(&node, 1);
         });
         // A panic in it has been told already.
         let _ = ended.await;
@@ -293,9 +307,10 @@ impl Scaled {
             seed,
             state: Arc::clone(&self.projecting),
         });
-        let storing = self.own.clone().map(|own| tokio::spawn(start::keep(own, Arc::clone(&self.node), starting.snapshot_every)));
-        let tasks = [tokio::spawn(keeping), tokio::spawn(doing), tokio::spawn(checking), tokio::spawn(following), tokio::spawn(projecting)];
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks.into_iter().chain(storing));
+        let storing = tokio::spawn(start::keep(Arc::clone(&self.own), Arc::clone(&self.node), starting.snapshot_every));
+        let tasks = [tokio::spawn(keeping), tokio::spawn(doing), tokio::spawn(checking), tokio::spawn(following), storing];
+        *self.projector.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(projecting));
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
 }
 

@@ -32,6 +32,10 @@ const BATCHES_MAX: usize = 16;
 const COPY_EVERY: Duration = Duration::from_secs(60);
 /// And so many times as long as the last copy took, during which no rows were written.
 const COPY_REST_FACTOR: u32 = 50;
+/// Records without a decision that are worth a copy: they only have to be read again.
+const COPY_RECORDS: u64 = 100_000;
+/// How often it is looked whether a copy is due.
+const COPY_LOOK: Duration = Duration::from_secs(1);
 
 /// What the projector is made of.
 pub(super) struct Parts {
@@ -75,16 +79,54 @@ struct StateCopy {
 struct Copying {
     /// Set by who writes, and taken back by who reads the log and freezes the state.
     is_wanted: Arc<AtomicBool>,
+    /// Whether one was asked for and has not come yet.
+    is_awaited: bool,
+    /// Where the last one was made.
+    last: PartitionPosition,
     next: Instant,
 }
 
-/// Tries to become the projector, for ever.
+impl Copying {
+    /// Where there is no copy yet, the first is made at once: others may wait for one.
+    fn new(last: PartitionPosition) -> Self {
+        let next = if last.offset_next == 0 { Instant::now() } else { Instant::now() + COPY_EVERY };
+        Self { is_wanted: Arc::default(), is_awaited: false, last, next }
+    }
+
+    /// Asks for a copy if there is enough that the last one does not have.
+    fn ask(&mut self, tables: &PartitionPosition, records_min: u64) {
+        let records = tables.offset_next.saturating_sub(self.last.offset_next);
+        if !self.is_awaited && (self.last.decisions < tables.decisions || records_min <= records) {
+            self.is_awaited = true;
+            self.is_wanted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn store(&mut self, projector: &mut Projector, copy: StateCopy) -> Result<(), ProjectError> {
+        let began = Instant::now();
+        projector.store_copy(&copy.at, copy.state.sections()).await?;
+        (self.is_awaited, self.last) = (false, copy.at);
+        self.next = Instant::now() + COPY_EVERY.max(began.elapsed() * COPY_REST_FACTOR);
+        Ok(())
+    }
+}
+
+/// What comes after projecting.
+enum Next {
+    /// Another try.
+    Again,
+    /// Nothing: this process ends.
+    Nothing,
+}
+
+/// Tries to become the projector, until this process ends.
 pub(super) async fn run(parts: Parts) {
     loop {
         let outcome = begin(&parts).await;
         parts.state.is_at_work.store(false, Ordering::Relaxed);
         match outcome {
-            Ok(()) => {}
+            Ok(Next::Again) => {}
+            Ok(Next::Nothing) => return,
             Err(ProjectingError::Project(error @ ProjectError::Conflict { .. })) => {
                 parts.state.failures_count.fetch_add(1, Ordering::Relaxed);
                 if !parts.state.has_conflict.swap(true, Ordering::Relaxed) {
@@ -96,49 +138,63 @@ pub(super) async fn run(parts: Parts) {
                 tracing::warn!(%error, "the tables are not written from here for now");
             }
         }
-        tokio::time::sleep(TRY_EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(TRY_EVERY) => {}
+            () = parts.state.ends.notified() => return,
+        }
     }
 }
 
 /// Writes until something goes wrong; at once done while another process writes.
-async fn begin(parts: &Parts) -> Result<(), ProjectingError> {
-    let Some(mut projector) = Projector::try_begin(&parts.postgres).await? else { return Ok(()) };
+async fn begin(parts: &Parts) -> Result<Next, ProjectingError> {
+    let Some(mut projector) = Projector::try_begin(&parts.postgres).await? else { return Ok(Next::Again) };
     // Only now: whoever wrote before has ended.
     let loaded = parts.postgres.load(parts.seed).await?;
     let mut positions: Vec<PartitionPosition> = loaded.iter().map(|loaded| loaded.tables.clone()).collect();
+    let mut copying: Vec<Copying> = loaded.iter().map(|loaded| Copying::new(loaded.position.clone())).collect();
     let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, parts.partitions, parts.seed)).collect::<Result<Vec<_>, Fault>>()?;
     let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
     let (sender, mut receiver) = mpsc::channel(BATCHES_MAX);
-    let mut copying: Vec<Copying> =
-        offsets.iter().map(|_| Copying { is_wanted: Arc::default(), next: Instant::now() + COPY_EVERY }).collect();
     let wanted = copying.iter().map(|copying| Arc::clone(&copying.is_wanted)).collect();
     let reading = Reading { replicas, wanted, partitions: parts.partitions, sender };
-    let follower = Follower::start(&parts.kafka, &offsets, Pace::InBulk, reading)?;
     // Waiting for its thread must not keep others from running.
-    let follower = Detached(Some(follower));
+    let _follower = Detached(Some(Follower::start(&parts.kafka, &offsets, Pace::InBulk, reading)?));
     parts.state.is_at_work.store(true, Ordering::Relaxed);
     tracing::info!(?offsets, "this process writes the tables");
-    while let Some(first) = receiver.recv().await {
-        let gathered = gather(first?, &mut receiver).await?;
-        for batch in gathered {
+    let mut ticks = tokio::time::interval(COPY_LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut is_ending = false;
+    loop {
+        let first = tokio::select! {
+            received = receiver.recv() => received,
+            _ = ticks.tick() => {
+                let due = copying.iter_mut().zip(&positions).filter(|(copying, _)| copying.next <= Instant::now());
+                due.for_each(|(copying, tables)| copying.ask(tables, COPY_RECORDS));
+                continue;
+            }
+            () = parts.state.ends.notified(), if !is_ending => {
+                // The next start, here or elsewhere, has less to read then.
+                is_ending = true;
+                copying.iter_mut().zip(&positions).for_each(|(copying, tables)| copying.ask(tables, 1));
+                if copying.iter().all(|copying| !copying.is_awaited) {
+                    return Ok(Next::Nothing);
+                }
+                continue;
+            }
+        };
+        let Some(first) = first else { return Err(ProjectingError::Follow("its reader has ended".to_owned())) };
+        for batch in gather(first?, &mut receiver).await? {
             // A batch comes from the replica of its partition, and there is a position for each.
             let place = batch.after.partition as usize;
             write(&mut projector, &mut positions[place], &batch, &parts.state).await?;
             if let Some(copy) = batch.copy {
-                let began = Instant::now();
-                projector.store_copy(&copy.at, copy.state.sections()).await?;
-                copying[place].next = Instant::now() + COPY_EVERY.max(began.elapsed() * COPY_REST_FACTOR);
+                copying[place].store(&mut projector, copy).await?;
             }
         }
-        let now = Instant::now();
-        for due in copying.iter_mut().filter(|copying| copying.next <= now) {
-            // Asked for once; the next time is set anew when the copy is stored.
-            due.next = now + COPY_EVERY;
-            due.is_wanted.store(true, Ordering::Relaxed);
+        if is_ending && copying.iter().all(|copying| !copying.is_awaited) {
+            return Ok(Next::Nothing);
         }
     }
-    drop(follower);
-    Err(ProjectingError::Follow("its reader has ended".to_owned()))
 }
 
 /// Writes what of a batch is not in the tables yet.
@@ -194,19 +250,31 @@ impl Sink for Reading {
         for record in records {
             replica.apply(record, &mut decided)?;
         }
-        let is_wanted = self.wanted.get(partition as usize).is_some_and(|wanted| wanted.swap(false, Ordering::Relaxed));
-        let copy = is_wanted.then(|| {
-            let (progress, state) = replica.freeze();
-            StateCopy { at: position_of(partition, &progress), state }
-        });
-        let batch = Batch { after: position_of(partition, &replica.progress()), decided, copy };
-        self.sender.blocking_send(Ok(batch)).map_err(|_| FollowError::Sink("nobody writes any more".to_owned()))
+        let batch = Batch { after: position_of(partition, &replica.progress()), decided, copy: None };
+        self.pass(batch)
+    }
+
+    fn pause(&mut self) -> Result<(), FollowError> {
+        for ((partition, replica), wanted) in (0..).zip(&self.replicas).zip(&self.wanted) {
+            if wanted.swap(false, Ordering::Relaxed) {
+                let (progress, state) = replica.freeze();
+                let at = position_of(partition, &progress);
+                self.pass(Batch { after: at.clone(), decided: DecidedRecords::default(), copy: Some(StateCopy { at, state }) })?;
+            }
+        }
+        Ok(())
     }
 
     fn ended(&mut self, outcome: Result<(), FollowError>) {
         if let Err(error) = outcome {
             let _ = self.sender.try_send(Err(ProjectingError::Follow(error.to_string())));
         }
+    }
+}
+
+impl Reading {
+    fn pass(&self, batch: Batch) -> Result<(), FollowError> {
+        self.sender.blocking_send(Ok(batch)).map_err(|_| FollowError::Sink("nobody writes any more".to_owned()))
     }
 }
 

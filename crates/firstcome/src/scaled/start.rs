@@ -28,23 +28,24 @@ pub(super) struct OwnSnapshots {
     snapshots: Snapshots<FileStorage>,
     /// The offset behind each partition's newest snapshot.
     written: Vec<AtomicU64>,
-    _lock: File,
+    /// Held by the one who writes them.
+    lock: Option<File>,
 }
 
 impl OwnSnapshots {
-    /// Opens those of a data folder. `None` where another server, which shares the folder, works with
-    /// them: this one has none then.
-    pub(super) fn open(data: &Path, log: LogId, partitions: u32) -> io::Result<Option<Self>> {
+    /// Opens those of a data folder. Of servers that share the folder the first one writes them; the others
+    /// start from them too.
+    pub(super) fn open(data: &Path, log: LogId, partitions: u32) -> io::Result<Self> {
         let snapshots = Snapshots::open(data, log, partitions)?;
         let lock = data.join("log-snapshots").join("lock");
         let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(lock)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
+        let lock = match lock.try_lock() {
+            Ok(()) => Some(lock),
+            Err(TryLockError::WouldBlock) => None,
             Err(TryLockError::Error(error)) => return Err(error),
-        }
+        };
         let written = (0..partitions).map(|_| AtomicU64::new(0)).collect();
-        Ok(Some(Self { snapshots, written, _lock: lock }))
+        Ok(Self { snapshots, written, lock })
     }
 
     /// A replica of each partition, at its newest snapshot or at the beginning.
@@ -63,6 +64,9 @@ impl OwnSnapshots {
     /// Writes a snapshot of each partition that has gone on by at least so many records. A node that
     /// cannot go on writes none: what it has come to may be wrong.
     pub(super) fn write(&self, node: &Node<KafkaLog, RedisGate>, records_min: u64) {
+        if self.lock.is_none() {
+            return;
+        }
         for ((partition, written), progress) in (0..).zip(&self.written).zip(node.progress()) {
             let records = progress.offset_next.saturating_sub(written.load(Ordering::Relaxed));
             if records < records_min.max(1) || node.has_failed() {
@@ -80,22 +84,18 @@ impl OwnSnapshots {
 /// A replica of each partition: at the node's own snapshot, where it has none at the copy in the tables,
 /// and where there is none either at the beginning.
 pub(super) async fn replicas(
-    own: Option<&Arc<OwnSnapshots>>,
+    own: &Arc<OwnSnapshots>,
     postgres: &Postgres,
     partitions: u32,
     seed: HashSeed,
 ) -> Result<Vec<Replica>, ScaledError> {
-    let resumed = match own.cloned() {
-        Some(own) => Some(tokio::task::spawn_blocking(move || own.resume(seed)).await.map_err(io::Error::from)??),
-        None => None,
-    };
-    let resumed = match resumed {
-        Some(resumed) if resumed.iter().all(|replica| 0 < replica.offset_next()) => return Ok(resumed),
-        other => other,
-    };
+    let reading = Arc::clone(own);
+    let resumed = tokio::task::spawn_blocking(move || reading.resume(seed)).await.map_err(io::Error::from)??;
+    if resumed.iter().all(|replica| 0 < replica.offset_next()) {
+        return Ok(resumed);
+    }
     let copies = postgres.load(seed).await?;
     let copies = copies.into_iter().map(|loaded| Ok(replica_of(loaded, partitions, seed)?)).collect::<Result<Vec<_>, ScaledError>>()?;
-    let Some(resumed) = resumed else { return Ok(copies) };
     let further = |own: Replica, copy: Replica| if own.offset_next() < copy.offset_next() { copy } else { own };
     Ok(resumed.into_iter().zip(copies).map(|(own, copy)| further(own, copy)).collect())
 }
