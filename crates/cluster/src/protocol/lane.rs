@@ -112,7 +112,7 @@ impl<G: GateServer> Lane<G> {
         let mut inner = self.inner.lock();
         inner.settled.taken += 1;
         inner.settled_through = inner.settled_through.max(offset.unwrap_or(0));
-        inner.flight = inner.flight.saturating_sub(1);
+        inner.leave_flight();
     }
 
     /// A command that was let pass was refused, or never went to the record: unit and mark are free
@@ -126,7 +126,7 @@ impl<G: GateServer> Lane<G> {
     pub fn returned(&self) {
         let mut inner = self.inner.lock();
         inner.settled.returned += 1;
-        inner.flight = inner.flight.saturating_sub(1);
+        inner.leave_flight();
     }
 
     /// Tells the gate what the record says, with the next call.
@@ -155,7 +155,10 @@ impl<G: GateServer> Lane<G> {
         if LANE_WAITING_MAX < waiting.count {
             return None;
         }
-        Arc::clone(&self.ungated).acquire_owned().await.ok()
+        match Arc::clone(&self.ungated).acquire_owned().await {
+            Ok(permit) => Some(permit),
+            Err(_) => unreachable!("nobody closes the semaphore"),
+        }
     }
 
     /// A command without the gate's leave was decided.
@@ -184,7 +187,7 @@ impl<G: GateServer> Lane<G> {
     }
 
     fn ungated_count(&self) -> u64 {
-        UNGATED_MAX.saturating_sub(self.ungated.available_permits()) as u64
+        (UNGATED_MAX - self.ungated.available_permits()) as u64
     }
 
     fn call_unless_calling(self: &Arc<Self>, inner: &mut Inner) {
@@ -292,6 +295,12 @@ impl<G: GateServer> Lane<G> {
 }
 
 impl Inner {
+    /// A command that the gate let pass is settled, once.
+    fn leave_flight(&mut self) {
+        let Some(flight) = self.flight.checked_sub(1) else { panic!("a command is in flight until it is settled") };
+        self.flight = flight;
+    }
+
     /// A caller that looked at the record earlier may come here later.
     fn learn(&mut self, standing: Standing) {
         if self.standing.is_none_or(|known| known.offset_next <= standing.offset_next) {

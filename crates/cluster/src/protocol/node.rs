@@ -179,7 +179,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// # Errors
     /// [`Fault`]; the node must not be used further then, see [`Node::fail`].
     pub fn apply<'a>(&self, partition: u32, records: impl Iterator<Item = Delivered<'a>>) -> Result<(), Fault> {
-        let Some(place) = self.partitions.get(partition as usize) else { return Ok(()) };
+        let place = self.partitions.get(partition as usize).ok_or(self.unknown(partition))?;
         let (mut answers, mut barrier) = (Vec::new(), 0);
         {
             let mut replica = place.replica.lock();
@@ -313,12 +313,10 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// Compares with what another node came to.
     ///
     /// # Errors
-    /// [`Fault::Disagreement`].
-    ///
-    /// # Panics
-    /// If there is no such partition.
+    /// [`Fault::Disagreement`], and [`Fault::UnknownPartition`].
     pub fn compare(&self, partition: u32, other: &Progress) -> Result<(), Fault> {
-        self.with_replica(partition, |replica| replica.compare(other))
+        let place = self.partitions.get(partition as usize).ok_or(self.unknown(partition))?;
+        place.replica.lock().compare(other)
     }
 
     /// Looks after what nobody asks for: gates are corrected, request keys whose time has come are
@@ -432,7 +430,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     async fn pass_barrier(&self, partition: u32) -> Result<(), Refusal> {
-        let Some(place) = self.partitions.get(partition as usize) else { return Err(Refusal::NotCaughtUp) };
+        let place = self.partition(partition);
         if place.is_cut_off.load(Ordering::Relaxed) {
             return Err(Refusal::NotCaughtUp);
         }
@@ -444,9 +442,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     fn cut_off(&self, partition: u32) {
-        if let Some(place) = self.partitions.get(partition as usize) {
-            place.is_cut_off.store(true, Ordering::Relaxed);
-        }
+        self.partition(partition).is_cut_off.store(true, Ordering::Relaxed);
     }
 
     fn partition_of(&self, name: Name<'_>) -> u32 {
@@ -454,8 +450,19 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     fn with_replica<T>(&self, partition: u32, look: impl FnOnce(&Replica) -> T) -> T {
-        let Some(place) = self.partitions.get(partition as usize) else { panic!("there is no partition {partition}") };
-        look(&place.replica.lock())
+        look(&self.partition(partition).replica.lock())
+    }
+
+    /// One that this node chose itself, by [`partition_of`].
+    fn partition(&self, partition: u32) -> &Partition<G> {
+        let Some(place) = self.partitions.get(partition as usize) else {
+            panic!("a name belongs to one of the log's {} partitions, not to {partition}", self.partitions.len())
+        };
+        place
+    }
+
+    fn unknown(&self, partition: u32) -> Fault {
+        Fault::UnknownPartition { partition, partitions: self.partitions_count() }
     }
 }
 
@@ -465,7 +472,8 @@ fn look_at<T>(replica: &Replica, wall: Timestamp, look: impl FnOnce(&State, Time
 }
 
 fn standing_of(replica: &Replica, (kind, name): &(Kind, String)) -> Option<Standing> {
-    let aggregate = replica.core().state().find(*kind, Name::new(name).ok()?)?;
+    let Ok(name) = Name::new(name) else { panic!("a lane has the name of an aggregate, not {name:?}") };
+    let aggregate = replica.core().state().find(*kind, name)?;
     standing(replica, aggregate)
 }
 

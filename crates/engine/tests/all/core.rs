@@ -1,8 +1,7 @@
 //! The critical section by itself: what an answer rests on.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::{claim as claim_by, name, put_with};
 use domain::coupon::queue::Mode;
 use domain::coupon::{self, Campaign, Coupon, Settings};
 use domain::hash::HashSeed;
@@ -15,7 +14,6 @@ use engine::limits::Limits;
 use engine::views::{Over, Refusal};
 use journal::Lsn;
 use journal::batch::Batch;
-use support::{claim as claim_by, name, put_with};
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()

@@ -6,8 +6,8 @@ use crate::support;
 use std::sync::Arc;
 
 use domain::coupon::{Coupon, Rejection};
-use domain::{Kind, Listed, Novelty};
 use domain::wire::Position;
+use domain::{Kind, Listed, Novelty};
 use engine::Engine;
 use engine::clock::ManualClock;
 use engine::feed::{FedRecords, Feed};

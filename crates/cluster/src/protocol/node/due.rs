@@ -16,7 +16,7 @@ use domain::{Action, Command, Number, State};
 use tokio::time::Instant;
 
 use super::{GateServer, Log, Node};
-use crate::protocol::limits::{ASK_AGAIN, DUE_AT_ONCE_MAX, STEP_IN};
+use crate::protocol::limits::{ASK_AGAIN, DUE_AT_ONCE_MAX, STEP_IN, millis_of};
 use crate::protocol::record::{Body, LogRecord, Origin, Routing, encode};
 
 /// What this node knows of what is due in a partition, apart from the state.
@@ -77,7 +77,7 @@ impl DueWork {
     /// later than it got its time.
     fn now(&self, effective_at: Timestamp) -> Timestamp {
         let passed = self.applied_at.map_or(Duration::ZERO, |applied_at| applied_at.elapsed());
-        effective_at.plus_millis(millis(passed))
+        effective_at.plus_millis(millis_of(passed))
     }
 
     /// What this node is to ask for now, each as `make` makes it of aggregate and command.
@@ -88,7 +88,7 @@ impl DueWork {
         if self.other_acted_at.is_some_and(|acted_at| acted_at.elapsed() < STEP_IN) {
             return Vec::new();
         }
-        let patience = if self.other_acted_at.is_some() { millis(STEP_IN) } else { 0 };
+        let patience = if self.other_acted_at.is_some() { millis_of(STEP_IN) } else { 0 };
         let mut due = Vec::new();
         for aggregate in state.due().filter(|aggregate| aggregate.next_due().is_some_and(|at| at.plus_millis(patience) <= now)) {
             let number = aggregate.head().number;
@@ -153,11 +153,6 @@ impl<L: Log, G: GateServer> Node<L, G> {
         let record = LogRecord { origin, routing: Routing::Group(group), body: Body::Due(command) };
         Ready { number, group: group.to_owned(), bytes: encode(&record) }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    let Ok(millis) = u64::try_from(duration.as_millis()) else { panic!("no process has run for so long") };
-    millis
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
-        let is_cut_off = self.partitions.get(partition as usize).is_none_or(|place| place.is_cut_off.load(Ordering::Relaxed));
+        let is_cut_off = self.partition(partition).is_cut_off.load(Ordering::Relaxed);
         if is_cut_off { Err(Refusal::NotCaughtUp) } else { Ok(()) }
     }
 
@@ -212,7 +212,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     fn lane(&self, partition: u32, kind: Kind, name: Name<'_>) -> Arc<Lane<G>> {
-        let Some(place) = self.partitions.get(partition as usize) else { panic!("there is no partition {partition}") };
+        let place = self.partition(partition);
         let lane = || {
             let key = GateKey { log: self.log_id, partition, kind, name: name.as_str().to_owned() };
             Lane::new(self.gate.clone(), key, self.id)

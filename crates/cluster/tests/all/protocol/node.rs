@@ -20,7 +20,7 @@ use engine::limits::Limits;
 use engine::views::{Done, Effect, Over, Refusal};
 use tokio::task::JoinHandle;
 
-use crate::support::{
+use super::support::{
     LIMITS, LOG, MemoryGates, TestNode, World, at, cancel, claim, commanded, keyed, name, of_group, of_partition, put, put_any,
     put_override, put_policy, redeem, settings, subject,
 };
@@ -239,7 +239,7 @@ async fn a_node_that_failed_tells_everybody_that_nobody_knows_and_takes_nothing_
     let (claiming, reading) =
         (submit(&node, claim("spring", "ann")), tokio::spawn(async move { reader.read_one(name("spring"), remaining).await }));
     rest().await;
-    world.records.add(crate::support::of_partition(0, Body::Rules(RulesVersion(RULES_KNOWN.0 + 1))));
+    world.records.add(super::support::of_partition(0, Body::Rules(RulesVersion(RULES_KNOWN.0 + 1))));
     // The claim's record is before the fault and may be answered; what nobody heard is unknown.
     assert!(matches!(world.deliver(&node), Err(Fault::UnknownRules { .. })));
     node.fail();
@@ -584,4 +584,28 @@ async fn a_read_of_all_partitions_gives_a_value_for_each() {
     assert_eq!(one.await.unwrap(), Ok(vec![(1, true)]));
     let late = node.read_local(Over::All, at(99_000), |_, now| now);
     assert_eq!(late, [at(99_000)], "a live feed shows what the clock has brought about");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_partition_that_the_log_does_not_have_stops_the_node() {
+    let (world, node) = opened(1).await;
+    let asked = submit(&node, claim("spring", "ann"));
+    rest().await;
+    let bytes = of_partition(3, Body::Barrier);
+    let delivered = node.apply(3, std::iter::once(Delivered { offset: 0, at: at(1), bytes: &bytes }));
+    let unknown = Fault::UnknownPartition { partition: 3, partitions: node.partitions_count() };
+    assert_eq!(delivered, Err(unknown.clone()));
+    assert!(unknown.to_string().contains("partition 3"), "{unknown}");
+    node.fail();
+    assert_eq!(asked.await.unwrap(), Err(Refusal::Unknown));
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_of_a_partition_that_the_log_does_not_have_is_a_fault() {
+    let (_world, node) = opened(1).await;
+    let own = node.progress()[0];
+    assert_eq!(node.compare(0, &own), Ok(()));
+    let unknown = Fault::UnknownPartition { partition: 1, partitions: 1 };
+    assert_eq!(node.compare(1, &own), Err(unknown));
 }

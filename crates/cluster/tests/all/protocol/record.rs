@@ -6,9 +6,9 @@ use domain::coupon::{self, Coupon};
 use domain::types::{RequestId, Serial};
 use domain::{Action, Command};
 
-use crate::support::{cancel, claim, keyed, name, put, put_override, put_policy, settings, subject};
+use super::support::{cancel, claim, keyed, name, put, put_override, put_policy, settings, subject};
 
-const RECORDS_2: &str = include_str!("../fixtures/log-records-2.hex");
+const RECORDS_2: &str = include_str!("../../fixtures/log-records-2.hex");
 
 fn fixture() -> Vec<Vec<u8>> {
     let lines = RECORDS_2.lines().filter(|line| !line.starts_with('#'));

@@ -14,7 +14,7 @@ use engine::digest::RunningDigest;
 use engine::views::Done;
 use proptest::prelude::*;
 
-use crate::support::{
+use super::support::{
     LOG, at, cancel, claim, commanded, genesis, keyed, name, of_group, of_partition, put, put_override, put_policy, redeem, restock,
     settings, subject,
 };

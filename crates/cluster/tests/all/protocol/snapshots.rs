@@ -8,11 +8,11 @@ use journal::Lsn;
 use journal::memory::MemoryStorage;
 use journal::snapshot;
 
-use crate::support::{LIMITS, LOG, World, at, cancel, claim, commanded, keyed, of_partition, put, put_override, put_policy, settings};
+use super::support::{LIMITS, LOG, World, at, cancel, claim, commanded, keyed, of_partition, put, put_override, put_policy, settings};
 
 const SEED: HashSeed = HashSeed(5, 6);
 /// The first section of the snapshot in the test of its bytes.
-const FIRST_SECTION: &str = include_str!("../fixtures/snapshot-progress-1.hex");
+const FIRST_SECTION: &str = include_str!("../../fixtures/snapshot-progress-1.hex");
 
 fn replica() -> Replica {
     Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(1, 2))
