@@ -1,18 +1,17 @@
 //! What a journal holds, told without judging it: a summary, and each record if asked for.
 //!
-//! As JSON, every line is one object; its `kind` says which: one `journal`, a `campaign` for each
-//! campaign, a `snapshot` for each snapshot, and a `record` for each record that was asked for.
+//! As JSON, every line is one object; its `kind` says which: one `journal`, one for each aggregate
+//! (`campaign`, `policy`), a `snapshot` for each snapshot, and a `record` for each record that was asked
+//! for.
 
-mod policies;
+mod changes;
 mod summary;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::coupon::queue::QueueSettings;
-use domain::coupon::{Event as CouponEvent, Settings};
-use domain::state::{Event, Record};
+use domain::state::Record;
 use domain::types::Timestamp;
 use domain::wire::decode_record;
 use journal::Lsn;
@@ -123,53 +122,12 @@ fn write_record(lsn: Lsn, bytes: &RecordBytes<'_>, form: Form, summary: &Summary
 /// `12 2026-01-02T03:04:05.006Z local r-1 claimed spring serial=3 subject=ann key=k-1`
 fn record_text(lsn: Lsn, record: &Record<'_>, summary: &Summary) -> String {
     let key = record.request.map(|request| format!(" key={}", request.key.as_str())).unwrap_or_default();
-    let (at, event) = (rfc3339(record.at), event_text(&record.event, summary));
-    format!("{lsn} {at} {} {} {event}{key}", record.actor, record.request_id)
-}
-
-fn event_text(event: &Event<'_>, summary: &Summary) -> String {
-    let campaign = summary.name_of(event);
-    match event {
-        Event::RequestsForgotten { count } => format!("requests_forgotten count={count}"),
-        Event::Policy(event) => policies::text(event),
-        Event::Coupon(CouponEvent::CampaignCreated { settings, code_key, .. }) => {
-            format!("campaign_created {campaign} {} code_key={code_key}", settings_text(settings))
-        }
-        Event::Coupon(CouponEvent::CampaignChanged { settings, .. }) => {
-            format!("campaign_changed {campaign} {}", settings_text(settings))
-        }
-        Event::Coupon(CouponEvent::Accepted { serial, subject, .. }) => {
-            format!("accepted {campaign} serial={} subject={subject}", serial.get())
-        }
-        Event::Coupon(CouponEvent::Claimed { serial, subject, .. }) => {
-            format!("claimed {campaign} serial={} subject={subject}", serial.get())
-        }
-        Event::Coupon(CouponEvent::Redeemed { serial, .. }) => format!("redeemed {campaign} serial={}", serial.get()),
-        Event::Coupon(CouponEvent::Cancelled { serial, .. }) => format!("cancelled {campaign} serial={}", serial.get()),
-    }
-}
-
-fn settings_text(settings: &Settings) -> String {
-    let mut text = format!("stock={} per_subject_max={}", settings.stock.get(), settings.per_subject_max);
-    let times = [("opens_at", settings.opens_at), ("closes_at", settings.closes_at), ("redeem_until", settings.redeem_until)];
-    for (name, time) in times {
-        if let Some(time) = time {
-            text += &format!(" {name}={}", rfc3339(time));
-        }
-    }
-    if settings.queue != QueueSettings::DIRECT {
-        let QueueSettings { mode, decisions_per_second_max, queue_max } = settings.queue;
-        text += &format!(" mode={}", mode.word());
-        if let Some(pace) = decisions_per_second_max {
-            text += &format!(" decisions_per_second_max={pace}");
-        }
-        text += &format!(" queue_max={queue_max}");
-    }
-    text + if settings.paused { " paused" } else { "" }
+    let (at, change) = (rfc3339(record.at), changes::text(&record.change, summary));
+    format!("{lsn} {at} {} {} {change}{key}", record.actor, record.request_id)
 }
 
 /// Fields of every record: `kind`, `lsn`, `at`, `actor`, `request_id`, `request_key` (or null),
-/// `event`; of a campaign's events `campaign`, of a policy's `policy`; and what the event adds.
+/// and what the change adds: [`changes::json`].
 fn record_json(lsn: Lsn, record: &Record<'_>, summary: &Summary) -> Value {
     let mut line = json!({
         "kind": "record",
@@ -179,51 +137,11 @@ fn record_json(lsn: Lsn, record: &Record<'_>, summary: &Summary) -> Value {
         "request_id": record.request_id.as_str(),
         "request_key": record.request.map(|request| request.key.as_str()),
     });
-    let added = event_json(&record.event, summary);
+    let added = changes::json(&record.change, summary);
     if let (Some(line), Value::Object(added)) = (line.as_object_mut(), added) {
         line.extend(added);
     }
     line
-}
-
-fn event_json(event: &Event<'_>, summary: &Summary) -> Value {
-    let campaign = summary.name_of(event);
-    match event {
-        Event::RequestsForgotten { count } => json!({ "event": "requests_forgotten", "count": count }),
-        Event::Policy(event) => policies::json(event),
-        Event::Coupon(CouponEvent::CampaignCreated { settings, code_key, .. }) => json!({
-            "event": "campaign_created", "campaign": campaign, "settings": settings_json(settings), "code_key": code_key,
-        }),
-        Event::Coupon(CouponEvent::CampaignChanged { settings, .. }) => {
-            json!({ "event": "campaign_changed", "campaign": campaign, "settings": settings_json(settings) })
-        }
-        Event::Coupon(CouponEvent::Accepted { serial, subject, .. }) => {
-            json!({ "event": "accepted", "campaign": campaign, "serial": serial.get(), "subject": subject.as_str() })
-        }
-        Event::Coupon(CouponEvent::Claimed { serial, subject, .. }) => {
-            json!({ "event": "claimed", "campaign": campaign, "serial": serial.get(), "subject": subject.as_str() })
-        }
-        Event::Coupon(CouponEvent::Redeemed { serial, .. }) => {
-            json!({ "event": "redeemed", "campaign": campaign, "serial": serial.get() })
-        }
-        Event::Coupon(CouponEvent::Cancelled { serial, .. }) => {
-            json!({ "event": "cancelled", "campaign": campaign, "serial": serial.get() })
-        }
-    }
-}
-
-fn settings_json(settings: &Settings) -> Value {
-    json!({
-        "stock": settings.stock.get(),
-        "per_subject_max": settings.per_subject_max,
-        "opens_at": settings.opens_at.map(rfc3339),
-        "closes_at": settings.closes_at.map(rfc3339),
-        "redeem_until": settings.redeem_until.map(rfc3339),
-        "paused": settings.paused,
-        "mode": settings.queue.mode.word(),
-        "decisions_per_second_max": settings.queue.decisions_per_second_max,
-        "queue_max": settings.queue.queue_max,
-    })
 }
 
 /// Always in UTC, always with milliseconds.

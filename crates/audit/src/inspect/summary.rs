@@ -1,13 +1,17 @@
 //! The summary: one pass over the whole journal.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::coupon::{CampaignNumber, Event as CouponEvent};
-use domain::state::{Event, Record};
+use domain::Number;
+use domain::coupon::Event as CouponEvent;
+use domain::rate_limit::policies::Event as LimitEvent;
+use domain::state::{Change, Done, Record};
 use domain::types::Timestamp;
 use domain::wire::decode_record;
+use domain::workload::{AnyEvent, AnySettings};
 use journal::Lsn;
 use journal::reader::{ReadError, Reader};
 use journal::storage::FileStorage;
@@ -32,17 +36,20 @@ pub(super) struct Summary {
     end: String,
     /// A torn tail or a damage, in words.
     trouble: Option<String>,
-    campaigns: Vec<Campaign>,
+    aggregates: BTreeMap<Number, Told>,
     snapshots: Vec<Lsn>,
 }
 
+/// An aggregate, and what its records count to.
 #[derive(Debug)]
-struct Campaign {
+struct Told {
     name: String,
-    stock: u32,
+    settings: AnySettings,
+    is_removed: bool,
     claims: u64,
     redeemed: u64,
     cancelled: u64,
+    overrides: BTreeSet<String>,
 }
 
 impl Summary {
@@ -78,26 +85,47 @@ impl Summary {
     fn count(&mut self, record: &Record<'_>) {
         self.first_at.get_or_insert(record.at);
         self.last_at = Some(record.at);
-        let Event::Coupon(event) = &record.event else { return };
-        if let CouponEvent::CampaignCreated { name, settings, .. } = event {
-            let (name, stock) = (name.as_str().to_owned(), settings.stock.get());
-            return self.campaigns.push(Campaign { name, stock, claims: 0, redeemed: 0, cancelled: 0 });
-        }
-        let Some(campaign) = self.campaigns.get_mut(event.campaign().0 as usize) else { return };
-        match event {
-            CouponEvent::CampaignCreated { .. } | CouponEvent::Accepted { .. } => {}
-            CouponEvent::CampaignChanged { settings, .. } => campaign.stock = settings.stock.get(),
-            CouponEvent::Claimed { .. } => campaign.claims += 1,
-            CouponEvent::Redeemed { .. } => campaign.redeemed += 1,
-            CouponEvent::Cancelled { .. } => campaign.cancelled += 1,
+        match record.change {
+            Change::Created { number, name, settings } => {
+                let name = name.as_str().to_owned();
+                let told = Told { name, settings, is_removed: false, claims: 0, redeemed: 0, cancelled: 0, overrides: BTreeSet::new() };
+                self.aggregates.entry(number).or_insert(told);
+            }
+            Change::Changed { number, settings } => {
+                self.aggregates.entry(number).and_modify(|told| told.settings = settings);
+            }
+            Change::Removed { number } => {
+                self.aggregates.entry(number).and_modify(|told| told.is_removed = true);
+            }
+            Change::Did(_) | Change::DidBoth(..) => record.change.events().for_each(|done| self.count_done(&done)),
+            Change::RequestsForgotten { .. } => {}
         }
     }
 
-    /// The name of the campaign that an event is about; its number if it has none.
-    pub(super) fn name_of(&self, event: &Event<'_>) -> String {
-        let Event::Coupon(event) = event else { return String::new() };
-        let CampaignNumber(number) = event.campaign();
-        self.campaigns.get(number as usize).map_or_else(|| format!("#{number}"), |campaign| campaign.name.clone())
+    fn count_done(&mut self, done: &Done<'_>) {
+        let Some(told) = self.aggregates.get_mut(&done.number) else { return };
+        match done.event {
+            AnyEvent::Campaign(CouponEvent::Accepted { .. }) => {}
+            AnyEvent::Campaign(CouponEvent::Claimed { .. } | CouponEvent::Decided { .. }) => told.claims += 1,
+            AnyEvent::Campaign(CouponEvent::Redeemed { .. }) => told.redeemed += 1,
+            AnyEvent::Campaign(CouponEvent::Cancelled { .. }) => told.cancelled += 1,
+            AnyEvent::Policy(LimitEvent::OverrideWritten { key, .. }) => {
+                told.overrides.insert(key.as_str().to_owned());
+            }
+            AnyEvent::Policy(LimitEvent::OverrideRemoved { key }) => {
+                told.overrides.remove(key.as_str());
+            }
+        }
+    }
+
+    /// The name of an aggregate; its number if it has none.
+    pub(super) fn name_of(&self, number: Number) -> String {
+        self.aggregates.get(&number).map_or_else(|| format!("#{}", number.0), |told| told.name.clone())
+    }
+
+    /// What an aggregate's kind is called.
+    pub(super) fn word_of(&self, number: Number) -> &'static str {
+        self.aggregates.get(&number).map_or("aggregate", |told| told.settings.kind().word())
     }
 
     pub(super) fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -115,8 +143,10 @@ impl Summary {
         if let Some(trouble) = &self.trouble {
             writeln!(out, "{trouble}")?;
         }
-        for Campaign { name, stock, claims, redeemed, cancelled } in &self.campaigns {
-            writeln!(out, "campaign    {name} stock={stock} claims={claims} redeemed={redeemed} cancelled={cancelled}")?;
+        for told in self.aggregates.values() {
+            let counts: String = told.counts().iter().map(|(name, count)| format!(" {name}={count}")).collect();
+            let removed = if told.is_removed { " removed" } else { "" };
+            writeln!(out, "{:<11} {}{counts}{removed}", told.settings.kind().word(), told.name)?;
         }
         self.snapshots.iter().try_for_each(|lsn| writeln!(out, "snapshot    at record {lsn}"))
     }
@@ -136,11 +166,26 @@ impl Summary {
             "trouble": self.trouble,
         });
         writeln!(out, "{journal}")?;
-        for Campaign { name, stock, claims, redeemed, cancelled } in &self.campaigns {
-            let counts = json!({ "claims": claims, "redeemed": redeemed, "cancelled": cancelled });
-            writeln!(out, "{}", json!({ "kind": "campaign", "name": name, "stock": stock, "counts": counts }))?;
+        for told in self.aggregates.values() {
+            let counts: serde_json::Map<_, _> = told.counts().iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+            let kind = told.settings.kind().word();
+            writeln!(out, "{}", json!({ "kind": kind, "name": told.name, "counts": counts, "is_removed": told.is_removed }))?;
         }
         self.snapshots.iter().try_for_each(|lsn| writeln!(out, "{}", json!({ "kind": "snapshot", "lsn": lsn.0 })))
+    }
+}
+
+impl Told {
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        match &self.settings {
+            AnySettings::Campaign(settings) => vec![
+                ("stock", settings.stock.get().into()),
+                ("claims", self.claims),
+                ("redeemed", self.redeemed),
+                ("cancelled", self.cancelled),
+            ],
+            AnySettings::Policy(_) => vec![("overrides", self.overrides.len() as u64)],
+        }
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use domain::Kind;
 use oracle::Oracle;
-use oracle::coupon::Campaign;
-use projection::rows::CampaignRow;
-use projection::{HistoryView, ReadError};
+use projection::{AggregateRow, HistoryView, ReadError};
 
-use super::findings::{EXTRA, Fields, Findings, MISSING};
-use super::merge::{self, Merge};
+use super::findings::{EXTRA, Fields, Findings, MISSING, compare_aggregate};
+use super::merge::{Merge, tables};
 
 /// Where what is expected comes from, for people.
 const JOURNAL: &str = "journal";
@@ -17,35 +16,31 @@ pub(super) fn compare(view: &HistoryView<'_>, oracle: &Oracle, findings: &mut Fi
     let mut fields = Fields::of(JOURNAL);
     fields.compare("time", view.as_of().time.millis(), oracle.time.millis());
     fields.report(|| "the history's position".to_owned(), findings);
-    compare_campaigns(&view.campaigns()?, oracle, findings);
-    let mut merge = Merge::new(JOURNAL, oracle, merge::decided(oracle), findings);
-    view.for_each_bare_claim(|row| {
-        merge.row(&row);
-        ControlFlow::Continue(())
-    })?;
-    merge.end();
+    for kind in Kind::ALL {
+        compare_aggregates(&view.aggregates(*kind)?, *kind, oracle, findings);
+    }
+    for (kind, table) in tables() {
+        let mut merge = Merge::new(JOURNAL, oracle, (kind, table), findings);
+        view.for_each_bare_entry(table, |row| {
+            merge.row(row.number.0, row.cells);
+            ControlFlow::Continue(())
+        })?;
+        merge.end();
+    }
     Ok(())
 }
 
-fn compare_campaigns(rows: &[CampaignRow], oracle: &Oracle, findings: &mut Findings) {
-    for campaign in oracle.campaigns() {
-        let number = campaign.number;
-        match rows.iter().find(|row| row.number.0 == number) {
-            None => findings.broken(MISSING, format!("campaign {} (number {number}) is not in the history", campaign.name)),
-            Some(row) => compare_campaign(row, campaign, findings),
+fn compare_aggregates(rows: &[AggregateRow], kind: Kind, oracle: &Oracle, findings: &mut Findings) {
+    let word = kind.word();
+    for aggregate in oracle.aggregates().filter(|aggregate| aggregate.kind() == kind) {
+        let head = aggregate.head();
+        match rows.iter().find(|row| row.number.0 == head.number) {
+            None => findings.broken(MISSING, format!("{word} {} (number {}) is not in the history", head.name, head.number)),
+            Some(row) => compare_aggregate(JOURNAL, row, aggregate, findings),
         }
     }
-    for row in rows.iter().filter(|row| oracle.campaign_at(row.number.0).is_none()) {
-        findings.broken(EXTRA, format!("campaign {} (number {}) is in the history only", row.name, row.number.0));
+    let is_known = |row: &AggregateRow| oracle.at(row.number.0).is_some_and(|aggregate| aggregate.kind() == kind);
+    for row in rows.iter().filter(|row| !is_known(row)) {
+        findings.broken(EXTRA, format!("{word} {} (number {}) is in the history only", row.name, row.number.0));
     }
-}
-
-fn compare_campaign(row: &CampaignRow, campaign: &Campaign, findings: &mut Findings) {
-    let mut fields = Fields::of(JOURNAL);
-    fields.compare("name", &*row.name, &*campaign.name);
-    fields.compare("version", row.version, campaign.version);
-    fields.compare("code_key", row.code_key, campaign.code_key);
-    fields.compare("created_at", row.created_at.millis(), campaign.created_at.millis());
-    fields.compare("settings", row.settings, campaign.settings);
-    fields.report(|| format!("campaign {}", campaign.name), findings);
 }

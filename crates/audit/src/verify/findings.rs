@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 
+use domain::fields::Value;
+use domain::rows::Cell;
+use domain::workload::AnySettings;
 use journal::{Lsn, segments};
+use oracle::Aggregate;
+use projection::AggregateRow;
 
 /// How many broken promises of one kind are told one by one; the others are counted.
 pub const BROKEN_KEPT_MAX: u64 = 20;
@@ -91,6 +96,40 @@ impl Fields {
     pub(super) fn report(self, row: impl FnOnce() -> String, findings: &mut Findings) {
         if !self.text.is_empty() {
             findings.broken(DIFFERENT, row() + &self.text);
+        }
+    }
+}
+
+/// Compares the cells of a column.
+pub(super) fn compare_cells(fields: &mut Fields, column: &str, found: Cell<'_>, expected: Cell<'_>) {
+    match (found, expected) {
+        (Cell::Number(found), Cell::Number(expected)) => fields.compare(column, found, expected),
+        (Cell::Text(found), Cell::Text(expected)) => fields.compare(column, found, expected),
+        (Cell::Time(found), Cell::Time(expected)) => fields.compare(column, found.millis(), expected.millis()),
+        (found, expected) => fields.compare(column, found, expected),
+    }
+}
+
+/// Compares the row of an aggregate with what became of it.
+pub(super) fn compare_aggregate(source: &'static str, row: &AggregateRow, aggregate: &Aggregate, findings: &mut Findings) {
+    let mut fields = Fields::of(source);
+    let head = aggregate.head();
+    fields.compare("name", &*row.name, &*head.name);
+    fields.compare("version", row.version, head.version);
+    fields.compare("created_at", row.created_at.millis(), head.created_at.millis());
+    fields.compare("changed_at", row.changed_at.millis(), head.changed_at.millis());
+    compare_settings(&mut fields, &row.settings, &aggregate.settings());
+    fields.report(|| format!("{} {}", aggregate.kind().word(), head.name), findings);
+}
+
+fn compare_settings(fields: &mut Fields, found: &AnySettings, expected: &AnySettings) {
+    for ((field, found), (_, expected)) in found.values().into_iter().zip(expected.values()) {
+        match (found, expected) {
+            (Value::Number(found), Value::Number(expected)) => fields.compare(field.name, found, expected),
+            (Value::Word(found), Value::Word(expected)) => fields.compare(field.name, found, expected),
+            (Value::Bool(found), Value::Bool(expected)) => fields.compare(field.name, found, expected),
+            (Value::Time(found), Value::Time(expected)) => fields.compare(field.name, found.millis(), expected.millis()),
+            (found, expected) => fields.compare(field.name, found, expected),
         }
     }
 }

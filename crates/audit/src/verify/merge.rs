@@ -1,66 +1,89 @@
-//! Claims as the history has them against claims as their records tell, both in the order of
-//! campaign and serial, walked through together.
+//! Entries as the history has them against entries as their records tell, both in the order of
+//! aggregate and key, walked through together.
 
+use std::cmp::Ordering;
 use std::iter::Peekable;
 
+use domain::Kind;
 use domain::claims::ClaimStatus;
+use domain::coupon::CLAIMS;
+use domain::rate_limit::policies::OVERRIDES;
+use domain::rows::{Cell, Table};
 use domain::types::Serial;
-use oracle::Oracle;
 use oracle::coupon::Claim;
-use projection::rows::BareClaim;
+use oracle::{Aggregate, Oracle};
 
-use super::findings::{EXTRA, Fields, Findings, MISSING};
+use super::findings::{EXTRA, Fields, Findings, MISSING, compare_cells};
 
-/// A claim that the history must have.
-pub(super) struct Expected<'a> {
-    number: u32,
-    campaign: &'a str,
-    serial: Serial,
-    claim: &'a Claim,
+const MS_NS: u64 = 1_000_000;
+
+/// Every table of entries, with the kind that it is of.
+pub(super) fn tables() -> impl Iterator<Item = (Kind, &'static Table)> {
+    Kind::ALL.iter().flat_map(|kind| kind.tables().iter().map(|table| (*kind, *table)))
 }
 
-/// The decided claims, by campaign and serial.
-pub(super) fn decided(oracle: &Oracle) -> impl Iterator<Item = Expected<'_>> {
-    claims(oracle, |status| status != ClaimStatus::Pending)
+/// A row that the history must have.
+struct Expected<'a> {
+    aggregate: &'a Aggregate,
+    cells: Vec<Cell<'a>>,
 }
 
-fn claims(oracle: &Oracle, wanted: fn(ClaimStatus) -> bool) -> impl Iterator<Item = Expected<'_>> {
-    oracle.campaigns().flat_map(move |campaign| {
-        let claims = campaign.claims().filter(move |(_, claim)| wanted(claim.status));
-        claims.map(|(serial, claim)| Expected { number: campaign.number, campaign: &campaign.name, serial, claim })
-    })
+/// The rows of an aggregate in a table of its kind, by key.
+fn rows_of<'a>(aggregate: &'a Aggregate, table: &Table) -> Box<dyn Iterator<Item = Vec<Cell<'a>>> + 'a> {
+    match aggregate {
+        Aggregate::Coupon(campaign) if table.name == CLAIMS.name => {
+            Box::new(campaign.claims().filter_map(|(serial, claim)| claim_row(serial, claim)))
+        }
+        Aggregate::Limit(policy) if table.name == OVERRIDES.name => Box::new(policy.overrides.iter().map(|(key, numbers)| {
+            let number = |number: u32| Cell::Number(number.into());
+            vec![Cell::Text(key), number(numbers.quota), Cell::Number(numbers.window_ns / MS_NS), number(numbers.burst)]
+        })),
+        Aggregate::Coupon(_) | Aggregate::Limit(_) => Box::new(std::iter::empty()),
+    }
 }
 
-/// The pending claims.
-#[cfg(feature = "scaled")]
-pub(super) fn pending(oracle: &Oracle) -> impl Iterator<Item = Expected<'_>> {
-    claims(oracle, |status| status == ClaimStatus::Pending)
+/// What is pending is in no table.
+fn claim_row(serial: Serial, claim: &Claim) -> Option<Vec<Cell<'_>>> {
+    let (status, changed_at) = match claim.status {
+        ClaimStatus::Pending => return None,
+        ClaimStatus::Live => ("live", Cell::Null),
+        ClaimStatus::Redeemed { redeemed_at } => ("redeemed", Cell::Time(redeemed_at)),
+        ClaimStatus::Cancelled { cancelled_at } => ("cancelled", Cell::Time(cancelled_at)),
+    };
+    let (serial, subject) = (Cell::Number(serial.get().into()), Cell::Text(claim.subject().as_str()));
+    Some(vec![serial, subject, Cell::Time(claim.claimed_at), Cell::Text(status), changed_at])
 }
 
-/// The walk, at the next claim that is expected.
-pub(super) struct Merge<'a, I: Iterator> {
+/// The walk, at the next row that is expected.
+pub(super) struct Merge<'a> {
     /// Where what is expected comes from, for people.
     source: &'static str,
     oracle: &'a Oracle,
-    expected: Peekable<I>,
+    kind: Kind,
+    table: &'static Table,
+    expected: Peekable<Box<dyn Iterator<Item = Expected<'a>> + 'a>>,
     findings: &'a mut Findings,
 }
 
-impl<'a, I: Iterator<Item = Expected<'a>>> Merge<'a, I> {
-    pub(super) fn new(source: &'static str, oracle: &'a Oracle, expected: I, findings: &'a mut Findings) -> Self {
-        Self { source, oracle, expected: expected.peekable(), findings }
+impl<'a> Merge<'a> {
+    pub(super) fn new(source: &'static str, oracle: &'a Oracle, (kind, table): (Kind, &'static Table), findings: &'a mut Findings) -> Self {
+        let aggregates = oracle.aggregates().filter(move |aggregate| aggregate.kind() == kind);
+        let expected: Box<dyn Iterator<Item = Expected<'a>> + 'a> =
+            Box::new(aggregates.flat_map(move |aggregate| rows_of(aggregate, table).map(move |cells| Expected { aggregate, cells })));
+        Self { source, oracle, kind, table, expected: expected.peekable(), findings }
     }
 
     /// The history's next row.
-    pub(super) fn row(&mut self, row: &BareClaim<'_>) {
-        let key = (row.number.0, row.serial);
-        self.skip_to(Some(key));
-        match self.expected.next_if(|expected| expected.key() == key) {
-            Some(expected) => compare_claim(row, &expected, self.source, self.findings),
+    pub(super) fn row(&mut self, number: u32, cells: &[Cell<'_>]) {
+        self.skip_to(Some((number, cells)));
+        let key_count = self.table.key_count;
+        match self.expected.next_if(|expected| expected.order(number, cells, key_count) == Ordering::Equal) {
+            Some(expected) => self.compare(&expected, cells),
             None => {
-                let campaign = self.oracle.campaign_at(key.0);
-                let name = campaign.map_or_else(|| format!("number {}", key.0), |campaign| campaign.name.to_string());
-                self.findings.broken(EXTRA, format!("claim {} of campaign {name} is in the history only", key.1.get()));
+                let aggregate = self.oracle.at(number);
+                let name = aggregate.map_or_else(|| format!("number {number}"), |aggregate| aggregate.head().name.to_string());
+                let what = self.words_of(cells, &name);
+                self.findings.broken(EXTRA, format!("{what} is in the history only"));
             }
         }
     }
@@ -71,25 +94,51 @@ impl<'a, I: Iterator<Item = Expected<'a>>> Merge<'a, I> {
     }
 
     /// Reports what is expected before this one: the history does not have it.
-    fn skip_to(&mut self, key: Option<(u32, Serial)>) {
-        while let Some(missing) = self.expected.next_if(|expected| key.is_none_or(|key| expected.key() < key)) {
-            let Expected { campaign, serial, .. } = missing;
-            self.findings.broken(MISSING, format!("claim {} of campaign {campaign} is not in the history", serial.get()));
+    fn skip_to(&mut self, next: Option<(u32, &[Cell<'_>])>) {
+        let key_count = self.table.key_count;
+        let is_before =
+            |expected: &Expected<'_>| next.is_none_or(|(number, cells)| expected.order(number, cells, key_count) == Ordering::Less);
+        while let Some(missing) = self.expected.next_if(is_before) {
+            let what = self.words_of(&missing.cells, &missing.aggregate.head().name);
+            self.findings.broken(MISSING, format!("{what} is not in the history"));
         }
+    }
+
+    fn compare(&mut self, expected: &Expected<'_>, cells: &[Cell<'_>]) {
+        let mut fields = Fields::of(self.source);
+        for ((column, found), expected) in self.table.columns.iter().zip(cells).zip(&expected.cells) {
+            compare_cells(&mut fields, column.name, *found, *expected);
+        }
+        let what = self.words_of(cells, &expected.aggregate.head().name);
+        fields.report(|| what, self.findings);
+    }
+
+    /// `claim 3 of campaign spring`.
+    fn words_of(&self, cells: &[Cell<'_>], name: &str) -> String {
+        let key = cells.iter().take(self.table.key_count).map(|cell| match cell {
+            Cell::Text(text) => (*text).to_owned(),
+            Cell::Number(number) => number.to_string(),
+            Cell::Null | Cell::Time(_) | Cell::Bool(_) => format!("{cell:?}"),
+        });
+        format!("{} {} of {} {name}", self.table.row, key.collect::<Vec<_>>().join(" "), self.kind.word())
     }
 }
 
 impl Expected<'_> {
-    fn key(&self) -> (u32, Serial) {
-        (self.number, self.serial)
+    fn order(&self, number: u32, cells: &[Cell<'_>], key_count: usize) -> Ordering {
+        let keys = self.cells.iter().zip(cells).take(key_count);
+        let by_key = || keys.map(|(one, other)| cell_order(one, other)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
+        self.aggregate.head().number.cmp(&number).then_with(by_key)
     }
 }
 
-fn compare_claim(row: &BareClaim<'_>, expected: &Expected<'_>, source: &'static str, findings: &mut Findings) {
-    let &Expected { campaign, serial, claim, .. } = expected;
-    let mut fields = Fields::of(source);
-    fields.compare("subject", row.subject, claim.subject().as_str());
-    fields.compare("claimed_at", row.claimed_at.millis(), claim.claimed_at.millis());
-    fields.compare("status", row.status, claim.status);
-    fields.report(|| format!("claim {} of campaign {campaign}", serial.get()), findings);
+/// The order of keys, which are numbers or texts.
+fn cell_order(one: &Cell<'_>, other: &Cell<'_>) -> Ordering {
+    match (one, other) {
+        (Cell::Number(one), Cell::Number(other)) => one.cmp(other),
+        (Cell::Text(one), Cell::Text(other)) => one.cmp(other),
+        (Cell::Time(one), Cell::Time(other)) => one.cmp(other),
+        (Cell::Bool(one), Cell::Bool(other)) => one.cmp(other),
+        (Cell::Null | Cell::Number(_) | Cell::Text(_) | Cell::Time(_) | Cell::Bool(_), _) => Ordering::Equal,
+    }
 }

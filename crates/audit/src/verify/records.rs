@@ -3,7 +3,8 @@
 use domain::Novelty;
 use domain::state::Record;
 use oracle::coupon::Effect as Coupon;
-use oracle::{Effect, No, Oracle, Outcome, Ruling, Said, adapter};
+use oracle::limit::Effect as Limit;
+use oracle::{Aggregate, Effect, Happening, No, Oracle, Outcome, Ruling, Said, adapter};
 
 use super::findings::Report;
 
@@ -14,7 +15,7 @@ pub(super) fn check(oracle: &mut Oracle, record: &Record<'_>, report: &mut Repor
         report.broken("time", &format!("the time goes back from {before} to {at} ms"));
     }
     let at = oracle.time.max(record.at);
-    let effect = adapter::effect(oracle, &record.event);
+    let effect = adapter::effect(&record.change);
     let what = in_words(&effect, oracle);
     let said = oracle.follow(&effect, adapter::key_of(record), at);
     if let Some((promise, why)) = difference(&effect, &said) {
@@ -34,8 +35,10 @@ fn difference(effect: &Effect, said: &Said) -> Option<(&'static str, String)> {
         (None, Outcome::Nothing(promise)) => Some((promise, "and nothing was due".to_owned())),
         (None, _) => Some(match novelty {
             Novelty::Replayed => ("request_key", "and its request key took effect before".to_owned()),
-            Novelty::Repeated => ("subject_limit", "and the subject had its claim before".to_owned()),
-            Novelty::Fresh if matches!(effect, Effect::Limit(..)) => ("policy", "and it was so before".to_owned()),
+            Novelty::Repeated if matches!(effect, Effect::Did(_, Happening::Coupon(_))) => {
+                ("subject_limit", "and the subject had its claim before".to_owned())
+            }
+            Novelty::Repeated => ("no_change", "and it was so before".to_owned()),
             Novelty::Fresh => ("no_change", "and it was so before".to_owned()),
         }),
     }
@@ -46,7 +49,11 @@ fn promise_of(no: &No) -> &'static str {
     match no.code {
         "campaign_not_found" => "unknown_campaign",
         "campaign_exists" => "campaign_name",
-        "closes_before_opens" | "redeem_until_before_opens" => "settings",
+        "policy_not_found" => "unknown_policy",
+        "policy_exists" => "policy_name",
+        "not_removable" => "not_removable",
+        "not_one_group" | "half_done" => "group",
+        "invalid_field" | "closes_before_opens" | "redeem_until_before_opens" => "settings",
         "stock_below_claimed" => "stock_below_claimed",
         "request_key_required" | "request_key_reused" => "request_key",
         "not_open" | "closed" | "paused" => "window",
@@ -64,34 +71,65 @@ fn promise_of(no: &No) -> &'static str {
 /// The promise that a record breaks which is another one than the rules say.
 fn broken_by(effect: &Effect, expected: &Effect) -> &'static str {
     match (effect, expected) {
-        (Effect::Coupon(number, _), Effect::Coupon(other, _)) if number != other => "campaign_number",
+        (Effect::Created { number, .. }, Effect::Created { number: other, .. }) if number != other => "number",
+        (Effect::Created { .. } | Effect::Changed(..), _) => "settings",
+        // What is asked for is taken from the record, which says only which one.
+        (Effect::Removed(_), _) => "number",
+        (Effect::Did(_, happening), Effect::Did(_, expected)) => broken_in(happening, expected),
+        (Effect::Did(..), _) => "number",
+        (Effect::DidBoth((_, first), (_, second)), Effect::DidBoth((_, one), (_, other))) => {
+            if first == one {
+                broken_in(second, other)
+            } else {
+                broken_in(first, one)
+            }
+        }
+        (Effect::DidBoth(..), _) => "group",
+        (Effect::KeysForgotten(_), _) => "request_key",
+    }
+}
+
+fn broken_in(happening: &Happening, expected: &Happening) -> &'static str {
+    match (happening, expected) {
         (
-            Effect::Coupon(_, Coupon::Accepted(serial, _) | Coupon::Claimed(serial, _)),
-            Effect::Coupon(_, Coupon::Accepted(other, _) | Coupon::Claimed(other, _)),
+            Happening::Coupon(Coupon::Accepted(serial, _) | Coupon::Claimed(serial, _)),
+            Happening::Coupon(Coupon::Accepted(other, _) | Coupon::Claimed(other, _)),
         ) if serial != other => "serial_gap",
         // Decided without waiting, or made to wait without a reason.
-        (Effect::Coupon(..), _) => "pace",
-        (Effect::Limit(..), _) => "policy",
-        (Effect::KeysForgotten(_), _) => "request_key",
+        (Happening::Coupon(_), _) => "pace",
+        (Happening::Limit(_), _) => "policy",
     }
 }
 
 /// What a record says, for people.
 fn in_words(effect: &Effect, oracle: &Oracle) -> String {
-    let (number, effect) = match effect {
-        Effect::Coupon(number, effect) => (number, effect),
-        Effect::Limit(name, effect) => return format!("policy {name}: {effect:?}"),
-        Effect::KeysForgotten(count) => return format!("{count} request keys are forgotten"),
-    };
-    let name = oracle.campaign_at(*number).map_or_else(|| format!("number {number}"), |campaign| campaign.name.to_string());
-    let what = match effect {
-        Coupon::Created { name, .. } => return format!("campaign {name} is created with number {number}"),
-        Coupon::Changed(_) => "the settings are changed".to_owned(),
-        Coupon::Accepted(serial, subject) => format!("claim {} of {subject} is accepted", serial.get()),
-        Coupon::Claimed(serial, subject) => format!("claim {} of {subject} is made", serial.get()),
-        Coupon::Decided(serial, subject) => format!("claim {} of {subject} is decided", serial.get()),
-        Coupon::Redeemed(serial) => format!("claim {} is redeemed", serial.get()),
-        Coupon::Cancelled(serial) => format!("claim {} is cancelled", serial.get()),
-    };
-    format!("campaign {name}: {what}")
+    match effect {
+        Effect::Created { number, name, settings } => format!("{} {name} is created with number {number}", settings.kind().word()),
+        Effect::Changed(number, _) => format!("{}: the settings are changed", named(*number, oracle)),
+        Effect::Removed(number) => format!("{}: it is removed", named(*number, oracle)),
+        Effect::Did(number, happening) => format!("{}: {}", named(*number, oracle), happening_in_words(happening)),
+        Effect::DidBoth((number, first), (other, second)) => {
+            let first = format!("{}: {}", named(*number, oracle), happening_in_words(first));
+            format!("{first}, and {}: {}", named(*other, oracle), happening_in_words(second))
+        }
+        Effect::KeysForgotten(count) => format!("{count} request keys are forgotten"),
+    }
+}
+
+/// `campaign spring`; what is not there is told by its number.
+fn named(number: u32, oracle: &Oracle) -> String {
+    let words = |aggregate: &Aggregate| format!("{} {}", aggregate.kind().word(), aggregate.head().name);
+    oracle.at(number).map_or_else(|| format!("number {number}"), words)
+}
+
+fn happening_in_words(happening: &Happening) -> String {
+    match happening {
+        Happening::Coupon(Coupon::Accepted(serial, subject)) => format!("claim {} of {subject} is accepted", serial.get()),
+        Happening::Coupon(Coupon::Claimed(serial, subject)) => format!("claim {} of {subject} is made", serial.get()),
+        Happening::Coupon(Coupon::Decided(serial, subject)) => format!("claim {} of {subject} is decided", serial.get()),
+        Happening::Coupon(Coupon::Redeemed(serial)) => format!("claim {} is redeemed", serial.get()),
+        Happening::Coupon(Coupon::Cancelled(serial)) => format!("claim {} is cancelled", serial.get()),
+        Happening::Limit(Limit::OverrideWritten(key, _)) => format!("the override of {key:?} is written"),
+        Happening::Limit(Limit::OverrideRemoved(key)) => format!("the override of {key:?} is removed"),
+    }
 }

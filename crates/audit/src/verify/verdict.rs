@@ -42,6 +42,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Campaigns.
     pub campaigns: u64,
+    /// Policies of rate limits.
+    pub policies: u64,
     /// Claims that can still be redeemed or cancelled.
     pub claims_live: u64,
     /// Claims that are accepted and not decided yet.
@@ -82,13 +84,13 @@ impl Verdict {
     }
 
     /// One object, its fields stable: `is_good`, `broken` (`promise` and `detail`), `broken_counts` (by
-    /// promise), `notes`, `segments`, `batches`, `records`, `bytes`, `campaigns`, `claims` (`live`,
-    /// `redeemed`, `cancelled`), `history_position` (a number or null) and `seconds` (a number or
+    /// promise), `notes`, `segments`, `batches`, `records`, `bytes`, `campaigns`, `policies`, `claims`
+    /// (`live`, `pending`, `redeemed`, `cancelled`), `history_position` (a number or null) and `seconds` (a number or
     /// null).
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Counts { segments, batches, records, bytes, campaigns, claims_live, claims_pending, claims_redeemed, claims_cancelled } =
-            self.counts;
+        let Counts { segments, batches, records, bytes, campaigns, policies, .. } = self.counts;
+        let Counts { claims_live, claims_pending, claims_redeemed, claims_cancelled, .. } = self.counts;
         json!({
             "is_good": self.is_good(),
             "broken": broken_to_json(&self.broken),
@@ -99,6 +101,7 @@ impl Verdict {
             "records": records,
             "bytes": bytes,
             "campaigns": campaigns,
+            "policies": policies,
             "claims": { "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
             "history_position": self.history_position,
             "seconds": self.seconds,
@@ -118,6 +121,7 @@ impl Verdict {
         let counts = &self.counts;
         writeln!(text, "journal    {} records in {} batches, {} segments", counts.records, counts.batches, counts.segments)?;
         writeln!(text, "campaigns  {}", counts.campaigns)?;
+        writeln!(text, "policies   {}", counts.policies)?;
         let (live, redeemed, cancelled) = (counts.claims_live, counts.claims_redeemed, counts.claims_cancelled);
         writeln!(text, "claims     {live} live, {redeemed} redeemed, {cancelled} cancelled")?;
         match self.history_position {
@@ -153,9 +157,10 @@ impl Counts {
         counts
     }
 
-    /// Counts campaigns and claims.
+    /// Counts campaigns, policies and claims.
     pub(super) fn add(&mut self, oracle: &Oracle) {
         self.campaigns += oracle.campaigns().count() as u64;
+        self.policies += oracle.aggregates().filter(|aggregate| aggregate.policy().is_some()).count() as u64;
         for (_, claim) in oracle.campaigns().flat_map(|campaign| campaign.claims()) {
             match claim.status {
                 ClaimStatus::Pending => self.claims_pending += 1,

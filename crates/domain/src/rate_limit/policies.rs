@@ -474,7 +474,9 @@ fn stored_key(key: &str) -> LimitKey<'_> {
     key
 }
 
-fn override_bytes(key: LimitKey<'_>, numbers: Numbers) -> Vec<u8> {
+/// An override as canonical bytes: what a digest of the state is made of.
+#[must_use]
+pub fn override_bytes(key: LimitKey<'_>, numbers: Numbers) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64);
     let mut out = Out { body: &mut bytes, private: None };
     key.put(&mut out);
