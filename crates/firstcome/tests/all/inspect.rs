@@ -64,14 +64,14 @@ fn the_summary_says_what_there_is() {
 #[test]
 fn each_record_is_a_line() {
     let wanted = [
-        "1 1970-01-01T00:00:00.010Z local r-1 campaign_created spring stock=5 per_subject_max=1 code_key=1",
+        "1 1970-01-01T00:00:00.010Z local r-1 campaign_created spring stock=5 code_key=1",
         "2 1970-01-01T00:00:00.020Z local r-1 claimed spring serial=1 subject=ann",
         "3 1970-01-01T00:00:00.020Z local r-1 claimed spring serial=2 subject=bob",
         "4 1970-01-01T00:00:00.030Z local r-1 claimed spring serial=3 subject=cat",
         "5 1970-01-01T00:00:00.040Z local r-1 cancelled spring serial=2",
         "6 1970-01-01T00:00:00.050Z local r-1 redeemed spring serial=1 key=k-1",
-        "7 1970-01-01T00:00:00.060Z local r-1 campaign_changed spring stock=6 per_subject_max=1 \
-         opens_at=1970-01-01T00:00:00.001Z redeem_until=1970-01-01T00:00:01.000Z paused",
+        "7 1970-01-01T00:00:00.060Z local r-1 campaign_changed spring stock=6 \
+         opens_at=1970-01-01T00:00:00.001Z redeem_until=1970-01-01T00:00:01.000Z paused=true code_key=1",
         "8 1970-01-01T00:00:00.070Z local r-1 requests_forgotten count=1",
         "9 1970-01-01T00:00:00.080Z local r-1 cancelled spring serial=3",
     ];
@@ -102,7 +102,9 @@ fn each_record_is_an_object() {
     assert_eq!((&records[5]["event"], &records[5]["request_key"]), (&json!("redeemed"), &json!("k-1")));
     assert_eq!((&records[6]["settings"]["paused"], &records[6]["settings"]["closes_at"]), (&json!(true), &Value::Null));
     assert_eq!((&records[7]["event"], &records[7]["count"]), (&json!("requests_forgotten"), &json!(1)));
-    let campaign = json!({ "kind": "campaign", "name": "spring", "stock": 6, "counts": { "claims": 3, "redeemed": 1, "cancelled": 2 } });
+    let campaign = json!({
+        "kind": "campaign", "name": "spring", "is_removed": false, "counts": { "stock": 6, "claims": 3, "redeemed": 1, "cancelled": 2 },
+    });
     assert_eq!(objects(&data, "campaign"), [campaign]);
     assert_eq!((&objects(&data, "journal")[0]["records"], &objects(&data, "journal")[0]["trouble"]), (&json!(9), &Value::Null));
 }
