@@ -37,6 +37,7 @@ mod engines;
 mod gate;
 #[cfg(feature = "lab")]
 mod lab;
+mod policies;
 mod proxy;
 mod queue;
 mod record;

@@ -7,7 +7,7 @@ use cluster::kafka;
 use cluster::protocol::partition::partition_of;
 use tokio::task::block_in_place;
 
-use super::world::{Brokers, World};
+use super::world::{Brokers, World, eventually};
 use super::{check, engines, scenario};
 use crate::support_process::program::{Program, program};
 
@@ -33,7 +33,8 @@ pub fn after_everything_was_away_servers_go_on_from_the_tables() {
         world.start(1);
         for place in [0, 1] {
             world.until_ready(place).await;
-            assert!(600 < begins_at(&world, place), "server {place} begins at the log's beginning, not where the tables end");
+            let begins_at = begins_at(&world, &world.program(place).said());
+            assert!(600 < begins_at, "server {place} begins at {begins_at}, and not at a snapshot");
         }
         let book = world.crowd(3_000, 32, 0).finish(Duration::from_secs(60)).await;
         for (person, claim) in &before.claims {
@@ -75,9 +76,32 @@ pub fn a_log_that_has_lost_records_is_refused_and_left_as_it_is() {
     });
 }
 
-/// From which offset on a server read the campaign's partition after its last start.
-fn begins_at(world: &World, place: usize) -> u64 {
-    let said = world.program(place).said();
+#[test]
+pub fn a_server_with_a_folder_of_its_own_begins_where_the_copies_of_the_state_end() {
+    scenario::alone(async {
+        let mut world = World::new("copies", &Brokers::One, None).with_servers(1, STOCK).await;
+        let book = world.crowd(600, 16, 0).finish(Duration::from_secs(60)).await;
+        check::exactly(&world, &book, STOCK).await;
+        assert_eq!(world.projecting().await, 0);
+        world.stop(0);
+        let elsewhere = world.folder().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::copy(world.data().join("code-keys"), elsewhere.join("code-keys")).unwrap();
+        let mut command = program();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info", "--data"]).arg(&elsewhere).args(world.flags());
+        let mut program = Program::spawn_command(command);
+        eventually("the server follows the log", Duration::from_secs(30), async || program.said().contains("following the log")).await;
+        let begins_at = begins_at(&world, &program.said());
+        assert!(600 < begins_at, "it begins at {begins_at}, and not at a copy");
+        block_in_place(|| program.stop());
+        // It is the same state: the first one goes on with it.
+        world.start(0);
+        check::as_told(&world, &book, STOCK).await;
+    });
+}
+
+/// From which offset on a server reads the campaign's partition, by what it said as it started.
+fn begins_at(world: &World, said: &str) -> u64 {
     let line = said.lines().find(|line| line.contains("following the log")).unwrap();
     let offsets = line.split_once("\"offsets\":\"[").unwrap().1.split_once(']').unwrap().0;
     let offset = offsets.split(", ").nth(partition_of(&world.name, world.kafka.partitions) as usize);
