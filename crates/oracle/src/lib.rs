@@ -287,6 +287,13 @@ impl View {
         let found = self.figures.iter().find(|(figure, _)| *figure == name);
         if let Some((_, Value::Number(number))) = found { *number } else { 0 }
     }
+
+    /// The figure of this name that is a word; none if there is none.
+    #[must_use]
+    pub fn word(&self, name: &str) -> &'static str {
+        let found = self.figures.iter().find(|(figure, _)| *figure == name);
+        if let Some((_, Value::Word(word))) = found { word } else { "" }
+    }
 }
 
 impl Aggregate {

@@ -1,51 +1,63 @@
-//! What servers keep of the same state, in their formats: its digest, and the request keys of its tables.
+//! What servers keep of the same state, in their formats: its digest.
 
-use domain::coupon::CampaignNumber;
-use domain::hash::HashSeed;
-use domain::request::{CampaignView, Fingerprint, Outcome, Remembered};
-use domain::restore::{RestoreError, RestoredCampaign, Restorer};
-use domain::types::{CampaignName, Quantity};
+use std::sync::Arc;
+
+use domain::Number;
+use domain::claims::Claim;
+use domain::coupon::{self as coupons, CampaignState, claim_bytes};
+use domain::rate_limit::policies::{self, PolicyFigures, override_bytes};
+use domain::request::{Fingerprint, Outcome as TheirOutcome, Remembered};
+use domain::types::LimitKey;
+use domain::workload::{AnyOutcome, AnySettings, AnySummary, Head, Summary};
 use engine::digest::{DIGEST_BYTES, RunningDigest};
-use oracle::Oracle;
-use oracle::coupon::{Outcome as CouponOutcome, View};
 use oracle::keys::Known;
+use oracle::{Aggregate, Answer, Oracle, Outcome, View, coupon, limit};
 
 /// The digest that servers have; nothing but its format is shared with them.
-pub(super) fn digest(oracle: &Oracle) -> Result<[u8; DIGEST_BYTES], RestoreError> {
-    let mut restorer = Restorer::new(HashSeed(0, 0));
-    for campaign in oracle.campaigns() {
-        let Ok(name) = CampaignName::new(&campaign.name) else { continue };
-        let &oracle::coupon::Campaign { number, settings, version, code_key, created_at, .. } = campaign;
-        let number = CampaignNumber(number);
-        restorer.campaign(RestoredCampaign { number, name, settings, version, code_key, created_at })?;
+pub(super) fn digest(oracle: &Oracle) -> [u8; DIGEST_BYTES] {
+    let mut digest = RunningDigest::default();
+    for aggregate in oracle.aggregates() {
+        let oracle::Head { number, name, version, created_at, .. } = aggregate.head().clone();
+        let number = Number(number);
+        digest.add_aggregate(&Head { name, number, version, created_at }, &aggregate.settings());
+        add_entries(&mut digest, number, aggregate);
     }
-    let mut digest = RunningDigest::of(&restorer.finish(oracle.time)?);
-    for campaign in oracle.campaigns() {
-        for (serial, claim) in campaign.claims() {
-            let (claimed_at, status) = (claim.claimed_at, claim.status);
-            let claim = domain::claims::Claim { serial, subject: claim.subject(), claimed_at, status };
-            digest.add_claim(CampaignNumber(campaign.number), &claim);
-        }
-    }
-    oracle.keys().iter().filter_map(|(_, known)| remembered(oracle, known)).for_each(|known| digest.add_request(&known));
-    Ok(digest.value(oracle.time, oracle.decisions))
+    oracle.keys().iter().filter_map(|(_, known)| remembered(known)).for_each(|known| digest.add_request(&known));
+    digest.value(oracle.time, oracle.decisions)
 }
 
-/// A request key as servers remember it; `None` for what is not remembered in this log.
-pub(super) fn remembered(oracle: &Oracle, known: &Known) -> Option<Remembered> {
-    let oracle::Outcome::Coupon(number, outcome) = &known.outcome else { return None };
-    let campaign = CampaignNumber(oracle.campaign(&known.scope.name)?.number);
-    let outcome = match outcome {
-        CouponOutcome::Written { created, view } => {
-            Outcome::Campaign { created: *created, view: Box::new(view_of(CampaignNumber(*number), view)) }
+fn add_entries(digest: &mut RunningDigest, number: Number, aggregate: &Aggregate) {
+    match aggregate {
+        Aggregate::Coupon(campaign) => {
+            for (serial, claim) in campaign.claims() {
+                let (subject, claimed_at, status) = (claim.subject(), claim.claimed_at, claim.status);
+                digest.add_entry(number, &claim_bytes(&Claim { serial, subject, claimed_at, status }));
+            }
         }
-        CouponOutcome::Claimed(serial) => Outcome::Claimed(campaign, *serial),
-        CouponOutcome::Redeemed(serial) => Outcome::Redeemed(campaign, *serial),
-        CouponOutcome::Cancelled(serial) => Outcome::Cancelled(campaign, *serial),
-        CouponOutcome::Nothing(_) => return None,
+        Aggregate::Limit(policy) => {
+            for (key, numbers) in &policy.overrides {
+                // Only a valid key comes in.
+                let key = LimitKey::new(key).unwrap_or_else(|error| panic!("the key {key:?} of an override {error}"));
+                digest.add_entry(number, &override_bytes(key, *numbers));
+            }
+        }
+    }
+}
+
+/// A request key as servers remember it; `None` for what is never remembered.
+fn remembered(known: &Known) -> Option<Remembered> {
+    let outcome = match &known.outcome {
+        Outcome::Written { created, view } => TheirOutcome::Written { created: *created, summary: Box::new(summary_of(view)?) },
+        Outcome::Removed(view) => TheirOutcome::Removed { summary: Box::new(summary_of(view)?) },
+        Outcome::Did(number, answer) => TheirOutcome::Did(Number(*number), outcome_of(*answer)?),
+        Outcome::DidBoth((number, one), (other, others)) => {
+            TheirOutcome::DidBoth((Number(*number), outcome_of(*one)?), (Number(*other), outcome_of(*others)?))
+        }
+        Outcome::KeysForgotten(_) | Outcome::Nothing(_) => return None,
     };
     Some(Remembered {
-        campaign,
+        kind: known.scope.kind,
+        name: Arc::clone(&known.scope.name),
         actor: known.scope.actor.clone(),
         key: known.scope.key.clone(),
         fingerprint: Fingerprint(known.fingerprint),
@@ -54,10 +66,36 @@ pub(super) fn remembered(oracle: &Oracle, known: &Known) -> Option<Remembered> {
     })
 }
 
-fn view_of(number: CampaignNumber, view: &View) -> CampaignView {
-    // A unit that is counted is one of a stock, which is a quantity.
-    let quantity = |units| Quantity::new(units).unwrap_or(Quantity::MAX);
-    let &View { settings, version, code_key, created_at, at, .. } = view;
-    let (remaining, pending, redeemed) = (quantity(view.remaining()), quantity(view.pending), quantity(view.redeemed));
-    CampaignView { number, settings, version, code_key, created_at, remaining, pending, redeemed, at }
+fn outcome_of(answer: Answer) -> Option<AnyOutcome> {
+    Some(match answer {
+        Answer::Coupon(coupon::Outcome::Claimed(serial)) => AnyOutcome::Campaign(coupons::Outcome::Claimed { serial }),
+        Answer::Coupon(coupon::Outcome::Redeemed(serial)) => AnyOutcome::Campaign(coupons::Outcome::Redeemed { serial }),
+        Answer::Coupon(coupon::Outcome::Cancelled(serial)) => AnyOutcome::Campaign(coupons::Outcome::Cancelled { serial }),
+        Answer::Coupon(coupon::Outcome::Nothing(_)) => return None,
+        Answer::Limit(limit::Outcome::Overridden { numbers, has_burst }) => {
+            AnyOutcome::Policy(policies::Outcome::OverrideWritten { numbers, has_burst })
+        }
+        Answer::Limit(limit::Outcome::OverrideRemoved) => AnyOutcome::Policy(policies::Outcome::OverrideRemoved),
+    })
+}
+
+/// `None` for figures that no aggregate of the kind has.
+fn summary_of(view: &View) -> Option<AnySummary> {
+    let head = Head { name: Arc::clone(&view.name), number: Number(view.number), version: view.version, created_at: view.created_at };
+    let count = |name| u32::try_from(view.figure(name)).ok();
+    Some(match view.settings {
+        AnySettings::Campaign(settings) => {
+            let figures = coupons::Figures {
+                state: CampaignState::from_word(view.word("state"))?,
+                claimed: count("claimed")?,
+                remaining: count("remaining")?,
+                pending: count("pending")?,
+                redeemed: count("redeemed")?,
+            };
+            AnySummary::Campaign(Summary { head, settings, figures, at: view.at })
+        }
+        AnySettings::Policy(settings) => {
+            AnySummary::Policy(Summary { head, settings, figures: PolicyFigures { overrides: count("overrides")? }, at: view.at })
+        }
+    })
 }

@@ -3,6 +3,7 @@
 
 use cluster::protocol::gate::Away;
 use cluster::redis::{OpenError, RedisGate};
+use domain::Kind;
 
 use super::record::Record;
 
@@ -36,10 +37,10 @@ pub(super) async fn look(url: &str, record: &Record) -> Result<Vec<GateReport>, 
     let mut reports = Vec::new();
     for partition in &record.partitions {
         for campaign in partition.oracle.campaigns() {
-            let Some((left, base)) = gate.look(&campaign.name).await? else { continue };
-            let remaining = campaign.view(partition.oracle.time).remaining();
+            let Some((left, base)) = gate.look(Kind::Campaign, &campaign.head.name).await? else { continue };
+            let remaining = campaign.remaining();
             let behind = partition.offset_next.saturating_sub(base);
-            reports.push(GateReport { campaign: campaign.name.to_string(), left, remaining, base, behind });
+            reports.push(GateReport { campaign: campaign.head.name.to_string(), left, remaining, base, behind });
         }
     }
     Ok(reports)

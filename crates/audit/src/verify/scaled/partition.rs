@@ -3,16 +3,14 @@
 
 use std::hash::Hasher;
 
-use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, Place, RulesVersion, decode};
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, Routing, RulesVersion, decode};
 use cluster::protocol::replica::Delivered;
-use domain::Command;
-use domain::state::CommandKind;
 use oracle::{Oracle, Said, adapter};
 use siphasher::sip::SipHasher13;
 
 use crate::verify::findings::{Broken, Findings};
 
-/// The key of the function that places campaigns, as it was fixed with the format of the log.
+/// The key of the function that places groups, as it was fixed with the format of the log.
 const PLACING: (u64, u64) = (0x6669_7273_7463_6f6d, 0x6520_7061_7274_6974);
 /// Rules that nobody has told here decide from some record on.
 pub(super) const UNKNOWN_RULES: &str = "unknown_rules";
@@ -64,7 +62,7 @@ impl Partition {
         if self.stopped.is_some() {
             return None;
         }
-        match self.read(record, findings) {
+        match self.read(record) {
             Ok(decided) => decided,
             Err(broken) => {
                 self.stop(record.offset, broken, findings);
@@ -90,11 +88,11 @@ impl Partition {
         self.stopped = self.stopped.or(Some(Stopped { offset, promise }));
     }
 
-    fn read(&mut self, record: &Delivered<'_>, findings: &mut Findings) -> Result<Option<Said>, Broken> {
+    fn read(&mut self, record: &Delivered<'_>) -> Result<Option<Said>, Broken> {
         let read = decode(record.bytes).map_err(|what| broken("undecodable", format!("the record is malformed: {what}")))?;
-        let belongs = match read.place {
-            Place::Group(group) => partition_of(group, self.partitions),
-            Place::Partition(partition) => partition,
+        let belongs = match read.routing {
+            Routing::Group(group) => partition_of(group, self.partitions),
+            Routing::Partition(partition) => partition,
         };
         if belongs != self.number {
             return Err(broken("wrong_partition", format!("the record belongs to partition {belongs}")));
@@ -103,10 +101,9 @@ impl Partition {
             self.begin(&read)?;
         }
         match &read.body {
-            Body::Command { command, .. } => {
-                self.check_campaign(&command.kind, record.offset, findings);
+            Body::Command { command, .. } | Body::Due(command) => {
                 self.oracle.pass(record.at);
-                return Ok(self.decide(command));
+                return Ok(Some(self.oracle.take(&adapter::ask(command), self.oracle.time)));
             }
             Body::Rules(version) => {
                 check_rules(*version)?;
@@ -132,32 +129,16 @@ impl Partition {
         (self.log, self.rules_version) = (Some(log), rules);
         Ok(())
     }
-
-    fn decide(&mut self, command: &Command<'_>) -> Option<Said> {
-        // Servers pass over policies in this log.
-        let is_decided = !matches!(command.kind, CommandKind::Policy(_));
-        is_decided.then(|| self.oracle.take(&adapter::ask(command), self.oracle.time))
-    }
-
-    /// Servers go by the group's name alone; a command under another name than its campaign's could
-    /// be decided twice, in two partitions. They decide it all the same, and so it goes on.
-    fn check_campaign(&self, kind: &CommandKind<'_>, offset: u64, findings: &mut Findings) {
-        let CommandKind::Coupon(coupon) = kind else { return };
-        let (campaign, number) = (coupon.campaign(), self.number);
-        let belongs = partition_of(campaign.as_str(), self.partitions);
-        if belongs != number {
-            let what = format!("the command is about campaign {campaign}, which belongs to partition {belongs}");
-            findings.broken("wrong_partition", format!("{what} (offset {offset} of partition {number})"));
-        }
-    }
 }
 
-/// The partition of a campaign, by its name.
-pub(super) fn partition_of(name: &str, partitions: u32) -> u32 {
+/// The partition of a group, by its name.
+pub(super) fn partition_of(group: &str, partitions: u32) -> u32 {
     let mut hasher = SipHasher13::new_with_keys(PLACING.0, PLACING.1);
-    hasher.write(name.as_bytes());
-    let place = hasher.finish().checked_rem(u64::from(partitions)).unwrap_or(0);
-    u32::try_from(place).unwrap_or(0)
+    hasher.write(group.as_bytes());
+    let Some(Ok(place)) = hasher.finish().checked_rem(u64::from(partitions)).map(u32::try_from) else {
+        panic!("a log has at least one partition, and fewer than 2^32")
+    };
+    place
 }
 
 fn check_rules(wanted: RulesVersion) -> Result<(), Broken> {

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use cluster::kafka::{self, KafkaSettings, OpenError, Topic};
 use cluster::protocol::record::{Body, LogId, decode};
-use domain::coupon::CampaignNumber;
 
 use super::partition::Partition;
 use crate::verify::findings::Findings;
@@ -68,11 +67,5 @@ impl Record {
                 Some(_) | None => {}
             }
         }
-    }
-
-    /// The partition of a campaign, and its number there, by its id in the tables.
-    pub(super) fn place_of(&self, id: CampaignNumber) -> (u32, CampaignNumber) {
-        let count = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX).max(1);
-        (id.0 % count, CampaignNumber(id.0 / count))
     }
 }

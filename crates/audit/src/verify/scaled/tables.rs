@@ -1,20 +1,17 @@
 //! PostgreSQL's rows against what the record's first so many records add up to.
 
-use domain::claims::ClaimStatus;
-use domain::coupon::CampaignNumber;
-use domain::request::Remembered;
+use domain::rows::Table;
+use domain::{Kind, Number};
 use oracle::Oracle;
-use oracle::coupon::Campaign;
-use projection::ReadError;
-use projection::postgres::scan::{FullClaim, Scan, WaitingClaim};
-use projection::postgres::{Origin, PartitionPosition};
-use projection::rows::{BareClaim, CampaignRow};
+use projection::postgres::scan::Scan;
+use projection::postgres::{Origin, PartitionPosition, aggregate_of_id};
+use projection::{AggregateRow, ReadError};
 
-use super::digest::{digest, remembered};
+use super::digest::digest;
 use super::partition::{Partition, UNKNOWN_RULES};
 use super::record::Record;
-use crate::verify::findings::{DIFFERENT, EXTRA, Fields, Findings, MISSING};
-use crate::verify::merge::{self, Merge};
+use crate::verify::findings::{EXTRA, Fields, Findings, MISSING, compare_aggregate};
+use crate::verify::merge::{Merge, tables};
 
 /// Where what is expected comes from, for people.
 const RECORD: &str = "record";
@@ -59,21 +56,32 @@ pub(super) async fn compare(scan: &Scan, record: &Record, findings: &mut Finding
     for position in scan.positions().iter().filter(|position| record.partitions.len() <= position.partition as usize) {
         findings.broken(EXTRA, format!("the position of partition {} is in the history only", position.partition));
     }
-    let campaigns = damage_told(scan.campaigns().await, findings)?;
-    for (position, partition) in compared {
+    for (position, partition) in &compared {
         compare_position(position, partition, findings);
-        let oracle = &partition.oracle;
-        if let Some(rows) = &campaigns {
-            compare_campaigns(rows, position.partition, oracle, record, findings);
+    }
+    for kind in Kind::ALL {
+        let Some(rows) = damage_told(scan.aggregates(*kind).await, findings)? else { continue };
+        for (position, partition) in &compared {
+            let here = |row: &&AggregateRow| place_of(row.number, record).0 == position.partition;
+            compare_aggregates(&rows.iter().filter(here).collect::<Vec<_>>(), *kind, &partition.oracle, record, findings);
         }
-        let claims = compare_claims(scan, position.partition, oracle, record, findings).await;
-        damage_told(claims, findings)?;
-        let queue = compare_queue(scan, position.partition, oracle, record, findings).await;
-        damage_told(queue, findings)?;
-        let requests = compare_requests(scan, position.partition, oracle, findings).await;
-        damage_told(requests, findings)?;
+    }
+    for declared in tables() {
+        for (position, partition) in &compared {
+            let compared = compare_entries(scan, declared, position.partition, &partition.oracle, record, findings).await;
+            damage_told(compared, findings)?;
+        }
     }
     Ok(())
+}
+
+/// The partition of an aggregate, and its number there, by its id in the tables.
+fn place_of(id: Number, record: &Record) -> (u32, u32) {
+    let count = u32::try_from(record.partitions.len()).ok();
+    let Some((partition, number)) = count.and_then(|count| aggregate_of_id(id, count)) else {
+        panic!("a topic has partitions, and fewer than 2^32")
+    };
+    (partition, number.0)
 }
 
 /// A row that cannot be is a finding; everything else is no verdict.
@@ -113,94 +121,42 @@ fn compare_position(position: &PartitionPosition, partition: &Partition, finding
     fields.compare("effective_at", position.effective_at.millis(), oracle.time.millis());
     fields.compare("rules_version", position.rules_version, partition.rules_version.0);
     // At the very beginning there is nothing to have a digest of.
-    let found = if position.offset_next == 0 { Ok(String::new()) } else { digest(oracle).map(|digest| hex(&digest)) };
-    match found {
-        Ok(digest) => fields.compare("digest", hex(&position.digest), digest),
-        Err(error) => findings.broken(DIFFERENT, format!("partition {} has no digest: {error}", position.partition)),
-    }
+    let expected = if position.offset_next == 0 { String::new() } else { hex(&digest(oracle)) };
+    fields.compare("digest", hex(&position.digest), expected);
     fields.report(|| format!("the position of partition {}", position.partition), findings);
 }
 
-fn compare_campaigns(rows: &[CampaignRow], partition: u32, oracle: &Oracle, record: &Record, findings: &mut Findings) {
-    let row_of = |number: CampaignNumber| rows.iter().find(|row| record.place_of(row.number) == (partition, number));
-    for campaign in oracle.campaigns() {
-        match row_of(CampaignNumber(campaign.number)) {
-            None => findings.broken(MISSING, format!("campaign {} is not in the history", campaign.name)),
-            Some(row) => compare_campaign(row, campaign, findings),
+fn compare_aggregates(rows: &[&AggregateRow], kind: Kind, oracle: &Oracle, record: &Record, findings: &mut Findings) {
+    let word = kind.word();
+    let number_of = |row: &AggregateRow| place_of(row.number, record).1;
+    for aggregate in oracle.aggregates().filter(|aggregate| aggregate.kind() == kind) {
+        let head = aggregate.head();
+        match rows.iter().find(|row| number_of(row) == head.number) {
+            None => findings.broken(MISSING, format!("{word} {} is not in the history", head.name)),
+            Some(row) => compare_aggregate(RECORD, row, aggregate, findings),
         }
     }
-    for row in rows {
-        let (of, number) = record.place_of(row.number);
-        if of == partition && oracle.campaign_at(number.0).is_none() {
-            findings.broken(EXTRA, format!("campaign {} (id {}) is in the history only", row.name, row.number.0));
-        }
+    let is_known = |row: &AggregateRow| oracle.at(number_of(row)).is_some_and(|aggregate| aggregate.kind() == kind);
+    for row in rows.iter().filter(|row| !is_known(row)) {
+        findings.broken(EXTRA, format!("{word} {} (id {}) is in the history only", row.name, row.number.0));
     }
 }
 
-fn compare_campaign(row: &CampaignRow, campaign: &Campaign, findings: &mut Findings) {
-    let mut fields = Fields::of(RECORD);
-    fields.compare("name", &*row.name, &*campaign.name);
-    fields.compare("version", row.version, campaign.version);
-    fields.compare("code_key", row.code_key, campaign.code_key);
-    fields.compare("created_at", row.created_at.millis(), campaign.created_at.millis());
-    fields.compare("changed_at", row.changed_at.millis(), campaign.changed_at.millis());
-    fields.compare("stock", row.settings.stock.get(), campaign.settings.stock.get());
-    let others = |settings| domain::coupon::Settings { stock: domain::types::Quantity::ZERO, ..settings };
-    fields.compare("settings", others(row.settings), others(campaign.settings));
-    fields.report(|| format!("campaign {}", campaign.name), findings);
-}
-
-async fn compare_claims(scan: &Scan, partition: u32, oracle: &Oracle, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
-    let mut rows = scan.claims(partition).await?;
-    let mut merge = Merge::new(RECORD, oracle, merge::decided(oracle), findings);
+async fn compare_entries(
+    scan: &Scan,
+    (kind, table): (Kind, &'static Table),
+    partition: u32,
+    oracle: &Oracle,
+    record: &Record,
+    findings: &mut Findings,
+) -> Result<(), ReadError> {
+    let mut rows = scan.entries(table, partition).await?;
+    let mut merge = Merge::new(RECORD, oracle, (kind, table), findings);
     while let Some(row) = rows.next().await? {
-        let (_, number) = record.place_of(row.campaign);
-        let FullClaim { serial, ref subject, claimed_at, status, .. } = row;
-        merge.row(&BareClaim { number, serial, subject, claimed_at, status });
+        merge.row(place_of(row.number, record).1, &row.cells());
     }
     merge.end();
     Ok(())
-}
-
-async fn compare_queue(scan: &Scan, partition: u32, oracle: &Oracle, record: &Record, findings: &mut Findings) -> Result<(), ReadError> {
-    let mut rows = scan.queue(partition).await?;
-    let mut merge = Merge::new(RECORD, oracle, merge::pending(oracle), findings);
-    while let Some(row) = rows.next().await? {
-        let (_, number) = record.place_of(row.campaign);
-        let WaitingClaim { serial, ref subject, accepted_at, .. } = row;
-        merge.row(&BareClaim { number, serial, subject, claimed_at: accepted_at, status: ClaimStatus::Pending });
-    }
-    merge.end();
-    Ok(())
-}
-
-/// Request keys by the decision that they were; both sides rise.
-async fn compare_requests(scan: &Scan, partition: u32, oracle: &Oracle, findings: &mut Findings) -> Result<(), ReadError> {
-    let mut rows = scan.requests(partition).await?;
-    let known = oracle.keys().iter().filter_map(|(decision, known)| Some((decision, remembered(oracle, known)?)));
-    let mut expected = known.peekable();
-    while let Some((decision, found)) = rows.next().await? {
-        while let Some((_, known)) = expected.next_if(|(expected, _)| *expected < decision.0) {
-            findings.broken(MISSING, format!("{} is not in the history", words_of(&known, oracle)));
-        }
-        match expected.next_if(|(expected, _)| *expected == decision.0) {
-            Some((_, known)) if known == found => {}
-            Some((_, known)) => {
-                findings.broken(DIFFERENT, format!("{}; in the history it is {}", words_of(&known, oracle), words_of(&found, oracle)));
-            }
-            None => findings.broken(EXTRA, format!("{} is in the history only", words_of(&found, oracle))),
-        }
-    }
-    for (_, known) in expected {
-        findings.broken(MISSING, format!("{} is not in the history", words_of(&known, oracle)));
-    }
-    Ok(())
-}
-
-fn words_of(known: &Remembered, oracle: &Oracle) -> String {
-    let campaign = oracle.campaign_at(known.campaign.0).map_or("(unknown)", |campaign| &*campaign.name);
-    let (key, actor, at) = (&known.key, &known.actor, known.recorded_at.millis());
-    format!("the request key {key:?} of {actor} in campaign {campaign}, of {at} ms, with the outcome {:?}", known.outcome)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -88,7 +88,7 @@ impl ScaledVerdict {
     }
 
     /// One object, its fields stable. As for a journal: `is_good`, `broken` (`promise` and `detail`),
-    /// `broken_counts` (by promise), `notes`, `records`, `bytes`, `campaigns`, `claims` (`live`,
+    /// `broken_counts` (by promise), `notes`, `records`, `bytes`, `campaigns`, `policies`, `claims` (`live`, `pending`,
     /// `redeemed`, `cancelled`), `history_position` (records in the tables, a number or null) and
     /// `seconds` (a number or null). Of the scaled mode alone: `topic`, `log` (the log's id, or null),
     /// `decisions`, `history_behind` (by how many records the tables are behind, a number or null),
@@ -97,7 +97,8 @@ impl ScaledVerdict {
     /// `left`, `remaining`, `base` and `behind`).
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Counts { records, bytes, campaigns, claims_live, claims_pending, claims_redeemed, claims_cancelled, .. } = self.counts;
+        let Counts { records, bytes, campaigns, policies, claims_live, claims_pending, claims_redeemed, claims_cancelled, .. } =
+            self.counts;
         let partitions = self.partitions.iter().map(|partition| {
             let PartitionReport { records, decisions, history_position } = partition;
             json!({
@@ -119,6 +120,7 @@ impl ScaledVerdict {
             "decisions": self.decisions(),
             "bytes": bytes,
             "campaigns": campaigns,
+            "policies": policies,
             "claims": { "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
             "history_position": self.sum(|partition| partition.history_position),
             "history_behind": self.sum(PartitionReport::behind),
@@ -143,6 +145,7 @@ impl ScaledVerdict {
         writeln!(text, "record     {} records in {partitions} partitions of topic {}, log {log}", counts.records, self.topic)?;
         writeln!(text, "decisions  {}", self.decisions())?;
         writeln!(text, "campaigns  {}", counts.campaigns)?;
+        writeln!(text, "policies   {}", counts.policies)?;
         let (live, redeemed, cancelled) = (counts.claims_live, counts.claims_redeemed, counts.claims_cancelled);
         writeln!(text, "claims     {live} live, {redeemed} redeemed, {cancelled} cancelled")?;
         match (self.sum(|partition| partition.history_position), self.sum(PartitionReport::behind)) {
