@@ -127,10 +127,23 @@ impl Limits {
     /// # Errors
     /// [`PolicyError`].
     pub fn follow_all(&self, kept: Vec<(Arc<str>, (Rule, Overrides))>) -> Result<(), PolicyError> {
+        let kept: BTreeMap<Arc<str>, (Rule, Overrides)> = kept.into_iter().collect();
+        // Most of the time nothing differs, and nobody who asks has to wait.
+        if self.has_exactly(&kept) {
+            return Ok(());
+        }
         let now = self.clock.now();
         let mut by_policy = self.by_policy.write().unwrap_or_else(PoisonError::into_inner);
-        by_policy.retain(|policy, _| kept.iter().any(|(name, _)| **name == **policy));
+        by_policy.retain(|policy, _| kept.contains_key(policy.as_str()));
         kept.into_iter().try_for_each(|(name, kept)| follow(&mut by_policy, &name, kept, now))
+    }
+
+    fn has_exactly(&self, kept: &BTreeMap<Arc<str>, (Rule, Overrides)>) -> bool {
+        let by_policy = self.by_policy.read().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |(policy, counted): (&String, &Counted)| {
+            kept.get(policy.as_str()).is_some_and(|(rule, overrides)| counted.rule == *rule && Arc::ptr_eq(&counted.overrides, overrides))
+        };
+        by_policy.len() == kept.len() && by_policy.iter().all(is_same)
     }
 
     /// Whether a policy is counted.

@@ -35,6 +35,7 @@ use crate::limits::LimitClock;
 #[cfg(feature = "scaled")]
 use crate::scaled::{Scaled, ScaledError, ScaledSettings, Starting};
 
+mod follow;
 mod greeting;
 mod settings;
 
@@ -128,10 +129,6 @@ pub enum ServeError {
     Failed,
 }
 
-/// How often the file of keys is looked at. `firstcome key` waits until it was.
-const KEYS_LOOK: Duration = Duration::from_millis(50);
-/// How often the counters of rate limits follow what other machines have decided.
-const POLICIES_LOOK: Duration = Duration::from_secs(1);
 /// Connections at once to the second address, which answers also when the first one is full.
 const ADMIN_CONNECTIONS_MAX: u16 = 256;
 
@@ -242,8 +239,8 @@ impl Server {
     async fn run_all(self, tables: Tables, stop: Running<'static, ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
         app.demonstration.serves_at(self.address()?, self.admin_address()?);
-        let following = tokio::spawn(follow_keys(Arc::clone(&app)));
-        let counting = tokio::spawn(follow_policies(Arc::clone(&app)));
+        let following = tokio::spawn(follow::keys(Arc::clone(&app)));
+        let counting = tokio::spawn(follow::policies(Arc::clone(&app)));
         let ends = async {
             tokio::select! {
                 () = stop => tracing::info!("stopping: no new connections; requests in flight are finished"),
@@ -271,39 +268,6 @@ impl Server {
             (Backend::Single { .. }, Some(_)) => Err(ServeError::Failed),
             #[cfg(feature = "scaled")]
             (Backend::Scaled(_), Some(why)) => Err(ServeError::Stopped(why)),
-        }
-    }
-}
-
-/// Reads keys again that another process has changed. An error is logged once.
-async fn follow_keys(app: Arc<App>) {
-    let mut ticks = tokio::time::interval(KEYS_LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut said = String::new();
-    loop {
-        ticks.tick().await;
-        let app = Arc::clone(&app);
-        let Ok(refreshed) = tokio::task::spawn_blocking(move || app.edge.auth.refresh()).await else { continue };
-        let error = refreshed.err().map(|error| error.to_string()).unwrap_or_default();
-        if !error.is_empty() && error != said {
-            tracing::error!(error, "the keys cannot be read again; those from before stay in use");
-        }
-        said = error;
-    }
-}
-
-/// Takes over into the counters what other machines have decided about policies.
-async fn follow_policies(app: Arc<App>) {
-    // Alone, whoever changes a policy takes the change over.
-    if app.backend.engine().is_some() {
-        return;
-    }
-    let mut ticks = tokio::time::interval(POLICIES_LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(problem) = policies::follow_all(&app).await {
-            tracing::error!(code = problem.code(), "the policies of rate limits cannot be followed; the counters stay as they are");
         }
     }
 }
