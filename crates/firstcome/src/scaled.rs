@@ -228,7 +228,8 @@ impl Connected {
         let own = Arc::new(OwnSnapshots::open(&starting.data, log_id, partitions)?);
         let replicas = start::replicas(&own, &postgres, partitions, seed).await?;
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
-        check_reach("what this server starts from", &offsets, &topic.offsets)?;
+        // Looked at again: snapshots and copies are made meanwhile.
+        reaching(settings, "what this server starts from", &offsets).await?;
         let node = Arc::new(Node::new(node_id, log_id, log, gate, starting.limits, codes.numbers(), replicas));
         let failure = Arc::new(OnceLock::new());
         let sink = NodeSink { node: Arc::clone(&node), failure: Arc::clone(&failure), log_id };
@@ -358,11 +359,16 @@ async fn find_topic(settings: &ScaledSettings, stored: &Origin, postgres: &Postg
     let position_of = |partition| positions.iter().find(|position| position.partition == partition);
     let known: Vec<u64> =
         (0..stored.partitions).map(|partition| position_of(partition).map_or(0, |position| position.offset_next)).collect();
+    reaching(settings, "the history (--postgres)", &known).await
+}
+
+/// The topic, if it goes on where something ends.
+async fn reaching(settings: &ScaledSettings, of: &'static str, known: &[u64]) -> Result<Topic, ScaledError> {
     let mut looks = 0;
     loop {
         let topic = kafka::find(&settings.kafka).await?;
         looks += 1;
-        match check_reach("the history (--postgres)", &known, &topic.offsets) {
+        match check_reach(of, known, &topic.offsets) {
             Ok(()) => return Ok(topic),
             Err(error) if looks == END_LOOKS_MAX => return Err(error),
             // A leader that is new may not know yet how much of what it has counts.
