@@ -127,7 +127,7 @@ fn check_rate(algorithm: LimitAlgorithm, quota: u64, window_ns: u128, burst: u64
     let is_log = algorithm == LimitAlgorithm::SlidingWindowLog;
     refuse_if(quota == 0 || BILLION < quota, || No::new("quota_out_of_range"))?;
     refuse_if(is_log && 10_000 < quota, || No::new("log_quota_out_of_range"))?;
-    refuse_if(window_ns < MS_NS || 366 * DAY_NS < window_ns, || No::new("window_out_of_range"))?;
+    refuse_if(!(MS_NS..=366 * DAY_NS).contains(&window_ns), || No::new("window_out_of_range"))?;
     refuse_if(BILLION < burst, || No::new("burst_out_of_range"))?;
     refuse_if(burst != 0 && !has_burst(algorithm), || No::new("burst_not_used"))?;
     // Full again after `burst + 1` units, of which a window brings `quota`: within 100 years.
