@@ -7,7 +7,8 @@ use domain::Novelty;
 use domain::fields::Value;
 use domain::rate_limit::policies::{LimitAlgorithm, Numbers, PolicySettings};
 
-use crate::{Detail, Head, No, Ruling, refuse_if};
+use crate::words::refuse_if;
+use crate::{Detail, Head, No, Ruling};
 
 const BILLION: u64 = 1_000_000_000;
 const MS_NS: u128 = 1_000_000;
