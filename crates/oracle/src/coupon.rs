@@ -11,7 +11,8 @@ use domain::coupon::{Settings, TargetBy};
 use domain::fields::Value;
 use domain::types::{Serial, SubjectId, Timestamp};
 
-use crate::{Detail, Head, No, Ruling, refuse_if};
+use crate::words::refuse_if;
+use crate::{Detail, Head, No, Ruling};
 
 /// What can be asked of a campaign.
 #[derive(Clone, Copy, Debug)]

@@ -14,388 +14,30 @@
 //! knows its commands and events.
 
 pub mod adapter;
+mod aggregate;
 pub mod coupon;
 pub mod keys;
 pub mod limit;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::coupon::TargetBy;
-use domain::fields::Value;
 use domain::state::Precondition;
 use domain::types::Timestamp;
-use domain::workload::{AnyPatch, AnySettings};
+use domain::workload::AnySettings;
 use domain::{Kind, Novelty};
 
 pub use domain::rejections::Detail;
 
+pub use aggregate::{Aggregate, Head, View};
+pub use words::{Answer, Ask, Effect, Happening, Key, No, Outcome, Ruling, Said, Step, What, Wish, Yes};
+
+use aggregate::check_settings;
 use coupon::Campaign;
 use keys::{Keys, Scope};
-use limit::Policy;
-
-/// A question.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// The request's key, where the question has one.
-    pub key: Option<Key<'a>>,
-    /// What is asked.
-    pub what: What<'a>,
-}
-
-/// A request key.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    /// The caller, to whom the key belongs.
-    pub actor: &'a str,
-    /// The key.
-    pub key: &'a str,
-    /// A digest of what the key was given to.
-    pub fingerprint: [u8; 16],
-}
-
-/// What is asked.
-#[derive(Clone, Copy, Debug)]
-pub enum What<'a> {
-    /// Create the aggregate of this name, or give it these settings, which say its kind.
-    Put(&'a str, AnySettings, Precondition),
-    /// Change some settings.
-    Patch(&'a str, AnyPatch, Precondition),
-    /// End an aggregate.
-    Remove(Kind, &'a str, Precondition),
-    /// Something of one aggregate.
-    Do(Step<'a>),
-    /// Something of two aggregates at once.
-    DoBoth(Step<'a>, Step<'a>),
-    /// To forget the request keys whose time has come.
-    ForgetKeys,
-}
-
-/// What is asked of one aggregate.
-#[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// What, which says its kind.
-    pub wish: Wish<'a>,
-}
-
-/// What can be asked of an aggregate beside its settings.
-#[derive(Clone, Copy, Debug)]
-pub enum Wish<'a> {
-    /// Of a campaign.
-    Coupon(coupon::Ask<'a>),
-    /// Of a policy.
-    Limit(limit::Ask<'a>),
-}
-
-/// The answer: a yes, or the first reason against it.
-pub type Said = Result<Yes, No>;
-/// A yes.
-pub type Yes = Ruling<Outcome, Effect>;
-
-/// A yes of a workload.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ruling<O, E> {
-    /// What is answered.
-    pub outcome: O,
-    /// Whether the answer is new.
-    pub novelty: Novelty,
-    /// What changes; `None` if nothing does.
-    pub effect: Option<E>,
-}
-
-impl<O, E> Ruling<O, E> {
-    /// Something changes.
-    pub fn effect(outcome: O, effect: E) -> Self {
-        Self { outcome, novelty: Novelty::Fresh, effect: Some(effect) }
-    }
-
-    /// Nothing changes.
-    pub fn same(outcome: O, novelty: Novelty) -> Self {
-        Self { outcome, novelty, effect: None }
-    }
-
-    fn map<P, F>(self, outcome: impl FnOnce(O) -> P, effect: impl FnOnce(E) -> F) -> Ruling<P, F> {
-        Ruling { outcome: outcome(self.outcome), novelty: self.novelty, effect: self.effect.map(effect) }
-    }
-}
-
-/// What is answered to a yes, in the form in which a request key remembers it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// An aggregate was created, or its settings were written.
-    Written {
-        /// Whether it is new.
-        created: bool,
-        /// As it stood then.
-        view: Box<View>,
-    },
-    /// An aggregate was removed, which stood so.
-    Removed(Box<View>),
-    /// In the aggregate with this number.
-    Did(u32, Answer),
-    /// In two aggregates at once.
-    DidBoth((u32, Answer), (u32, Answer)),
-    /// So many request keys were forgotten.
-    KeysForgotten(u32),
-    /// Nothing happens and nobody waits for an answer. The word is the promise that would be broken if
-    /// it happened all the same.
-    Nothing(&'static str),
-}
-
-/// What is answered of one aggregate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// Of a campaign.
-    Coupon(coupon::Outcome),
-    /// Of a policy.
-    Limit(limit::Outcome),
-}
-
-/// What changes by a yes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Effect {
-    /// An aggregate exists.
-    Created {
-        /// Its number.
-        number: u32,
-        /// Its name.
-        name: String,
-        /// Its settings.
-        settings: AnySettings,
-    },
-    /// The aggregate with this number has these settings.
-    Changed(u32, AnySettings),
-    /// There is no aggregate with this number any more.
-    Removed(u32),
-    /// Something happened in the aggregate with this number.
-    Did(u32, Happening),
-    /// Something happened in two aggregates at once.
-    DidBoth((u32, Happening), (u32, Happening)),
-    /// The oldest request keys are forgotten, so many of them.
-    KeysForgotten(u32),
-}
-
-/// What happens in one aggregate.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Happening {
-    /// In a campaign.
-    Coupon(coupon::Effect),
-    /// In a policy.
-    Limit(limit::Effect),
-}
-
-/// A no.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct No {
-    /// The stable word that clients match.
-    pub code: &'static str,
-    /// What is told beside the code, each by its name in the answer.
-    pub details: Vec<(&'static str, Detail)>,
-}
-
-impl No {
-    fn new(code: &'static str) -> Self {
-        Self { code, details: Vec::new() }
-    }
-
-    fn with(code: &'static str, name: &'static str, detail: Detail) -> Self {
-        Self { code, details: vec![(name, detail)] }
-    }
-}
-
-/// Refuses if the condition holds.
-fn refuse_if(condition: bool, no: impl FnOnce() -> No) -> Result<(), No> {
-    if condition { Err(no()) } else { Ok(()) }
-}
-
-/// Whether the condition of a write holds for what has this version, or is not there.
-fn check_condition(version: Option<u64>, condition: Precondition, kind: Kind) -> Result<(), No> {
-    match (version, condition) {
-        (_, Precondition::Always) => Ok(()),
-        (Some(_), Precondition::Exists) | (None, Precondition::IsNew) => Ok(()),
-        (Some(_), Precondition::IsNew) => Err(No::new(kind.exists())),
-        (Some(version), Precondition::Version(wanted)) if wanted == version => Ok(()),
-        (Some(version), _) => Err(No::with("version_mismatch", "version", Detail::Number(version))),
-        (None, _) => Err(No::new(kind.not_found())),
-    }
-}
-
-/// Whether settings can be anyone's: fields that go together, and numbers in their ranges.
-fn check_settings(settings: &AnySettings) -> Result<(), No> {
-    match settings {
-        AnySettings::Campaign(settings) => coupon::check_settings(settings),
-        AnySettings::Policy(settings) => limit::check_settings(settings),
-    }
-}
-
-/// What has one group shares everything up to the first colon.
-fn group(name: &str) -> Option<&str> {
-    name.split(':').next()
-}
-
-// --- Aggregates -----------------------------------------------------------------------------
-
-/// What every aggregate has.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Head {
-    /// Its place in the order of creation, over all kinds, from 0.
-    pub number: u32,
-    /// Its name.
-    pub name: Arc<str>,
-    /// 1 at first, one more with each change of settings.
-    pub version: u64,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When its settings were last written.
-    pub changed_at: Timestamp,
-}
-
-/// An aggregate with everything that became of it. A clone shares it.
-#[derive(Clone, Debug)]
-pub enum Aggregate {
-    /// A campaign.
-    Coupon(Arc<Campaign>),
-    /// A policy.
-    Limit(Arc<Policy>),
-}
-
-/// An aggregate at an instant, without what it has grown to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct View {
-    /// Its number.
-    pub number: u32,
-    /// Its name.
-    pub name: Arc<str>,
-    /// The version of its settings.
-    pub version: u64,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// Its settings.
-    pub settings: AnySettings,
-    /// What follows from what it has grown to, each by its name.
-    pub figures: Vec<(&'static str, Value)>,
-    /// The instant.
-    pub at: Timestamp,
-}
-
-impl View {
-    /// The figure of this name that is a number; 0 if there is none.
-    #[must_use]
-    pub fn figure(&self, name: &str) -> u64 {
-        let found = self.figures.iter().find(|(figure, _)| *figure == name);
-        if let Some((_, Value::Number(number))) = found { *number } else { 0 }
-    }
-
-    /// The figure of this name that is a word; none if there is none.
-    #[must_use]
-    pub fn word(&self, name: &str) -> &'static str {
-        let found = self.figures.iter().find(|(figure, _)| *figure == name);
-        if let Some((_, Value::Word(word))) = found { word } else { "" }
-    }
-}
-
-impl Aggregate {
-    fn new(head: Head, settings: AnySettings) -> Self {
-        match settings {
-            AnySettings::Campaign(settings) => Self::Coupon(Arc::new(Campaign::new(head, settings))),
-            AnySettings::Policy(settings) => Self::Limit(Arc::new(Policy { head, settings, overrides: BTreeMap::new() })),
-        }
-    }
-
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Coupon(_) => Kind::Campaign,
-            Self::Limit(_) => Kind::Policy,
-        }
-    }
-
-    /// What every aggregate has.
-    #[must_use]
-    pub fn head(&self) -> &Head {
-        match self {
-            Self::Coupon(campaign) => &campaign.head,
-            Self::Limit(policy) => &policy.head,
-        }
-    }
-
-    /// Its settings.
-    #[must_use]
-    pub fn settings(&self) -> AnySettings {
-        match self {
-            Self::Coupon(campaign) => AnySettings::Campaign(campaign.settings),
-            Self::Limit(policy) => AnySettings::Policy(policy.settings),
-        }
-    }
-
-    /// As it stands.
-    #[must_use]
-    pub fn view(&self, at: Timestamp) -> View {
-        self.view_with(self.head().version, self.settings(), at)
-    }
-
-    /// As it would stand with other settings.
-    fn view_with(&self, version: u64, settings: AnySettings, at: Timestamp) -> View {
-        let figures = match (self, &settings) {
-            (Self::Coupon(campaign), AnySettings::Campaign(settings)) => campaign.figures(settings, at),
-            (Self::Limit(policy), _) => policy.figures(),
-            (Self::Coupon(_), AnySettings::Policy(_)) => Vec::new(),
-        };
-        let Head { number, name, created_at, .. } = self.head().clone();
-        View { number, name, version, created_at, settings, figures, at }
-    }
-
-    /// Settings that are put: what the program sets itself stays.
-    fn kept(&self, settings: AnySettings) -> AnySettings {
-        match (self, settings) {
-            (Self::Coupon(campaign), AnySettings::Campaign(settings)) => {
-                AnySettings::Campaign(domain::coupon::Settings { code_key: campaign.settings.code_key, ..settings })
-            }
-            (_, settings) => settings,
-        }
-    }
-
-    fn check_change(&self, settings: &AnySettings) -> Result<(), No> {
-        check_settings(settings)?;
-        match (self, settings) {
-            (Self::Coupon(campaign), AnySettings::Campaign(settings)) => campaign.check_change(settings),
-            (Self::Limit(policy), AnySettings::Policy(settings)) => policy.check_change(settings),
-            // It was found by the kind of the settings.
-            _ => Err(No::new(settings.kind().not_found())),
-        }
-    }
-
-    fn change(&mut self, settings: AnySettings, at: Timestamp) {
-        let head = match (self, settings) {
-            (Self::Coupon(campaign), AnySettings::Campaign(settings)) => {
-                let campaign = Arc::make_mut(campaign);
-                campaign.settings = settings;
-                &mut campaign.head
-            }
-            (Self::Limit(policy), AnySettings::Policy(settings)) => {
-                let policy = Arc::make_mut(policy);
-                policy.settings = settings;
-                &mut policy.head
-            }
-            _ => return,
-        };
-        head.version += 1;
-        head.changed_at = at;
-    }
-
-    fn apply(&mut self, happening: &Happening, at: Timestamp) {
-        match (self, happening) {
-            (Self::Coupon(campaign), Happening::Coupon(effect)) => Arc::make_mut(campaign).apply(effect, at),
-            (Self::Limit(policy), Happening::Limit(effect)) => Arc::make_mut(policy).apply(effect),
-            _ => {}
-        }
-    }
-}
-
-// --- Everything -----------------------------------------------------------------------------
+use words::{check_condition, refuse_if};
 
 /// Everything that has happened. A clone shares what has not changed since.
 #[derive(Clone, Debug, Default)]
@@ -701,6 +343,11 @@ impl Oracle {
     }
 }
 
+/// What has one group shares everything up to the first colon.
+fn group(name: &str) -> Option<&str> {
+    name.split(':').next()
+}
+
 fn decide_settings(aggregate: &Aggregate, settings: AnySettings, now: Timestamp) -> Said {
     aggregate.check_change(&settings)?;
     let written = |view| Outcome::Written { created: false, view: Box::new(view) };
@@ -710,29 +357,4 @@ fn decide_settings(aggregate: &Aggregate, settings: AnySettings, now: Timestamp)
     let head = aggregate.head();
     let view = aggregate.view_with(head.version + 1, settings, now);
     Ok(Ruling::effect(written(view), Effect::Changed(head.number, settings)))
-}
-
-impl Step<'_> {
-    /// The kind of its aggregate.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self.wish {
-            Wish::Coupon(_) => Kind::Campaign,
-            Wish::Limit(_) => Kind::Policy,
-        }
-    }
-}
-
-impl Aggregate {
-    /// The campaign, if it is one.
-    #[must_use]
-    pub fn campaign(&self) -> Option<&Campaign> {
-        if let Self::Coupon(campaign) = self { Some(campaign) } else { None }
-    }
-
-    /// The policy, if it is one.
-    #[must_use]
-    pub fn policy(&self) -> Option<&Policy> {
-        if let Self::Limit(policy) = self { Some(policy) } else { None }
-    }
 }

@@ -7,7 +7,8 @@ use domain::Novelty;
 use domain::fields::Value;
 use domain::rate_limit::policies::{LimitAlgorithm, Numbers, PolicySettings};
 
-use crate::{Detail, Head, No, Ruling, refuse_if};
+use crate::words::refuse_if;
+use crate::{Detail, Head, No, Ruling};
 
 const BILLION: u64 = 1_000_000_000;
 const MS_NS: u128 = 1_000_000;
@@ -127,7 +128,7 @@ fn check_rate(algorithm: LimitAlgorithm, quota: u64, window_ns: u128, burst: u64
     let is_log = algorithm == LimitAlgorithm::SlidingWindowLog;
     refuse_if(quota == 0 || BILLION < quota, || No::new("quota_out_of_range"))?;
     refuse_if(is_log && 10_000 < quota, || No::new("log_quota_out_of_range"))?;
-    refuse_if(window_ns < MS_NS || 366 * DAY_NS < window_ns, || No::new("window_out_of_range"))?;
+    refuse_if(!(MS_NS..=366 * DAY_NS).contains(&window_ns), || No::new("window_out_of_range"))?;
     refuse_if(BILLION < burst, || No::new("burst_out_of_range"))?;
     refuse_if(burst != 0 && !has_burst(algorithm), || No::new("burst_not_used"))?;
     // Full again after `burst + 1` units, of which a window brings `quota`: within 100 years.

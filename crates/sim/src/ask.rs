@@ -1,13 +1,14 @@
 //! What clients ask and what they are told, in the simulation's own words.
 
 use domain::claims::ClaimStatus;
-use domain::coupon::queue::QueuePatch;
-use domain::coupon::{ClaimOne, Command as Coupon, Patch, Precondition, Put, Settings, Target, TargetBy};
+use domain::coupon::{self, ClaimView, Command as Of, Coupon, Outcome, Settings, TargetBy};
+use domain::fields::{Patch, Value};
 use domain::request::{Fingerprint, Keyed};
-use domain::state::CommandKind;
-use domain::types::{ActorId, CampaignName, Quantity, RequestKey, Serial, SubjectId};
-use domain::{Command, Novelty, Rejection};
-use engine::views::{ClaimView, Done, Effect, NamedCampaign, Refusal};
+use domain::state::Precondition;
+use domain::types::{ActorId, Name, Quantity, RequestKey, Serial, SubjectId};
+use domain::workload::Summary;
+use domain::{Action, Command, Listed, Novelty};
+use engine::views::{Done, Effect, Refusal};
 use sha2::{Digest, Sha256};
 
 /// What is asked of a campaign.
@@ -128,7 +129,7 @@ impl Ask {
             Some(key) => Some(Keyed { key: RequestKey::new(key).ok()?, fingerprint: self.fingerprint() }),
             None => None,
         };
-        Some(Command { actor: ActorId::LOCAL, request, kind: CommandKind::Coupon(self.coupon()?) })
+        Some(Command { actor: ActorId::LOCAL, request, action: self.action()? })
     }
 
     /// A digest of what is asked.
@@ -138,39 +139,36 @@ impl Ask {
         Fingerprint(*digest.first_chunk().unwrap_or(&[0; 16]))
     }
 
-    fn coupon(&self) -> Option<Coupon<'_>> {
-        let campaign = CampaignName::new(self.campaign).ok()?;
+    fn action(&self) -> Option<Action<'_>> {
+        let name = Name::new(self.campaign).ok()?;
+        let subject = |text| SubjectId::new(text).ok();
         Some(match &self.what {
             What::Put(settings, precondition) => {
-                Coupon::Put(Put { campaign, settings: *settings, precondition: *precondition, code_key: 1 })
+                let settings = Coupon::any_settings(Settings { code_key: 1, ..*settings });
+                Action::Put { name, settings, precondition: *precondition }
             }
-            What::Patch(stock, paused) => Coupon::Patch(patch(campaign, *stock, *paused)),
-            What::Claim(subject) => Coupon::Claim(ClaimOne { campaign, subject: SubjectId::new(subject).ok()? }),
-            What::Redeem(by) => Coupon::Redeem(Target { campaign, by: by.target()? }),
-            What::Cancel(by) => Coupon::Cancel(Target { campaign, by: by.target()? }),
+            What::Patch(stock, paused) => {
+                let mut patch = Patch::<Settings>::default();
+                if let Some(stock) = stock {
+                    patch.set("stock", Value::Number(stock.get().into())).ok()?;
+                }
+                if let Some(paused) = paused {
+                    patch.set("paused", Value::Bool(*paused)).ok()?;
+                }
+                Action::Patch { name, patch: Coupon::any_patch(patch), precondition: Precondition::Always }
+            }
+            What::Claim(whose) => Action::of::<Coupon>(name, Of::Claim { subject: subject(whose)? }),
+            What::Redeem(by) => Action::of::<Coupon>(name, Of::Redeem { by: by.target()? }),
+            What::Cancel(by) => Action::of::<Coupon>(name, Of::Cancel { by: by.target()? }),
         })
-    }
-}
-
-fn patch(campaign: CampaignName<'_>, stock: Option<Quantity>, paused: Option<bool>) -> Patch<'_> {
-    Patch {
-        campaign,
-        precondition: Precondition::Always,
-        stock,
-        per_subject_max: None,
-        opens_at: None,
-        closes_at: None,
-        redeem_until: None,
-        paused,
-        queue: QueuePatch::default(),
     }
 }
 
 impl By {
     fn target(&self) -> Option<TargetBy<'_>> {
         match self {
-            Self::Subject(subject) => SubjectId::new(subject).ok().map(TargetBy::Subject),
-            Self::Code(serial) => Some(TargetBy::Code(*serial)),
+            Self::Subject(subject) => SubjectId::new(subject).ok().map(|subject| TargetBy::Subject { subject }),
+            Self::Code(serial) => Some(TargetBy::Code { serial: *serial }),
         }
     }
 }
@@ -180,7 +178,7 @@ impl Said {
     #[must_use]
     pub fn of(said: &Result<Done, Refusal>, has_effect: bool) -> Self {
         match said {
-            Ok(done) => Self { answer: of_effect(&done.effect), is_repeat: done.novelty != Novelty::Fresh, has_effect },
+            Ok(done) => Self { answer: of_done(done), is_repeat: done.novelty != Novelty::Fresh, has_effect },
             Err(refusal) => Self { answer: of_refusal(refusal), is_repeat: false, has_effect },
         }
     }
@@ -204,28 +202,26 @@ impl Said {
     }
 }
 
-fn of_effect(effect: &Effect) -> Answer {
-    match effect {
-        Effect::Campaign { created, campaign } => of_campaign(*created, campaign),
-        Effect::Claimed(view) => of_claim(if view.status == ClaimStatus::Pending { Verb::Accepted } else { Verb::Claimed }, view),
-        Effect::Redeemed(view) => of_claim(Verb::Redeemed, view),
-        Effect::Cancelled(view) => of_claim(Verb::Cancelled, view),
-        Effect::Policy(_) | Effect::Nothing => Answer::No("nothing"),
+fn of_done(done: &Done) -> Answer {
+    if let Effect::Written { created, .. } = &done.effect
+        && let Some(campaign) = done.summary::<Coupon>()
+    {
+        return of_campaign(*created, campaign);
+    }
+    match done.shown::<Coupon>() {
+        Some((Outcome::Claimed { .. }, view)) if view.status == ClaimStatus::Pending => of_claim(Verb::Accepted, view),
+        Some((Outcome::Claimed { .. }, view)) => of_claim(Verb::Claimed, view),
+        Some((Outcome::Redeemed { .. }, view)) => of_claim(Verb::Redeemed, view),
+        Some((Outcome::Cancelled { .. }, view)) => of_claim(Verb::Cancelled, view),
+        None => Answer::No("nothing"),
     }
 }
 
 /// A campaign as it was shown.
 #[must_use]
-pub fn of_campaign(created: bool, campaign: &NamedCampaign) -> Answer {
-    let view = &campaign.view;
-    Answer::Campaign {
-        created,
-        version: view.version,
-        settings: view.settings,
-        claimed: view.claimed().get(),
-        pending: view.pending.get(),
-        redeemed: view.redeemed.get(),
-    }
+pub fn of_campaign(created: bool, campaign: &Summary<Coupon>) -> Answer {
+    let coupon::Figures { claimed, pending, redeemed, .. } = campaign.figures;
+    Answer::Campaign { created, version: campaign.head.version, settings: campaign.settings, claimed, pending, redeemed }
 }
 
 fn of_claim(verb: Verb, view: &ClaimView) -> Answer {
@@ -260,14 +256,11 @@ impl Answer {
 
 fn of_refusal(refusal: &Refusal) -> Answer {
     match refusal {
-        Refusal::Rejected(Rejection::Coupon(rejection)) => Answer::No(rejection.code()),
-        Refusal::Rejected(Rejection::Policy(rejection)) => Answer::No(rejection.code()),
-        Refusal::Rejected(Rejection::RequestKeyReused) => Answer::No("request_key_reused"),
+        Refusal::Rejected(rejection) => Answer::No(rejection.code()),
         Refusal::Busy => Answer::NotTaken("busy"),
         Refusal::StorageFull => Answer::NotTaken("storage_full"),
         Refusal::MemoryLimit(limit) => Answer::NotTaken(limit),
         Refusal::Stopping => Answer::NotTaken("stopping"),
-        Refusal::NotAcrossMachines => Answer::NotTaken("not_across_machines"),
         Refusal::NotCaughtUp => Answer::NotTaken("not_caught_up"),
         Refusal::Unknown => Answer::NotTaken("unknown"),
     }

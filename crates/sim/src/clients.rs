@@ -1,7 +1,8 @@
 //! What clients come up with.
 
-use domain::coupon::queue::{Mode, QueueSettings};
-use domain::coupon::{Precondition, Settings};
+use domain::coupon::Settings;
+use domain::coupon::queue::Mode;
+use domain::state::Precondition;
 use domain::types::{Quantity, Serial};
 
 use crate::ask::{Ask, By, Question, What};
@@ -49,11 +50,9 @@ fn some_settings(world: &World, chance: &mut Rng, campaign: &str) -> Settings {
     let per_subject_max = if campaign == "several" { 3 } else { 1 };
     let mut some = settings(units(5 + chance.below(40)), per_subject_max);
     if chance.one_in(3) {
-        some.queue = QueueSettings {
-            mode: if chance.one_in(5) { Mode::Direct } else { Mode::Queued },
-            decisions_per_second_max: if chance.one_in(6) { None } else { Some(chance.pick(&[1, 2, 15])) },
-            queue_max: chance.pick(&[4, 1_000_000]),
-        };
+        some.mode = if chance.one_in(5) { Mode::Direct } else { Mode::Queued };
+        some.decisions_per_second_max = if chance.one_in(6) { None } else { Some(chance.pick(&[1, 2, 15])) };
+        some.queue_max = chance.pick(&[4, 1_000_000]);
     }
     // Mostly open, now and then with a window around the present.
     if chance.one_in(3) {

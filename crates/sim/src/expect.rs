@@ -1,12 +1,14 @@
 //! What the oracle says, in the simulation's own words, and whether a record is what it says.
 
+use domain::Kind;
 use domain::Novelty;
 use domain::claims::ClaimStatus;
 use domain::coupon::TargetBy;
 use domain::state::Record;
 use domain::types::{Serial, SubjectId, Timestamp};
-use oracle::coupon::{Campaign, Effect as CouponEffect, Outcome as CouponOutcome, View};
-use oracle::{Effect, Oracle, Outcome, Ruling, adapter};
+use domain::workload::AnySettings;
+use oracle::coupon::{Campaign, Effect as CouponEffect, Outcome as CouponOutcome};
+use oracle::{Answer as Ruled, Effect, Happening, Oracle, Outcome, Ruling, View, adapter};
 
 use crate::ask::{Answer, Ask, Question, Said, Verb};
 use crate::world::time;
@@ -49,17 +51,19 @@ fn answer_to(oracle: &Oracle, outcome: &Outcome, effect: Option<&Effect>, now: T
         claimed_at: now.millis(),
     };
     match effect {
-        Some(Effect::Coupon(_, CouponEffect::Claimed(serial, subject))) => return new(Verb::Claimed, subject, *serial),
-        Some(Effect::Coupon(_, CouponEffect::Accepted(serial, subject))) => return new(Verb::Accepted, subject, *serial),
+        Some(Effect::Did(_, Happening::Coupon(CouponEffect::Claimed(serial, subject)))) => return new(Verb::Claimed, subject, *serial),
+        Some(Effect::Did(_, Happening::Coupon(CouponEffect::Accepted(serial, subject)))) => return new(Verb::Accepted, subject, *serial),
         _ => {}
     }
-    let Outcome::Coupon(number, outcome) = outcome else { return Answer::No("nothing") };
+    if let Outcome::Written { created, view } = outcome {
+        return campaign_answer(*created, view);
+    }
+    let Outcome::Did(number, Ruled::Coupon(outcome)) = outcome else { return Answer::No("nothing") };
     let known = |serial: Serial, verb: fn(ClaimStatus) -> Verb| {
         let campaign = oracle.campaign_at(*number);
         campaign.map_or(Answer::NoCampaign, |campaign| claim_answer(campaign, serial, verb))
     };
     match outcome {
-        CouponOutcome::Written { created, view } => campaign_answer(*created, view),
         // A claim that was pending when it was answered first may be decided by now.
         CouponOutcome::Claimed(serial) => {
             known(*serial, |status| if status == ClaimStatus::Pending { Verb::Accepted } else { Verb::Claimed })
@@ -73,7 +77,8 @@ fn answer_to(oracle: &Oracle, outcome: &Outcome, effect: Option<&Effect>, now: T
 /// How a campaign stands.
 #[must_use]
 pub fn campaign(oracle: &Oracle, name: &str) -> Answer {
-    oracle.campaign(name).map_or(Answer::NoCampaign, |campaign| campaign_answer(false, &campaign.view(oracle.time)))
+    let campaign = oracle.find(Kind::Campaign, name);
+    campaign.map_or(Answer::NoCampaign, |campaign| campaign_answer(false, &campaign.view(oracle.time)))
 }
 
 /// Which claim a subject holds.
@@ -81,7 +86,7 @@ pub fn campaign(oracle: &Oracle, name: &str) -> Answer {
 pub fn claim(oracle: &Oracle, name: &str, subject: &str) -> Answer {
     let Some(campaign) = oracle.campaign(name) else { return Answer::No("campaign_not_found") };
     let Ok(subject) = SubjectId::new(subject) else { return Answer::No("malformed") };
-    match campaign.find(TargetBy::Subject(subject)) {
+    match campaign.find(TargetBy::Subject { subject }) {
         Ok(serial) => claim_answer(campaign, serial, verb_of),
         Err(no) => Answer::No(no.code),
     }
@@ -97,8 +102,10 @@ fn verb_of(status: ClaimStatus) -> Verb {
 }
 
 fn campaign_answer(created: bool, view: &View) -> Answer {
-    let &View { version, settings, taken, pending, redeemed, .. } = view;
-    Answer::Campaign { created, version, settings, claimed: taken - pending, pending, redeemed }
+    let AnySettings::Campaign(settings) = view.settings else { return Answer::No("no campaign") };
+    let count = |name| u32::try_from(view.figure(name)).unwrap_or_else(|_| panic!("{name} of a campaign is a unit of its stock"));
+    let (claimed, pending, redeemed) = (count("claimed"), count("pending"), count("redeemed"));
+    Answer::Campaign { created, version: view.version, settings, claimed, pending, redeemed }
 }
 
 fn claim_answer(campaign: &Campaign, serial: Serial, verb: impl FnOnce(ClaimStatus) -> Verb) -> Answer {
@@ -113,14 +120,14 @@ fn claim_answer(campaign: &Campaign, serial: Serial, verb: impl FnOnce(ClaimStat
 /// # Errors
 /// In words, what in it nobody asked for or no rule allows.
 pub fn take_record(oracle: &mut Oracle, record: &Record<'_>, asked: Option<(&Ask, u64)>) -> Result<(), String> {
-    let (effect, before) = (adapter::effect(oracle, &record.event), oracle.clone());
+    let (effect, before) = (adapter::effect(&record.change), oracle.clone());
     if record.at < before.time {
         return Err(format!("time went back from {:?} to {:?}", before.time, record.at));
     }
     let command = asked.map(|(ask, _)| ask.command().ok_or_else(|| format!("{ask:?} has a malformed name"))).transpose()?;
     let question = match (&command, &effect) {
         (Some(command), _) => adapter::ask(command),
-        (None, Effect::KeysForgotten(_) | Effect::Coupon(_, CouponEffect::Decided(..))) => before.asked_for(&effect, None),
+        (None, Effect::KeysForgotten(_) | Effect::Did(_, Happening::Coupon(CouponEffect::Decided(..)))) => before.asked_for(&effect, None),
         (None, _) => return Err("nobody asked for it".to_owned()),
     };
     if let Some((_, wall)) = asked.filter(|(_, wall)| record.at != before.time.max(time(*wall))) {
@@ -129,6 +136,6 @@ pub fn take_record(oracle: &mut Oracle, record: &Record<'_>, asked: Option<(&Ask
     let said = oracle.take(&question, record.at);
     match &said {
         Ok(yes) if yes.effect.as_ref() == Some(&effect) => Ok(()),
-        _ => Err(format!("{question:?} must have come to {said:?}, but was recorded as {:?}", record.event)),
+        _ => Err(format!("{question:?} must have come to {said:?}, but was recorded as {:?}", record.change)),
     }
 }

@@ -1,8 +1,11 @@
 //! Power comes back, or the process is started again: recovery, recovery cut short, damage that
 //! must be refused, and what a start is measured by.
 
+use domain::coupon;
 use domain::hash::HashSeed;
+use domain::state::Done;
 use domain::wire::state::StateBuilder;
+use domain::workload::AnyEvent;
 use engine::commit::Committer;
 use engine::core::Core;
 use engine::restart::{Restarted, restart, state_digest};
@@ -105,7 +108,7 @@ impl World {
         }
         let is_clean = !self.pages_lost;
         let unknowns = self.checker.recovered(&self.disk, core.state(), restarted.last_lsn, is_clean)?;
-        if core.state().queues().next().is_some() {
+        if core.state().due().next().is_some() {
             self.counts.saw(Rare::StartedWithQueue);
         }
         self.count_start(&restarted, &committer);
@@ -243,7 +246,8 @@ fn skip_one(disk: &Disk) -> Option<domain::State> {
     let mut history = History::read(&disk.copy()).ok()?;
     let is_claim = |place: &usize| {
         let record = history.records.get(*place).and_then(|stored| stored.record().ok());
-        record.is_some_and(|record| matches!(record.event, domain::Event::Coupon(domain::coupon::Event::Claimed { .. })))
+        let is_claimed = |done: Done<'_>| matches!(done.event, AnyEvent::Campaign(coupon::Event::Claimed { .. }));
+        record.is_some_and(|record| record.change.events().any(is_claimed))
     };
     let claim = (0..history.records.len()).filter(is_claim).nth(3)?;
     history.records.remove(claim);

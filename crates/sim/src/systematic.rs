@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 
-use domain::coupon::Precondition;
+use domain::state::Precondition;
 use domain::types::Serial;
 
 use crate::ask::{Ask, By, Question, What};

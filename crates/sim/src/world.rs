@@ -4,14 +4,17 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 
-use domain::coupon::TargetBy;
-use domain::types::{CampaignName, RequestId, SubjectId, Timestamp};
+use domain::Kind;
+use domain::coupon::{Coupon, TargetBy};
+use domain::rejections::Coded;
+use domain::types::{Name, RequestId, SubjectId, Timestamp};
 use domain::wire::Position;
 use domain::wire::state::FrozenState;
 use engine::commit::{Committer, lock};
 use engine::core::Core;
 use engine::feed::{FedRecords, Feed, FeedError};
 use engine::limits::Limits;
+use engine::views::Over;
 use journal::Lsn;
 use journal::format::SEGMENT_HEADER_BYTES;
 use journal::writer::Options;
@@ -24,7 +27,7 @@ use crate::plant::Plant;
 use crate::snapshots;
 
 /// Small, so that limits are met.
-pub const LIMITS: Limits = Limits { claims_max: 100_000, requests_max: 100_000, campaigns_max: 16, staged_bytes_max: 6 << 10 };
+pub const LIMITS: Limits = Limits { entries_max: 100_000, requests_max: 100_000, aggregates_max: 16, staged_bytes_max: 6 << 10 };
 /// The size of segments: small, so that there are many.
 pub const SEGMENT_BYTES: u64 = SEGMENT_HEADER_BYTES + (8 << 10);
 
@@ -394,17 +397,22 @@ pub fn time(millis: u64) -> Timestamp {
 }
 
 fn read_from(core: &Core, question: &Question, wall: u64) -> Option<(Answer, Lsn)> {
-    match question {
-        Question::Campaign(name) => {
-            let read = core.campaign(CampaignName::new(name).ok()?, time(wall));
-            Some((read.value.map_or(Answer::NoCampaign, |campaign| ask::of_campaign(false, &campaign)), read.lsn))
+    let (name, subject) = match question {
+        Question::Campaign(name) => (name, None),
+        Question::Claim(name, subject) => (name, Some(SubjectId::new(subject).ok()?)),
+        Question::Ask(_) => return None,
+    };
+    let name = Name::new(name).ok()?;
+    let read = core.read(Over::One(Kind::Campaign, name), time(wall), |state, now| {
+        let campaign = state.get::<Coupon>(name);
+        let Some(subject) = subject else {
+            return campaign.map_or(Answer::NoCampaign, |campaign| ask::of_campaign(false, &campaign.summary(now)));
+        };
+        let Some(campaign) = campaign else { return Answer::No(Kind::Campaign.not_found()) };
+        match campaign.find(TargetBy::Subject { subject }) {
+            Ok(claim) => campaign.claim_view(claim.serial, now).map_or(Answer::NoCampaign, |view| ask::of_claim_read(&view)),
+            Err(rejection) => Answer::No(rejection.code()),
         }
-        Question::Claim(name, subject) => {
-            let by = TargetBy::Subject(SubjectId::new(subject).ok()?);
-            let read = core.claim(CampaignName::new(name).ok()?, by);
-            let answer = read.value.map_or_else(|rejection| Answer::No(rejection.code()), |view| ask::of_claim_read(&view));
-            Some((answer, read.lsn))
-        }
-        Question::Ask(_) => None,
-    }
+    });
+    Some((read.value, read.lsn))
 }

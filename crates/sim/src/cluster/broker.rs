@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use cluster::protocol::node::{Full, Log};
 use cluster::protocol::record::{Body, LogRecord, Origin, decode, encode};
-use domain::coupon::{Command as Coupon, Target, TargetBy};
-use domain::state::CommandKind;
+use domain::coupon::{Command as Of, Coupon, TargetBy};
+use domain::state::{Action, Step};
+use domain::workload::AnyCommand;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -309,10 +310,12 @@ impl Log for SimLog {
 fn without_serial(bytes: Vec<u8>) -> Vec<u8> {
     let Ok(record) = decode(&bytes) else { return bytes };
     let Body::Command { request_id, mut command } = record.body else { return bytes };
-    let CommandKind::Coupon(Coupon::Cancel(Target { campaign, by: TargetBy::SubjectSerial(subject, _) })) = command.kind else {
+    let Action::Do(Step { name, command: AnyCommand::Campaign(Of::Cancel { by: TargetBy::SubjectSerial { subject, .. } }) }) =
+        command.action
+    else {
         return bytes;
     };
-    command.kind = CommandKind::Coupon(Coupon::Cancel(Target { campaign, by: TargetBy::Subject(subject) }));
+    command.action = Action::of::<Coupon>(name, Of::Cancel { by: TargetBy::Subject { subject } });
     encode(&LogRecord { body: Body::Command { request_id, command }, ..record })
 }
 

@@ -8,6 +8,7 @@ use cluster::protocol::gate::{
     Away, Correct, Corrected, Enter, Entered, Gate, GateKey, GateServer, GateVerdict, GateVersion, Mark, Settled,
 };
 use cluster::protocol::record::{LogId, NodeId};
+use domain::Kind;
 use tokio::time::{Instant, sleep};
 
 use super::counts::Rare;
@@ -75,9 +76,9 @@ impl SimGates {
     /// Whether the gate would say that nothing is left.
     #[must_use]
     pub fn says_sold_out(&self, key: &GateKey) -> bool {
-        let mut gate = locked(&self.kept).gates.get(&key.campaign).cloned();
+        let mut gate = locked(&self.kept).gates.get(&key.name).cloned();
         let (known, settled) = (GateVersion::default(), Settled::default());
-        let enter = Enter { key: key.clone(), node: NodeId(0), known, settled, claims: vec![None] };
+        let enter = Enter { key: key.clone(), node: NodeId(0), known, settled, marks: vec![None] };
         matches!(Gate::enter(gate.as_mut(), &enter, 0), Entered::Verdicts(_, verdicts) if verdicts == [GateVerdict::SoldOut])
     }
 
@@ -120,7 +121,7 @@ impl SimGates {
             }
             Some(Plant::GateFilledWithStock) if is_empty => {
                 let mut kept = locked(&self.kept);
-                let stock = kept.stocks.entry(correct.key.campaign.clone()).or_insert(correct.remaining);
+                let stock = kept.stocks.entry(correct.key.name.clone()).or_insert(correct.remaining);
                 Correct { remaining: *stock, flight: 0, ..correct.clone() }
             }
             _ => correct.clone(),
@@ -130,7 +131,7 @@ impl SimGates {
 
 /// What another log's nodes have left behind.
 fn foreign(campaign: &str, remaining: u64) -> Gate {
-    let key = GateKey { log: LogId([99; 16]), partition: 0, campaign: campaign.to_owned() };
+    let key = GateKey { log: LogId([99; 16]), partition: 0, kind: Kind::Campaign, name: campaign.to_owned() };
     let (node, known) = (NodeId(0), GateVersion::default());
     let mut gate = None;
     Gate::correct(&mut gate, &Correct { key, node, known, base: 1, remaining, flight: 0, sets: 1 }, 0);
@@ -139,7 +140,7 @@ fn foreign(campaign: &str, remaining: u64) -> Gate {
 
 impl GateServer for SimGates {
     async fn enter(&self, enter: &Enter) -> Result<Entered, Away> {
-        let entered = self.call(&enter.key.campaign, |gate, now| Gate::enter(gate.as_mut(), enter, now)).await?;
+        let entered = self.call(&enter.key.name, |gate, now| Gate::enter(gate.as_mut(), enter, now)).await?;
         match &entered {
             Entered::Unfilled => self.trouble.saw(Rare::GateUnfilled),
             Entered::Verdicts(_, verdicts) => verdicts.iter().for_each(|verdict| {
@@ -154,9 +155,9 @@ impl GateServer for SimGates {
     }
 
     async fn correct(&self, correct: &Correct) -> Result<Corrected, Away> {
-        let is_empty = !locked(&self.kept).gates.contains_key(&correct.key.campaign);
+        let is_empty = !locked(&self.kept).gates.contains_key(&correct.key.name);
         let planted = self.planted(correct, is_empty);
-        let corrected = self.call(&correct.key.campaign, |gate, now| Gate::correct(gate, &planted, now)).await?;
+        let corrected = self.call(&correct.key.name, |gate, now| Gate::correct(gate, &planted, now)).await?;
         match &corrected {
             Corrected::Filled(_) => self.trouble.saw(Rare::GateFilled),
             Corrected::Ignored(_) => self.trouble.saw(Rare::GateIgnored),
@@ -166,6 +167,6 @@ impl GateServer for SimGates {
     }
 
     async fn unmark(&self, key: &GateKey, mark: Mark) -> Result<(), Away> {
-        self.call(&key.campaign, |gate, _| gate.iter_mut().for_each(|gate| gate.unmark(mark))).await
+        self.call(&key.name, |gate, _| gate.iter_mut().for_each(|gate| gate.unmark(mark))).await
     }
 }

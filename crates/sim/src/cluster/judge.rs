@@ -9,11 +9,13 @@ use std::sync::Arc;
 use cluster::protocol::partition::partition_of;
 use cluster::protocol::record::{Body, RulesVersion, decode};
 use cluster::protocol::replica::{Applied, Delivered, Progress, Replica, Topology, Unwatched};
-use domain::coupon::{Command as Coupon, TargetBy};
+use domain::coupon::{ClaimView, Command as Of, Coupon, TargetBy};
 use domain::hash::HashSeed;
-use domain::state::{Command, CommandKind};
+use domain::state::{Action, Command, Step};
+use domain::types::Name;
+use domain::workload::{AnyCommand, Summary};
 use engine::digest::DIGEST_BYTES;
-use engine::views::{ClaimView, Done, NamedCampaign, Refusal};
+use engine::views::{Done, Refusal};
 use oracle::coupon::Campaign;
 use oracle::{Oracle, adapter};
 use sha2::{Digest, Sha256};
@@ -208,17 +210,16 @@ impl Judge {
         let applied = followed.reference.apply(&record, &mut Unwatched).map_err(|fault| fault.to_string())?;
         followed.digests.push(followed.reference.progress().digest);
         match decode(bytes).map_err(|error| error.to_string())?.body {
-            Body::Command { command: command @ Command { kind: CommandKind::Coupon(Coupon::DecideNext(next)), .. }, .. } => {
-                let Applied::Turn { is_decided, .. } = applied else { return Err("a decision was none".to_owned()) };
-                self.trouble.saw(if is_decided { Rare::Decided } else { Rare::DecidedInVain });
+            Body::Due(command) => {
+                let Applied::Due { has_effect, .. } = applied else { return Err("what was due was a caller's".to_owned()) };
+                if command.action != Action::ForgetRequests {
+                    self.trouble.saw(if has_effect { Rare::Decided } else { Rare::DecidedInVain });
+                }
                 let (_, ruled) = followed.places.take(&command, at);
-                let is_right = is_decided == ruled.as_ref().is_ok_and(|yes| yes.effect.is_some());
-                let story = || format!("{next:?} came to {is_decided} at {at}, and must have come to {ruled:?}");
-                if is_right { Ok(()) } else { Err(story()) }
-            }
-            Body::Command { command, .. } if command.kind == CommandKind::ForgetRequests => {
-                drop(followed.places.take(&command, at));
-                Ok(())
+                // The forgetting of request keys is told to nobody.
+                let must_have = command.action != Action::ForgetRequests && ruled.as_ref().is_ok_and(|yes| yes.effect.is_some());
+                let story = || format!("{command:?} came to {has_effect} at {at}, and must have come to {ruled:?}");
+                if has_effect == must_have { Ok(()) } else { Err(story()) }
             }
             Body::Command { request_id, command } => {
                 let Applied::Command { answer, .. } = applied else { return Err("a command was no command".to_owned()) };
@@ -323,7 +324,7 @@ impl Judge {
     }
 
     /// Somebody was shown a campaign; `since` is what was committed when they asked.
-    pub fn shown(&mut self, campaign: &str, since: u64, read: &Result<Option<NamedCampaign>, Refusal>) {
+    pub fn shown(&mut self, campaign: &str, since: u64, read: &Result<Option<Summary<Coupon>>, Refusal>) {
         let Ok(read) = read else { return self.trouble.saw(Rare::NotCaughtUp) };
         let answer = read.as_ref().map_or(Answer::NoCampaign, |read| ask::of_campaign(false, read));
         let places = self.places_of(campaign);
@@ -334,14 +335,9 @@ impl Judge {
     }
 
     /// Somebody was shown a subject's claim.
-    pub fn shown_claim(
-        &mut self,
-        (campaign, subject): (&str, &str),
-        since: u64,
-        read: &Result<Result<ClaimView, domain::coupon::Rejection>, Refusal>,
-    ) {
+    pub fn shown_claim(&mut self, (campaign, subject): (&str, &str), since: u64, read: &Result<Result<ClaimView, &'static str>, Refusal>) {
         let Ok(read) = read else { return self.trouble.saw(Rare::NotCaughtUp) };
-        let answer = read.as_ref().map_or_else(|rejection| Answer::No(rejection.code()), ask::of_claim_read);
+        let answer = read.as_ref().map_or_else(|code| Answer::No(code), ask::of_claim_read);
         let places = self.places_of(campaign);
         if !(since..=places.count()).any(|place| places.claim(campaign, subject, place) == answer) {
             let story = format!("the claim of {subject} was shown as {answer:?}, and was so at no time since it was asked for");
@@ -407,21 +403,30 @@ fn check_end(followed: &Followed) -> Result<(), String> {
 fn check_asked(command: &Command<'_>, ask: &Ask, oracle: &Oracle) -> Result<(), String> {
     let asked = ask.command().ok_or("nobody asks for a malformed name")?;
     let is_named = |by: TargetBy<'_>, asked: TargetBy<'_>| match (by, asked) {
-        (TargetBy::SubjectSerial(subject, serial), TargetBy::Subject(asked)) => {
+        (TargetBy::SubjectSerial { subject, serial }, TargetBy::Subject { subject: asked }) => {
             let claim = oracle.campaign(ask.campaign).and_then(|campaign| campaign.claim(serial));
             subject == asked && claim.is_some_and(|claim| claim.subject() == asked)
         }
         _ => by == asked,
     };
-    let is_asked = match (&command.kind, &asked.kind) {
-        (CommandKind::Coupon(Coupon::Redeem(target)), CommandKind::Coupon(Coupon::Redeem(asked)))
-        | (CommandKind::Coupon(Coupon::Cancel(target)), CommandKind::Coupon(Coupon::Cancel(asked))) => {
-            target.campaign == asked.campaign && is_named(target.by, asked.by)
+    let is_asked = match (target_of(&command.action), target_of(&asked.action)) {
+        (Some((name, is_redeemed, by)), Some((asked_name, is_asked_for, asked_by))) => {
+            (name, is_redeemed) == (asked_name, is_asked_for) && is_named(by, asked_by)
         }
-        (kind, asked) => kind == asked,
+        _ => command.action == asked.action,
     };
     let is_same = is_asked && (command.actor, command.request) == (asked.actor, asked.request);
     if is_same { Ok(()) } else { Err(format!("{ask:?} stands in the log as {command:?}")) }
+}
+
+/// The campaign and the claim that are to be redeemed or cancelled, and whether it is redeemed.
+fn target_of<'a>(action: &Action<'a>) -> Option<(Name<'a>, bool, TargetBy<'a>)> {
+    let Action::Do(Step { name, command: AnyCommand::Campaign(command) }) = action else { return None };
+    match command {
+        Of::Redeem { by } => Some((*name, true, *by)),
+        Of::Cancel { by } => Some((*name, false, *by)),
+        Of::Claim { .. } | Of::DecideNext { .. } => None,
+    }
 }
 
 fn count(trouble: &Trouble, said: &Said) {

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cluster::protocol::node::{Node, NodeLimits};
-use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, Place, RULES_KNOWN, RulesVersion, decode, encode};
+use cluster::protocol::node::Node;
+use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, RULES_KNOWN, Routing, RulesVersion, decode, encode};
 use cluster::protocol::replica::{Delivered, Fault, Replica, Topology};
 use domain::hash::HashSeed;
 use domain::wire::state::StateBuilder;
+use engine::limits::Limits;
 use tokio::task::AbortHandle;
 use tokio::time::{interval, sleep};
 
@@ -21,7 +22,7 @@ use super::gates::SimGates;
 use super::judge::{Judge, Kind, RULES_NEWEST, Snapshot};
 use super::plant::Plant;
 use super::trouble::Trouble;
-use crate::world::time;
+use crate::world::{LIMITS, time};
 
 /// The log of a run.
 pub const LOG: LogId = LogId([7; 16]);
@@ -64,7 +65,7 @@ pub struct Fleet {
     slots: Vec<Slot>,
     snapshots: Mutex<VecDeque<Vec<Snapshot>>>,
     starts: AtomicU64,
-    limits: NodeLimits,
+    limits: Limits,
 }
 
 /// A process that was found to be up.
@@ -95,8 +96,8 @@ impl Fleet {
             skew_ms: dice.below(5_000),
         };
         let slots = rules.iter().map(slot).collect();
-        let claims_max = if dice.one_in(5) { 150 } else { 100_000 };
-        let limits = NodeLimits { claims_max, requests_max: 10_000, campaigns_max: 10 };
+        let entries_max = if dice.one_in(5) { 150 } else { 100_000 };
+        let limits = Limits { entries_max, requests_max: 10_000, aggregates_max: 10, ..LIMITS };
         Arc::new(Self {
             dice,
             trouble: Arc::clone(trouble),
@@ -125,7 +126,7 @@ impl Fleet {
     /// How many claims fit in a node's memory.
     #[must_use]
     pub fn claims_max(&self) -> u64 {
-        self.limits.claims_max
+        self.limits.entries_max
     }
 
     /// The first record of every partition.
@@ -133,8 +134,8 @@ impl Fleet {
         let partitions = self.broker.partitions_count();
         for partition in 0..partitions {
             let genesis = Genesis { log: LOG, partitions, rules: RULES_KNOWN };
-            let (origin, place) = (Origin { node: NodeId(0), sequence: 0 }, Place::Partition(partition));
-            self.broker.append(partition, vec![encode(&LogRecord { origin, place, body: Body::Genesis(genesis) }).into()]).await;
+            let (origin, routing) = (Origin { node: NodeId(0), sequence: 0 }, Routing::Partition(partition));
+            self.broker.append(partition, vec![encode(&LogRecord { origin, routing, body: Body::Genesis(genesis) }).into()]).await;
         }
     }
 
@@ -227,7 +228,7 @@ impl Fleet {
         let decide = async move {
             loop {
                 sleep(dice.millis(20, 150)).await;
-                decider.keep_queues();
+                decider.do_due();
             }
         };
         tasks.push(tokio::spawn(decide).abort_handle());
@@ -339,7 +340,7 @@ impl Follower {
     /// The node is told that its barrier has come by, which it has not.
     fn give_barrier(&mut self) {
         let origin = Origin { node: self.node.id(), sequence: self.wire.last_barrier(self.partition) };
-        let bytes = encode(&LogRecord { origin, place: Place::Partition(self.partition), body: Body::Barrier });
+        let bytes = encode(&LogRecord { origin, routing: Routing::Partition(self.partition), body: Body::Barrier });
         let record = Delivered { offset: self.next + self.shift, at: time(0), bytes: &bytes };
         if self.next != 0 && self.node.apply(self.partition, std::iter::once(record)).is_ok() {
             self.shift += 1;

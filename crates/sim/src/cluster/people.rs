@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use cluster::protocol::gate::GateKey;
 use domain::claims::ClaimStatus;
-use domain::coupon::queue::{Mode, QueueSettings};
-use domain::coupon::{Precondition, Settings, TargetBy};
-use domain::types::{CampaignName, Quantity, RequestId, Serial, SubjectId};
-use engine::views::{ClaimView, Done, Effect, Refusal};
+use domain::coupon::queue::Mode;
+use domain::coupon::{self, ClaimView, Coupon, Outcome, Settings, TargetBy};
+use domain::rejections::Coded;
+use domain::state::Precondition;
+use domain::types::{Name, Quantity, RequestId, Serial, SubjectId};
+use domain::workload::{AnyOutcome, AnyView};
+use domain::{Kind, Number, Rejection};
+use engine::views::{Done, Effect, Refusal, Shown};
 use tokio::time::{sleep, timeout};
 
 use super::broker::EPOCH_MS;
@@ -79,7 +83,8 @@ impl People {
         }
         let mut answer = self.submit_once(&found, ask).await;
         if self.trouble.plant() == Some(Plant::PlaceToldAsClaim)
-            && let Ok(Done { effect: Effect::Claimed(view), .. }) = &mut answer
+            && let Ok(Done { effect: Effect::Did(Shown { outcome, view: Some(AnyView::Campaign(view)), .. }), .. }) = &mut answer
+            && matches!(outcome, AnyOutcome::Campaign(Outcome::Claimed { .. }))
         {
             view.status = ClaimStatus::Live;
         }
@@ -104,25 +109,28 @@ impl People {
         let (partition, _) = locked(&self.judge).place_of(ask.campaign);
         match self.trouble.plant()? {
             Plant::GateBelieved => {
-                let key = GateKey { log: LOG, partition, campaign: ask.campaign.to_owned() };
-                let sold_out = Refusal::Rejected(domain::coupon::Rejection::SoldOut.into());
+                let key = GateKey { log: LOG, partition, kind: Kind::Campaign, name: ask.campaign.to_owned() };
+                let sold_out = Refusal::Rejected(Rejection::of::<Coupon>(coupon::Rejection::SoldOut));
                 self.gates.says_sold_out(&key).then_some(Err(sold_out))
             }
             Plant::ToldBeforeItCameBy => {
                 let place = found.node.progress()[partition as usize].offset_next;
                 let said = locked(&self.judge).places_of(ask.campaign).answer(ask, place);
                 let Answer::Claim { verb, serial, claimed_at, .. } = said.answer else { return None };
+                let serial = Serial::new(serial)?;
                 let view = ClaimView {
-                    campaign: ask.campaign.to_owned(),
+                    campaign: ask.campaign.into(),
                     code_key: 1,
                     subject: subject.clone(),
-                    serial: Serial::new(serial)?,
+                    serial,
                     claimed_at: time(claimed_at),
                     status: if verb == Verb::Accepted { ClaimStatus::Pending } else { ClaimStatus::Live },
                     mode: Mode::Direct,
                     waiting: None,
                 };
-                said.has_effect.then_some(Ok(Done { effect: Effect::Claimed(view), novelty: domain::Novelty::Fresh }))
+                let (outcome, view) = (AnyOutcome::Campaign(Outcome::Claimed { serial }), Some(AnyView::Campaign(view)));
+                let effect = Effect::Did(Shown { number: Number(0), outcome, view });
+                said.has_effect.then_some(Ok(Done { effect, novelty: domain::Novelty::Fresh }))
             }
             _ => None,
         }
@@ -181,17 +189,22 @@ impl People {
 
     /// Somebody looks at a campaign.
     pub async fn look(&self, campaign: &'static str) {
-        let (Some(Found { node, .. }), Ok(name)) = (self.find(None), CampaignName::new(campaign)) else { return };
+        let (Some(Found { node, .. }), Ok(name)) = (self.find(None), Name::new(campaign)) else { return };
         let since = locked(&self.judge).place_of(campaign).1;
-        let read = node.campaign(name).await;
+        let read = node.read_one(name, |state, now| state.get::<Coupon>(name).map(|campaign| campaign.summary(now))).await;
         locked(&self.judge).shown(campaign, since, &read);
     }
 
     async fn look_for(&self, campaign: &'static str, subject: &str) {
-        let (Some(Found { node, .. }), Ok(name)) = (self.find(None), CampaignName::new(campaign)) else { return };
+        let (Some(Found { node, .. }), Ok(name)) = (self.find(None), Name::new(campaign)) else { return };
         let Ok(by) = SubjectId::new(subject) else { return };
         let since = locked(&self.judge).place_of(campaign).1;
-        let read = node.claim_of(name, TargetBy::Subject(by)).await;
+        let look = |state: &domain::State, now| {
+            let campaign = state.get::<Coupon>(name).ok_or(Kind::Campaign.not_found())?;
+            let claim = campaign.find(TargetBy::Subject { subject: by }).map_err(|rejection| rejection.code())?;
+            campaign.claim_view(claim.serial, now).ok_or("claim_not_found")
+        };
+        let read = node.read_one(name, look).await;
         locked(&self.judge).shown_claim((campaign, subject), since, &read);
     }
 
@@ -229,11 +242,9 @@ impl People {
     pub fn first_settings(&self, place: usize, stock: u32) -> Settings {
         let mut some = settings(stock.max(1), if CAMPAIGNS[place] == "summer" { 3 } else { 1 });
         if self.dice.one_in(3) {
-            some.queue = QueueSettings {
-                mode: Mode::Queued,
-                decisions_per_second_max: Some(self.dice.pick(&[5, 40, 300])),
-                queue_max: self.dice.pick(&[10, 1_000_000]),
-            };
+            some.mode = Mode::Queued;
+            some.decisions_per_second_max = Some(self.dice.pick(&[5, 40, 300]));
+            some.queue_max = self.dice.pick(&[10, 1_000_000]);
         }
         if CAMPAIGNS[place] == "autumn" && self.trouble.profile().has_changes {
             some.opens_at = Some(time(EPOCH_MS + self.dice.below(4_000)));

@@ -24,7 +24,6 @@ use super::trouble::{Profile, Trouble};
 use crate::ask::{Answer, Said, What};
 use crate::report::SeedOutcome;
 use crate::run::settings;
-use crate::world::time;
 
 /// How long it takes at most until everything is sold, once nothing goes wrong any more.
 const SALE: Duration = Duration::from_secs(60);
@@ -371,7 +370,7 @@ impl Play {
         }
         let has_room = 1_000 < self.fleet.claims_max();
         let judge = locked(&self.judge);
-        let left = judge.campaign(campaign).map(|known| known.view(time(0)).remaining()).filter(|left| *left != 0);
+        let left = judge.campaign(campaign).map(|known| known.remaining()).filter(|left| *left != 0);
         match left {
             Some(left) if has_room && judge.broken().is_none() => Err(format!("{left} units of {campaign} stayed unsold")),
             Some(_) | None => Ok(()),

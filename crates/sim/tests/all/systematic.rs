@@ -1,7 +1,7 @@
 //! Something goes wrong at every single call of a short script, and no promise is broken.
 #![allow(clippy::unwrap_used)]
 
-use domain::coupon::Precondition;
+use domain::state::Precondition;
 use sim::ask::{Answer, Ask, What};
 use sim::counts::{Rare, Rarity as _};
 use sim::disk::{Fault, Survival};

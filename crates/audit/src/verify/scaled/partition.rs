@@ -90,6 +90,7 @@ impl Partition {
 
     fn read(&mut self, record: &Delivered<'_>) -> Result<Option<Said>, Broken> {
         let read = decode(record.bytes).map_err(|what| broken("undecodable", format!("the record is malformed: {what}")))?;
+        check_command(&read)?;
         let belongs = match read.routing {
             Routing::Group(group) => partition_of(group, self.partitions),
             Routing::Partition(partition) => partition,
@@ -139,6 +140,12 @@ pub(super) fn partition_of(group: &str, partitions: u32) -> u32 {
         panic!("a log has at least one partition, and fewer than 2^32")
     };
     place
+}
+
+/// A command under another group than its own could be decided twice, in two partitions; and what a
+/// server gives because it is due is nothing that a caller may give under its own name.
+fn check_command(read: &LogRecord<'_>) -> Result<(), Broken> {
+    read.check().map_err(|what| broken("wrong_partition", what.to_string()))
 }
 
 fn check_rules(wanted: RulesVersion) -> Result<(), Broken> {

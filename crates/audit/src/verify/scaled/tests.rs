@@ -363,7 +363,7 @@ fn a_command_that_is_routed_by_another_group_than_its_own_is_found_and_not_decid
     let mut log = Log::begun(at(1));
     let command = Body::Command { request_id: RequestId::ENGINE, command: put("summer") };
     assert!(log.append(Routing::Group("spring"), command, at(2)).is_none());
-    assert_eq!(log.promises(), ["undecodable"]);
+    assert_eq!(log.promises(), ["wrong_partition"]);
     assert_eq!((log.partition.oracle.aggregates().count(), log.partition.stopped.is_some()), (0, true));
 }
 
