@@ -15,6 +15,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
+use crate::protocol::replica::Fault;
 pub use begin::begin;
 pub use follow::{FollowError, Follower, Pace, Sink, read_first};
 pub use prepare::{Topic, check_settings, find, look, prepare};
@@ -69,6 +70,9 @@ pub enum OpenError {
         /// What is set wrong.
         wrong: Vec<String>,
     },
+    /// The log is not what it should be.
+    #[error(transparent)]
+    Fault(#[from] Fault),
     /// The client says no.
     #[error("Kafka at {hosts} (--kafka): {source}")]
     Client {

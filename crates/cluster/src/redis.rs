@@ -14,7 +14,7 @@ use redis::{
 use tokio::time::{Instant, timeout};
 
 use crate::protocol::gate::{Away, Correct, Corrected, Enter, Entered, GateKey, GateServer, GateVerdict, GateVersion, Mark};
-use crate::protocol::limits::FLIGHT_MILLIS_MAX;
+use crate::protocol::limits::{FLIGHT_MILLIS_MAX, millis_of};
 
 const SCRIPT: &str = include_str!("redis/gate.lua");
 /// How long a call may take.
@@ -179,7 +179,7 @@ impl RedisGate {
     }
 
     fn millis(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis_of(self.started.elapsed())
     }
 
     async fn call<T: redis::FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Away> {
@@ -197,8 +197,8 @@ impl RedisGate {
         };
         self.failures_count.fetch_add(1, Ordering::Relaxed);
         let failed_at = self.millis();
-        let rest = REST_MIN_MILLIS.max(failed_at.saturating_sub(began));
-        self.rests_until.store(failed_at.saturating_add(rest), Ordering::Relaxed);
+        let rest = REST_MIN_MILLIS.max(failed_at - began);
+        self.rests_until.store(failed_at + rest, Ordering::Relaxed);
         tracing::warn!(error = failed, "the gate is away; a few claims at a time go on without it");
         Err(Away(failed))
     }
@@ -223,7 +223,7 @@ impl GateServer for RedisGate {
         invocation.arg(correct.base).arg(correct.remaining).arg(correct.flight).arg(correct.sets).arg(FLIGHT_MILLIS_MAX);
         let answer: Vec<Value> = self.call(&invocation).await?;
         let [Value::BulkString(word), Value::Int(fill), Value::Int(base)] = answer.as_slice() else { return Err(unexpected(&answer)) };
-        let version = version(*fill, *base);
+        let Some(version) = version(*fill, *base) else { return Err(unexpected(&answer)) };
         match word.as_slice() {
             b"taken" => Ok(Corrected::Taken(version)),
             b"ignored" => Ok(Corrected::Ignored(version)),
@@ -249,14 +249,15 @@ fn entered(answer: &[Value]) -> Option<Entered> {
                 b'M' => Some(GateVerdict::Marked),
                 _ => None,
             };
-            Some(Entered::Verdicts(version(*fill, *base), verdicts.iter().map(verdict).collect::<Option<_>>()?))
+            Some(Entered::Verdicts(version(*fill, *base)?, verdicts.iter().map(verdict).collect::<Option<_>>()?))
         }
         _ => None,
     }
 }
 
-fn version(fill: i64, base: i64) -> GateVersion {
-    GateVersion { fill: u64::try_from(fill).unwrap_or(0), base: u64::try_from(base).unwrap_or(0) }
+/// `None` for numbers that the script never writes.
+fn version(fill: i64, base: i64) -> Option<GateVersion> {
+    Some(GateVersion { fill: u64::try_from(fill).ok()?, base: u64::try_from(base).ok()? })
 }
 
 fn unexpected(answer: &[Value]) -> Away {
@@ -272,9 +273,10 @@ async fn connect(info: redis::ConnectionInfo) -> Result<Connection, RedisError> 
         .set_number_of_retries(1);
     let mut single = ConnectionManager::new_with_config(client, config).await?;
     redis::cmd("PING").query_async::<Value>(&mut single).await.or_else(without_permission)?;
-    // Who may not ask is not in a cluster, as far as we know.
-    let told: String = redis::cmd("INFO").arg("cluster").query_async(&mut single).await.unwrap_or_default();
-    if !told.contains("cluster_enabled:1") {
+    let told = redis::cmd("INFO").arg("cluster").query_async::<Value>(&mut single).await.or_else(without_permission)?;
+    // A user that may not ask is not in a cluster, as far as is known.
+    let is_cluster = told != Value::Nil && redis::from_redis_value::<String>(told)?.contains("cluster_enabled:1");
+    if !is_cluster {
         return Ok(Connection::Single(single));
     }
     let builder = ClusterClient::builder([info]).retries(3).connection_timeout(CALL_TIME_MAX).response_timeout(CALL_TIME_MAX);
@@ -289,7 +291,7 @@ fn too_slow(address: &str) -> OpenError {
     OpenError::Unreachable { address: address.to_owned(), why: "it took longer than 5 s".to_owned() }
 }
 
-/// A user that may run the script need not be allowed to ping.
+/// A user that may run the script need not be allowed anything else.
 fn without_permission(error: RedisError) -> Result<Value, RedisError> {
     if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) { Ok(Value::Nil) } else { Err(error) }
 }

@@ -244,18 +244,21 @@ impl Scaled {
 fn replica_of(loaded: Loaded, partitions: u32, seed: HashSeed) -> Result<Replica, Fault> {
     let PartitionPosition { partition, .. } = loaded.position;
     let topology = Topology { partition, partitions };
-    match progress_of(&loaded.position) {
+    match progress_of(&loaded.position)? {
         Some(progress) => Replica::resume(topology, RULES_KNOWN, loaded.state, &progress),
         None => Ok(Replica::new(topology, RULES_KNOWN, seed)),
     }
 }
 
 /// Nothing at the very beginning, where there is nothing to compare.
-fn progress_of(position: &PartitionPosition) -> Option<Progress> {
-    let digest = position.digest.as_slice().try_into().ok()?;
-    let PartitionPosition { offset_next, decisions, effective_at, .. } = *position;
+fn progress_of(position: &PartitionPosition) -> Result<Option<Progress>, Fault> {
+    let PartitionPosition { partition, offset_next, decisions, effective_at, .. } = *position;
+    if offset_next == 0 {
+        return Ok(None);
+    }
+    let digest = position.digest.as_slice().try_into().map_err(|_| Fault::NoDigest { partition, bytes: position.digest.len() })?;
     let rules = RulesVersion(position.rules_version);
-    (0 < offset_next).then_some(Progress { offset_next, decisions, effective_at, rules, digest })
+    Ok(Some(Progress { offset_next, decisions, effective_at, rules, digest }))
 }
 
 fn position_of(partition: u32, progress: &Progress) -> PartitionPosition {

@@ -21,7 +21,7 @@ pub async fn begin(
     node: NodeId,
     new_id: LogId,
 ) -> Result<Option<LogId>, OpenError> {
-    let partitions = u32::try_from(topic.offsets.len()).unwrap_or(u32::MAX);
+    let Ok(partitions) = u32::try_from(topic.offsets.len()) else { panic!("a topic has fewer than 2^31 partitions") };
     let Some((0, end)) = topic.offsets.first().copied() else { return Ok(None) };
     if end == 0 {
         append(settings, log, 0, node, Genesis { log: new_id, partitions, rules: RULES_KNOWN }).await?;

@@ -1,5 +1,6 @@
 //! Reading: all partitions from given places on, in a thread of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -10,9 +11,10 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Offset, Timestamp as KafkaTimestamp, TopicPartitionList};
 
 use super::{Hearing, KafkaSettings, OpenError};
+use crate::protocol::record::MalformedRecord;
 use crate::protocol::replica::{Delivered, Fault};
 
 /// Records that are applied together at most.
@@ -35,6 +37,9 @@ pub enum FollowError {
     /// Kafka will not give the records.
     #[error("the log cannot be read: {0}")]
     Kafka(#[from] KafkaError),
+    /// A fault of this program, which has been reported already.
+    #[error("the thread that reads the log has panicked")]
+    Panicked,
     /// The sink will not take more.
     #[error("{0}")]
     Sink(String),
@@ -91,7 +96,7 @@ impl Follower {
         let is_stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&is_stopping);
         let work = move || {
-            let outcome = follow(&consumer, &stop, &mut sink);
+            let outcome = unless_panicked(|| follow(&consumer, &stop, &mut sink));
             sink.ended(outcome);
         };
         let started = thread::Builder::new().name("follower".to_owned()).spawn(work);
@@ -109,7 +114,7 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.stop();
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
-            // A panic in it has been told already.
+            // The sink has heard of a panic in it.
             let _ = thread.join();
         }
     }
@@ -144,7 +149,9 @@ pub(super) fn consumer(
     let consumer = BaseConsumer::from_config_and_context(config, Hearing::default()).map_err(|error| settings.failed(error))?;
     let mut places = TopicPartitionList::new();
     for (partition, offset) in offsets {
-        let (partition, offset) = (i32::try_from(partition).unwrap_or(i32::MAX), i64::try_from(offset).unwrap_or(i64::MAX));
+        let (Ok(partition), Ok(offset)) = (i32::try_from(partition), i64::try_from(offset)) else {
+            panic!("Kafka's numbers, and the tables', are below 2^31 and 2^63, not {partition} and {offset}")
+        };
         places.add_partition_offset(&settings.topic, partition, Offset::Offset(offset)).map_err(|error| settings.failed(error))?;
     }
     consumer.assign(&places).map_err(|error| settings.failed(error))?;
@@ -184,21 +191,38 @@ pub(super) fn check(error: KafkaError) -> Result<(), KafkaError> {
 fn apply(messages: &[BorrowedMessage<'_>], sink: &mut impl Sink) -> Result<(), FollowError> {
     // The client gives records of one partition in a row.
     for run in messages.chunk_by(|one, other| one.partition() == other.partition()) {
-        let records: Vec<Delivered<'_>> = run.iter().map(delivered).collect();
-        if let Some(first) = run.first() {
-            sink.apply(u32::try_from(first.partition()).unwrap_or(u32::MAX), &records)?;
+        let mut records = Vec::with_capacity(run.len());
+        let mut of_partition = None;
+        for message in run {
+            let (partition, record) = delivered(message)?;
+            of_partition = Some(partition);
+            records.push(record);
+        }
+        if let Some(partition) = of_partition {
+            sink.apply(partition, &records)?;
         }
     }
     Ok(())
 }
 
-pub(super) fn delivered<'a>(message: &'a BorrowedMessage<'_>) -> Delivered<'a> {
-    let millis = message.timestamp().to_millis().and_then(|millis| u64::try_from(millis).ok());
-    Delivered {
-        offset: u64::try_from(message.offset()).unwrap_or(u64::MAX),
-        at: millis.and_then(Timestamp::from_millis).unwrap_or(Timestamp::ZERO),
-        bytes: message.payload().unwrap_or_default(),
-    }
+/// A message as a record, and its partition. Keys and headers are for other tools: what counts is in
+/// the bytes.
+pub(super) fn delivered(message: &impl Message) -> Result<(u32, Delivered<'_>), Fault> {
+    let (Ok(partition), Ok(offset)) = (u32::try_from(message.partition()), u64::try_from(message.offset())) else {
+        return Err(Fault::Nowhere { partition: message.partition(), offset: message.offset() });
+    };
+    let at = match message.timestamp() {
+        KafkaTimestamp::LogAppendTime(millis) => u64::try_from(millis).ok().and_then(Timestamp::from_millis),
+        KafkaTimestamp::CreateTime(_) | KafkaTimestamp::NotAvailable => None,
+    };
+    let at = at.ok_or(Fault::NoBrokersTime { partition, offset })?;
+    let bytes = message.payload().ok_or(Fault::Malformed { partition, offset, what: MalformedRecord("it has no value") })?;
+    Ok((partition, Delivered { offset, at, bytes }))
+}
+
+/// A thread that ended without a word would leave its node waiting for records for ever.
+fn unless_panicked(work: impl FnOnce() -> Result<(), FollowError>) -> Result<(), FollowError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(FollowError::Panicked))
 }
 
 /// The bytes of a partition's first record, which is at offset 0. It blocks.
@@ -209,10 +233,50 @@ pub fn read_first(settings: &KafkaSettings, partition: u32) -> Result<Vec<u8>, O
     let consumer = consumer(settings, &config(settings), std::iter::once((partition, 0)))?;
     for _ in 0..FIRST_TIME_MAX {
         match consumer.poll(POLL) {
+            // Without a value it is none of ours, like any other bytes.
             Some(Ok(message)) => return Ok(message.payload().unwrap_or_default().to_vec()),
             Some(Err(error)) => check(error).map_err(|error| settings.failed(error))?,
             None => {}
         }
     }
     Err(OpenError::Unreachable { hosts: settings.hosts.clone(), why: format!("partition {partition} gave no first record") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::message::OwnedMessage;
+
+    fn message(bytes: Option<&[u8]>, at: KafkaTimestamp, partition: i32, offset: i64) -> OwnedMessage {
+        OwnedMessage::new(bytes.map(<[u8]>::to_vec), None, "topic".to_owned(), at, partition, offset, None)
+    }
+
+    #[test]
+    fn a_message_is_a_record_at_the_brokers_time() {
+        let message = message(Some(b"abc"), KafkaTimestamp::LogAppendTime(1_000), 3, 7);
+        let (partition, record) = delivered(&message).unwrap();
+        assert_eq!((partition, record.offset, record.at.millis(), record.bytes), (3, 7, 1_000, &b"abc"[..]));
+    }
+
+    #[test]
+    fn a_record_without_the_brokers_time_is_a_fault() {
+        let fault = Fault::NoBrokersTime { partition: 3, offset: 7 };
+        for at in [KafkaTimestamp::NotAvailable, KafkaTimestamp::CreateTime(1_000), KafkaTimestamp::LogAppendTime(-1)] {
+            assert_eq!(delivered(&message(Some(b"abc"), at, 3, 7)).map(|_| ()), Err(fault.clone()), "{at:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_value_or_a_place_is_a_fault() {
+        let at = KafkaTimestamp::LogAppendTime(1_000);
+        assert!(matches!(delivered(&message(None, at, 3, 7)), Err(Fault::Malformed { partition: 3, offset: 7, .. })));
+        assert!(matches!(delivered(&message(Some(b"abc"), at, -1, 7)), Err(Fault::Nowhere { partition: -1, offset: 7 })));
+        assert!(matches!(delivered(&message(Some(b"abc"), at, 3, -1001)), Err(Fault::Nowhere { partition: 3, offset: -1001 })));
+    }
+
+    #[test]
+    fn a_panic_while_reading_is_an_end_that_the_sink_hears_of() {
+        assert!(matches!(unless_panicked(|| panic!("as planned")), Err(FollowError::Panicked)));
+        assert!(matches!(unless_panicked(|| Ok(())), Ok(())));
+    }
 }

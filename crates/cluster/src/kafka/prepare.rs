@@ -17,7 +17,7 @@ const ASK_TIME_MAX: Duration = Duration::from_secs(10);
 const SETTLE_TRIES_MAX: u32 = 100;
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 /// Copies of each record, and how many of them must be there before it counts.
-const REPLICATION: usize = 3;
+const REPLICATION: i32 = 3;
 const IN_SYNC: u32 = 2;
 
 /// A topic that may be used.
@@ -115,6 +115,10 @@ pub async fn look(settings: &KafkaSettings) -> Result<Topic, OpenError> {
     look_at(settings, Wanted::AsItIs).await
 }
 
+fn unreachable(settings: &KafkaSettings, why: String) -> OpenError {
+    OpenError::Unreachable { hosts: settings.hosts.clone(), why }
+}
+
 fn no_topic(settings: &KafkaSettings) -> OpenError {
     OpenError::NoTopic { topic: settings.topic.clone(), hosts: settings.hosts.clone() }
 }
@@ -123,7 +127,11 @@ fn no_topic(settings: &KafkaSettings) -> OpenError {
 fn ends_of(settings: &KafkaSettings, client: &Client<Hearing>, partition: i32) -> Result<(u64, u64), OpenError> {
     let ends = client.fetch_watermarks(&settings.topic, partition, ASK_TIME_MAX);
     let (low, high) = ends.map_err(|error| settings.failed(error))?;
-    Ok((u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0)))
+    match (u64::try_from(low), u64::try_from(high)) {
+        (Ok(low), Ok(high)) => Ok((low, high)),
+        // An end that is taken for 0 would have the log begun anew.
+        (Err(_), _) | (_, Err(_)) => Err(unreachable(settings, format!("partition {partition} has the ends {low} and {high}"))),
+    }
 }
 
 /// Checks how the topic is set.
@@ -170,17 +178,19 @@ fn replicas_of(topic: &MetadataTopic) -> Vec<usize> {
 fn topic_of(settings: &KafkaSettings, admin: &Admin) -> Result<Topic, OpenError> {
     let client = admin.inner();
     let partitions = partitions_of(settings, admin)?.map_or(0, |replicas| replicas.len());
-    let cluster_id = client.fetch_cluster_id(ASK_TIME_MAX).unwrap_or_default();
-    let offsets = (0..partitions).map(|partition| ends_of(settings, client, i32::try_from(partition).unwrap_or(i32::MAX)));
+    let id = client.fetch_cluster_id(ASK_TIME_MAX);
+    let cluster_id = id.ok_or_else(|| unreachable(settings, "it does not tell its cluster's id".to_owned()))?;
+    let Ok(partitions) = i32::try_from(partitions) else { panic!("Kafka numbers partitions with 31 bits") };
+    let offsets = (0..partitions).map(|partition| ends_of(settings, client, partition));
     Ok(Topic { cluster_id, offsets: offsets.collect::<Result<_, OpenError>>()? })
 }
 
 async fn create(settings: &KafkaSettings, admin: &Admin) -> Result<(), OpenError> {
     let failed = |why: String| OpenError::Create { topic: settings.topic.clone(), why };
-    let partitions = i32::try_from(settings.partitions).unwrap_or(i32::MAX);
+    let partitions = i32::try_from(settings.partitions);
+    let partitions = partitions.map_err(|_| failed(format!("it cannot have {} partitions (--kafka-partitions)", settings.partitions)))?;
     let (replication, in_sync) = if settings.is_dev { (1, "1") } else { (REPLICATION, "2") };
-    let replication = TopicReplication::Fixed(i32::try_from(replication).unwrap_or(1));
-    let topic = NewTopic::new(&settings.topic, partitions, replication)
+    let topic = NewTopic::new(&settings.topic, partitions, TopicReplication::Fixed(replication))
         .set("min.insync.replicas", in_sync)
         .set("unclean.leader.election.enable", "false")
         .set("cleanup.policy", "delete")
@@ -224,7 +234,9 @@ async fn check_with(settings: &KafkaSettings, admin: Admin) -> Result<Admin, Ope
         Some(Err(code)) => return Err(settings.failed(KafkaError::AdminOp(code))),
         None => return Err(settings.failed(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition))),
     };
-    let wrong = wrong_settings(&config, &replicas.unwrap_or_default(), settings.is_dev);
+    // Where there is none for now, nothing is set wrong.
+    let replicas = replicas.ok_or_else(|| no_topic(settings))?;
+    let wrong = wrong_settings(&config, &replicas, settings.is_dev);
     if wrong.is_empty() { Ok(admin) } else { Err(OpenError::Settings { topic: settings.topic.clone(), wrong }) }
 }
 
@@ -247,11 +259,12 @@ fn wrong_settings(config: &ConfigResource, replicas: &[usize], is_dev: bool) -> 
     }
     must("unclean.leader.election.enable", "false");
     let in_sync = value("min.insync.replicas");
-    if in_sync.parse::<u32>().is_ok_and(|count| count < IN_SYNC) {
-        wrong.push(format!("min.insync.replicas is {in_sync} and must be {IN_SYNC} or more (--kafka-dev does without)"));
+    if !in_sync.parse::<u32>().is_ok_and(|count| IN_SYNC <= count) {
+        wrong.push(format!("min.insync.replicas is {in_sync:?} and must be {IN_SYNC} or more (--kafka-dev does without)"));
     }
-    let fewest = replicas.iter().min().copied().unwrap_or_default();
-    if fewest < REPLICATION {
+    // A partition whose replicas are not known counts as one without any.
+    let fewest = replicas.iter().min().copied().unwrap_or(0);
+    if fewest < REPLICATION as usize {
         wrong.push(format!("a partition has {fewest} replicas and must have {REPLICATION} or more (--kafka-dev does without)"));
     }
     wrong

@@ -75,7 +75,7 @@ impl KafkaLog {
 
 impl Log for KafkaLog {
     fn append(&self, partition: u32, key: &str, bytes: Vec<u8>) -> Result<(), Full> {
-        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        let Ok(partition) = i32::try_from(partition) else { panic!("a topic has fewer than 2^31 partitions, not {partition}") };
         let record = BaseRecord::to(&self.settings.topic).partition(partition).key(key).payload(&bytes);
         let producer = self.current();
         producer.send(record).map_err(|(error, _)| {

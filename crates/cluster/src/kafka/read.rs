@@ -10,7 +10,7 @@ use rdkafka::message::Message;
 
 use super::follow::{POLL, check, config, consumer, delivered};
 use super::{Hearing, KafkaSettings, OpenError};
-use crate::protocol::replica::Delivered;
+use crate::protocol::replica::{Delivered, Fault};
 
 /// How long nothing may come before it is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -22,6 +22,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`OpenError`]; `take` may have seen some records by then.
 pub fn read_ranges(settings: &KafkaSettings, ranges: &[Range<u64>], mut take: impl FnMut(u32, &Delivered<'_>)) -> Result<(), OpenError> {
+    let Ok(partitions_count) = u32::try_from(ranges.len()) else { panic!("a topic has fewer than 2^31 partitions") };
     let mut open: Vec<bool> = ranges.iter().map(|range| !range.is_empty()).collect();
     let starts = ranges.iter().zip(0..).filter(|(range, _)| !range.is_empty()).map(|(range, partition)| (partition, range.start));
     if open.iter().all(|is_open| !is_open) {
@@ -36,12 +37,14 @@ pub fn read_ranges(settings: &KafkaSettings, ranges: &[Range<u64>], mut take: im
         let ended = match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 silence = Duration::ZERO;
-                let (partition, record) = (message.partition(), delivered(&message));
-                let end = place(partition).and_then(|place| ranges.get(place)).map_or(0, |range| range.end);
+                let (partition, record) = delivered(&message)?;
+                let Some(Range { end, .. }) = ranges.get(partition as usize).cloned() else {
+                    return Err(Fault::UnknownPartition { partition, partitions: partitions_count }.into());
+                };
                 if record.offset < end {
-                    take(u32::try_from(partition).unwrap_or(u32::MAX), &record);
+                    take(partition, &record);
                 }
-                (end <= record.offset.saturating_add(1)).then_some(partition)
+                (end <= record.offset + 1).then_some(message.partition())
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => Some(partition),
             Some(Err(error)) => {
@@ -66,15 +69,14 @@ pub fn read_ranges(settings: &KafkaSettings, ranges: &[Range<u64>], mut take: im
 
 /// Asks for no more of a partition: others may go on for long, and it may grow meanwhile.
 fn end(settings: &KafkaSettings, consumer: &BaseConsumer<Hearing>, partition: i32, open: &mut [bool]) -> Result<(), OpenError> {
-    let Some(is_open) = place(partition).and_then(|place| open.get_mut(place)).filter(|is_open| **is_open) else { return Ok(()) };
-    *is_open = false;
+    let place = usize::try_from(partition).ok().and_then(|place| open.get_mut(place));
+    let Some(is_open) = place else { panic!("only partitions that were asked for end, not {partition}") };
+    if !std::mem::take(is_open) {
+        return Ok(());
+    }
     let mut ended = TopicPartitionList::new();
     ended.add_partition(&settings.topic, partition);
     consumer.pause(&ended).map_err(|error| settings.failed(error))
-}
-
-fn place(partition: i32) -> Option<usize> {
-    usize::try_from(partition).ok()
 }
 
 fn silent(settings: &KafkaSettings, consumer: &BaseConsumer<Hearing>) -> OpenError {

@@ -38,13 +38,19 @@ impl DecidedRecords {
     }
 
     /// Each with its place among the partition's decisions, and what is remembered of its request.
+    ///
+    /// # Panics
+    /// If the bytes do not give the records back from which they were made: without one of them, the
+    /// history would lack a decision.
     pub fn iter(&self) -> impl Iterator<Item = (Position, Record<'_>, Option<&[u8]>)> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, _, _, end)| *end));
-        self.ends.iter().zip(starts).filter_map(|((position, body_end, private_end, end), start)| {
-            let (body, private) = (self.bytes.get(start..*body_end)?, self.bytes.get(*body_end..*private_end)?);
-            let remembered = self.bytes.get(*private_end..*end).filter(|bytes| !bytes.is_empty());
-            // These are the bytes of a record that was written a moment ago.
-            decode_record(body, Some(private)).ok().map(|record| (*position, record, remembered))
+        self.ends.iter().zip(starts).map(|((position, body_end, private_end, end), start)| {
+            let (body, private) = (&self.bytes[start..*body_end], &self.bytes[*body_end..*private_end]);
+            let remembered = Some(&self.bytes[*private_end..*end]).filter(|bytes| !bytes.is_empty());
+            match decode_record(body, Some(private)) {
+                Ok(record) => (*position, record, remembered),
+                Err(error) => panic!("the record at {position:?} was encoded a moment ago, and is malformed: {error}"),
+            }
         })
     }
 }

@@ -224,5 +224,6 @@ impl Gate {
 }
 
 fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+    let Ok(count) = i64::try_from(count) else { panic!("a stock, and what is in flight of it, is far below 2^63") };
+    count
 }

@@ -112,7 +112,7 @@ impl<G: GateServer> Lane<G> {
         let mut inner = self.inner();
         inner.settled.taken += 1;
         inner.settled_through = inner.settled_through.max(offset.unwrap_or(0));
-        inner.flight = inner.flight.saturating_sub(1);
+        inner.leave_flight();
     }
 
     /// A claim that was let pass was refused, or never went to the record: unit and mark are free
@@ -126,7 +126,7 @@ impl<G: GateServer> Lane<G> {
     pub fn returned(&self) {
         let mut inner = self.inner();
         inner.settled.returned += 1;
-        inner.flight = inner.flight.saturating_sub(1);
+        inner.leave_flight();
     }
 
     /// Tells the gate what the record says, with the next call.
@@ -155,7 +155,10 @@ impl<G: GateServer> Lane<G> {
         if LANE_WAITING_MAX < waiting.count {
             return None;
         }
-        Arc::clone(&self.ungated).acquire_owned().await.ok()
+        match Arc::clone(&self.ungated).acquire_owned().await {
+            Ok(permit) => Some(permit),
+            Err(_) => unreachable!("nobody closes the semaphore"),
+        }
     }
 
     /// A claim without the gate's leave was decided.
@@ -184,7 +187,7 @@ impl<G: GateServer> Lane<G> {
     }
 
     fn ungated_count(&self) -> u64 {
-        UNGATED_MAX.saturating_sub(self.ungated.available_permits()) as u64
+        (UNGATED_MAX - self.ungated.available_permits()) as u64
     }
 
     fn call_unless_calling(self: &Arc<Self>, inner: &mut Inner) {
@@ -296,6 +299,12 @@ impl<G: GateServer> Lane<G> {
 }
 
 impl Inner {
+    /// A claim that the gate let pass is settled, once.
+    fn leave_flight(&mut self) {
+        let Some(flight) = self.flight.checked_sub(1) else { panic!("a claim is in flight until it is settled") };
+        self.flight = flight;
+    }
+
     /// Who looked at the record earlier may come here later.
     fn learn(&mut self, standing: Standing) {
         if self.standing.is_none_or(|known| known.offset_next <= standing.offset_next) {
@@ -311,7 +320,8 @@ enum Work {
 
 /// Into how many sets marks go: rather many small ones, which take a few bytes for each mark.
 fn sets_for(stock: u64) -> u32 {
-    u32::try_from(stock.div_ceil(super::limits::MARKS_PER_SET)).unwrap_or(u32::MAX).max(1)
+    let Ok(sets) = u32::try_from(stock.div_ceil(super::limits::MARKS_PER_SET)) else { panic!("a stock fits 32 bits, not {stock}") };
+    sets.max(1)
 }
 
 /// Gives the unit back if whoever asked goes away between the verdict and reading it.

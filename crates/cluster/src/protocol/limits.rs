@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+/// Whole milliseconds.
+///
+/// # Panics
+/// If they do not fit 64 bits: no process runs for 500 million years.
+pub(crate) fn millis_of(duration: Duration) -> u64 {
+    let Ok(millis) = u64::try_from(duration.as_millis()) else { panic!("{duration:?} is longer than any process runs") };
+    millis
+}
+
 /// Commands of one node whose answers have not come by yet.
 pub const PENDING_MAX: usize = 65_536;
 /// From handing a command to the log until its answer must have come by; then the outcome is

@@ -172,7 +172,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// How many partitions the log has.
     #[must_use]
     pub fn partitions_count(&self) -> u32 {
-        u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
+        let Ok(count) = u32::try_from(self.partitions.len()) else { panic!("a topic has fewer than 2^31 partitions") };
+        count
     }
 
     /// Applies the next records of a partition, and answers those of this node.
@@ -180,7 +181,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// # Errors
     /// [`Fault`]; the node must not be used further then, see [`Node::fail`].
     pub fn apply<'a>(&self, partition: u32, records: impl Iterator<Item = Delivered<'a>>) -> Result<(), Fault> {
-        let Some(place) = self.partitions.get(partition as usize) else { return Ok(()) };
+        let place = self.partitions.get(partition as usize).ok_or(self.unknown(partition))?;
         let (mut answers, mut barrier) = (Vec::new(), 0);
         {
             let mut replica = locked(&place.replica);
@@ -224,7 +225,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     pub async fn campaign(&self, name: CampaignName<'_>) -> Result<Option<NamedCampaign>, Refusal> {
         let partition = partition_of(name.as_str(), self.partitions_count());
         self.pass_barrier(partition).await?;
-        Ok(self.with_replica(partition, |replica| replica.core().campaign(name, Timestamp::ZERO).value).flatten())
+        Ok(self.with_replica(partition, |replica| replica.core().campaign(name, Timestamp::ZERO).value))
     }
 
     /// A campaign as this node knows it, without asking whether others know more: for those who
@@ -232,7 +233,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     #[must_use]
     pub fn watched(&self, name: CampaignName<'_>, last_max: u32, wall: Timestamp) -> Option<WatchedCampaign> {
         let partition = partition_of(name.as_str(), self.partitions_count());
-        self.with_replica(partition, |replica| replica.core().watched(name, last_max, wall).value).flatten()
+        self.with_replica(partition, |replica| replica.core().watched(name, last_max, wall).value)
     }
 
     /// Up to `limit` campaigns after a name, in the order of names.
@@ -257,8 +258,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     pub async fn claim_of(&self, name: CampaignName<'_>, by: TargetBy<'_>) -> Result<Result<ClaimView, coupon::Rejection>, Refusal> {
         let partition = partition_of(name.as_str(), self.partitions_count());
         self.pass_barrier(partition).await?;
-        let claim = self.with_replica(partition, |replica| replica.core().claim(name, by).value);
-        Ok(claim.unwrap_or(Err(coupon::Rejection::CampaignNotFound)))
+        Ok(self.with_replica(partition, |replica| replica.core().claim(name, by).value))
     }
 
     /// The claim with this serial, pending or decided, if there is one.
@@ -268,7 +268,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     pub async fn claim_at(&self, name: CampaignName<'_>, serial: Serial) -> Result<Option<ClaimView>, Refusal> {
         let partition = partition_of(name.as_str(), self.partitions_count());
         self.pass_barrier(partition).await?;
-        Ok(self.with_replica(partition, |replica| replica.core().claim_at(name, serial, Timestamp::ZERO).value).flatten())
+        Ok(self.with_replica(partition, |replica| replica.core().claim_at(name, serial, Timestamp::ZERO).value))
     }
 
     /// Waits until the node has applied everything that any node was answered before the call.
@@ -300,8 +300,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     pub async fn caught_up_with(&self, name: CampaignName<'_>) -> Result<(u32, Progress), Refusal> {
         let partition = partition_of(name.as_str(), self.partitions_count());
         self.pass_barrier(partition).await?;
-        let progress = self.with_replica(partition, |replica| replica.progress());
-        Ok((partition, progress.ok_or(Refusal::NotCaughtUp)?))
+        Ok((partition, self.with_replica(partition, Replica::progress)))
     }
 
     /// The number of each campaign's code key, with the campaign's name.
@@ -324,9 +323,10 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// Compares with what another node came to.
     ///
     /// # Errors
-    /// [`Fault::Disagreement`].
+    /// [`Fault::Disagreement`], and [`Fault::UnknownPartition`].
     pub fn compare(&self, partition: u32, other: &Progress) -> Result<(), Fault> {
-        self.with_replica(partition, |replica| replica.compare(other)).unwrap_or(Ok(()))
+        let place = self.partitions.get(partition as usize).ok_or(self.unknown(partition))?;
+        locked(&place.replica).compare(other)
     }
 
     /// Looks after what nobody asks for: gates are corrected, request keys whose time has come are
@@ -437,7 +437,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     async fn pass_barrier(&self, partition: u32) -> Result<(), Refusal> {
-        let Some(place) = self.partitions.get(partition as usize) else { return Err(Refusal::NotCaughtUp) };
+        let place = self.partition(partition);
         if place.is_cut_off.load(Ordering::Relaxed) {
             return Err(Refusal::NotCaughtUp);
         }
@@ -449,19 +449,29 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     fn cut_off(&self, partition: u32) {
-        if let Some(place) = self.partitions.get(partition as usize) {
-            place.is_cut_off.store(true, Ordering::Relaxed);
-        }
+        self.partition(partition).is_cut_off.store(true, Ordering::Relaxed);
     }
 
-    fn with_replica<T>(&self, partition: u32, look: impl FnOnce(&Replica) -> T) -> Option<T> {
-        let place = self.partitions.get(partition as usize)?;
-        Some(look(&locked(&place.replica)))
+    fn with_replica<T>(&self, partition: u32, look: impl FnOnce(&Replica) -> T) -> T {
+        look(&locked(&self.partition(partition).replica))
+    }
+
+    /// One that this node chose itself, by [`partition_of`].
+    fn partition(&self, partition: u32) -> &Partition<G> {
+        let Some(place) = self.partitions.get(partition as usize) else {
+            panic!("a name belongs to one of the log's {} partitions, not to {partition}", self.partitions.len())
+        };
+        place
+    }
+
+    fn unknown(&self, partition: u32) -> Fault {
+        Fault::UnknownPartition { partition, partitions: self.partitions_count() }
     }
 }
 
 fn standing_of(replica: &Replica, campaign: &str) -> Option<Standing> {
-    let known = replica.core().state().campaign(CampaignName::new(campaign).ok()?)?;
+    let Ok(name) = CampaignName::new(campaign) else { panic!("a lane has the name of a campaign, not {campaign:?}") };
+    let known = replica.core().state().campaign(name)?;
     Some(standing(replica, known))
 }
 

@@ -20,7 +20,8 @@ const SEED: HashSeed = HashSeed(0x6669_7273_7463_6f6d, 0x6520_7061_7274_6974);
 pub fn partition_of(group: &str, partitions: u32) -> u32 {
     assert!(0 < partitions, "a log has at least one partition");
     let place = SEED.hash(group.as_bytes()) % u64::from(partitions);
-    u32::try_from(place).unwrap_or(0)
+    let Ok(place) = u32::try_from(place) else { panic!("a remainder is less than its divisor, a u32") };
+    place
 }
 
 #[cfg(test)]

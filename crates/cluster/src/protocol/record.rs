@@ -193,8 +193,8 @@ pub fn decode(bytes: &[u8]) -> Result<LogRecord<'_>, MalformedRecord> {
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    debug_assert!(text.len() <= usize::from(u8::MAX));
-    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    let Ok(length) = u8::try_from(text.len()) else { panic!("names and request ids have at most 255 bytes, not {}", text.len()) };
+    out.push(length);
     out.extend_from_slice(text.as_bytes());
 }
 

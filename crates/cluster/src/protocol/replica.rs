@@ -126,6 +126,32 @@ pub enum Fault {
         /// What is known.
         known: u32,
     },
+    /// The log gave records of a partition that it was not made with.
+    #[error("the log gave a record of partition {partition}, and it has the partitions 0 to {}", .partitions - 1)]
+    UnknownPartition {
+        /// Which.
+        partition: u32,
+        /// How many there are.
+        partitions: u32,
+    },
+    /// The client gave a record a number that no record has.
+    #[error("the log gave a record at offset {offset} of partition {partition}, where none can be")]
+    Nowhere {
+        /// Which partition.
+        partition: i32,
+        /// Which offset.
+        offset: i64,
+    },
+    /// A record has no time, or that of the one who appended it.
+    #[error(
+        "the record at offset {offset} of partition {partition} has no time of the broker's; message.timestamp.type must always be \"LogAppendTime\""
+    )]
+    NoBrokersTime {
+        /// Where.
+        partition: u32,
+        /// Which.
+        offset: u64,
+    },
     /// The first record is none that begins a log, or one of another log.
     #[error("partition {partition} does not begin as it should: {what}")]
     Genesis {
@@ -143,6 +169,14 @@ pub enum Fault {
         number: u32,
         /// Whose.
         campaign: String,
+    },
+    /// The history does not say which state it holds, so that nothing can be compared with it.
+    #[error("the history's digest of partition {partition} has {bytes} bytes and must have {DIGEST_BYTES}")]
+    NoDigest {
+        /// Where.
+        partition: u32,
+        /// How long it is.
+        bytes: usize,
     },
     /// Another node has another state at the same place.
     #[error("the state of partition {partition} before offset {offset_next} is {own} here and {other} in the history")]
@@ -275,15 +309,15 @@ impl Replica {
     }
 
     fn apply_read(&mut self, read: &LogRecord<'_>, record: &Delivered<'_>, watch: &mut impl Watch) -> Result<Applied, Fault> {
-        if let Body::Genesis(genesis) = &read.body {
-            self.begin(record.offset, genesis)?;
-            self.core.pass_time(record.at);
-            return Ok(Applied::Other);
-        }
-        if record.offset == 0 {
+        if record.offset == 0 && !matches!(read.body, Body::Genesis(_)) {
             return Err(self.begins_wrong("its first record is none that begins a log"));
         }
         match read.body {
+            Body::Genesis(genesis) => {
+                self.begin(record.offset, &genesis)?;
+                self.core.pass_time(record.at);
+                Ok(Applied::Other)
+            }
             Body::Command { request_id, command } => {
                 check_place(read.place, &command).map_err(|what| Fault::Malformed {
                     partition: self.topology.partition,
@@ -310,7 +344,6 @@ impl Replica {
                 self.rules = self.rules.max(version);
                 Ok(Applied::Other)
             }
-            Body::Genesis(_) => Ok(Applied::Other),
         }
     }
 

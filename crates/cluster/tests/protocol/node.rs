@@ -344,3 +344,27 @@ async fn a_log_that_begins_otherwise_than_this_one_stops_the_node() {
     let delivered = node.apply(0, std::iter::once(Delivered { offset: 0, at: at(1), bytes: &bytes }));
     assert!(matches!(delivered, Err(Fault::Genesis { partition: 0, .. })), "{delivered:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_partition_that_the_log_does_not_have_stops_the_node() {
+    let (world, node) = opened(1).await;
+    let asked = submit(&node, claim("spring", "ann"));
+    rest().await;
+    let bytes = of_partition(3, Body::Barrier);
+    let delivered = node.apply(3, std::iter::once(Delivered { offset: 0, at: at(1), bytes: &bytes }));
+    let unknown = Fault::UnknownPartition { partition: 3, partitions: node.partitions_count() };
+    assert_eq!(delivered, Err(unknown.clone()));
+    assert!(unknown.to_string().contains("partition 3"), "{unknown}");
+    node.fail();
+    assert_eq!(asked.await.unwrap(), Err(Refusal::Unknown));
+    drop(world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_of_a_partition_that_the_log_does_not_have_is_a_fault() {
+    let (_world, node) = opened(1).await;
+    let own = node.progress()[0];
+    assert_eq!(node.compare(0, &own), Ok(()));
+    let unknown = Fault::UnknownPartition { partition: 1, partitions: 1 };
+    assert_eq!(node.compare(1, &own), Err(unknown));
+}

@@ -115,7 +115,7 @@ impl Positions {
 
 fn compare(node: &Node<KafkaLog, RedisGate>, positions: &[PartitionPosition]) -> Result<(), String> {
     for position in positions {
-        if let Some(progress) = progress_of(position) {
+        if let Some(progress) = progress_of(position).map_err(|fault| fault.to_string())? {
             node.compare(position.partition, &progress).map_err(|fault| fault.to_string())?;
         }
     }

@@ -88,7 +88,7 @@ async fn begin(parts: &Parts) -> Result<(), ProjectingError> {
     let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, parts.partitions, parts.seed)).collect::<Result<Vec<_>, Fault>>()?;
     let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
     let (sender, mut receiver) = mpsc::channel(BATCHES_MAX);
-    let follower = Follower::start(&parts.kafka, &offsets, Pace::InBulk, Reading { replicas, sender })?;
+    let follower = Follower::start(&parts.kafka, &offsets, Pace::InBulk, Reading { replicas, partitions: parts.partitions, sender })?;
     // Waiting for its thread must not keep others from running.
     let follower = Detached(Some(follower));
     parts.state.is_at_work.store(true, Ordering::Relaxed);
@@ -96,7 +96,8 @@ async fn begin(parts: &Parts) -> Result<(), ProjectingError> {
     while let Some(first) = receiver.recv().await {
         let gathered = gather(first?, &mut receiver).await?;
         for batch in gathered {
-            let Some(before) = positions.get_mut(batch.after.partition as usize) else { continue };
+            // A batch comes from the replica of its partition, and there is a position for each.
+            let before = &mut positions[batch.after.partition as usize];
             let decided: Vec<Decided<'_>> =
                 batch.decided.iter().map(|(position, record, remembered)| Decided { position, record, remembered }).collect();
             projector.apply(before, &batch.after, &decided).await?;
@@ -130,12 +131,14 @@ async fn gather(first: Batch, receiver: &mut mpsc::Receiver<Result<Batch, Projec
 /// Applies what is read, and passes on what was decided.
 struct Reading {
     replicas: Vec<Replica>,
+    partitions: u32,
     sender: mpsc::Sender<Result<Batch, ProjectingError>>,
 }
 
 impl Sink for Reading {
     fn apply(&mut self, partition: u32, records: &[Delivered<'_>]) -> Result<(), FollowError> {
-        let Some(replica) = self.replicas.get_mut(partition as usize) else { return Ok(()) };
+        let partitions = self.partitions;
+        let replica = self.replicas.get_mut(partition as usize).ok_or(Fault::UnknownPartition { partition, partitions })?;
         let mut decided = DecidedRecords::default();
         for record in records {
             replica.apply(record, &mut decided)?;

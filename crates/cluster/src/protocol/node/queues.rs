@@ -14,7 +14,7 @@ use engine::pending::PendingClaim;
 use tokio::time::Instant;
 
 use super::{GateServer, Log, Node, locked};
-use crate::protocol::limits::{ASK_AGAIN, DECISIONS_AT_ONCE_MAX, STEP_IN};
+use crate::protocol::limits::{ASK_AGAIN, DECISIONS_AT_ONCE_MAX, STEP_IN, millis_of};
 use crate::protocol::record::{Body, Place};
 use crate::protocol::replica::Replica;
 
@@ -63,7 +63,7 @@ impl Queues {
     /// later than it got its time.
     fn now(&self, effective_at: Timestamp) -> Timestamp {
         let passed = self.applied_at.map_or(Duration::ZERO, |applied_at| applied_at.elapsed());
-        effective_at.plus_millis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
+        effective_at.plus_millis(millis_of(passed))
     }
 
     /// The claims that this node is to have decided now.
@@ -78,7 +78,7 @@ impl Queues {
         }
         for campaign in state.queues() {
             let waits_for = if self.other_decided_at.is_some() { STEP_IN } else { Duration::ZERO };
-            if now < campaign.decides_at().plus_millis(u64::try_from(waits_for.as_millis()).unwrap_or(u64::MAX)) {
+            if now < campaign.decides_at().plus_millis(millis_of(waits_for)) {
                 continue;
             }
             due.extend(self.ask(campaign, now).into_iter().map(|claim| (campaign.number, claim)));
@@ -88,7 +88,7 @@ impl Queues {
 
     fn ask(&mut self, campaign: &Campaign, now: Timestamp) -> Vec<PendingClaim> {
         let decided_count = campaign.claims.decided_count();
-        let decided = u32::try_from(decided_count).unwrap_or(u32::MAX);
+        let Ok(decided) = u32::try_from(decided_count) else { panic!("serials are 32 bits, so at most as many claims are decided") };
         // Without any progress for a while, what was asked for has been lost, or came too early.
         let asked = self.asked.get(&campaign.number).copied();
         let asked = asked.filter(|asked| asked.decided_count != decided_count || asked.at.elapsed() < ASK_AGAIN);
@@ -123,7 +123,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
                 locked(&place.queues).due(&replica).into_iter()
             };
             while let Some((number, claim)) = due.next() {
-                let Some(command) = claim.command() else { continue };
+                let Some(command) = claim.command() else { panic!("a claim in the state has a campaign's name and a subject: {claim:?}") };
                 let body = Body::Command { request_id: RequestId::ENGINE, command };
                 // What does not arrive is asked for again.
                 if self.append_record(partition, Place::Group(&claim.campaign), self.next_sequence(), body).is_err() {

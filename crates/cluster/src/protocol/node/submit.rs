@@ -67,12 +67,12 @@ impl<L: Log, G: GateServer> Node<L, G> {
         subject: SubjectId<'_>,
         request_id: RequestId<'_>,
     ) -> Result<Done, Refusal> {
-        let CommandKind::Coupon(coupon) = &command.kind else { return Err(Refusal::Unknown) };
+        let CommandKind::Coupon(coupon) = &command.kind else { unreachable!("a claim is a coupon's command") };
         let campaign = coupon.campaign();
-        let Some(lane) = self.lane(partition, campaign) else { return self.append(partition, command, request_id).await.1 };
+        let lane = self.lane(partition, campaign);
         let mut patience = GATE_PATIENCE;
         loop {
-            let Some((standing, mark)) = self.with_replica(partition, |replica| gate_view(replica, campaign, subject)).flatten() else {
+            let Some((standing, mark)) = self.with_replica(partition, |replica| gate_view(replica, campaign, subject)) else {
                 return self.append(partition, command, request_id).await.1;
             };
             match lane.enter(mark, standing).await {
@@ -144,10 +144,9 @@ impl<L: Log, G: GateServer> Node<L, G> {
             Named::Answer(answer) => return answer,
         };
         let done = self.append(partition, &Command { kind: CommandKind::Coupon(named), ..*command }, request_id).await.1?;
-        if let (Effect::Cancelled(claim), Some(lane)) = (&done.effect, self.lane(partition, target.campaign))
-            && let Ok(subject) = SubjectId::new(&claim.subject)
-        {
-            lane.unmark(mark_of(subject));
+        if let Effect::Cancelled(claim) = &done.effect {
+            let Ok(subject) = SubjectId::new(&claim.subject) else { panic!("a claim's subject is one, not {:?}", claim.subject) };
+            self.lane(partition, target.campaign).unmark(mark_of(subject));
         }
         Ok(done)
     }
@@ -157,15 +156,14 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// have an answer, which is the request key's where it has one.
     fn name_serial<'a>(&self, partition: u32, command: &Command<'_>, target: Target<'a>) -> Named<'a> {
         let TargetBy::Subject(subject) = target.by else { return Named::Target(target) };
-        let named = self.with_replica(partition, |replica| match replica.core().foresee(command) {
+        self.with_replica(partition, |replica| match replica.core().foresee(command) {
             Ok(Foreseen::TakesEffect) => match replica.core().claim(target.campaign, target.by).value {
                 Ok(claim) => Named::Target(Target { by: TargetBy::SubjectSerial(subject, claim.serial), ..target }),
                 Err(rejection) => Named::Answer(Err(Refusal::Rejected(rejection.into()))),
             },
             Ok(Foreseen::Answer(done)) => Named::Answer(Ok(done)),
             Err(rejection) => Named::Answer(Err(Refusal::Rejected(rejection))),
-        });
-        named.unwrap_or(Named::Answer(Err(Refusal::NotCaughtUp)))
+        })
     }
 
     /// The answer where nothing would change, after a barrier; `None` if the command would take
@@ -180,12 +178,12 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 
     fn foresee(&self, partition: u32, command: &Command<'_>) -> Result<Foreseen, Rejection> {
-        self.with_replica(partition, |replica| replica.core().foresee(command)).unwrap_or(Ok(Foreseen::TakesEffect))
+        self.with_replica(partition, |replica| replica.core().foresee(command))
     }
 
     /// Appends a command, once, and waits until it comes by. Gives the offset of its record too.
     async fn append(&self, partition: u32, command: &Command<'_>, request_id: RequestId<'_>) -> (Option<u64>, Result<Done, Refusal>) {
-        let CommandKind::Coupon(coupon) = &command.kind else { return (None, Err(Refusal::Unknown)) };
+        let CommandKind::Coupon(coupon) = &command.kind else { unreachable!("nothing but coupons is taken across machines") };
         let group = coupon.campaign();
         let sequence = self.next_sequence();
         let Some((_guard, receiver)) = self.expect(sequence) else { return (None, Err(Refusal::Busy)) };
@@ -217,7 +215,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
-        let is_cut_off = self.partitions.get(partition as usize).is_none_or(|place| place.is_cut_off.load(Ordering::Relaxed));
+        let is_cut_off = self.partition(partition).is_cut_off.load(Ordering::Relaxed);
         if is_cut_off { Err(Refusal::NotCaughtUp) } else { Ok(()) }
     }
 
@@ -225,12 +223,10 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// nothing but the rules may refuse it.
     fn check_room(&self, partition: u32, command: &Command<'_>) -> Result<(), Refusal> {
         let CommandKind::Coupon(coupon) = &command.kind else { return Ok(()) };
-        let (claims, requests, campaigns) = self
-            .with_replica(partition, |replica| {
-                let state = replica.core().state();
-                (state.claims_count(), state.requests.len(), state.campaigns().len())
-            })
-            .unwrap_or_default();
+        let (claims, requests, campaigns) = self.with_replica(partition, |replica| {
+            let state = replica.core().state();
+            (state.claims_count(), state.requests.len(), state.campaigns().len())
+        });
         let is_full = |limit| Err(Refusal::MemoryLimit(limit));
         match coupon {
             coupon::Command::Claim(_) if self.limits.claims_max <= claims => is_full("claims"),
@@ -240,16 +236,15 @@ impl<L: Log, G: GateServer> Node<L, G> {
         }
     }
 
-    fn lane(&self, partition: u32, campaign: CampaignName<'_>) -> Option<Arc<Lane<G>>> {
-        let place = self.partitions.get(partition as usize)?;
-        let mut lanes = locked(&place.lanes);
+    fn lane(&self, partition: u32, campaign: CampaignName<'_>) -> Arc<Lane<G>> {
+        let mut lanes = locked(&self.partition(partition).lanes);
         if let Some(lane) = lanes.get(campaign.as_str()) {
-            return Some(Arc::clone(lane));
+            return Arc::clone(lane);
         }
         let key = GateKey { log: self.log_id, partition, campaign: campaign.as_str().to_owned() };
         let lane = Lane::new(self.gate.clone(), key, self.id);
         lanes.insert(campaign.as_str().to_owned(), Arc::clone(&lane));
-        Some(lane)
+        lane
     }
 }
 
