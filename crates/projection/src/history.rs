@@ -181,13 +181,14 @@ pub(crate) fn time_of(millis: i64) -> Option<Timestamp> {
     u64::try_from(millis).ok().and_then(Timestamp::from_millis)
 }
 
-/// A time fits in 48 bits.
 fn millis_of(time: Timestamp) -> i64 {
-    i64::try_from(time.millis()).unwrap_or(i64::MAX)
+    let Ok(millis) = i64::try_from(time.millis()) else { panic!("a time fits 48 bits, and {time:?} does not") };
+    millis
 }
 
 fn run_of(position: Position) -> i64 {
-    i64::try_from(position.0 >> RUN_RECORDS_LOG2).unwrap_or(i64::MAX)
+    let Ok(run) = i64::try_from(position.0 >> RUN_RECORDS_LOG2) else { panic!("{position:?} is of no run") };
+    run
 }
 
 /// A file with our version's number whose tables are not ours.
@@ -237,7 +238,7 @@ impl<'db> Tables<'db> {
     fn write_all<'r>(mut self, before: AsOf, records: impl Iterator<Item = (Position, Record<'r>)>) -> Result<AsOf, ApplyError> {
         let mut as_of = before;
         for (position, record) in records {
-            let expected = Position(as_of.position.0.saturating_add(1));
+            let expected = Position(as_of.position.0 + 1);
             if position != expected {
                 return Err(ApplyError::Gap { expected, found: position });
             }

@@ -288,7 +288,7 @@ impl HistoryView<'_> {
 }
 
 fn one_more(limit: u32) -> i64 {
-    i64::from(limit).saturating_add(1)
+    i64::from(limit) + 1
 }
 
 fn status_condition(filter: ClaimFilter) -> &'static str {

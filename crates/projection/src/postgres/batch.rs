@@ -101,10 +101,11 @@ impl Batch<'_> {
     pub(super) async fn write(&self, decided: &[Decided<'_>]) -> Result<(), BatchError> {
         let (mut done, mut remembered) = (0, 0);
         for run in decided.chunk_by(|one, next| kind_of(one) == kind_of(next)) {
-            let Some(kind) = run.first().map(kind_of) else { continue };
+            // A run has at least one record.
+            let kind = kind_of(&run[0]);
             if kind == EventKind::Forgotten {
                 // What is forgotten may be what was remembered just before.
-                self.remember(decided.get(remembered..done).unwrap_or_default()).await?;
+                self.remember(&decided[remembered..done]).await?;
                 remembered = done;
             }
             for rows in run.chunks(ROWS_MAX) {
@@ -112,7 +113,7 @@ impl Batch<'_> {
             }
             done += run.len();
         }
-        self.remember(decided.get(remembered..).unwrap_or_default()).await
+        self.remember(&decided[remembered..]).await
     }
 
     async fn write_run(&self, kind: EventKind, rows: &[Decided<'_>]) -> Result<(), BatchError> {

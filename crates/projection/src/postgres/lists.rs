@@ -228,7 +228,8 @@ async fn as_of_all(reading: &Reading) -> Result<AsOf, Failure> {
     let mut as_of = AsOf::default();
     for row in reading.all(POSITIONS, &[]).await? {
         let position = position_row(&row)?;
-        as_of.position.0 = as_of.position.0.saturating_add(position.decisions);
+        let sum = as_of.position.0.checked_add(position.decisions);
+        as_of.position.0 = sum.ok_or_else(|| Failure::Row("firstcome.positions: more than 2^64 decisions".to_owned()))?;
         as_of.time = as_of.time.max(position.effective_at);
     }
     Ok(as_of)
@@ -257,7 +258,7 @@ fn claim_row(row: &Row, name: &mut Option<Arc<str>>) -> Result<ClaimRow, Failure
 
 /// One row more than asked for tells whether there are more.
 fn one_more(limit: u32) -> i64 {
-    i64::from(limit).saturating_add(1)
+    i64::from(limit) + 1
 }
 
 fn cut(mut rows: Vec<ClaimRow>, limit: u32) -> (Vec<ClaimRow>, bool) {

@@ -53,14 +53,16 @@ impl Settings {
 
     /// How long to wait for a connection, whichever host gives it.
     pub(super) fn connect_max(&self, target: &Target) -> Duration {
-        self.connect_timeout.saturating_mul(u32::try_from(target.config.get_hosts().len()).unwrap_or(1).max(1))
+        let Ok(hosts_count) = u32::try_from(target.config.get_hosts().len()) else { panic!("a URL does not name 2^32 hosts") };
+        self.connect_timeout.saturating_mul(hosts_count.max(1))
     }
 
     /// What the database client is told, and how the place is named to people.
     pub(super) fn target(&self) -> Result<Target, ConnectError> {
         // An `@` or `/` in a password that is not escaped would make the rest of it a host, and
         // hosts are shown.
-        if self.url.contains("://") && 1 < self.url.split('?').next().unwrap_or_default().matches('@').count() {
+        let before_options = self.url.split_once('?').map_or(self.url.as_str(), |(before, _)| before);
+        if self.url.contains("://") && 1 < before_options.matches('@').count() {
             return Err(ConnectError::Url("an @ in a user's name or password is written %40"));
         }
         let mut config: Config =
@@ -68,15 +70,10 @@ impl Settings {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(ConnectError::Url("it names no host"));
         }
-        if config.get_user().is_none() {
-            return Err(ConnectError::Url("it names no user"));
-        }
-        let target = Target {
-            host: host_of(&config),
-            user: config.get_user().unwrap_or_default().to_owned(),
-            database: database_of(&config),
-            config: Config::new(),
-        };
+        let user = config.get_user().ok_or(ConnectError::Url("it names no user"))?.to_owned();
+        // The database is named as the user where none is given.
+        let database = config.get_dbname().unwrap_or(&user).to_owned();
+        let target = Target { host: host_of(&config), user, database, config: Config::new() };
         self.prepare(&mut config);
         Ok(Target { config, ..target })
     }
@@ -141,11 +138,6 @@ fn host_of(config: &Config) -> String {
     let addresses = config.get_hostaddrs().iter().enumerate().map(|(place, address)| format!("{address}:{}", port(place)));
     let named: Vec<String> = if config.get_hosts().is_empty() { addresses.collect() } else { hosts.collect() };
     named.join(",")
-}
-
-/// The database is named as the user where none is given.
-fn database_of(config: &Config) -> String {
-    config.get_dbname().or(config.get_user()).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
