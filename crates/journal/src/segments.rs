@@ -104,10 +104,25 @@ pub struct Spares<S: Storage> {
 
 #[derive(Debug)]
 struct State<F> {
-    ready: VecDeque<(u64, F)>,
+    ready: VecDeque<Spare<F>>,
     /// The number that the next one to be made will have.
     next: u64,
     is_closed: bool,
+}
+
+/// A segment that is ready for use.
+#[derive(Debug)]
+pub(crate) struct Spare<F> {
+    pub(crate) segment: u64,
+    pub(crate) file: F,
+    /// The size of its file. One that an earlier run left, under other options, has its own.
+    pub(crate) file_bytes: u64,
+}
+
+impl<F> Spare<F> {
+    fn capacity_bytes(&self) -> u64 {
+        self.file_bytes.saturating_sub(SEGMENT_HEADER_BYTES)
+    }
 }
 
 impl<S: Storage> Spares<S> {
@@ -120,6 +135,12 @@ impl<S: Storage> Spares<S> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.state().ready.is_empty()
+    }
+
+    /// Bytes for batches in the segment that is used next; 0 if none is ready.
+    #[must_use]
+    pub fn ready_bytes(&self) -> u64 {
+        self.state().ready.front().map_or(0, Spare::capacity_bytes)
     }
 
     /// Bytes for batches in a segment that is made from now on.
@@ -141,7 +162,7 @@ impl<S: Storage> Spares<S> {
             state.next
         };
         let file = prepare(storage, SegmentHeader { segment, journal: self.journal }, self.segment_bytes)?;
-        self.add(segment, file);
+        self.add(Spare { segment, file, file_bytes: self.segment_bytes });
         Ok(true)
     }
 
@@ -158,14 +179,20 @@ impl<S: Storage> Spares<S> {
         self.changed.notify_all();
     }
 
-    pub(crate) fn add(&self, segment: u64, file: S::File) {
+    pub(crate) fn add(&self, spare: Spare<S::File>) {
         let mut state = self.state();
-        state.next = state.next.max(segment + 1);
-        state.ready.push_back((segment, file));
+        state.next = state.next.max(spare.segment + 1);
+        state.ready.push_back(spare);
     }
 
-    pub(crate) fn take(&self) -> Option<(u64, S::File)> {
-        let taken = self.state().ready.pop_front();
+    /// The next segment, if one is ready that has room for so many bytes of batches. One that is
+    /// too small stays: segments are used in the order of their numbers, without a gap.
+    pub(crate) fn take(&self, bytes: u64) -> Option<Spare<S::File>> {
+        let mut state = self.state();
+        if state.ready.front()?.capacity_bytes() < bytes {
+            return None;
+        }
+        let taken = state.ready.pop_front();
         self.changed.notify_all();
         taken
     }

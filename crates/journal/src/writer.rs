@@ -7,7 +7,7 @@ use crate::batch::{Batch, Place, Salts};
 use crate::format::{BATCH_HEADER_BYTES, Chain, JournalId, RecordBytes, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::reader::{ReadError, Reader, in_memory};
 use crate::scan::End;
-use crate::segments::{self, Spares};
+use crate::segments::{self, Spare, Spares};
 use crate::storage::{Storage, StorageFile};
 use crate::{Damage, Lsn};
 
@@ -164,7 +164,7 @@ impl<S: Storage> Journal<S> {
     pub fn room_bytes(&self) -> u64 {
         // A file that is shorter than it was has no room.
         let in_segment = self.file_bytes.saturating_sub(self.offset);
-        if self.spares.is_ready() { in_segment.max(self.spares.capacity_bytes()) } else { in_segment }
+        in_segment.max(self.spares.ready_bytes())
     }
 
     /// Writes a batch and syncs it. When this returns, its records are durable; the batch is
@@ -204,17 +204,15 @@ impl<S: Storage> Journal<S> {
         Ok(self.last_lsn)
     }
 
-    /// Goes on in the next segment. All that is in this one is synced.
+    /// Goes on in the next segment, or changes nothing. All that is in this one is synced.
     fn rotate(&mut self, bytes: u64) -> Result<(), AppendError> {
-        let Some((segment, file)) = self.spares.take() else { return Err(AppendError::NoRoom { bytes }) };
-        let size = file.size().map_err(|source| AppendError::Io { action: "measure", file: segments::name_of(segment), source });
-        self.file_bytes = size.inspect_err(|_| self.is_poisoned = true)?;
+        let Some(Spare { segment, file, file_bytes }) = self.spares.take(bytes) else {
+            return Err(AppendError::NoRoom { bytes });
+        };
         self.file = file;
+        self.file_bytes = file_bytes;
         self.segment = segment;
         self.offset = SEGMENT_HEADER_BYTES;
-        if self.file_bytes < self.offset + bytes {
-            return Err(AppendError::NoRoom { bytes });
-        }
         Ok(())
     }
 
@@ -249,7 +247,8 @@ impl<S: Storage> Journal<S> {
         storage.sync_folder()?;
         let spares = Spares::new(reader.journal, options.segment_bytes, end.segment + 1);
         for segment in end.segment + 1..=reader.segments_last {
-            spares.add(segment, storage.open(&segments::name_of(segment))?);
+            let file = storage.open(&segments::name_of(segment))?;
+            spares.add(Spare { segment, file_bytes: file.size()?, file });
         }
         Ok(Self {
             id: reader.journal,

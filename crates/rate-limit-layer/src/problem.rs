@@ -13,7 +13,7 @@ const FULL_RETRY_MS: u64 = 1_000;
 /// 429. Without `Retry-After` where waiting does not help.
 pub(crate) fn limited<B: From<String>>(policy: &str, decision: &Decision) -> Response<B> {
     let retry_ns = decision.retry_after_ns();
-    let code = decision.verdict.code().unwrap_or("not_until");
+    let Some(code) = decision.verdict.code() else { unreachable!("only a refusal is answered with 429") };
     let (title, detail) = match retry_ns {
         Some(_) => ("Too many requests", "as much as the policy allows has been used; ask again after retry_after_ms"),
         None => ("Too large a request", "the request costs more than the policy ever allows at once"),

@@ -13,8 +13,8 @@ pub(crate) fn now() -> Instant {
 /// The wall clock in UTC, whole seconds, as RFC 3339.
 pub(crate) fn utc_text() -> String {
     let utc = OffsetDateTime::from(SystemTime::now());
-    let seconds = utc.replace_nanosecond(0).unwrap_or(utc);
-    seconds.format(&Rfc3339).unwrap_or_default()
+    let Ok(text) = utc.truncate_to_second().format(&Rfc3339) else { panic!("{utc} is before the year 10000") };
+    text
 }
 
 pub(crate) async fn sleep_until(instant: Instant) {
@@ -27,7 +27,9 @@ pub(crate) async fn sleep(duration: Duration) {
 
 /// Milliseconds since 1970, by the wall clock.
 pub(crate) fn utc_millis() -> i64 {
-    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+    let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
+    let Ok(millis) = i64::try_from(nanos / 1_000_000) else { panic!("every year that the clock knows fits 64 bits of milliseconds") };
+    millis
 }
 
 /// The same of a text as RFC 3339 has it; `None` if it is none.

@@ -39,14 +39,18 @@ pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "unknown".to_owned(), |share| format!("{share:.0}%"))
 }
 
-/// At most `u64::MAX`.
+/// # Panics
+/// If it is 500,000 years or longer.
 pub fn as_micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+    let Ok(micros) = u64::try_from(span.as_micros()) else { panic!("{span:?} is longer than any run") };
+    micros
 }
 
-/// At most `u64::MAX`.
+/// # Panics
+/// If it is 500 million years or longer.
 pub fn as_millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+    let Ok(millis) = u64::try_from(span.as_millis()) else { panic!("{span:?} is longer than any run") };
+    millis
 }
 
 /// Text that may stand anywhere in a page.

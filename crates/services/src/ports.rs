@@ -20,7 +20,8 @@ pub(crate) fn free() -> Result<u16, ServiceError> {
     // Each process begins elsewhere, so that two that start at once do not meet.
     let next = NEXT.get_or_init(|| {
         let random = RandomState::new().hash_one(std::process::id());
-        AtomicU16::new(u16::try_from(random % u64::from(count)).unwrap_or_default())
+        let Ok(begin) = u16::try_from(random % u64::from(count)) else { unreachable!("a remainder is below its divisor, a u16") };
+        AtomicU16::new(begin)
     });
     (0..count)
         .map(|_| FIRST + next.fetch_add(1, Ordering::Relaxed) % count)

@@ -120,7 +120,8 @@ impl Process {
 
     /// Looks until it has said something in its log.
     pub(crate) fn wait_until_said(&mut self, words: &str) -> Result<(), ServiceError> {
-        let (file, begins_at) = (self.log_file.clone(), usize::try_from(self.log_begins_at).unwrap_or_default());
+        let Ok(begins_at) = usize::try_from(self.log_begins_at) else { unreachable!("a log is shorter than memory is large") };
+        let file = self.log_file.clone();
         let said = || fs::read(&file).map(|log| String::from_utf8_lossy(log.get(begins_at..).unwrap_or_default()).contains(words));
         self.wait_until_ready(|| said().unwrap_or(false))
     }

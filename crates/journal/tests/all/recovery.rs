@@ -10,7 +10,7 @@ use journal::Lsn;
 use journal::format::BATCH_HEADER_BYTES;
 use journal::memory::{Fault, MemoryStorage};
 use journal::reader::{ReadError, Reader};
-use journal::writer::{AppendError, Journal, OpenError};
+use journal::writer::{AppendError, Journal, OpenError, Options};
 use support::{FIRST, OPTIONS, append, batch, open, try_open};
 
 const SEGMENT: &str = "0000000001.segment";
@@ -156,6 +156,38 @@ fn without_a_spare_a_batch_that_does_not_fit_is_refused_and_the_rest_goes_on() {
     assert!(matches!(first.journal.append(&mut batch(&[&long])), Err(AppendError::NoRoom { .. })));
     append(&mut first, &["small"]);
     assert_eq!(open(&disk).bodies.last().map(String::as_str), Some("small"));
+}
+
+#[test]
+fn a_spare_left_by_smaller_options_counts_with_its_own_size_and_is_never_skipped() {
+    let disk = MemoryStorage::new();
+    let mut first = open(&disk);
+    append(&mut first, &["a"]);
+    first.journal.spares().prepare(&disk.clone()).unwrap();
+    let larger = Options { segment_bytes: 2 * OPTIONS.segment_bytes, ..OPTIONS };
+    let (mut journal, _) = Journal::open(&Arc::new(disk.clone()), &larger, Lsn::ZERO, |_, _| Ok(())).unwrap();
+    let before = (journal.segment(), journal.room_bytes());
+    assert!(before.1 < OPTIONS.segment_bytes, "the room is that of the small spare");
+
+    let piece = "x".repeat(1 << 20);
+    let pieces: Vec<&str> = (0..=OPTIONS.segment_bytes >> 20).map(|_| piece.as_str()).collect();
+    for _ in 0..2 {
+        let mut too_long = batch(&pieces);
+        assert!(before.1 < too_long.bytes_count());
+        assert!(matches!(journal.append(&mut too_long), Err(AppendError::NoRoom { .. })));
+        assert_eq!((journal.segment(), journal.room_bytes()), before, "a refused batch changes nothing");
+    }
+
+    while journal.segment() < 3 {
+        journal.spares().prepare(&disk.clone()).unwrap();
+        journal.append(&mut batch(&[&piece])).unwrap();
+    }
+    journal.append(&mut batch(&pieces)).unwrap();
+    let last_lsn = journal.last_lsn();
+    drop(journal);
+    disk.power_cycle(&mut lose_everything);
+    let (journal, opened) = Journal::open(&Arc::new(disk.clone()), &larger, Lsn::ZERO, |_, _| Ok(())).unwrap();
+    assert_eq!((journal.last_lsn(), opened.torn), (last_lsn, None));
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use journal::Lsn;
 use journal::memory::{Fault, MemoryStorage};
 use journal::snapshot::{self, SnapshotError, SnapshotHeader};
-use journal::storage::Storage;
 
 const HEADER: SnapshotHeader = SnapshotHeader { journal: [4; 16], lsn: Lsn(77) };
 
@@ -88,14 +87,4 @@ fn only_the_newest_are_kept() {
     }
     snapshot::prune(&disk, 2).unwrap();
     assert_eq!(snapshot::list(&disk).unwrap(), [Lsn(4), Lsn(3)]);
-}
-
-/// It would be written, and lost: no reader takes it.
-#[test]
-fn a_section_that_no_reader_would_take_is_not_written() {
-    let disk = MemoryStorage::new();
-    let too_long = vec![0; (64 << 20) + 1];
-    let error = snapshot::write(&disk, HEADER, std::iter::once(too_long)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-    assert_eq!(disk.list().unwrap(), Vec::<String>::new());
 }

@@ -24,7 +24,8 @@ pub(crate) struct Tools {
 impl Tools {
     /// With its connections open, so that a rush does not begin with logging in.
     pub(crate) async fn database(&self, size: PoolSize) -> Result<Database, LabError> {
-        let database = Database::open(self.postgres.as_deref().unwrap_or_default(), size)?;
+        let none = || LabError::Engine { engine: "PostgreSQL".to_owned(), why: "no URL".to_owned() };
+        let database = Database::open(self.postgres.as_deref().ok_or_else(none)?, size)?;
         let failed = |trouble| LabError::Engine { engine: "PostgreSQL".to_owned(), why: format!("{trouble:?}") };
         database.warm().await.map_err(failed)?;
         Ok(database)
@@ -32,7 +33,8 @@ impl Tools {
 
     pub(crate) async fn redis(&self) -> Result<ConnectionManager, LabError> {
         let failed = |error: redis::RedisError| LabError::Engine { engine: "Redis".to_owned(), why: error.to_string() };
-        let client = redis::Client::open(self.redis.as_deref().unwrap_or_default()).map_err(failed)?;
+        let none = || LabError::Engine { engine: "Redis".to_owned(), why: "no URL".to_owned() };
+        let client = redis::Client::open(self.redis.as_deref().ok_or_else(none)?).map_err(failed)?;
         let config = ConnectionManagerConfig::new().set_response_timeout(Some(std::time::Duration::from_secs(10)));
         ConnectionManager::new_with_config(client, config).await.map_err(failed)
     }

@@ -128,7 +128,8 @@ impl Crowd {
         let mut memory = self.memory();
         match reply.status {
             200 | 201 => {
-                let serial = reply.json()["serial"].as_i64().unwrap_or_default();
+                // A yes that names no claim is no answer.
+                let Some(serial) = reply.json()["serial"].as_i64() else { return false };
                 memory.yes.entry(person).or_default().insert(serial);
             }
             409 if memory.yes.contains_key(&person) => drop(memory.taken_back.insert(person)),

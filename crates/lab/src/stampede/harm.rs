@@ -172,7 +172,7 @@ fn judge(fault: &Fault, crowd: &Crowd, lines: &[Line]) -> HarmReport {
         taken_back: memory.taken_back.len() as u64,
         unanswered: memory.unanswered.len() as u64,
         unanswered_hears: memory.unanswered.values().next().cloned(),
-        longest_silence_ms: u64::try_from(memory.longest_silence.as_millis()).unwrap_or(u64::MAX),
+        longest_silence_ms: rush::format::as_millis(memory.longest_silence),
     }
 }
 

@@ -86,10 +86,9 @@ impl Servers {
         let Some(server) = self.running.get_mut(number) else { return Ok(()) };
         server.kill().await;
         let mut launch = server.launch.clone();
-        if let Some(input) = &launch.input
-            && let Ok(settings) = serde_json::from_str::<ChildSettings>(input)
-        {
-            launch.input = json(&ChildSettings { fault: None, ..settings });
+        if let Some(input) = &launch.input {
+            let Ok(settings) = serde_json::from_str::<ChildSettings>(input) else { panic!("this program wrote these settings: {input}") };
+            launch.input = Some(json(&ChildSettings { fault: None, ..settings }));
         }
         *server = launch.start().await?;
         Ok(())
@@ -114,14 +113,14 @@ fn launch_strategy(options: &Options, settings: &ChildSettings) -> Launch {
         program: options.programs.strategy.clone(),
         arguments: Vec::new(),
         environment: Vec::new(),
-        input: json(settings),
+        input: Some(json(settings)),
         greeting: GREETING,
         port: settings.port,
     }
 }
 
-fn json(settings: &ChildSettings) -> Option<String> {
-    serde_json::to_string(settings).ok()
+fn json(settings: &ChildSettings) -> String {
+    serde_json::to_string(settings).unwrap_or_else(|error| panic!("plain fields are always JSON: {error}"))
 }
 
 fn launch_firstcome(options: &Options, place: &Place, folder: &Path, brokers: usize) -> Result<Launch, LabError> {

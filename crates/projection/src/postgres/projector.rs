@@ -186,14 +186,14 @@ fn check_follows(before: &PartitionPosition, after: &PartitionPosition, decided:
     let partition = before.partition;
     let mut last = Position(before.decisions);
     for one in decided {
-        let expected = Position(last.0.saturating_add(1));
+        let expected = Position(last.0 + 1);
         if one.position != expected {
             return Err(ProjectError::Gap { partition, expected, found: one.position });
         }
         last = one.position;
     }
     if last.0 != after.decisions {
-        return Err(ProjectError::Gap { partition, expected: Position(last.0.saturating_add(1)), found: Position(after.decisions) });
+        return Err(ProjectError::Gap { partition, expected: Position(last.0 + 1), found: Position(after.decisions) });
     }
     let goes_back = after.offset_next < before.offset_next || after.effective_at < before.effective_at;
     if goes_back || after.partition != partition {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, RandomState};
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::hash::HashSeed;
@@ -100,13 +101,16 @@ impl InFlightStore {
     /// Keys with something in flight.
     #[must_use]
     pub fn keys_count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().map_or(0, |keys| keys.len())).sum()
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 
     fn with<T>(&self, key: Key, change: impl FnOnce(&mut Keys) -> T) -> T {
-        let index = usize::try_from(key.0.rotate_left(SHARD_BITS)).unwrap_or(0) & (self.shards.len() - 1);
-        #[expect(clippy::indexing_slicing, reason = "below the number of shards, a power of two")]
-        let mut keys = self.shards[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = self.shards.len() as u64;
+        let Ok(index) = usize::try_from(key.0.rotate_left(SHARD_BITS) % count) else {
+            unreachable!("a remainder is below the number of shards")
+        };
+        #[expect(clippy::indexing_slicing, reason = "below the number of shards")]
+        let mut keys = self.shards[index].lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut keys)
     }
 }

@@ -71,11 +71,15 @@ fn wanted<'a>(sorted: &[Ask<'a>], guards: &mut [(LockOrder, MutexGuard<'_, Shard
     let mut all: Vec<Wanted<'a>> = Vec::with_capacity(sorted.len());
     for ask in sorted {
         if let Some(last) = all.last_mut().filter(|last| last.is(ask)) {
+            // Costs of 2^32 units and more are above every policy's limit, however much above.
             last.cost = last.cost.saturating_add(ask.cost);
             continue;
         }
-        let Some(lock) = guards.iter().position(|(order, _)| *order == ask.lock_order()) else { continue };
-        let Some((_, shard)) = guards.get_mut(lock) else { continue };
+        // A key that was passed over here would be let through uncounted.
+        let Some(lock) = guards.iter().position(|(order, _)| *order == ask.lock_order()) else {
+            unreachable!("the shard of every key that is asked for is locked")
+        };
+        let (_, shard) = &mut guards[lock];
         let now = shard.not_before_last(now);
         let is_uncounted = shard.make_room_for(ask.key.0, now, &ask.store.policy).is_err();
         if is_uncounted && ask.store.at_cap == AtCap::Refuse {
@@ -93,13 +97,19 @@ impl Wanted<'_> {
     }
 
     fn take(&self, guards: &mut [(LockOrder, MutexGuard<'_, Shard>)]) -> KeyState {
-        let shard = guards.get_mut(self.lock).filter(|_| !self.is_uncounted);
-        shard.map_or_else(|| self.policy.full(), |(_, shard)| shard.take(&self.policy, self.key.0))
+        if self.is_uncounted {
+            return self.policy.full();
+        }
+        let (_, shard) = &mut guards[self.lock];
+        shard.take(&self.policy, self.key.0)
     }
 
     fn put(&self, guards: &mut [(LockOrder, MutexGuard<'_, Shard>)], now: Moment, state: KeyState) -> Result<(), NoRoom> {
-        let shard = guards.get_mut(self.lock).filter(|_| !self.is_uncounted);
-        shard.map_or(Ok(()), |(_, shard)| shard.put(&self.policy, self.key.0, now, state))
+        if self.is_uncounted {
+            return Ok(());
+        }
+        let (_, shard) = &mut guards[self.lock];
+        shard.put(&self.policy, self.key.0, now, state)
     }
 }
 
@@ -114,6 +124,7 @@ fn decide(wanted: &[Wanted<'_>], guards: &mut [(LockOrder, MutexGuard<'_, Shard>
     if puts.all(|(wanted, part)| wanted.put(guards, now, part.state).is_ok()) {
         return Ok(decisions);
     }
+    assert!(is_tight, "a key that is alone in its shard has the room that was made for it");
     for (wanted, state) in wanted.iter().zip(before) {
         // What was there finds its place again; what was not was full.
         let _ = wanted.put(guards, now, state);

@@ -223,8 +223,7 @@ impl Shard {
     /// What the key has taken is forgotten: it is full.
     pub(super) fn reset(&mut self, key: u64, base: &Policy, now: Moment) {
         let policy = self.policy_of(base, key);
-        // A full one finds room.
-        let _ = self.put(&policy, key, now, policy.full());
+        assert!(self.put(&policy, key, now, policy.full()).is_ok(), "a full key takes no room");
         self.forget_holds(key);
     }
 
@@ -237,7 +236,7 @@ impl Shard {
     /// Gives a key a policy of its own, or that of all again; it is full then.
     pub(super) fn set_override(&mut self, key: u64, policy: Option<Policy>, base: &Policy, now: Moment) {
         self.forget_holds(key);
-        let _ = self.put(base, key, now, base.full());
+        assert!(self.put(base, key, now, base.full()).is_ok(), "a full key takes no room");
         match policy {
             Some(policy) => drop(self.overrides.insert(key, (policy, policy.full()))),
             None => drop(self.overrides.remove(&key)),

@@ -8,7 +8,7 @@ use crate::figures::{self, Percentiles, Sample};
 use crate::format::{micros, thousands};
 
 /// Enough slots to see a line, few enough that a slow pace has a claim in each.
-const SLOTS_MAX: i64 = 60;
+const SLOTS_MAX: u64 = 60;
 const SECOND_MS: i64 = 1_000;
 
 /// What became of those who were given a place.
@@ -54,7 +54,7 @@ impl Queued {
             (behind - from.0) as u64
         };
         let far_enough = |pair: &[i64]| pair.first().zip(pair.last()).is_none_or(|(first, last)| SECOND_MS <= last - first);
-        let over_ms = decided_ms.first().zip(decided_ms.last()).map_or(0, |(first, last)| last - first);
+        let over_ms = decided_ms.first().zip(decided_ms.last()).map_or(0, |(first, last)| last.abs_diff(*first));
         let (slot_ms, timeline) = timeline(load, &decided_ms);
         Self {
             accepted: load.tally.accepted.iter().filter(|sample| sample.gave).count() as u64,
@@ -63,7 +63,7 @@ impl Queued {
             still_pending: load.tally.still_pending,
             decided_in_a_second_max: decided_ms.iter().enumerate().map(in_a_second).max().unwrap_or(0),
             over_pace: decided_ms.windows(pace as usize + 1).filter(|window| !far_enough(window)).count() as u64,
-            decided_over_ms: u64::try_from(over_ms).unwrap_or(0),
+            decided_over_ms: over_ms,
             slot_ms,
             timeline,
         }
@@ -82,26 +82,26 @@ impl Queued {
 
 /// The length of a slot, and the slots.
 fn timeline(load: &Load, decided_ms: &[i64]) -> (u64, Vec<QueuedSlot>) {
-    let came_in = |sample: &Sample| i64::try_from(sample.done_us / 1_000).unwrap_or(i64::MAX);
-    let accepted: Vec<i64> = load.tally.accepted.iter().filter(|sample| sample.gave).map(came_in).collect();
-    let decided: Vec<i64> = decided_ms.iter().map(|at| (at - load.began_ms).max(0)).collect();
+    let came_in = |sample: &Sample| sample.done_us / 1_000;
+    let accepted: Vec<u64> = load.tally.accepted.iter().filter(|sample| sample.gave).map(came_in).collect();
+    // Where the server's clock is behind, a decision may seem to be older than the load.
+    let decided: Vec<u64> = decided_ms.iter().map(|at| u64::try_from(at - load.began_ms).unwrap_or(0)).collect();
     let end = accepted.iter().chain(&decided).max().copied().unwrap_or(0);
     let slot_ms = slot_length(end);
-    let mut slots: Vec<QueuedSlot> = (1..=end / slot_ms + 1)
-        .map(|slot| QueuedSlot { end_ms: u64::try_from(slot * slot_ms).unwrap_or(0), accepted: 0, decided: 0 })
-        .collect();
-    let mut count = |at: &i64, add: fn(&mut QueuedSlot)| {
-        if let Some(slot) = usize::try_from(at / slot_ms).ok().and_then(|place| slots.get_mut(place)) {
-            add(slot);
-        }
+    let mut slots: Vec<QueuedSlot> =
+        (1..=end / slot_ms + 1).map(|slot| QueuedSlot { end_ms: slot * slot_ms, accepted: 0, decided: 0 }).collect();
+    let mut count = |at: &u64, add: fn(&mut QueuedSlot)| {
+        let slot = usize::try_from(at / slot_ms).ok().and_then(|place| slots.get_mut(place));
+        let Some(slot) = slot else { unreachable!("there is a slot for every instant up to the last one") };
+        add(slot);
     };
     accepted.iter().for_each(|at| count(at, |slot| slot.accepted += 1));
     decided.iter().for_each(|at| count(at, |slot| slot.decided += 1));
-    (u64::try_from(slot_ms).unwrap_or(1), slots)
+    (slot_ms, slots)
 }
 
 /// 1, 2 or 5 times a power of ten, 100 ms at least: within it a pace need not be even.
-fn slot_length(end_ms: i64) -> i64 {
+fn slot_length(end_ms: u64) -> u64 {
     let mut decade = 100;
     loop {
         for factor in [1, 2, 5] {

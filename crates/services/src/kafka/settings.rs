@@ -30,7 +30,7 @@ pub(super) fn lines(nodes: &[Node], index: usize, data: &Path, options: &KafkaOp
     let replicas = nodes.len();
     let in_sync_min = replicas.div_ceil(2);
     let voters = nodes.iter().enumerate().map(|(index, node)| format!("{}@127.0.0.1:{}", id_of(index), node.controller_port));
-    let Node { broker_port, controller_port } = nodes.get(index).copied().unwrap_or(Node { broker_port: 0, controller_port: 0 });
+    let Node { broker_port, controller_port } = nodes[index];
     let mut lines = vec![
         "process.roles=broker,controller".to_owned(),
         format!("node.id={}", id_of(index)),

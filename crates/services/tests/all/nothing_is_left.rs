@@ -24,8 +24,10 @@ fn processes_of(folder: &Path) -> Vec<String> {
 
 /// Runs a helper with temporary folders of its own, and waits until its engines are there.
 fn start_helper(name: &str, folder: &Path) -> Child {
+    // A test is called by its path within its program.
+    let (_program, module) = module_path!().split_once("::").unwrap();
     let mut helper = Command::new(std::env::current_exe().unwrap())
-        .args([name, "--exact", "--ignored", "--nocapture"])
+        .args([&format!("{module}::{name}"), "--exact", "--ignored", "--nocapture"])
         .env(IS_HELPER, "yes")
         .env("TMPDIR", folder)
         .env_remove(services::FILE_VARIABLE)
