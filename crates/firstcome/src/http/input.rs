@@ -1,7 +1,7 @@
 //! What a body may hold, and which field of it is wrong when it holds something else.
 
 use domain::types::SubjectId;
-pub use edge::input::{Whole, parse};
+pub use edge::input::{Whole, parse, whole_of};
 use edge::problem::Problem;
 use serde::Deserialize;
 
