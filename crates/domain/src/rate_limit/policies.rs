@@ -94,26 +94,15 @@ pub enum Rule {
     InFlight(InFlight),
 }
 
-/// The numbers of one key; algorithm and mode are the policy's. Checked when they are decided.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Numbers {
-    /// Units per window.
-    pub quota: u32,
-    /// The window in nanoseconds.
-    pub window_ns: u64,
-    /// Units that may come at once above one, for the buckets.
-    pub burst: u32,
-}
-
-impl Part<'_> for Numbers {
-    fn put(&self, out: &mut Out<'_>) {
-        self.quota.put(out);
-        self.window_ns.put(out);
-        self.burst.put(out);
-    }
-
-    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { quota: Part::take(from)?, window_ns: Part::take(from)?, burst: Part::take(from)? })
+messages! {
+    /// The numbers of one key; algorithm and mode are the policy's. Checked when they are decided.
+    pub struct Numbers {
+        /// Units per window.
+        quota: u32,
+        /// The window in nanoseconds.
+        window_ns: u64,
+        /// Units that may come at once above one, for the buckets.
+        burst: u32,
     }
 }
 
@@ -407,10 +396,6 @@ impl Workload for Limit {
         if policy.items.overrides.values().any(|numbers| policy.items.rule.with_numbers(*numbers).is_err()) {
             return Err("the numbers of a key do not fit its policy");
         }
-        Ok(())
-    }
-
-    fn loaded(_policy: &mut KeptPolicy) -> Result<(), DecodeError> {
         Ok(())
     }
 
