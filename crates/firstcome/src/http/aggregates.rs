@@ -6,16 +6,42 @@ use domain::fields::Value;
 use domain::types::Name;
 use domain::workload::{AnySettings, AnySummary};
 use domain::{Action, Kind, Novelty, Rejection};
+use edge::auth::Access;
 use edge::request::{page_limit, precondition};
 use engine::views::{Done, Effect};
 use serde_json::{Value as Json, json};
 
 use super::answer::{self, mark_replayed, with_header};
+use super::calls::{self, ADMIN, Call};
 use super::context::{Context, submit};
 use super::problem::{HandlerResult, Problem};
-use super::settings::{patch_of, settings_of, shown};
+use super::settings::{self, patch_of, settings_of};
 use crate::app::App;
 use crate::backend::Declined;
+
+/// The calls of a kind that is made and changed as every kind is, and never removed.
+#[must_use]
+pub fn calls(kind: Kind, readers: Access) -> Vec<Call> {
+    let put = calls::put(path(kind), ADMIN, move |context| put(context, kind)).of_operators();
+    let patch = calls::patch(path(kind), ADMIN, move |context| patch(context, kind)).of_operators();
+    vec![listed(kind, readers), shown(kind, readers), put, patch]
+}
+
+/// The call that lists a kind.
+#[must_use]
+pub fn listed(kind: Kind, readers: Access) -> Call {
+    calls::get(format!("/v1/{}", kind.path()), readers, move |context| list(context, kind))
+}
+
+/// The call that shows one of a kind.
+#[must_use]
+pub fn shown(kind: Kind, readers: Access) -> Call {
+    calls::get(path(kind), readers, move |context| read(context, kind))
+}
+
+fn path(kind: Kind) -> String {
+    format!("/v1/{}/{{{}}}", kind.path(), kind.word())
+}
 
 /// `PUT /v1/{kind}/{name}`
 pub async fn put(context: Context, kind: Kind) -> HandlerResult {
@@ -41,7 +67,7 @@ pub async fn read(context: Context, kind: Kind) -> HandlerResult {
     context.query([])?;
     let summary = context.app.backend.read((kind, name), |found, now| found.map(|aggregate| aggregate.summary(now))).await?;
     let summary = summary.ok_or(Declined::from(Rejection::NotFound(kind)))?;
-    Ok(with_version(answer::json(StatusCode::OK, &shown(&summary)), &summary))
+    Ok(with_version(answer::json(StatusCode::OK, &settings::shown(&summary)), &summary))
 }
 
 /// `GET /v1/{kind}`
@@ -52,7 +78,7 @@ pub async fn list(context: Context, kind: Kind) -> HandlerResult {
     let summaries = context.app.backend.summaries(kind, after, context.caller.campaigns(), limit + 1).await?;
     let page = summaries.get(..limit.min(summaries.len())).unwrap_or(&summaries);
     let next = if limit < summaries.len() { page.last().map(|summary| &*summary.head().name) } else { None };
-    let entries: Vec<Json> = page.iter().map(|summary| Json::Object(shown(summary))).collect();
+    let entries: Vec<Json> = page.iter().map(|summary| Json::Object(settings::shown(summary))).collect();
     Ok(answer::json(StatusCode::OK, &json!({ kind.path(): entries, "next": next })))
 }
 
@@ -64,7 +90,7 @@ pub async fn remove(context: Context, kind: Kind) -> HandlerResult {
     let precondition = precondition(&context)?;
     let done = submit(&context, Action::Remove { kind, name, precondition }).await?;
     let Effect::Removed { summary } = &done.effect else { return Err(of_another_kind(&done)) };
-    let response = with_version(answer::json(StatusCode::OK, &shown(summary)), summary);
+    let response = with_version(answer::json(StatusCode::OK, &settings::shown(summary)), summary);
     Ok(mark_replayed(response, done.novelty == Novelty::Replayed))
 }
 
@@ -94,7 +120,7 @@ fn complete(app: &App, mut settings: AnySettings) -> Result<AnySettings, Problem
 fn written(done: Done) -> HandlerResult {
     let Effect::Written { created, summary } = &done.effect else { return Err(of_another_kind(&done)) };
     let status = if *created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = with_version(answer::json(status, &shown(summary)), summary);
+    let mut response = with_version(answer::json(status, &settings::shown(summary)), summary);
     if *created {
         response = with_header(response, header::LOCATION, &format!("/v1/{}/{}", summary.kind().path(), summary.head().name));
     }

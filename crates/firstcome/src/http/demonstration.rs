@@ -6,12 +6,24 @@ use domain::coupon::Settings;
 use domain::state::Precondition;
 use domain::types::{Name, Quantity};
 use domain::workload::AnySettings;
+use edge::auth::Access;
+use edge::auth::caller::Scope;
 use serde_json::{Value, json};
 
 use super::answer;
+use super::calls::{ADMIN, Call, get, post};
 use super::context::{Context, submit};
 use super::problem::{HandlerResult, Problem, problem};
 use crate::demonstration::{NotStarted, OVER, Outcome, Run, STOCK, USERS};
+
+/// The calls.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    vec![
+        get("/v1/demonstration", Access::KeyScope(Scope::Read), read).of_operators(),
+        post("/v1/demonstration", ADMIN, start).of_operators(),
+    ]
+}
 
 impl From<NotStarted> for Problem {
     fn from(why: NotStarted) -> Self {

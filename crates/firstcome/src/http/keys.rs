@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::{self, with_header};
+use super::calls::{ADMIN, Call, delete, get, post};
 use super::context::Context;
 use super::input::{Whole, parse};
 use super::problem::{HandlerResult, Problem};
@@ -17,6 +18,19 @@ use edge::auth::caller::{Scope, Scopes};
 use edge::auth::key_file::{ChangeError, IssuedKey};
 use edge::auth::keys::{Key, KeyError, KeyRing, NewKey};
 use edge::request::page_limit;
+
+/// The calls.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    let calls = [
+        get("/v1/keys", ADMIN, list),
+        post("/v1/keys", ADMIN, create),
+        get("/v1/keys/{key}", ADMIN, read),
+        delete("/v1/keys/{key}", ADMIN, revoke),
+        post("/v1/keys/{key}/rotate", ADMIN, rotate),
+    ];
+    calls.into_iter().map(Call::of_operators).collect()
+}
 
 /// A key as the API and `firstcome key` show it.
 #[derive(Serialize)]

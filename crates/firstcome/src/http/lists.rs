@@ -23,13 +23,14 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 
-use super::answer::{self, ClaimJson, status_parts, with_header};
+use super::answer::{self, with_header};
 use super::context::{Context, number};
 use super::problem::{HandlerResult, Problem};
 use super::times;
 use crate::app::App;
 use crate::backend::{Backend, Chosen, Declined, WaitError};
 use crate::history::{History, ListError};
+use crate::workloads::coupon::json::{ClaimJson, status_parts};
 use edge::request::page_limit;
 
 /// The instant that an export rests on.

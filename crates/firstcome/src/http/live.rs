@@ -10,12 +10,12 @@ use edge::live::{self, Audience, ResumeAt, Subscriber, events_limit};
 use edge::serve::Peer;
 
 use super::answer::REPLAYED;
-use super::claims;
 use super::context::Context;
 use super::problem::{HandlerResult, Problem};
 use crate::app::App;
 use crate::backend::Declined;
 use crate::live::{CampaignSource, Watched, watched};
+use crate::workloads::coupon::claims;
 
 /// `GET /v1/campaigns/{campaign}/live`
 pub async fn live(mut context: Context) -> HandlerResult {

@@ -6,10 +6,29 @@ use engine::meter::JournalWork;
 use serde_json::{Value, json};
 
 use super::answer::{self, with_header};
+use super::calls::{Call, get};
 use super::context::Context;
 use super::problem::{HandlerResult, Problem};
 use super::{docs as docs_page, openapi as document, times};
+use edge::auth::Access;
+use edge::auth::caller::Scope;
 use edge::clock;
+
+/// What monitoring and operators read.
+const WHOLE_READ: Access = Access::WholeScope(Scope::Read);
+
+/// The calls.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    vec![
+        get("/v1/server", WHOLE_READ, server).of_operators(),
+        get("/healthz", Access::Anyone, healthz),
+        get("/readyz", Access::Anyone, readyz),
+        get("/metrics", WHOLE_READ, metrics).of_operators(),
+        get("/openapi.json", Access::Anyone, openapi),
+        get("/docs", Access::Anyone, docs),
+    ]
+}
 
 /// `GET /healthz`: the process works.
 pub async fn healthz(_context: Context) -> HandlerResult {

@@ -10,8 +10,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::http::calls::CALLS;
     use crate::http::problem::{CODES, info_of};
-    use crate::http::routes;
     use edge::auth::Access;
     use edge::auth::caller::Scope;
 
@@ -57,15 +57,15 @@ mod tests {
         let document = document();
         let written: BTreeSet<(String, String)> =
             calls(&document).map(|(path, method, _)| (path.to_owned(), method.to_uppercase())).collect();
-        let served = routes::table().iter().map(|route| (route.path.to_owned(), route.method.to_string())).collect();
+        let served = CALLS.iter().map(|call| (call.path.to_string(), call.method.to_string())).collect();
         assert_eq!(written, served);
     }
 
     #[test]
     fn the_document_and_the_router_let_the_same_callers_in() {
         let document = document();
-        for route in routes::table() {
-            let call = &document["paths"][route.path][route.method.as_str().to_lowercase()];
+        for route in CALLS.iter() {
+            let call = &document["paths"][&*route.path][route.method.as_str().to_lowercase()];
             let with = |scheme: &str, scope: Scope| json!({ scheme: [scope.word()] });
             let expected = match route.access {
                 Access::Anyone => json!([]),

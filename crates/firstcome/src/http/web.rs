@@ -4,8 +4,10 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use bytes::Bytes;
+use edge::auth::Access;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use super::calls::{Call, get};
 use super::context::Context;
 use super::problem::{HandlerResult, Problem};
 
@@ -21,6 +23,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Their names hold a digest of what is in them: under one name they never change.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
+
+/// The calls.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    vec![
+        get("/", Access::Anyone, console).of_operators(),
+        get("/c/{campaign}", Access::Anyone, claim),
+        get("/assets/{asset}", Access::Anyone, asset),
+    ]
+}
 
 /// `GET /`: the operator's console.
 pub async fn console(context: Context) -> HandlerResult {

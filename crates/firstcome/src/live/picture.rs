@@ -14,8 +14,8 @@ use serde_json::{Map, json};
 use super::Tally;
 use crate::app::App;
 use crate::backend::Declined;
-use crate::http::answer::status_parts;
 use crate::http::settings::shown;
+use crate::workloads::coupon::json::status_parts;
 
 /// The number of last claims to show.
 const LAST_CLAIMS: u32 = 10;

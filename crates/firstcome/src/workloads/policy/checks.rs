@@ -7,12 +7,12 @@ use domain::{Kind, Rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer;
-use super::context::Context;
-use super::input::{Whole, parse};
-use super::policies::{find, policy_of};
-use super::problem::{HandlerResult, Problem, problem};
+use super::rules::{find, policy_of};
 use crate::backend::Declined;
+use crate::http::answer;
+use crate::http::context::Context;
+use crate::http::input::{Whole, parse};
+use crate::http::problem::{HandlerResult, Problem, problem};
 use crate::limits::{Check, LimitRefusal, Limited};
 
 /// Checks in one call at most.
