@@ -19,12 +19,14 @@ use super::settings::{self, patch_of, settings_of};
 use crate::app::App;
 use crate::backend::Declined;
 
-/// The calls of a kind that is made and changed as every kind is, and never removed.
+/// The calls of a kind that is made, changed and, where it can be, removed as every kind is.
 #[must_use]
 pub fn calls(kind: Kind, readers: Access) -> Vec<Call> {
     let put = calls::put(path(kind), ADMIN, move |context| put(context, kind)).of_operators();
     let patch = calls::patch(path(kind), ADMIN, move |context| patch(context, kind)).of_operators();
-    vec![listed(kind, readers), shown(kind, readers), put, patch]
+    let remove = || calls::delete(path(kind), ADMIN, move |context| remove(context, kind)).of_operators();
+    let removed = kind.is_removable().then(remove);
+    [listed(kind, readers), shown(kind, readers), put, patch].into_iter().chain(removed).collect()
 }
 
 /// The call that lists a kind.

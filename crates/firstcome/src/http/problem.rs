@@ -3,16 +3,17 @@
 use std::sync::LazyLock;
 
 use axum::http::header;
-use domain::Rejection;
 use domain::rejections::Detail;
+use domain::{Kind, Rejection};
 use engine::views::Refusal;
 use serde_json::{Value, json};
 
-use edge::problem::{self, info};
-pub use edge::problem::{CodeInfo, HandlerResult, Problem};
+use edge::problem;
+pub use edge::problem::{CodeInfo, HandlerResult, Problem, info};
 
 use super::times;
 use crate::backend::Declined;
+use crate::workloads;
 
 /// After how long to look at a queue again, in milliseconds.
 const QUEUE_RETRY_MS: u64 = 1_000;
@@ -31,8 +32,6 @@ const WORKLOAD_CODES: &[CodeInfo] = &[
         "Request key required",
         "The campaign allows several claims per subject, so a repeat can only be told from a new wish by an `Idempotency-Key`.",
     ),
-    info("campaign_not_found", 404, "Campaign not found", "There is no campaign of this name."),
-    info("campaign_exists", 412, "Campaign exists", "`If-None-Match: *` was given and the campaign exists."),
     info(
         "version_mismatch",
         412,
@@ -82,7 +81,6 @@ const WORKLOAD_CODES: &[CodeInfo] = &[
     info("already_redeemed", 409, "Already redeemed", "The claim was used at `redeemed_at`. It cannot be used again or cancelled."),
     info("cancelled", 409, "Cancelled", "The claim was given back at `cancelled_at`."),
     info("expired", 409, "Expired", "Claims of this campaign could be redeemed until just before `redeem_until`."),
-    info("policy_not_found", 404, "Policy not found", "There is no policy of this name."),
     info("quota_out_of_range", 422, "Quota out of range", "A quota is 1 to 1,000,000,000 units."),
     info(
         "log_quota_out_of_range",
@@ -99,7 +97,6 @@ const WORKLOAD_CODES: &[CodeInfo] = &[
     ),
     info("burst_not_used", 422, "No burst here", "Only `token_bucket` and `leaky_bucket` have a burst."),
     info("in_flight_out_of_range", 422, "Limit out of range", "At most 10,000 may be in flight; the timeout is a millisecond to 366 days."),
-    info("policy_exists", 412, "Policy exists", "`If-None-Match: *` was given and the policy exists."),
     info(
         "policy_has_overrides",
         409,
@@ -126,8 +123,35 @@ const WORKLOAD_CODES: &[CodeInfo] = &[
     info("demonstration_running", 409, "Demonstration is running", "One is running, in `campaign`; there is one at a time."),
 ];
 
-/// Every code of the API: those of the workloads, then those of every server.
-pub static CODES: LazyLock<Vec<CodeInfo>> = LazyLock::new(|| [WORKLOAD_CODES, problem::CODES].concat());
+/// What calls of a workload can be refused with.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusals {
+    /// The codes.
+    pub codes: &'static [CodeInfo],
+    /// What is said of each of the workload's rejections.
+    pub wordings: &'static [Wording],
+}
+
+/// Every code of the API: those of the kinds, those of the workloads, then those of every server.
+pub static CODES: LazyLock<Vec<CodeInfo>> = LazyLock::new(|| {
+    let of_workloads = workloads::REFUSALS.iter().flat_map(|refusals| refusals.codes);
+    [of_kinds(Kind::ALL), WORKLOAD_CODES.to_vec(), of_workloads.copied().collect(), problem::CODES.to_vec()].concat()
+});
+
+/// The codes that kinds have by their words: that there is none of a name, and that there is one.
+fn of_kinds(kinds: &[Kind]) -> Vec<CodeInfo> {
+    let code = |code, status, title: String, meaning: String| CodeInfo { code, status, title: title.leak(), meaning: meaning.leak() };
+    let of_kind = |kind: &Kind| {
+        let word = kind.word();
+        let (first, rest) = word.split_at(1);
+        let title = format!("{}{rest}", first.to_ascii_uppercase());
+        let not_found = code(kind.not_found(), 404, format!("{title} not found"), format!("There is no {word} of this name."));
+        let is_there = format!("`If-None-Match: *` was given and the {word} exists.");
+        [not_found, code(kind.exists(), 412, format!("{title} exists"), is_there)]
+    };
+    // Made once, for as long as the program runs.
+    kinds.iter().flat_map(of_kind).collect()
+}
 
 /// The meaning of a code; that of `internal` if it is unknown.
 #[must_use]
@@ -138,7 +162,7 @@ pub fn info_of(code: &str) -> CodeInfo {
 /// A problem with any code of [`CODES`].
 #[must_use]
 pub fn problem(code: &'static str, detail: impl Into<String>) -> Problem {
-    match problem::find(WORKLOAD_CODES, code) {
+    match problem::find(&CODES, code) {
         Some(info) => Problem::of(info, detail),
         None => Problem::new(code, detail),
     }
@@ -167,7 +191,7 @@ impl From<Declined> for Problem {
 
 /// What is said of a rejection in one case, beside its code's title.
 #[derive(Clone, Copy, Debug)]
-struct Wording {
+pub struct Wording {
     code: &'static str,
     /// `{name}` stands for what the rejection tells by this name.
     detail: &'static str,
@@ -177,11 +201,15 @@ struct Wording {
     retry_after_ms: Option<u64>,
 }
 
-const fn says(code: &'static str, detail: &'static str) -> Wording {
+/// That a rejection is said in these words.
+#[must_use]
+pub const fn says(code: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: None, retry_after_ms: None }
 }
 
-const fn says_of(code: &'static str, field: &'static str, detail: &'static str) -> Wording {
+/// The same of a field of the body.
+#[must_use]
+pub const fn says_of(code: &'static str, field: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: Some(field), retry_after_ms: None }
 }
 
@@ -189,13 +217,9 @@ const fn says_later(code: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: None, retry_after_ms: Some(QUEUE_RETRY_MS) }
 }
 
-/// One for each rejection that a call can get.
+/// One for each rejection that a call of coupons or policies can get.
 const WORDINGS: &[Wording] = &[
     says("request_key_reused", "this Idempotency-Key took effect for another request"),
-    says("campaign_not_found", "there is no campaign of this name"),
-    says("campaign_exists", "there is a campaign of this name"),
-    says("policy_not_found", "there is no policy of this name"),
-    says("policy_exists", "there is a policy of this name"),
     says("version_mismatch", "the settings have version {version}"),
     says_of("closes_before_opens", "closes_at", "closes_at must be after opens_at"),
     says_of("redeem_until_before_opens", "redeem_until", "redeem_until must be after opens_at"),
@@ -231,11 +255,20 @@ const WORDINGS: &[Wording] = &[
     says("override_not_found", "the key has no numbers of its own"),
 ];
 
+fn wordings() -> impl Iterator<Item = &'static Wording> {
+    WORDINGS.iter().chain(workloads::REFUSALS.iter().flat_map(|refusals| refusals.wordings))
+}
+
 fn of_rejection(rejection: &Rejection) -> Problem {
     if let Rejection::Settings(issue) = rejection {
         return Problem::field(issue.field, &issue.what);
     }
-    let Some(wording) = WORDINGS.iter().find(|wording| wording.code == rejection.code()) else {
+    match rejection {
+        Rejection::NotFound(kind) => return problem(kind.not_found(), format!("there is no {} of this name", kind.word())),
+        Rejection::Exists(kind) => return problem(kind.exists(), format!("there is a {} of this name", kind.word())),
+        _ => {}
+    }
+    let Some(wording) = wordings().find(|wording| wording.code == rejection.code()) else {
         tracing::error!(?rejection, "nothing is known to be said of this rejection");
         return Problem::new("internal", "the rejection has no words");
     };
@@ -284,11 +317,10 @@ mod tests {
     /// Every code that the rules can refuse with has a status and words, and no words are left over.
     #[test]
     fn every_rejection_has_words_and_a_status() {
-        let of_kinds = domain::Kind::ALL.iter().flat_map(|kind| [kind.not_found(), kind.exists()]);
         // No call asks for two changes at once, or removes what cannot be removed.
         let of_frame = ["request_key_reused", "version_mismatch"];
         let of_workloads = [coupon::Rejection::CODES, policies::Rejection::CODES].concat();
-        let wanted: BTreeSet<&str> = of_kinds.chain(of_frame).chain(of_workloads).collect();
+        let wanted: BTreeSet<&str> = of_frame.into_iter().chain(of_workloads).collect();
         let worded: BTreeSet<&str> = WORDINGS.iter().map(|wording| wording.code).collect();
         assert_eq!(wanted, worded);
         assert_eq!(worded.len(), WORDINGS.len());

@@ -4,6 +4,9 @@ pub mod answers;
 pub mod claims;
 pub mod codes;
 pub mod json;
+pub mod lists;
+pub mod live;
+pub mod tally;
 
 use domain::Kind;
 use edge::auth::Access;
@@ -11,15 +14,16 @@ use edge::auth::caller::Scope;
 
 use crate::http::aggregates;
 use crate::http::calls::{Call, ISSUE, READ, REDEEM, delete, get, post};
-use crate::http::{lists, live};
+use crate::http::lists::entries;
+use crate::http::live::watched;
 
 /// The calls.
 #[must_use]
 pub fn calls() -> Vec<Call> {
     let own = vec![
-        get("/v1/campaigns/{campaign}/claims", Access::KeyScope(Scope::Read), lists::of_campaign),
-        post("/v1/campaigns/{campaign}/claims", ISSUE, live::claim),
-        get("/v1/campaigns/{campaign}/live", READ, live::live),
+        entries(&lists::CLAIMS_LISTED, Access::KeyScope(Scope::Read)),
+        post("/v1/campaigns/{campaign}/claims", ISSUE, tally::claim),
+        watched::<live::CampaignShow>(Kind::Campaign, READ),
         get("/v1/campaigns/{campaign}/claims/{subject}", READ, claims::read),
         delete("/v1/campaigns/{campaign}/claims/{subject}", ISSUE, claims::cancel),
         post("/v1/campaigns/{campaign}/claims/{subject}/redeem", REDEEM, claims::redeem),

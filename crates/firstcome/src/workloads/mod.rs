@@ -3,9 +3,23 @@
 //! [`crate::http::aggregates`].
 
 use crate::http::calls::Call;
+use crate::http::problem::Refusals;
 
+#[cfg(feature = "example")]
+pub mod counter;
 pub mod coupon;
 pub mod policy;
 
 /// The tables of all workloads.
-pub const TABLES: &[fn() -> Vec<Call>] = &[coupon::calls, policy::calls];
+pub const TABLES: &[fn() -> Vec<Call>] = &[
+    coupon::calls,
+    policy::calls,
+    #[cfg(feature = "example")]
+    counter::calls,
+];
+
+/// The refusals of workloads beside those in [`crate::http::problem`].
+pub const REFUSALS: &[Refusals] = &[
+    #[cfg(feature = "example")]
+    counter::REFUSALS,
+];

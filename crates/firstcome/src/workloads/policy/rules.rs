@@ -111,7 +111,7 @@ fn kept(policy: &Aggregate<Limit>) -> Kept {
 /// A [`Problem`] if it cannot be read.
 pub async fn follow(app: &App, name: Name<'_>) -> Result<(), Problem> {
     let _turn = app.policy_changes.lock().await;
-    let policy = app.backend.read_local::<Limit, _>(name, app.clock.now(), |policy, _| policy.map(kept)).await?;
+    let policy = app.backend.read_local_of::<Limit, _>(name, app.clock.now(), |policy, _| policy.map(kept)).await?;
     app.rate_limits.follow(name.as_str(), policy).map_err(|error| Problem::new("internal", error.to_string()))
 }
 
