@@ -16,9 +16,9 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod claims;
-pub mod coupon;
 #[cfg(feature = "example")]
 pub mod counter;
+pub mod coupon;
 pub mod fields;
 pub mod hash;
 pub mod index;

@@ -388,6 +388,12 @@ macro_rules! workloads {
                 match self { $( $(#[$cfg])* Self::$variant => $number, )+ }
             }
 
+            /// Whether it is an example, which no program that is shipped has: numbers from 250 on.
+            #[must_use]
+            pub const fn is_example(self) -> bool {
+                250 <= self.number()
+            }
+
             /// What one of them is called: `campaign`.
             #[must_use]
             pub const fn word(self) -> &'static str {
@@ -1042,5 +1048,5 @@ workloads! {
     1 Campaign: crate::coupon, Coupon, "campaign", "campaigns";
     2 Policy: crate::rate_limit::policies, Limit, "policy", "policies";
     #[cfg(feature = "example")]
-    255 Counter: crate::counter, Counter, "counter", "counters";
+    250 Counter: crate::counter, Counter, "counter", "counters";
 }

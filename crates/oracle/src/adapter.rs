@@ -110,7 +110,9 @@ pub fn outcome(outcome: &TheirOutcome) -> Outcome {
         TheirOutcome::Written { created, summary } => Outcome::Written { created: *created, view: Box::new(view_of(summary)) },
         TheirOutcome::Removed { summary } => Outcome::Removed(Box::new(view_of(summary))),
         TheirOutcome::Did(number, one) => Outcome::Did(number.0, Answer::of(one)),
-        TheirOutcome::DidBoth((number, one), (other, others)) => Outcome::DidBoth((number.0, Answer::of(one)), (other.0, Answer::of(others))),
+        TheirOutcome::DidBoth((number, one), (other, others)) => {
+            Outcome::DidBoth((number.0, Answer::of(one)), (other.0, Answer::of(others)))
+        }
     }
 }
 

@@ -416,7 +416,6 @@ impl Campaign {
     pub fn redeemed(&self) -> u32 {
         count(self.redeemed.len())
     }
-
 }
 
 /// Where a campaign stands, in a word.

@@ -15,9 +15,9 @@
 
 pub mod adapter;
 mod aggregate;
-pub mod coupon;
 #[cfg(feature = "example")]
 pub mod counter;
+pub mod coupon;
 pub mod keys;
 pub mod limit;
 mod words;

@@ -155,7 +155,8 @@ impl Summary {
         writeln!(out, "{journal}")?;
         for told in self.aggregates.values() {
             let (kind, settings) = (told.settings.kind().word(), settings_json(&told.settings));
-            let told = json!({ "kind": kind, "name": told.name, "settings": settings, "counts": told.counts, "is_removed": told.is_removed });
+            let told =
+                json!({ "kind": kind, "name": told.name, "settings": settings, "counts": told.counts, "is_removed": told.is_removed });
             writeln!(out, "{told}")?;
         }
         self.snapshots.iter().try_for_each(|lsn| writeln!(out, "{}", json!({ "kind": "snapshot", "lsn": lsn.0 })))

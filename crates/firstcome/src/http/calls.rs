@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::http::Method;
+use domain::Kind;
 use edge::auth::caller::Scope;
 use edge::auth::{Access, Pool};
 pub use edge::route::{operators, route, without_operators};
@@ -61,6 +62,13 @@ impl Call {
             route(&call.path, call.method.clone(), call.access, handler.clone())
         };
         Self { method, path: path.into(), access, pool: Pool::Public, serve: Box::new(serve) }
+    }
+
+    /// Whether it is of an example, which no program that is shipped has.
+    #[must_use]
+    pub fn is_example(&self) -> bool {
+        let word = self.path.split('/').nth(2);
+        Kind::ALL.iter().any(|kind| kind.is_example() && word == Some(kind.path()))
     }
 
     /// The call as one of operators: served at the admin address only, where there is one.

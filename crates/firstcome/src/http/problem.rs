@@ -126,6 +126,8 @@ const WORKLOAD_CODES: &[CodeInfo] = &[
 /// What calls of a workload can be refused with.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusals {
+    /// Of which workload.
+    pub kind: Kind,
     /// The codes.
     pub codes: &'static [CodeInfo],
     /// What is said of each of the workload's rejections.
@@ -133,10 +135,19 @@ pub struct Refusals {
 }
 
 /// Every code of the API: those of the kinds, those of the workloads, then those of every server.
-pub static CODES: LazyLock<Vec<CodeInfo>> = LazyLock::new(|| {
-    let of_workloads = workloads::REFUSALS.iter().flat_map(|refusals| refusals.codes);
-    [of_kinds(Kind::ALL), WORKLOAD_CODES.to_vec(), of_workloads.copied().collect(), problem::CODES.to_vec()].concat()
-});
+pub static CODES: LazyLock<Vec<CodeInfo>> = LazyLock::new(|| codes(|_| true));
+
+/// The codes without those of examples, which are documented nowhere.
+#[must_use]
+pub fn documented() -> Vec<CodeInfo> {
+    codes(|kind| !kind.is_example())
+}
+
+fn codes(is_wanted: fn(Kind) -> bool) -> Vec<CodeInfo> {
+    let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| is_wanted(*kind)).collect();
+    let of_workloads = workloads::REFUSALS.iter().filter(|refusals| is_wanted(refusals.kind)).flat_map(|refusals| refusals.codes);
+    [of_kinds(&kinds), WORKLOAD_CODES.to_vec(), of_workloads.copied().collect(), problem::CODES.to_vec()].concat()
+}
 
 /// The codes that kinds have by their words: that there is none of a name, and that there is one.
 fn of_kinds(kinds: &[Kind]) -> Vec<CodeInfo> {

@@ -22,6 +22,7 @@ static LISTED: Listing = Listing::plain(Kind::Counter, &ADDITIONS);
 
 /// The refusals.
 pub const REFUSALS: Refusals = Refusals {
+    kind: Kind::Counter,
     codes: &[
         info("amount_out_of_range", 422, "Amount out of range", "One addition adds 1 to `step_max`."),
         info("limit_reached", 409, "Limit reached", "Only `left` may still be added."),

@@ -10,6 +10,8 @@ mod support_process;
 
 mod bad_input;
 mod conformance;
+#[cfg(feature = "example")]
+mod counter;
 mod data_folder;
 mod demonstration;
 mod disk_full;

@@ -28,13 +28,7 @@ const CHUNK_BYTES: usize = 64 * 1_024;
 const CHUNKS_MAX: usize = 4;
 
 /// All entries that are chosen, read in one transaction and passed on as they come.
-pub(super) async fn export(
-    app: &Arc<App>,
-    listing: &'static Listing,
-    name: Name<'_>,
-    chosen: Chosen,
-    format: Format,
-) -> HandlerResult {
+pub(super) async fn export(app: &Arc<App>, listing: &'static Listing, name: Name<'_>, chosen: Chosen, format: Format) -> HandlerResult {
     let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_MAX);
     let (app, name) = (Arc::clone(app), name.as_str().to_owned());
     let passing = Passing { sender, runtime: Handle::current(), time_max: app.edge.limits.write_time };
