@@ -1,5 +1,5 @@
-//! The calls: every path and method of the program, as the tables of its parts list them. The router and
-//! the tests read these tables.
+//! The calls: every path and method of the program, as the tables of its parts list them. The router, the
+//! OpenAPI document (and with it the page `/docs`) and the tests read these tables.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,6 +14,7 @@ pub use edge::route::{operators, route, without_operators};
 
 use super::context::Context;
 use super::lists::AS_OF;
+use super::openapi::describe::Description;
 use super::problem::HandlerResult;
 use super::{demonstration, keys, meta, web};
 use crate::app::App;
@@ -31,7 +32,7 @@ pub const REDEEM: Access = Access::Scope(Scope::Redeem);
 /// Keys that manage.
 pub const ADMIN: Access = Access::KeyScope(Scope::Admin);
 
-/// One call: a method at a path, who may call, and what serves it.
+/// One call: a method at a path, who may call, what it takes and answers, and what serves it.
 pub struct Call {
     /// The method.
     pub method: Method,
@@ -41,6 +42,8 @@ pub struct Call {
     pub access: Access,
     /// Which capacity the call counts against.
     pub pool: Pool,
+    /// What the OpenAPI document says of it.
+    pub description: Description,
     serve: Box<dyn Fn(&'static Self) -> Route + Send + Sync>,
 }
 
@@ -60,7 +63,18 @@ impl Call {
             let route = if call.pool == Pool::Operators { operators } else { route };
             route(&call.path, call.method.clone(), call.access, handler.clone())
         };
-        Self { method, path: path.into(), access, pool: Pool::Public, serve: Box::new(serve) }
+        Self { method, path: path.into(), access, pool: Pool::Public, description: Description::default(), serve: Box::new(serve) }
+    }
+
+    /// The call, served by another handler.
+    #[must_use]
+    pub fn served_by<H, F>(self, handler: H) -> Self
+    where
+        H: Fn(Context) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = HandlerResult> + Send,
+    {
+        let serve = Self::new(self.method.clone(), "", self.access, handler).serve;
+        Self { serve, ..self }
     }
 
     /// The call as one of operators: served at the admin address only, where there is one.
@@ -98,8 +112,9 @@ methods! {
 
 /// Every call of the program.
 pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
-    let tables = workloads::TABLES.iter().chain(&[demonstration::calls, keys::calls, meta::calls, web::calls]);
-    tables.flat_map(|table| table()).collect()
+    let of_workloads = workloads::TABLES.iter().map(|table| table.calls);
+    let tables = of_workloads.chain([keys::calls as fn() -> Vec<Call>, meta::calls, demonstration::calls, web::calls]);
+    tables.flat_map(|calls| calls()).collect()
 });
 
 /// The router's table of all calls.

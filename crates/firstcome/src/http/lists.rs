@@ -39,7 +39,8 @@ pub const AS_OF: HeaderName = HeaderName::from_static("firstcome-as-of");
 const CHUNK_BYTES: usize = 64 * 1_024;
 /// Chunks between the reading thread and a client.
 const CHUNKS_MAX: usize = 4;
-const CSV_HEAD: &str = "campaign,serial,subject,code,claimed_at,status,redeemed_at,cancelled_at\r\n";
+/// The first line of a list as CSV.
+pub const CSV_HEAD: &str = "campaign,serial,subject,code,claimed_at,status,redeemed_at,cancelled_at\r\n";
 
 impl From<ListError> for Problem {
     fn from(error: ListError) -> Self {

@@ -3,9 +3,26 @@
 //! [`crate::http::aggregates`].
 
 use crate::http::calls::Call;
+use crate::http::openapi::problem::Member;
+use crate::http::problem::{CodeInfo, Wording};
 
 pub mod coupon;
 pub mod policy;
 
+/// What a workload adds to the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its calls.
+    pub calls: fn() -> Vec<Call>,
+    /// The codes that it refuses with.
+    pub codes: &'static [CodeInfo],
+    /// What is said of each rejection of its rules.
+    pub wordings: &'static [Wording],
+    /// The groups that its calls are shown in, and what they are about.
+    pub tags: &'static [(&'static str, &'static str)],
+    /// What its refusals tell beside their codes.
+    pub problem_members: fn() -> Vec<Member>,
+}
+
 /// The tables of all workloads.
-pub const TABLES: &[fn() -> Vec<Call>] = &[coupon::calls, policy::calls];
+pub const TABLES: &[Table] = &[coupon::TABLE, policy::TABLE];
