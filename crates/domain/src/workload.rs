@@ -418,6 +418,12 @@ macro_rules! workloads {
                 match self { $( $(#[$cfg])* Self::$variant => concat!($word, "_exists"), )+ }
             }
 
+            /// The codes of its rejections, in the order of precedence.
+            #[must_use]
+            pub const fn rejections(self) -> &'static [&'static str] {
+                match self { $( $(#[$cfg])* Self::$variant => <<$($module)::+::$workload as Workload>::Rejection>::CODES, )+ }
+            }
+
             /// What an aggregate of the kind grows by: `claims`.
             #[must_use]
             pub const fn entries(self) -> &'static str {

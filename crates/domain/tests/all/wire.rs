@@ -19,7 +19,7 @@ use domain::state::{Done, Precondition};
 use domain::types::{ActorId, LimitKey, Name, Quantity, RequestId, RequestKey, Serial, SubjectId};
 use domain::wire::command::decode_command;
 use domain::wire::decode_record;
-use domain::workload::{AnyEvent, AnySettings};
+use domain::workload::AnySettings;
 use domain::{Action, Change, Command, Listed, Number, Record, Step};
 
 const HASH: HashSeed = HashSeed(7, 8);

@@ -1,5 +1,5 @@
-//! The calls: every path and method of the program, as the tables of its parts list them. The router and
-//! the tests read these tables.
+//! The calls: every path and method of the program, as the tables of its parts list them. The router, the
+//! OpenAPI document (and with it the page `/docs`) and the tests read these tables.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,6 +15,7 @@ pub use edge::route::{operators, route, without_operators};
 
 use super::context::Context;
 use super::lists::AS_OF;
+use super::openapi::describe::Description;
 use super::problem::HandlerResult;
 use super::{demonstration, keys, meta, web};
 use crate::app::App;
@@ -32,7 +33,7 @@ pub const REDEEM: Access = Access::Scope(Scope::Redeem);
 /// Keys that manage.
 pub const ADMIN: Access = Access::KeyScope(Scope::Admin);
 
-/// One call: a method at a path, who may call, and what serves it.
+/// One call: a method at a path, who may call, what it takes and answers, and what serves it.
 pub struct Call {
     /// The method.
     pub method: Method,
@@ -42,6 +43,8 @@ pub struct Call {
     pub access: Access,
     /// Which capacity the call counts against.
     pub pool: Pool,
+    /// What the OpenAPI document says of it.
+    pub description: Description,
     serve: Box<dyn Fn(&'static Self) -> Route + Send + Sync>,
 }
 
@@ -61,14 +64,25 @@ impl Call {
             let route = if call.pool == Pool::Operators { operators } else { route };
             route(&call.path, call.method.clone(), call.access, handler.clone())
         };
-        Self { method, path: path.into(), access, pool: Pool::Public, serve: Box::new(serve) }
+        Self { method, path: path.into(), access, pool: Pool::Public, description: Description::default(), serve: Box::new(serve) }
     }
 
-    /// Whether it is of an example, which no program that is shipped has.
+    /// The call, served by another handler.
     #[must_use]
-    pub fn is_example(&self) -> bool {
+    pub fn served_by<H, F>(self, handler: H) -> Self
+    where
+        H: Fn(Context) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = HandlerResult> + Send,
+    {
+        let serve = Self::new(self.method.clone(), "", self.access, handler).serve;
+        Self { serve, ..self }
+    }
+
+    /// The kind whose path it is under.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
         let word = self.path.split('/').nth(2);
-        Kind::ALL.iter().any(|kind| kind.is_example() && word == Some(kind.path()))
+        Kind::ALL.iter().copied().find(|kind| word == Some(kind.path()))
     }
 
     /// The call as one of operators: served at the admin address only, where there is one.
@@ -106,8 +120,9 @@ methods! {
 
 /// Every call of the program.
 pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
-    let tables = workloads::TABLES.iter().chain(&[demonstration::calls, keys::calls, meta::calls, web::calls]);
-    tables.flat_map(|table| table()).collect()
+    let of_workloads = workloads::TABLES.iter().map(|table| table.calls);
+    let tables = of_workloads.chain([keys::calls as fn() -> Vec<Call>, meta::calls, demonstration::calls, web::calls]);
+    tables.flat_map(|calls| calls()).collect()
 });
 
 /// The router's table of all calls.

@@ -21,6 +21,10 @@ use self::export::export;
 use super::answer::with_header;
 use super::calls::{self, Call};
 use super::context::{Context, number};
+use super::openapi::describe::{Answer, Header, Parameter, example_name, limit, shown_as};
+use super::openapi::kinds::{capital, paged};
+use super::openapi::refusals::LISTS;
+use super::openapi::schema::{Schema, count, flag, matching, name, number_from, object, text, time};
 use super::problem::{HandlerResult, Problem};
 use super::times;
 use crate::app::App;
@@ -117,6 +121,62 @@ impl From<WaitError> for Problem {
 pub fn entries(listing: &'static Listing, readers: Access) -> Call {
     let (kind, table) = (listing.kind, listing.table.name);
     calls::get(format!("/v1/{}/{{{}}}/{table}", kind.path(), kind.word()), readers, move |context| list(context, listing))
+}
+
+/// The same, described by the declaration of the table.
+#[must_use]
+pub fn declared(listing: &'static Listing, readers: Access, tag: &'static str) -> Call {
+    let (kind, table) = (listing.kind, listing.table);
+    let (word, all) = (kind.word(), table.name);
+    let row = object(&format!("A {} of a {word}.", table.row)).has(word, name(example_name(kind)), &format!("The {word}."));
+    let row = table.columns.iter().fold(row, |row, column| row.has(column.name, of_column(column), column.about));
+    let (lines, csv) = (shown_as("", "One row as JSON in each line."), shown_as(&cells_head(listing), "RFC 4180 with a header line."));
+    let page = paged(all, row.named(capital(table.row)), &format!("{}.", table.about)).has("as_of", as_of(), "");
+    let page = page.named(format!("{}Page", capital(table.row)));
+    let about = format!("All {all} of a {word}: as pages of JSON, or whole as NDJSON or CSV by `Accept`. Safe to ask again at any time.");
+    let (component, key) = match listing.key_column().kind {
+        ColumnKind::Number => ("afterNumber", number_from(1)),
+        ColumnKind::Text | ColumnKind::Time | ColumnKind::Bool => ("afterText", text()),
+    };
+    entries(listing, readers)
+        .about(format!("list{}", capital(all)), tag, format!("List a {word}'s {all}"), about)
+        .takes([Parameter::query(component, "after", key, "`next` of the page before."), limit()])
+        .refuses(LISTS)
+        .refuses(&[kind.not_found(), "not_acceptable"])
+        .refused(406, "None of the three formats is accepted.")
+        .answers(
+            Answer::json(200, format!("The {all}."), page)
+                .in_type("application/x-ndjson", lines)
+                .in_type("text/csv", csv)
+                .headed([as_of_header()]),
+        )
+}
+
+fn of_column(column: &Column) -> Schema {
+    let schema = match column.kind {
+        ColumnKind::Number => number_from(0),
+        ColumnKind::Text => text(),
+        ColumnKind::Time => time(""),
+        ColumnKind::Bool => flag(false),
+    };
+    if column.is_nullable { schema.nullable() } else { schema }
+}
+
+/// What a list rests on, as the document shows it.
+#[must_use]
+pub fn as_of() -> Schema {
+    let about = "What a list rests on: everything that was durable when the request came is in it.";
+    object(about)
+        .has("position", count(2), "The last record of the journal that the list holds.")
+        .has("time", time("2026-01-31T10:00:00.123Z"), "The time of that record.")
+        .named("AsOf")
+}
+
+/// The same as a header.
+#[must_use]
+pub fn as_of_header() -> Header {
+    let about = "With NDJSON and CSV, what the text rests on, as `as_of` in JSON: everything durable when the request came.";
+    Header::new("AsOf", "Firstcome-As-Of", matching("^position=[0-9]+, time=[0-9TZ:.-]+$"), about)
 }
 
 /// `GET /v1/{kind}/{name}/{entries}`

@@ -8,9 +8,13 @@ use edge::auth::Access;
 use edge::auth::caller::Scope;
 use edge::live::{self, Audience, ResumeAt, Subscriber, events_limit};
 use edge::serve::Peer;
+use serde_json::{Value as Json, json};
 
 use super::calls::{self, Call};
 use super::context::Context;
+use super::openapi::describe::{Answer, Parameter, events, streamed};
+use super::openapi::kinds::{self, capital};
+use super::openapi::schema::text;
 use super::problem::{HandlerResult, Problem};
 use crate::app::App;
 use crate::backend::Declined;
@@ -20,6 +24,35 @@ use crate::live::{AggregateSource, Show, see};
 #[must_use]
 pub fn watched<S: Show>(kind: Kind, readers: Access) -> Call {
     calls::get(format!("/v1/{}/{{{}}}/live", kind.path(), kind.word()), readers, move |context| watch::<S>(context, kind))
+}
+
+/// The same, described; `example` is what such a stream sends.
+#[must_use]
+pub fn declared<S: Show>(kind: Kind, readers: Access, tag: &'static str, example: &str) -> Call {
+    let word = kind.word();
+    let about = "Server-Sent Events without an end; with `Upgrade: websocket`, the same as a WebSocket, each event's JSON as a text \
+                 message. First comes a `snapshot`, then a `delta` whenever something has changed, with the fields that are different.";
+    let last = "The `id` of the last event that the client has; anything else is ignored.";
+    let socket = "The connection is a WebSocket from here on. It is closed with 1001 when the server stops, and with 1008 when the key \
+                  has ended.";
+    watched::<S>(kind, readers)
+        .about(format!("watch{}", capital(word)), tag, format!("Watch a {word}"), about)
+        .takes([events(), Parameter::header("LastEventId", "Last-Event-ID", text().example(json!("9b1c0f3a55d2e871-1")), last)])
+        .reads()
+        .refuses(&[kind.not_found(), "stopping"])
+        .refused(503, "As many clients watch as may, in all or from this address, or the server stops, or the disk has failed.")
+        .answers(Answer::new(101, socket))
+        .answers(Answer::new(200, "The events.").in_type("text/event-stream", streamed(example)))
+}
+
+/// The first event of a stream of what was created with these settings, shown as it is.
+#[must_use]
+pub fn example(kind: Kind, settings: &Json) -> String {
+    let mut event = json!({ "event": "snapshot", "id": "9b1c0f3a55d2e871-1", "seq": 1, "at": "2026-01-31T10:00:00.000Z" });
+    if let Some(event) = event.as_object_mut() {
+        event.extend(kinds::example(kind, settings, &[]));
+    }
+    format!("event: snapshot\nid: 9b1c0f3a55d2e871-1\ndata: {event}\n\n")
 }
 
 /// `GET /v1/{kind}/{name}/live`

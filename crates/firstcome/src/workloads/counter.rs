@@ -9,20 +9,25 @@ use edge::auth::caller::Scope;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::Table;
+use crate::http::aggregates::{Served, of_another_kind};
 use crate::http::answer::{self, mark_replayed};
 use crate::http::calls::{Call, ISSUE, READ, post};
 use crate::http::context::{Context, submit};
 use crate::http::input::parse;
-use crate::http::lists::Listing;
-use crate::http::problem::{HandlerResult, Problem, Refusals, info, says, says_of};
-use crate::http::{aggregates, lists, live};
+use crate::http::lists::{self, Listing};
+use crate::http::live;
+use crate::http::openapi::describe::Answer;
+use crate::http::openapi::problem::{Member, field};
+use crate::http::openapi::refusals::DECIDES;
+use crate::http::openapi::schema::{body, name, number, number_from, object};
+use crate::http::problem::{HandlerResult, Problem, info, says, says_of};
 use crate::live::Plain;
 
-static LISTED: Listing = Listing::plain(Kind::Counter, &ADDITIONS);
-
-/// The refusals.
-pub const REFUSALS: Refusals = Refusals {
+/// What counters add to the API.
+pub const TABLE: Table = Table {
     kind: Kind::Counter,
+    calls,
     codes: &[
         info("amount_out_of_range", 422, "Amount out of range", "One addition adds 1 to `step_max`."),
         info("limit_reached", 409, "Limit reached", "Only `left` may still be added."),
@@ -31,17 +36,32 @@ pub const REFUSALS: Refusals = Refusals {
         says_of("amount_out_of_range", "amount", "the amount must be 1 to {step_max}"),
         says("limit_reached", "{left} may still be added"),
     ],
+    tags: &[(TAG, "The example of a workload.")],
+    problem_members: || {
+        let step_max = Member("step_max", number_from(1), "The most that one addition adds.", &["amount_out_of_range"]);
+        vec![field(&["amount_out_of_range"]), step_max, Member("left", number_from(0), "What may still be added.", &["limit_reached"])]
+    },
 };
 
-/// The calls.
-#[must_use]
-pub fn calls() -> Vec<Call> {
+const TAG: &str = "Counters";
+static LISTED: Listing = Listing::plain(Kind::Counter, &ADDITIONS);
+
+fn calls() -> Vec<Call> {
+    let settings = json!({ "limit": 10_000 });
+    let addition = body("What to add.").has("subject", name("u1"), "Who adds it.").has("amount", number(1, 1_000_000_000), "How much.");
+    let sum = object("What an addition comes to.").has("number", number_from(1), "Its number.").has("total", number_from(1), "The total.");
     let own = [
-        lists::entries(&LISTED, Access::KeyScope(Scope::Read)),
-        post("/v1/counters/{counter}/additions", ISSUE, add),
-        live::watched::<Plain>(Kind::Counter, READ),
+        lists::declared(&LISTED, Access::KeyScope(Scope::Read), TAG),
+        live::declared::<Plain>(Kind::Counter, READ, TAG, &live::example(Kind::Counter, &settings)),
+        post("/v1/counters/{counter}/additions", ISSUE, add)
+            .about("add", TAG, "Add to a counter", "Adds an amount. Send an `Idempotency-Key` to retry safely.")
+            .keyed()
+            .body(addition)
+            .refuses(DECIDES)
+            .refuses(&["counter_not_found", "amount_out_of_range", "limit_reached"])
+            .answers(Answer::json(201, "Added.", sum)),
     ];
-    aggregates::calls(Kind::Counter, READ).into_iter().chain(own).collect()
+    Served::plain(Kind::Counter, READ, TAG, settings).calls().into_iter().chain(own).collect()
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,11 +74,12 @@ struct Addition {
 /// `POST /v1/counters/{counter}/additions`
 async fn add(context: Context) -> HandlerResult {
     let counter = context.named("counter")?;
+    context.query([])?;
     let Addition { subject, amount } = parse(context.json_body("application/json")?)?;
     let subject = SubjectId::new(&subject).map_err(|error| Problem::field("subject", error.to_string()))?;
     let command = Command::Add { subject: context.acting_for(subject)?, amount };
     let done = submit(&context, Action::of::<Counter>(counter, command)).await?;
-    let (sum, _) = done.shown::<Counter>().ok_or_else(|| aggregates::of_another_kind(&done))?;
+    let (sum, _) = done.shown::<Counter>().ok_or_else(|| of_another_kind(&done))?;
     let response = answer::json(StatusCode::CREATED, &json!({ "number": sum.additions, "total": sum.total }));
     Ok(mark_replayed(response, done.novelty == Novelty::Replayed))
 }

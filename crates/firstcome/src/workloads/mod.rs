@@ -2,24 +2,38 @@
 //! requests, its handlers and its table of calls. What every kind of aggregate has is served by
 //! [`crate::http::aggregates`].
 
+use domain::Kind;
+
 use crate::http::calls::Call;
-use crate::http::problem::Refusals;
+use crate::http::openapi::problem::Member;
+use crate::http::problem::{CodeInfo, Wording};
 
 #[cfg(feature = "example")]
 pub mod counter;
 pub mod coupon;
 pub mod policy;
 
-/// The tables of all workloads.
-pub const TABLES: &[fn() -> Vec<Call>] = &[
-    coupon::calls,
-    policy::calls,
-    #[cfg(feature = "example")]
-    counter::calls,
-];
+/// What a workload adds to the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its calls.
+    pub calls: fn() -> Vec<Call>,
+    /// The codes that it refuses with.
+    pub codes: &'static [CodeInfo],
+    /// What is said of each rejection of its rules.
+    pub wordings: &'static [Wording],
+    /// The groups that its calls are shown in, and what they are about.
+    pub tags: &'static [(&'static str, &'static str)],
+    /// What its refusals tell beside their codes.
+    pub problem_members: fn() -> Vec<Member>,
+}
 
-/// The refusals of workloads beside those in [`crate::http::problem`].
-pub const REFUSALS: &[Refusals] = &[
+/// The tables of all workloads.
+pub const TABLES: &[Table] = &[
+    coupon::TABLE,
+    policy::TABLE,
     #[cfg(feature = "example")]
-    counter::REFUSALS,
+    counter::TABLE,
 ];

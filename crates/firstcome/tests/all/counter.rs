@@ -75,7 +75,7 @@ fn its_entries_are_listed_in_pages_as_lines_and_as_csv() {
     let first = client.get(&format!("{ADDITIONS}?limit=1")).json();
     assert_eq!((&first["additions"], &first["next"], &first["as_of"]["position"]), (&json!([row(1, "ann", 4)]), &json!("1"), &json!(3)));
     assert_eq!(client.get(&format!("{ADDITIONS}?limit=1&after=1")).json()["additions"], json!([row(2, "bob", 3)]));
-    let mut listed_as = |media_type: &str| client.send("GET", ADDITIONS, &[("accept", media_type)], "").text();
+    let mut listed_as = |media_type: &str| client.send("GET", ADDITIONS, &[("accept", media_type)], "").text().to_owned();
     assert_eq!(listed_as("application/x-ndjson"), format!("{}\n{}\n", row(1, "ann", 4), row(2, "bob", 3)));
     let csv =
         "counter,number,subject,amount,added_at\r\ngate,1,ann,4,1970-01-01T00:00:05.000Z\r\ngate,2,bob,3,1970-01-01T00:00:05.000Z\r\n";

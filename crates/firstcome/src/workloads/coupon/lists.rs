@@ -17,7 +17,8 @@ use crate::http::context::{Context, number};
 use crate::http::lists::{Filter, Format, Listing, Row, csv_field, json_page, not_a_cursor, write_json};
 use crate::http::problem::{HandlerResult, Problem};
 
-const CSV_HEAD: &str = "campaign,serial,subject,code,claimed_at,status,redeemed_at,cancelled_at\r\n";
+/// The first line of a list as CSV.
+pub const CSV_HEAD: &str = "campaign,serial,subject,code,claimed_at,status,redeemed_at,cancelled_at\r\n";
 
 /// Claims with their codes.
 pub static CLAIMS_LISTED: Listing = Listing {

@@ -18,7 +18,7 @@ use crate::limits::{Check, LimitRefusal, Limited};
 /// Checks in one call at most.
 pub const CHECKS_MAX: usize = 16;
 /// The longest time in which a reservation can be settled, in milliseconds: a day.
-const RESERVATION_MS_MAX: u64 = 86_400_000;
+pub(super) const RESERVATION_MS_MAX: u64 = 86_400_000;
 const MS_NS: u64 = 1_000_000;
 
 #[derive(Debug, Deserialize)]

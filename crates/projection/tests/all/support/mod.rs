@@ -108,7 +108,13 @@ pub fn rows_of(state: &State, kind: Kind) -> Vec<(String, Vec<Vec<OwnedCell>>)> 
         (policy.head.name.to_string(), cells.collect())
     });
     // The runs of these tests have aggregates of no other kind.
-    if kind == Kind::Campaign { claims.collect() } else if kind == Kind::Policy { overrides.collect() } else { Vec::new() }
+    if kind == Kind::Campaign {
+        claims.collect()
+    } else if kind == Kind::Policy {
+        overrides.collect()
+    } else {
+        Vec::new()
+    }
 }
 
 fn claim_cells(claim: &Claim<'_>) -> Vec<OwnedCell> {
