@@ -185,7 +185,8 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
         Ok(())
     }
 
-    /// Adjusts the items to settings that have just been written.
+    /// Adjusts the items to settings that have just been written; never an entry
+    /// ([`Workload::entries`]).
     fn settled(_it: &mut Aggregate<Self>, _old: &Self::Settings) {}
 
     /// What becomes of a command.

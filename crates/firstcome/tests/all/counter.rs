@@ -9,9 +9,11 @@ use crate::support::server::TestServer;
 use crate::support::{Data, did, kinds, record};
 
 use domain::counter::{Counter, Event, Settings};
-use domain::state::{Change, Record};
+use domain::hash::HashSeed;
+use domain::state::{Change, Record, State};
 use domain::types::{Name, Serial, SubjectId};
 use domain::{Listed, Number};
+use engine::digest::RunningDigest;
 use firstcome::inspect::{self, Form, Options, RecordRange};
 use firstcome::verify;
 use serde_json::json;
@@ -132,11 +134,16 @@ fn added(number: u32, subject: &str, amount: u32) -> Record<'_> {
     record(20, did::<Counter>(0, Event::Added { number, subject, amount }))
 }
 
-/// Verifies a counter to 10 with these additions.
+/// A counter to 10.
+fn created() -> Record<'static> {
+    let settings = Counter::any_settings(Settings { limit: 10, step_max: 5 });
+    record(10, Change::Created { number: Number(0), name: Name::new("gate").unwrap(), settings })
+}
+
+/// Verifies it with these additions.
 fn found(additions: &[Record<'_>]) -> Vec<&'static str> {
     let mut data = Data::new();
-    let settings = Counter::any_settings(Settings { limit: 10, step_max: 5 });
-    data.append(&[record(10, Change::Created { number: Number(0), name: Name::new("gate").unwrap(), settings })]);
+    data.append(&[created()]);
     data.append(additions);
     kinds(&data.verify())
 }
@@ -150,11 +157,24 @@ fn each_forged_addition_is_found() {
     }
 }
 
+/// What servers compare across machines: an aggregate of a fixed size has an entry from its first record
+/// to its last.
+#[test]
+fn the_digest_that_is_carried_along_is_that_of_a_walk_over_the_state() {
+    let (mut state, mut digest) = (State::new(HashSeed(1, 2)), RunningDigest::default());
+    let removed = record(30, Change::Removed { number: Number(0) });
+    for record in [created(), added(1, "ann", 4), added(2, "bob", 5), removed] {
+        digest.before(&record, &state);
+        state.evolve(&record);
+        digest.after(&record, &state);
+        assert_eq!(digest, RunningDigest::of(&state), "{record:?}");
+    }
+}
+
 #[test]
 fn a_row_that_the_record_does_not_have_is_found() {
     let mut data = Data::new();
-    let settings = Counter::any_settings(Settings { limit: 10, step_max: 5 });
-    data.append(&[record(10, Change::Created { number: Number(0), name: Name::new("gate").unwrap(), settings }), added(1, "ann", 4)]);
+    data.append(&[created(), added(1, "ann", 4)]);
     data.project(2);
     assert_eq!(kinds(&data.verify()), [""; 0]);
     data.forge_rows("UPDATE additions SET amount = 5");
