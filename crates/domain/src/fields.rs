@@ -26,6 +26,7 @@
 
 use std::fmt;
 
+use crate::rows::Cell;
 use crate::types::{Quantity, Timestamp};
 
 /// The value of a field, apart from the struct that it is in.
@@ -41,6 +42,18 @@ pub enum Value {
     Time(Timestamp),
     /// One of the words that the field allows.
     Word(&'static str),
+}
+
+impl From<Value> for Cell<'static> {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(value),
+            Value::Number(number) => Self::Number(number),
+            Value::Time(time) => Self::Time(time),
+            Value::Word(word) => Self::Text(word),
+        }
+    }
 }
 
 /// What values a field takes.
@@ -159,6 +172,18 @@ pub trait Fields: Copy + PartialEq + Eq + fmt::Debug + Send + Sync + 'static {
     fn values(&self) -> impl Iterator<Item = (&'static Field, Value)> {
         (0..).zip(Self::FIELDS).map(|(index, field)| (field, self.get(index)))
     }
+}
+
+/// A struct from all of its fields, each by its name; `None` if one of them is missing, unknown or out of
+/// its range.
+#[must_use]
+pub fn all_of<S: Fields>(values: &[(&str, Value)]) -> Option<S> {
+    let mut all = S::least();
+    for (name, value) in values {
+        all.set(S::index_of(name)?, *value).ok()?;
+    }
+    let is_given = |field: &Field| values.iter().any(|(name, _)| *name == field.name);
+    S::FIELDS.iter().all(is_given).then_some(all)
 }
 
 /// A change of some fields; the others stay as they are.
@@ -367,6 +392,20 @@ macro_rules! fields {
                     return Ok(());
                 } )*
                 Err(out_of_range)
+            }
+        }
+
+        impl<'part> $crate::wire::Part<'part> for $name {
+            fn put(&self, out: &mut $crate::wire::Out<'_>) {
+                out.put_fields(self);
+            }
+
+            fn take(from: &mut $crate::wire::In<'part>) -> Result<Self, $crate::wire::DecodeError> {
+                from.fields()
+            }
+
+            fn show(&self, _: &'static str, each: &mut dyn FnMut(&'static str, $crate::rows::Cell<'_>)) {
+                $crate::fields::Fields::values(self).for_each(|(field, value)| each(field.name, value.into()));
             }
         }
     };

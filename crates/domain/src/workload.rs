@@ -110,6 +110,30 @@ pub trait Items: fmt::Debug + Send + Sync {
     fn load(&mut self, index: usize, section: &[u8]) -> Result<(), DecodeError>;
 }
 
+/// Items of a fixed size are one section.
+impl<T: for<'a> Part<'a> + Copy + fmt::Debug + Send + Sync> Items for T {
+    type Frozen = T;
+
+    fn freeze(&self) -> T {
+        *self
+    }
+
+    fn section(frozen: &T, index: usize) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        frozen.put(&mut Out { body: &mut bytes, private: None });
+        (index == 0).then_some(bytes)
+    }
+
+    fn load(&mut self, index: usize, section: &[u8]) -> Result<(), DecodeError> {
+        if index != 0 {
+            return Err(DecodeError("items of a fixed size have one section"));
+        }
+        let mut from = In { body: crate::wire::bytes::Reader::new(section), private: None };
+        *self = T::take(&mut from)?;
+        from.end()
+    }
+}
+
 /// A workload: its words, its types and its rules.
 pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + 'static {
     /// Which kind of aggregate it decides about.
@@ -157,10 +181,13 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
     ///
     /// # Errors
     /// The first rejection in the order of precedence.
-    fn accepts(old: Option<&Aggregate<Self>>, new: &Self::Settings) -> Result<(), Self::Rejection>;
+    fn accepts(_old: Option<&Aggregate<Self>>, _new: &Self::Settings) -> Result<(), Self::Rejection> {
+        Ok(())
+    }
 
-    /// Adjusts the items to settings that have just been written.
-    fn settled(it: &mut Aggregate<Self>, old: &Self::Settings);
+    /// Adjusts the items to settings that have just been written; never an entry
+    /// ([`Workload::entries`]).
+    fn settled(_it: &mut Aggregate<Self>, _old: &Self::Settings) {}
 
     /// What becomes of a command.
     ///
@@ -181,19 +208,27 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
     /// What an outcome shows at an instant; `None` if the aggregate has nothing more to show of it.
     fn view(it: &Aggregate<Self>, outcome: Self::Outcome, now: Timestamp) -> Option<Self::View>;
 
-    /// How many entries are in memory.
-    fn entries_count(it: &Aggregate<Self>) -> u64;
+    /// How many entries are in memory; none where the items are of one size.
+    fn entries_count(_it: &Aggregate<Self>) -> u64 {
+        0
+    }
 
     /// What an event changes in the tables. The aggregate is not there: the histories follow the
     /// record alone.
     fn rows(event: &Self::Event<'_>, at: Timestamp, rows: &mut impl Rows);
 
     /// The canonical bytes of each entry that an event touches, as they are in `it`: asked for before
-    /// the event and after it. Settings are the frame's.
-    fn touched(it: &Aggregate<Self>, event: &Self::Event<'_>, each: &mut dyn FnMut(&[u8]));
+    /// the event and after it. Settings are the frame's. By default every entry, which is right where
+    /// the items are few.
+    fn touched(it: &Aggregate<Self>, _event: &Self::Event<'_>, each: &mut dyn FnMut(&[u8])) {
+        Self::entries(it, each);
+    }
 
-    /// The canonical bytes of every entry.
-    fn entries(it: &Aggregate<Self>, each: &mut dyn FnMut(&[u8]));
+    /// The canonical bytes of every entry; by default each section of the items is one.
+    fn entries(it: &Aggregate<Self>, each: &mut dyn FnMut(&[u8])) {
+        let frozen = it.items.freeze();
+        (0..).map_while(|index| Self::Items::section(&frozen, index)).for_each(|section| each(&section));
+    }
 
     /// The invariants; the text names the one that is broken.
     ///
@@ -205,7 +240,9 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
     ///
     /// # Errors
     /// [`DecodeError`].
-    fn loaded(it: &mut Aggregate<Self>) -> Result<(), DecodeError>;
+    fn loaded(_it: &mut Aggregate<Self>) -> Result<(), DecodeError> {
+        Ok(())
+    }
 
     /// The first instant at which something falls due by itself.
     fn next_due(_it: &Aggregate<Self>) -> Option<Timestamp> {
@@ -254,7 +291,9 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
     }
 
     /// Whether a command adds an entry that takes memory.
-    fn adds_entry(it: &Aggregate<Self>, command: &Self::Command<'_>) -> bool;
+    fn adds_entry(_it: &Aggregate<Self>, _command: &Self::Command<'_>) -> bool {
+        false
+    }
 }
 
 /// An aggregate without its items, at an instant.
@@ -350,6 +389,12 @@ macro_rules! workloads {
                 match self { $( $(#[$cfg])* Self::$variant => $number, )+ }
             }
 
+            /// Whether it is an example, which no program that is shipped has: numbers from 250 on.
+            #[must_use]
+            pub const fn is_example(self) -> bool {
+                250 <= self.number()
+            }
+
             /// What one of them is called: `campaign`.
             #[must_use]
             pub const fn word(self) -> &'static str {
@@ -372,6 +417,12 @@ macro_rules! workloads {
             #[must_use]
             pub const fn exists(self) -> &'static str {
                 match self { $( $(#[$cfg])* Self::$variant => concat!($word, "_exists"), )+ }
+            }
+
+            /// The codes of its rejections, in the order of precedence.
+            #[must_use]
+            pub const fn rejections(self) -> &'static [&'static str] {
+                match self { $( $(#[$cfg])* Self::$variant => <<$($module)::+::$workload as Workload>::Rejection>::CODES, )+ }
             }
 
             /// What an aggregate of the kind grows by: `claims`.
@@ -811,6 +862,17 @@ macro_rules! workloads {
                 match self { $( $(#[$cfg])* Self::$variant(_) => Kind::$variant, )+ }
             }
 
+            /// What happened, by the name of the event: `Claimed`.
+            #[must_use]
+            pub fn variant(&self) -> &'static str {
+                match self { $( $(#[$cfg])* Self::$variant(event) => event.variant(), )+ }
+            }
+
+            /// Each field of the event with its value.
+            pub fn show(&self, each: &mut dyn FnMut(&'static str, crate::rows::Cell<'_>)) {
+                match self { $( $(#[$cfg])* Self::$variant(event) => event.show("", each), )+ }
+            }
+
             /// See [`Workload::rows`].
             pub fn rows(&self, at: Timestamp, rows: &mut impl Rows) {
                 match self { $( $(#[$cfg])* Self::$variant(event) => <$($module)::+::$workload>::rows(event, at, rows), )+ }
@@ -852,6 +914,16 @@ macro_rules! workloads {
         }
 
         impl AnySummary {
+            /// A summary with these figures, each by its name; `None` if one of them is missing, unknown or
+            /// out of its range.
+            #[must_use]
+            pub fn of(head: Head, settings: AnySettings, figures: &[(&str, crate::fields::Value)], at: Timestamp) -> Option<Self> {
+                match settings { $( $(#[$cfg])* AnySettings::$variant(settings) => {
+                    let figures = crate::fields::all_of(figures)?;
+                    Some(Self::$variant(Summary { head, settings, figures, at }))
+                } )+ }
+            }
+
             /// Its kind.
             #[must_use]
             pub fn kind(&self) -> Kind {
@@ -982,4 +1054,6 @@ macro_rules! workloads {
 workloads! {
     1 Campaign: crate::coupon, Coupon, "campaign", "campaigns";
     2 Policy: crate::rate_limit::policies, Limit, "policy", "policies";
+    #[cfg(feature = "example")]
+    250 Counter: crate::counter, Counter, "counter", "counters";
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::http::policies::follow_all;
+use crate::workloads::policy::rules::follow_all;
 
 /// How often the file of keys is looked at. `firstcome key` waits until it was.
 const KEYS_LOOK: Duration = Duration::from_millis(50);
