@@ -91,7 +91,6 @@ fn keyed() -> Option<Keyed<'static>> {
 
 fn full_settings() -> Settings {
     Settings {
-        stock: Quantity::MAX,
         per_subject_max: 100,
         opens_at: Some(at(10_000)),
         closes_at: Some(at(60_000)),
@@ -101,6 +100,7 @@ fn full_settings() -> Settings {
         decisions_per_second_max: Some(1_000_000),
         queue_max: 10_000_000,
         code_key: 3,
+        ..Settings::plain(Quantity::MAX)
     }
 }
 

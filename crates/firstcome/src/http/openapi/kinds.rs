@@ -115,7 +115,6 @@ pub fn example(kind: Kind, created_with: &Value, patches: &[Value]) -> Map<Strin
         let Ok(Decision::Change(change)) = decide(&state, &Command::local(action), created_at) else {
             panic!("the rules refuse the example of a {}", kind.word())
         };
-        let change = change.clone();
         state.evolve(&Record { at: created_at, actor: ActorId::LOCAL, request_id, request: None, change });
     }
     let Some(aggregate) = state.find(kind, name) else { panic!("the example of a {} was created", kind.word()) };
