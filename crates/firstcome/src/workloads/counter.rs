@@ -61,7 +61,8 @@ fn calls() -> Vec<Call> {
             .refuses(&["counter_not_found", "amount_out_of_range", "limit_reached"])
             .answers(Answer::json(201, "Added.", sum)),
     ];
-    Served::plain(Kind::Counter, READ, TAG, settings).calls().into_iter().chain(own).collect()
+    let served = Served { patch_example: json!({ "limit": 20_000 }), ..Served::plain(Kind::Counter, READ, TAG, settings) };
+    served.calls().into_iter().chain(own).collect()
 }
 
 #[derive(Debug, Deserialize)]

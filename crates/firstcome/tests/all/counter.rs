@@ -8,6 +8,8 @@ use crate::support::http::connect;
 use crate::support::server::TestServer;
 use crate::support::{Data, did, kinds, record};
 
+use std::time::Duration;
+
 use domain::counter::{Counter, Event, Settings};
 use domain::hash::HashSeed;
 use domain::state::{Change, Record, State};
@@ -114,6 +116,9 @@ fn it_survives_a_restart_is_verified_and_is_told_by_inspect() {
     let mut server = TestServer::start(&data, 6);
     assert_eq!((server.client().get(GATE).json(), server.fixed_point()), before);
     assert_eq!(server.client().post(ADDITIONS, r#"{"subject":"cat","amount":1}"#).json()["number"], 3);
+    while server.app.status().history_position < server.app.status().position {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     server.stop();
     let verdict = verify::run(&data).unwrap();
     assert!(verdict.is_good(), "{}", verdict.to_text());
