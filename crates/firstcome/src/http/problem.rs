@@ -120,16 +120,16 @@ const WORDINGS: &[Wording] = &[
     says("version_mismatch", "the settings have version {version}"),
 ];
 
-fn wording_of(code: &str) -> Option<&'static Wording> {
-    let all = WORDINGS.iter().chain(TABLES.iter().flat_map(|table| table.wordings));
-    all.into_iter().find(|wording| wording.code == code)
+/// All of them.
+fn wordings() -> impl Iterator<Item = &'static Wording> {
+    WORDINGS.iter().chain(TABLES.iter().flat_map(|table| table.wordings))
 }
 
 fn of_rejection(rejection: &Rejection) -> Problem {
     if let Rejection::Settings(issue) = rejection {
         return Problem::field(issue.field, &issue.what);
     }
-    let Some(wording) = wording_of(rejection.code()) else {
+    let Some(wording) = wordings().find(|wording| wording.code == rejection.code()) else {
         tracing::error!(?rejection, "nothing is known to be said of this rejection");
         return Problem::new("internal", "the rejection has no words");
     };
@@ -183,10 +183,9 @@ mod tests {
         let of_frame = ["request_key_reused", "version_mismatch"];
         let of_workloads = [coupon::Rejection::CODES, policies::Rejection::CODES].concat();
         let wanted: BTreeSet<&str> = of_kinds.chain(of_frame).chain(of_workloads).collect();
-        let all = || WORDINGS.iter().chain(TABLES.iter().flat_map(|table| table.wordings));
-        let worded: BTreeSet<&str> = all().map(|wording| wording.code).collect();
+        let worded: BTreeSet<&str> = wordings().map(|wording| wording.code).collect();
         assert_eq!(wanted, worded);
-        assert_eq!(worded.len(), all().count());
+        assert_eq!(worded.len(), wordings().count());
         for code in worded {
             assert!(problem::find(&CODES, code).is_some(), "{code}");
         }
@@ -219,9 +218,9 @@ mod tests {
         let claimed = Rejection::of::<Coupon>(coupon::Rejection::StockBelowClaimed { claimed: Quantity::ONE });
         let full = Rejection::of::<Coupon>(coupon::Rejection::QueueFull { queue_max: 9 });
         let with_places: Vec<Rejection> = vec![field, limit, lowered, claimed, full, Rejection::VersionMismatch { version: 3 }];
-        assert_eq!(with_places.len(), WORDINGS.iter().filter(|wording| wording.detail.contains('{')).count());
+        assert_eq!(with_places.len(), wordings().filter(|wording| wording.detail.contains('{')).count());
         for rejection in with_places {
-            let wording = WORDINGS.iter().find(|wording| wording.code == rejection.code()).unwrap();
+            let wording = wordings().find(|wording| wording.code == rejection.code()).unwrap();
             let said = filled(wording.detail, &rejection.details());
             assert!(wording.detail.contains('{') && !said.contains('{'), "{said}");
         }
