@@ -142,9 +142,9 @@ const WORDINGS: &[Wording] = &[
     says("version_mismatch", "the settings have version {version}"),
 ];
 
-fn wording_of(code: &str) -> Option<&'static Wording> {
-    let all = WORDINGS.iter().chain(TABLES.iter().flat_map(|table| table.wordings));
-    all.into_iter().find(|wording| wording.code == code)
+/// All of them.
+fn wordings() -> impl Iterator<Item = &'static Wording> {
+    WORDINGS.iter().chain(TABLES.iter().flat_map(|table| table.wordings))
 }
 
 fn of_rejection(rejection: &Rejection) -> Problem {
@@ -156,7 +156,7 @@ fn of_rejection(rejection: &Rejection) -> Problem {
         Rejection::Exists(kind) => return problem(kind.exists(), format!("there is a {} of this name", kind.word())),
         _ => {}
     }
-    let Some(wording) = wording_of(rejection.code()) else {
+    let Some(wording) = wordings().find(|wording| wording.code == rejection.code()) else {
         tracing::error!(?rejection, "nothing is known to be said of this rejection");
         return Problem::new("internal", "the rejection has no words");
     };
@@ -209,10 +209,9 @@ mod tests {
         let of_frame = ["request_key_reused", "version_mismatch"];
         let of_workloads = Kind::ALL.iter().flat_map(|kind| kind.rejections()).copied();
         let wanted: BTreeSet<&str> = of_frame.into_iter().chain(of_workloads).collect();
-        let all = || WORDINGS.iter().chain(TABLES.iter().flat_map(|table| table.wordings));
-        let worded: BTreeSet<&str> = all().map(|wording| wording.code).collect();
+        let worded: BTreeSet<&str> = wordings().map(|wording| wording.code).collect();
         assert_eq!(wanted, worded);
-        assert_eq!(worded.len(), all().count());
+        assert_eq!(worded.len(), wordings().count());
         for code in worded {
             assert!(problem::find(&CODES, code).is_some(), "{code}");
         }
