@@ -45,7 +45,9 @@ pub struct Activity {
     shrinks_send_buffer: AtomicBool,
 }
 
-/// All connections, and the clock that is read a few times a second instead of at every byte.
+/// All connections, and the clock that advances a few times a second instead of being read at every byte.
+/// It counts sweeps, which are never less than [`SWEEP`] apart: time in which the program itself did not
+/// run (a first sweep that came late, a suspended machine) is not charged to the clients.
 #[derive(Debug, Default)]
 pub struct Connections {
     now_ms: AtomicU64,
@@ -70,7 +72,8 @@ pub enum Overdue {
 /// The system's send buffer for a response without an end. Linux doubles it for its own bookkeeping.
 const ENDLESS_BUFFER_BYTES: usize = 32 * 1_024;
 /// How often the sweeper checks all connections.
-pub const SWEEP: Duration = Duration::from_millis(250);
+pub const SWEEP: Duration = Duration::from_millis(SWEEP_MS);
+const SWEEP_MS: u64 = 250;
 
 impl Connections {
     /// No connections. `paused` counts the paused ones of all addresses together.
@@ -100,9 +103,9 @@ impl Connections {
         self.by_id().remove(&id);
     }
 
-    /// Sets the clock and ends every connection that is overdue; returns the reasons.
-    pub fn sweep(&self, now_ms: u64, limits: &HttpLimits) -> Vec<Overdue> {
-        self.now_ms.store(now_ms, Ordering::Relaxed);
+    /// Advances the clock by one sweep and ends every connection that is overdue; returns the reasons.
+    pub fn sweep(&self, limits: &HttpLimits) -> Vec<Overdue> {
+        let now_ms = SWEEP_MS + self.now_ms.fetch_add(SWEEP_MS, Ordering::Relaxed);
         let connections = self.by_id();
         let overdue = connections.values().filter_map(|(activity, task)| activity.overdue(now_ms, limits).map(|why| (why, task)));
         overdue
@@ -113,7 +116,7 @@ impl Connections {
             .collect()
     }
 
-    /// The sweeper's clock.
+    /// The clock, in milliseconds of sweeps.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ms.load(Ordering::Relaxed)
@@ -326,6 +329,20 @@ mod tests {
             assert_eq!(activity.overdue(4_000 + ends_ms, &LIMITS), None);
             assert_eq!(activity.overdue(4_001 + ends_ms, &LIMITS), Some(why));
         }
+    }
+
+    /// A server in a process that has run for an hour, whose first sweep comes late, once ended every
+    /// connection that had begun before it.
+    #[tokio::test]
+    async fn a_connection_is_charged_for_sweeps_only() {
+        let connections = Connections::default();
+        let activity = Arc::new(Activity::default());
+        activity.has_read(b"GET / HT", connections.now_ms());
+        connections.add(connections.next_id(), activity, tokio::spawn(std::future::pending::<()>()).abort_handle());
+        for _ in 0..HEADER_MS / SWEEP_MS {
+            assert_eq!(connections.sweep(&LIMITS), []);
+        }
+        assert_eq!(connections.sweep(&LIMITS), [Overdue::Header]);
     }
 
     #[test]

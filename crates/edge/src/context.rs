@@ -264,7 +264,8 @@ impl<A> Context<A> {
 }
 
 /// 128 bits of SHA-256 over all parts, each with its length, so that no two lists of parts are the same.
-fn digest_of<const N: usize>(parts: [&[u8]; N]) -> [u8; 16] {
+#[must_use]
+pub fn digest_of<const N: usize>(parts: [&[u8]; N]) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());

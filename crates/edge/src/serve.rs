@@ -24,7 +24,6 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::clock;
 use crate::connection::{Activity, Connections, ObservedStream, SWEEP};
 use crate::limits::HttpLimits;
 use crate::pause::PauseFor;
@@ -403,7 +402,7 @@ async fn sweep(connections: Arc<Connections>, edge: Arc<Edge>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for why in connections.sweep(clock::elapsed_ms(), &edge.limits) {
+        for why in connections.sweep(&edge.limits) {
             edge.metrics.connection_overdue(why);
         }
     }

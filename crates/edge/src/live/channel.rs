@@ -54,8 +54,9 @@ pub(super) struct Channel {
 struct Checked {
     state: Arc<SubscriptionState>,
     taken: u64,
-    /// When the subscriber last took an event, or had taken all.
-    since_ms: u64,
+    /// Checks since the subscriber last took an event, or had taken all. Counted in checks: time in which
+    /// the program itself did not run is not charged to the subscribers.
+    checks_behind: u64,
     joined_ms: u64,
 }
 
@@ -89,8 +90,7 @@ impl Channel {
     }
 
     pub(super) fn add(&self, number: u64, state: &Arc<SubscriptionState>) {
-        let now_ms = clock::elapsed_ms();
-        let checked = Checked { state: Arc::clone(state), taken: 0, since_ms: now_ms, joined_ms: now_ms };
+        let checked = Checked { state: Arc::clone(state), taken: 0, checks_behind: 0, joined_ms: clock::elapsed_ms() };
         self.subscribers().insert(number, checked);
     }
 
@@ -117,7 +117,7 @@ impl Channel {
     }
 
     /// Ends the subscriptions that have taken nothing for too long, and those whose key was revoked.
-    fn sweep(&self, edge: &Edge, now_ms: u64) {
+    fn sweep(&self, edge: &Edge) {
         let limit_ms = u64::try_from(edge.limits.write_time.as_millis()).unwrap_or(u64::MAX);
         let published = self.marks.borrow().publications;
         let mut ended = Vec::new();
@@ -125,10 +125,13 @@ impl Channel {
         for (number, checked) in subscribers.iter_mut() {
             let taken = checked.state.taken.load(Ordering::Relaxed);
             if taken != checked.taken || checked.state.seen.load(Ordering::Relaxed) == published {
-                (checked.taken, checked.since_ms) = (taken, now_ms);
+                (checked.taken, checked.checks_behind) = (taken, 0);
+            } else {
+                checked.checks_behind += 1;
             }
             let caller = &checked.state.caller;
-            if limit_ms < now_ms.saturating_sub(checked.since_ms) {
+            // It may have fallen behind just before the first of these checks: none ends too early.
+            if limit_ms + SWEEP_MS < checked.checks_behind * SWEEP_MS {
                 ended.push((*number, Ended::Overdue));
             } else if !may_stay(edge, caller, checked.joined_ms) {
                 ended.push((*number, Ended::Revoked));
@@ -181,7 +184,7 @@ pub(super) async fn run<S: Source>(edge: Arc<Edge>, live: Arc<Live>, channel: Ar
         }
         if swept_at + SWEEP_MS <= now_ms {
             swept_at = now_ms;
-            channel.sweep(&edge, now_ms);
+            channel.sweep(&edge);
             edge.metrics.live.skipped(channel.skipped.swap(0, Ordering::Relaxed));
         }
         if channel.subscribers_count() != 0 {

@@ -16,8 +16,8 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use domain::request::Fingerprint;
 use edge::clock;
+use edge::context::digest_of;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::answer::mark_replayed;
@@ -52,7 +52,7 @@ type Slot = Mutex<Option<Kept>>;
 #[derive(Clone, Debug)]
 struct Kept {
     fingerprint: Fingerprint,
-    // With others it is another request.
+    // With others it is another request. The fingerprint leaves them out.
     preconditions: [Option<HeaderValue>; 2],
     status: StatusCode,
     headers: HeaderMap,
@@ -149,14 +149,7 @@ fn full() -> Problem {
 }
 
 fn key_of(actor: &str, own_key: &str) -> Key {
-    let mut hash = Sha256::new();
-    // No actor holds a NUL, so that the two cannot run into each other.
-    hash.update(actor.as_bytes());
-    hash.update([0]);
-    hash.update(own_key.as_bytes());
-    let digest: [u8; 32] = hash.finalize().into();
-    let (key, _) = digest.split_at(16);
-    key.try_into().unwrap_or_else(|_| unreachable!("a half of 32 bytes is 16"))
+    digest_of([actor.as_bytes(), own_key.as_bytes()])
 }
 
 #[cfg(test)]

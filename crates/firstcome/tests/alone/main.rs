@@ -14,3 +14,4 @@ mod kill;
 mod live_slow;
 mod overload;
 mod rush;
+mod suspended;
