@@ -28,6 +28,9 @@ RULES = {
     "campaign_exists",
     "version_mismatch",
     "policy_exists",
+    "counter_exists",
+    # One addition to a counter, the example of the tests, adds `step_max` at most.
+    "amount_out_of_range",
     # What a quota and a burst may be depends on the algorithm, for an override on its policy's.
     "burst_not_used",
     "burst_out_of_range",

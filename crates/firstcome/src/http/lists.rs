@@ -24,7 +24,7 @@ use super::context::{Context, number};
 use super::openapi::describe::{Answer, Header, Parameter, example_name, limit, shown_as};
 use super::openapi::kinds::{capital, paged};
 use super::openapi::refusals::LISTS;
-use super::openapi::schema::{Schema, count, flag, matching, name, number_from, object, text, time};
+use super::openapi::schema::{Schema, U32_MAX, count, flag, matching, name, number as number_between, number_from, object, text, time};
 use super::problem::{HandlerResult, Problem};
 use super::times;
 use crate::app::App;
@@ -135,7 +135,7 @@ pub fn declared(listing: &'static Listing, readers: Access, tag: &'static str) -
     let page = page.named(format!("{}Page", capital(table.row)));
     let about = format!("All {all} of a {word}: as pages of JSON, or whole as NDJSON or CSV by `Accept`. Safe to ask again at any time.");
     let (component, key) = match listing.key_column().kind {
-        ColumnKind::Number => ("afterNumber", number_from(1)),
+        ColumnKind::Number => ("afterNumber", number_between(1, U32_MAX)),
         ColumnKind::Text | ColumnKind::Time | ColumnKind::Bool => ("afterText", text()),
     };
     entries(listing, readers)
@@ -326,8 +326,8 @@ fn chosen_by(filter: &Filter, word: &str) -> Result<(usize, &'static str), Probl
 /// The key of the row that a page begins behind.
 fn key_of(listing: &Listing, after: &str) -> Result<Vec<OwnedCell>, Problem> {
     let key = match listing.key_column().kind {
-        // Numbers of entries begin with 1, and tables hold them with a sign.
-        ColumnKind::Number => number::<u64>(after).filter(|number| (1..=i64::MAX as u64).contains(number)).map(OwnedCell::Number),
+        // Numbers of entries begin with 1 and have 32 bits.
+        ColumnKind::Number => number::<u32>(after).filter(|number| 1 <= *number).map(|number| OwnedCell::Number(u64::from(number))),
         ColumnKind::Text => Some(OwnedCell::Text(after.to_owned())),
         ColumnKind::Time | ColumnKind::Bool => None,
     };
@@ -351,6 +351,14 @@ pub fn not_a_cursor() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What no number of an entry can be is no `next` of a page.
+    #[test]
+    fn a_cursor_is_a_number_of_32_bits() {
+        let listed = &crate::workloads::coupon::lists::CLAIMS_LISTED;
+        assert!(["1", "4294967295"].iter().all(|after| key_of(listed, after).is_ok()));
+        assert!(["0", "4294967296", "18446744073709551616", "-1", "01", ""].iter().all(|after| key_of(listed, after).is_err()));
+    }
 
     #[test]
     fn a_field_of_csv_is_quoted_where_it_must_be() {
