@@ -19,6 +19,7 @@ pub mod coupon;
 pub mod fields;
 pub mod hash;
 pub mod index;
+pub mod keyring;
 mod parallel;
 pub mod rate_limit;
 pub mod rejections;

@@ -982,4 +982,5 @@ macro_rules! workloads {
 workloads! {
     1 Campaign: crate::coupon, Coupon, "campaign", "campaigns";
     2 Policy: crate::rate_limit::policies, Limit, "policy", "policies";
+    3 Keyring: crate::keyring, Keyring, "keyring", "keyrings";
 }

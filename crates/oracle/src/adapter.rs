@@ -3,12 +3,14 @@
 
 use domain::coupon::{self as theirs, Campaign as TheirCampaign};
 use domain::fields::{Fields, Patch};
+use domain::keyring::{self as rings, KeptKeyring};
 use domain::rate_limit::policies::{self, KeptPolicy};
 use domain::request::{Keyed, Outcome as TheirOutcome};
 use domain::state::{Action, Change, Command, Decision, Done, Record, Rejection, State, Step as TheirStep};
 use domain::types::ActorId;
 use domain::workload::{AnyAggregate, AnyCommand, AnyEvent, AnyOutcome, AnyPatch, AnySettings, AnySummary};
 
+use crate::keyring::{self, Ring};
 use crate::limit::Policy;
 use crate::{Aggregate, Answer, Ask, Effect, Happening, Key, No, Oracle, Outcome, Ruling, Said, Step, View, What, Wish, coupon, limit};
 
@@ -34,6 +36,7 @@ fn step<'a>(step: &TheirStep<'a>) -> Step<'a> {
     let wish = match step.command {
         AnyCommand::Campaign(command) => Wish::Coupon(coupon_ask(command)),
         AnyCommand::Policy(command) => Wish::Limit(limit_ask(command)),
+        AnyCommand::Keyring(command) => Wish::Keyring(keyring_ask(command)),
     };
     Step { name: step.name.as_str(), wish }
 }
@@ -51,6 +54,16 @@ fn limit_ask(command: policies::Command<'_>) -> limit::Ask<'_> {
     match command {
         policies::Command::PutOverride { key, numbers } => limit::Ask::PutOverride(key.as_str(), numbers),
         policies::Command::RemoveOverride { key } => limit::Ask::RemoveOverride(key.as_str()),
+    }
+}
+
+fn keyring_ask(command: rings::Command<'_>) -> keyring::Ask<'_> {
+    match command {
+        rings::Command::CreateKey { by, key, scopes, campaigns, secret } => {
+            keyring::Ask::Create { by, key: key.as_str(), scopes, campaigns: campaigns.as_str(), secret }
+        }
+        rings::Command::RotateKey { by, key, secret, overlap_ms } => keyring::Ask::Rotate { by, key: key.as_str(), secret, overlap_ms },
+        rings::Command::RevokeKey { by, key } => keyring::Ask::Revoke { by, key: key.as_str() },
     }
 }
 
@@ -91,6 +104,16 @@ fn happening(event: &AnyEvent<'_>) -> Happening {
         AnyEvent::Policy(event) => Happening::Limit(match *event {
             policies::Event::OverrideWritten { key, numbers } => limit::Effect::OverrideWritten(key.as_str().to_owned(), numbers),
             policies::Event::OverrideRemoved { key } => limit::Effect::OverrideRemoved(key.as_str().to_owned()),
+        }),
+        AnyEvent::Keyring(event) => Happening::Keyring(match *event {
+            rings::Event::KeyCreated { key, scopes, campaigns, secret } => {
+                let (key, campaigns) = (key.as_str().to_owned(), campaigns.as_str().to_owned());
+                keyring::Effect::Created { key, scopes, campaigns, secret }
+            }
+            rings::Event::KeyRotated { key, secret, overlap_ms } => {
+                keyring::Effect::Rotated { key: key.as_str().to_owned(), secret, overlap_ms }
+            }
+            rings::Event::KeyRevoked { key } => keyring::Effect::Revoked(key.as_str().to_owned()),
         }),
     }
 }
@@ -155,6 +178,11 @@ fn answer(outcome: &AnyOutcome) -> Answer {
             policies::Outcome::OverrideWritten { numbers, has_burst } => limit::Outcome::Overridden { numbers, has_burst },
             policies::Outcome::OverrideRemoved => limit::Outcome::OverrideRemoved,
         }),
+        AnyOutcome::Keyring(outcome) => Answer::Keyring(match outcome {
+            rings::Outcome::KeyCreated => keyring::Outcome::Created,
+            rings::Outcome::KeyRotated => keyring::Outcome::Rotated,
+            rings::Outcome::KeyRevoked => keyring::Outcome::Revoked,
+        }),
     }
 }
 
@@ -190,7 +218,8 @@ pub fn patched(old: AnySettings, patch: &AnyPatch) -> AnySettings {
     match (old, patch) {
         (AnySettings::Campaign(settings), AnyPatch::Campaign(patch)) => AnySettings::Campaign(with(settings, patch)),
         (AnySettings::Policy(settings), AnyPatch::Policy(patch)) => AnySettings::Policy(with(settings, patch)),
-        (AnySettings::Campaign(_) | AnySettings::Policy(_), _) => old,
+        (AnySettings::Keyring(settings), AnyPatch::Keyring(patch)) => AnySettings::Keyring(with(settings, patch)),
+        (AnySettings::Campaign(_) | AnySettings::Policy(_) | AnySettings::Keyring(_), _) => old,
     }
 }
 
@@ -207,6 +236,7 @@ pub fn compare(oracle: &Oracle, state: &State) -> Result<(), String> {
         match (found, expected) {
             (AnyAggregate::Campaign(found), Aggregate::Coupon(expected)) => compare_claims(found, expected),
             (AnyAggregate::Policy(found), Aggregate::Limit(expected)) => compare_overrides(found, expected),
+            (AnyAggregate::Keyring(found), Aggregate::Keyring(expected)) => compare_api_keys(found, expected),
             _ => Err(format!("{} is a {}, and must be a {}", head.name, found.kind().word(), expected.kind().word())),
         }
     })
@@ -245,6 +275,11 @@ fn compare_claims(found: &TheirCampaign, expected: &coupon::Campaign) -> Result<
 fn compare_overrides(found: &KeptPolicy, expected: &Policy) -> Result<(), String> {
     let overrides = found.items.overrides.iter().map(|(key, numbers)| (key.to_string(), *numbers)).collect();
     same(|| format!("the overrides of {}", expected.head.name), &overrides, &expected.overrides)
+}
+
+fn compare_api_keys(found: &KeptKeyring, expected: &Ring) -> Result<(), String> {
+    let keys = found.items.keys.iter().map(|(name, key)| (name.to_string(), key.clone())).collect();
+    same(|| "the keys".to_owned(), &keys, &expected.keys)
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: impl FnOnce() -> String, found: T, expected: T) -> Result<(), String> {

@@ -9,6 +9,7 @@ use domain::types::Timestamp;
 use domain::workload::AnySettings;
 
 use crate::coupon::{self, Campaign};
+use crate::keyring::Ring;
 use crate::limit::{self, Policy};
 use crate::{Happening, No};
 
@@ -17,6 +18,7 @@ pub(crate) fn check_settings(settings: &AnySettings) -> Result<(), No> {
     match settings {
         AnySettings::Campaign(settings) => coupon::check_settings(settings),
         AnySettings::Policy(settings) => limit::check_settings(settings),
+        AnySettings::Keyring(_) => Ok(()),
     }
 }
 
@@ -42,6 +44,8 @@ pub enum Aggregate {
     Coupon(Arc<Campaign>),
     /// A policy.
     Limit(Arc<Policy>),
+    /// The keyring.
+    Keyring(Arc<Ring>),
 }
 
 /// An aggregate at an instant, without what it has grown to.
@@ -84,6 +88,7 @@ impl Aggregate {
         match settings {
             AnySettings::Campaign(settings) => Self::Coupon(Arc::new(Campaign::new(head, settings))),
             AnySettings::Policy(settings) => Self::Limit(Arc::new(Policy { head, settings, overrides: BTreeMap::new() })),
+            AnySettings::Keyring(settings) => Self::Keyring(Arc::new(Ring { head, settings, keys: BTreeMap::new() })),
         }
     }
 
@@ -93,6 +98,7 @@ impl Aggregate {
         match self {
             Self::Coupon(_) => Kind::Campaign,
             Self::Limit(_) => Kind::Policy,
+            Self::Keyring(_) => Kind::Keyring,
         }
     }
 
@@ -102,6 +108,7 @@ impl Aggregate {
         match self {
             Self::Coupon(campaign) => &campaign.head,
             Self::Limit(policy) => &policy.head,
+            Self::Keyring(ring) => &ring.head,
         }
     }
 
@@ -111,6 +118,7 @@ impl Aggregate {
         match self {
             Self::Coupon(campaign) => AnySettings::Campaign(campaign.settings),
             Self::Limit(policy) => AnySettings::Policy(policy.settings),
+            Self::Keyring(ring) => AnySettings::Keyring(ring.settings),
         }
     }
 
@@ -125,7 +133,8 @@ impl Aggregate {
         let figures = match (self, &settings) {
             (Self::Coupon(campaign), AnySettings::Campaign(settings)) => campaign.figures(settings, at),
             (Self::Limit(policy), _) => policy.figures(),
-            (Self::Coupon(_), AnySettings::Policy(_)) => Vec::new(),
+            (Self::Keyring(ring), _) => ring.figures(),
+            (Self::Coupon(_), AnySettings::Policy(_) | AnySettings::Keyring(_)) => Vec::new(),
         };
         let Head { number, name, created_at, .. } = self.head().clone();
         View { number, name, version, created_at, settings, figures, at }
@@ -146,6 +155,7 @@ impl Aggregate {
         match (self, settings) {
             (Self::Coupon(campaign), AnySettings::Campaign(settings)) => campaign.check_change(settings),
             (Self::Limit(policy), AnySettings::Policy(settings)) => policy.check_change(settings),
+            (Self::Keyring(_), AnySettings::Keyring(_)) => Ok(()),
             // It was found by the kind of the settings.
             _ => Err(No::new(settings.kind().not_found())),
         }
@@ -163,6 +173,11 @@ impl Aggregate {
                 policy.settings = settings;
                 &mut policy.head
             }
+            (Self::Keyring(ring), AnySettings::Keyring(settings)) => {
+                let ring = Arc::make_mut(ring);
+                ring.settings = settings;
+                &mut ring.head
+            }
             _ => return,
         };
         head.version += 1;
@@ -173,6 +188,7 @@ impl Aggregate {
         match (self, happening) {
             (Self::Coupon(campaign), Happening::Coupon(effect)) => Arc::make_mut(campaign).apply(effect, at),
             (Self::Limit(policy), Happening::Limit(effect)) => Arc::make_mut(policy).apply(effect),
+            (Self::Keyring(ring), Happening::Keyring(effect)) => Arc::make_mut(ring).apply(effect, at),
             _ => {}
         }
     }

@@ -9,13 +9,14 @@
 //! property tests of `domain`, and as a backend of the conformance tables.
 //!
 //! Layout, in reading order: [`Ask`] is a question, [`Said`] the answer with the [`Effect`] that it
-//! has; [`Oracle`] decides and takes effects in; [`coupon`] and [`limit`] are the workloads, [`keys`]
-//! the request keys; [`adapter`] translates from the types of `domain`, and is the only file that
+//! has; [`Oracle`] decides and takes effects in; [`coupon`], [`limit`] and [`keyring`] are the
+//! workloads, [`keys`] the request keys; [`adapter`] translates from the types of `domain`, and is the only file that
 //! knows its commands and events.
 
 pub mod adapter;
 mod aggregate;
 pub mod coupon;
+pub mod keyring;
 pub mod keys;
 pub mod limit;
 mod words;
@@ -81,7 +82,7 @@ impl Oracle {
             }
             What::Remove(kind, name, condition) => {
                 let aggregate = self.find_if(kind, name, condition)?.ok_or_else(|| No::new(kind.not_found()))?;
-                refuse_if(kind == Kind::Campaign, || No::new("not_removable"))?;
+                refuse_if(kind != Kind::Policy, || No::new("not_removable"))?;
                 Ok(Ruling::effect(Outcome::Removed(Box::new(aggregate.view(now))), Effect::Removed(aggregate.head().number)))
             }
             What::Do(step) => {
@@ -113,6 +114,7 @@ impl Oracle {
         let ruling = match (aggregate, &step.wish) {
             (Aggregate::Coupon(campaign), Wish::Coupon(ask)) => campaign.decide(ask, has_key, now)?.map(Answer::Coupon, Happening::Coupon),
             (Aggregate::Limit(policy), Wish::Limit(ask)) => policy.decide(ask)?.map(Answer::Limit, Happening::Limit),
+            (Aggregate::Keyring(ring), Wish::Keyring(ask)) => ring.decide(ask, now)?.map(Answer::Keyring, Happening::Keyring),
             // It was found by the kind of the wish.
             _ => return Err(No::new(kind.not_found())),
         };
@@ -252,6 +254,7 @@ impl Oracle {
                 }))
             }
             Happening::Limit(effect) => Wish::Limit(effect.asked_for()),
+            Happening::Keyring(effect) => Wish::Keyring(effect.asked_for()),
         };
         Step { name, wish }
     }

@@ -5,7 +5,7 @@ use domain::state::Precondition;
 use domain::workload::{AnyPatch, AnySettings};
 use domain::{Kind, Novelty};
 
-use crate::{View, coupon, limit};
+use crate::{View, coupon, keyring, limit};
 
 /// A question.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,8 @@ pub enum Wish<'a> {
     Coupon(coupon::Ask<'a>),
     /// Of a policy.
     Limit(limit::Ask<'a>),
+    /// Of the keyring.
+    Keyring(keyring::Ask<'a>),
 }
 
 /// The answer: a yes, or the first reason against it.
@@ -124,6 +126,8 @@ pub enum Answer {
     Coupon(coupon::Outcome),
     /// Of a policy.
     Limit(limit::Outcome),
+    /// Of the keyring.
+    Keyring(keyring::Outcome),
 }
 
 /// What changes by a yes.
@@ -157,6 +161,8 @@ pub enum Happening {
     Coupon(coupon::Effect),
     /// In a policy.
     Limit(limit::Effect),
+    /// In the keyring.
+    Keyring(keyring::Effect),
 }
 
 /// A no.
@@ -185,6 +191,7 @@ impl Step<'_> {
         match self.wish {
             Wish::Coupon(_) => Kind::Campaign,
             Wish::Limit(_) => Kind::Policy,
+            Wish::Keyring(_) => Kind::Keyring,
         }
     }
 }

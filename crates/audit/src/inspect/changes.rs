@@ -2,6 +2,7 @@
 
 use domain::coupon::Event as CouponEvent;
 use domain::fields::Value as FieldValue;
+use domain::keyring::{Event as KeyringEvent, Scope};
 use domain::rate_limit::policies::{Event as LimitEvent, Numbers};
 use domain::state::{Change, Done};
 use domain::workload::{AnyEvent, AnySettings};
@@ -52,12 +53,19 @@ fn done_text(done: &Done<'_>, summary: &Summary) -> String {
             format!("override_written {name} for={:?} quota={quota} window_ns={window_ns} burst={burst}", key.as_str())
         }
         AnyEvent::Policy(LimitEvent::OverrideRemoved { key }) => format!("override_removed {name} for={:?}", key.as_str()),
+        AnyEvent::Keyring(KeyringEvent::KeyCreated { key, scopes, campaigns, .. }) => {
+            format!("key_created {} scopes={scopes} campaigns={:?}", key.as_str(), campaigns.as_str())
+        }
+        AnyEvent::Keyring(KeyringEvent::KeyRotated { key, overlap_ms, .. }) => {
+            format!("key_rotated {} overlap_ms={overlap_ms}", key.as_str())
+        }
+        AnyEvent::Keyring(KeyringEvent::KeyRevoked { key }) => format!("key_revoked {}", key.as_str()),
     }
 }
 
 /// `event`, which says what happened, and what that adds: the name of the aggregate by the word of its
 /// kind (`campaign`, `policy`); `settings`; `serial` and `subject` of a claim; `key`, `quota`,
-/// `window_ns` and `burst` of an override; `count`. Of two at once `event` is `both`, and `events` has
+/// `window_ns` and `burst` of an override; `key`, `scopes`, `campaigns` and `overlap_ms` of an API key; `count`. Of two at once `event` is `both`, and `events` has
 /// the two.
 pub(super) fn json(change: &Change<'_>, summary: &Summary) -> Value {
     let named = |what: &str, word: &str, name: String, settings: Option<&AnySettings>| {
@@ -115,5 +123,13 @@ fn done_json(done: &Done<'_>, summary: &Summary) -> Value {
         AnyEvent::Policy(LimitEvent::OverrideRemoved { key }) => {
             json!({ "event": "override_removed", "policy": name, "key": key.as_str() })
         }
+        AnyEvent::Keyring(KeyringEvent::KeyCreated { key, scopes, campaigns, .. }) => {
+            let scopes: Vec<&str> = scopes.listed().into_iter().map(Scope::word).collect();
+            json!({ "event": "key_created", "key": key.as_str(), "scopes": scopes, "campaigns": campaigns.as_str() })
+        }
+        AnyEvent::Keyring(KeyringEvent::KeyRotated { key, overlap_ms, .. }) => {
+            json!({ "event": "key_rotated", "key": key.as_str(), "overlap_ms": overlap_ms })
+        }
+        AnyEvent::Keyring(KeyringEvent::KeyRevoked { key }) => json!({ "event": "key_revoked", "key": key.as_str() }),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use domain::Number;
 use domain::coupon::Event as CouponEvent;
+use domain::keyring::Event as KeyringEvent;
 use domain::rate_limit::policies::Event as LimitEvent;
 use domain::state::{Change, Done, Record};
 use domain::types::Timestamp;
@@ -50,6 +51,7 @@ struct Told {
     redeemed: u64,
     cancelled: u64,
     overrides: BTreeSet<String>,
+    keys: u64,
 }
 
 impl Summary {
@@ -88,7 +90,8 @@ impl Summary {
         match record.change {
             Change::Created { number, name, settings } => {
                 let name = name.as_str().to_owned();
-                let told = Told { name, settings, is_removed: false, claims: 0, redeemed: 0, cancelled: 0, overrides: BTreeSet::new() };
+                let told =
+                    Told { name, settings, is_removed: false, claims: 0, redeemed: 0, cancelled: 0, overrides: BTreeSet::new(), keys: 0 };
                 self.aggregates.entry(number).or_insert(told);
             }
             Change::Changed { number, settings } => {
@@ -115,6 +118,8 @@ impl Summary {
             AnyEvent::Policy(LimitEvent::OverrideRemoved { key }) => {
                 told.overrides.remove(key.as_str());
             }
+            AnyEvent::Keyring(KeyringEvent::KeyCreated { .. }) => told.keys += 1,
+            AnyEvent::Keyring(KeyringEvent::KeyRotated { .. } | KeyringEvent::KeyRevoked { .. }) => {}
         }
     }
 
@@ -185,6 +190,7 @@ impl Told {
                 ("cancelled", self.cancelled),
             ],
             AnySettings::Policy(_) => vec![("overrides", self.overrides.len() as u64)],
+            AnySettings::Keyring(_) => vec![("keys", self.keys)],
         }
     }
 }

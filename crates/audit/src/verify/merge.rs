@@ -38,7 +38,7 @@ fn rows_of<'a>(aggregate: &'a Aggregate, table: &Table) -> Box<dyn Iterator<Item
             let number = |number: u32| Cell::Number(number.into());
             vec![Cell::Text(key), number(numbers.quota), Cell::Number(numbers.window_ns / MS_NS), number(numbers.burst)]
         })),
-        Aggregate::Coupon(_) | Aggregate::Limit(_) => Box::new(std::iter::empty()),
+        Aggregate::Coupon(_) | Aggregate::Limit(_) | Aggregate::Keyring(_) => Box::new(std::iter::empty()),
     }
 }
 

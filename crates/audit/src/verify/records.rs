@@ -3,6 +3,7 @@
 use domain::Novelty;
 use domain::state::Record;
 use oracle::coupon::Effect as Coupon;
+use oracle::keyring::Effect as Keyring;
 use oracle::limit::Effect as Limit;
 use oracle::{Aggregate, Effect, Happening, No, Oracle, Outcome, Ruling, Said, adapter};
 
@@ -98,6 +99,7 @@ fn broken_in(happening: &Happening, expected: &Happening) -> &'static str {
         // Decided without waiting, or made to wait without a reason.
         (Happening::Coupon(_), _) => "pace",
         (Happening::Limit(_), _) => "policy",
+        (Happening::Keyring(_), _) => "keyring",
     }
 }
 
@@ -131,5 +133,8 @@ fn happening_in_words(happening: &Happening) -> String {
         Happening::Coupon(Coupon::Cancelled(serial)) => format!("claim {} is cancelled", serial.get()),
         Happening::Limit(Limit::OverrideWritten(key, _)) => format!("the override of {key:?} is written"),
         Happening::Limit(Limit::OverrideRemoved(key)) => format!("the override of {key:?} is removed"),
+        Happening::Keyring(Keyring::Created { key, .. }) => format!("the key {key} is made"),
+        Happening::Keyring(Keyring::Rotated { key, .. }) => format!("the key {key} is rotated"),
+        Happening::Keyring(Keyring::Revoked(key)) => format!("the key {key} is revoked"),
     }
 }

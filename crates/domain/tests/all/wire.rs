@@ -13,6 +13,7 @@ use domain::coupon::queue::Mode;
 use domain::coupon::{self, Coupon, Settings, TargetBy};
 use domain::fields::{Fields, Patch, Value};
 use domain::hash::HashSeed;
+use domain::keyring::{self, Asker, KeyName, Keyring, KeyringSettings, Prefix, Scope, SecretDigest};
 use domain::rate_limit::policies::{self, Limit, LimitAlgorithm, Numbers, PolicySettings};
 use domain::request::{Fingerprint, Keyed, Outcome};
 use domain::state::{Done, Precondition};
@@ -144,6 +145,15 @@ fn changes() -> Vec<Change<'static>> {
     ];
     let settings = LimitAlgorithm::ALL.iter().map(|algorithm| Limit::any_settings(policy_settings(*algorithm)));
     changes.extend(settings.map(|settings| Change::Created { number, name, settings }));
+    let (key, campaigns, secret) = (KeyName::new("shop_7").unwrap(), Prefix::new("spring-").unwrap(), SecretDigest([0xA5; 32]));
+    let scopes = [Scope::Issue, Scope::Read].into_iter().collect();
+    changes.push(Change::Created { number, name: keyring::NAME, settings: Keyring::any_settings(KeyringSettings {}) });
+    let events = [
+        keyring::Event::KeyCreated { key, scopes, campaigns, secret },
+        keyring::Event::KeyRotated { key, secret, overlap_ms: 3_600_000 },
+        keyring::Event::KeyRevoked { key },
+    ];
+    changes.extend(events.map(|event| did(Keyring::any_event(event))));
     changes
 }
 
@@ -190,11 +200,24 @@ fn commands_of_each_kind() -> Vec<Command<'static>> {
         limit(policies::Command::PutOverride { key: limit_key(), numbers: NUMBERS }),
         limit(policies::Command::RemoveOverride { key: limit_key() }),
     ];
+    let keys = keyring_commands().map(|command| Step { name: keyring::NAME, command: Keyring::any_command(command) });
     actions.extend(steps.map(Action::Do));
     actions.push(Action::DoBoth(steps[0], steps[5]));
     actions.push(Action::ForgetRequests);
+    actions.extend(keys.map(Action::Do));
     let command = |(place, action)| Command { actor: ActorId::LOCAL, request: if place % 2 == 0 { keyed() } else { None }, action };
     actions.into_iter().enumerate().map(command).collect()
+}
+
+fn keyring_commands() -> [keyring::Command<'static>; 3] {
+    let (key, secret) = (KeyName::new("shop_7").unwrap(), SecretDigest([0xA5; 32]));
+    let by = Asker::Holder { key: KeyName::new("admin").unwrap(), secret: SecretDigest([0x5A; 32]) };
+    let scopes = [Scope::Admin].into_iter().collect();
+    [
+        keyring::Command::CreateKey { by: Asker::Anyone, key, scopes, campaigns: Prefix::new("").unwrap(), secret },
+        keyring::Command::RotateKey { by: Asker::Operator, key, secret, overlap_ms: 0 },
+        keyring::Command::RevokeKey { by, key },
+    ]
 }
 
 #[test]
@@ -211,7 +234,7 @@ fn records_of_format_2_are_read_for_ever() {
 #[test]
 fn the_fixture_has_a_record_of_each_kind() {
     let kinds: BTreeSet<u8> = one_of_each().iter().map(|record| kind_of(&record.change)).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<u8>>(), [1, 2, 3, 5, 100, 111, 112, 113, 114, 115, 121, 122]);
+    assert_eq!(kinds.into_iter().collect::<Vec<u8>>(), [1, 2, 3, 5, 100, 111, 112, 113, 114, 115, 121, 122, 131, 132, 133]);
 }
 
 fn kind_of(change: &Change<'_>) -> u8 {
@@ -226,6 +249,11 @@ fn kind_of(change: &Change<'_>) -> u8 {
         AnyEvent::Policy(event) => match event {
             policies::Event::OverrideWritten { .. } => 121,
             policies::Event::OverrideRemoved { .. } => 122,
+        },
+        AnyEvent::Keyring(event) => match event {
+            keyring::Event::KeyCreated { .. } => 131,
+            keyring::Event::KeyRotated { .. } => 132,
+            keyring::Event::KeyRevoked { .. } => 133,
         },
     };
     match change {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use domain::Number;
 use domain::claims::Claim;
 use domain::coupon::{self as coupons, CampaignState, claim_bytes};
+use domain::keyring::{self as rings, KeyringFigures, key_bytes};
 use domain::rate_limit::policies::{self, PolicyFigures, override_bytes};
 use domain::request::{Fingerprint, Outcome as TheirOutcome, Remembered};
 use domain::types::LimitKey;
 use domain::workload::{AnyOutcome, AnySettings, AnySummary, Head, Summary};
 use engine::digest::{DIGEST_BYTES, RunningDigest};
 use oracle::keys::Known;
-use oracle::{Aggregate, Answer, Oracle, Outcome, View, coupon, limit};
+use oracle::{Aggregate, Answer, Oracle, Outcome, View, coupon, keyring, limit};
 
 /// The digest that servers have; nothing but its format is shared with them.
 pub(super) fn digest(oracle: &Oracle) -> [u8; DIGEST_BYTES] {
@@ -41,6 +42,7 @@ fn add_entries(digest: &mut RunningDigest, number: Number, aggregate: &Aggregate
                 digest.add_entry(number, &override_bytes(key, *numbers));
             }
         }
+        Aggregate::Keyring(ring) => ring.keys.iter().for_each(|(name, key)| digest.add_entry(number, &key_bytes(name, key))),
     }
 }
 
@@ -76,6 +78,9 @@ fn outcome_of(answer: Answer) -> Option<AnyOutcome> {
             AnyOutcome::Policy(policies::Outcome::OverrideWritten { numbers, has_burst })
         }
         Answer::Limit(limit::Outcome::OverrideRemoved) => AnyOutcome::Policy(policies::Outcome::OverrideRemoved),
+        Answer::Keyring(keyring::Outcome::Created) => AnyOutcome::Keyring(rings::Outcome::KeyCreated),
+        Answer::Keyring(keyring::Outcome::Rotated) => AnyOutcome::Keyring(rings::Outcome::KeyRotated),
+        Answer::Keyring(keyring::Outcome::Revoked) => AnyOutcome::Keyring(rings::Outcome::KeyRevoked),
     })
 }
 
@@ -96,6 +101,9 @@ fn summary_of(view: &View) -> Option<AnySummary> {
         }
         AnySettings::Policy(settings) => {
             AnySummary::Policy(Summary { head, settings, figures: PolicyFigures { overrides: count("overrides")? }, at: view.at })
+        }
+        AnySettings::Keyring(settings) => {
+            AnySummary::Keyring(Summary { head, settings, figures: KeyringFigures { keys: count("keys")? }, at: view.at })
         }
     })
 }
