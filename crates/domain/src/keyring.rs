@@ -47,6 +47,7 @@ fields! {
     /// What follows from what the keyring holds.
     pub struct KeyringFigures {
         1 keys: u32 = required, "How many keys there are, revoked ones included.";
+        2 changes: u64 = required, "How many changes there were.";
     }
 }
 
@@ -187,14 +188,29 @@ pub struct Key {
 /// Keys by their names, revoked ones included.
 pub type Keys = BTreeMap<Box<str>, Key>;
 
+/// All keys, after so many changes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ring {
+    /// How many changes there were: whoever follows the keyring tells a later one from an earlier one.
+    pub changes: u64,
+    /// The keys.
+    pub keys: Keys,
+}
+
 /// What the keyring holds.
 #[derive(Debug, Default)]
 pub struct KeyringItems {
-    /// The keys.
-    pub keys: Arc<Keys>,
+    /// The keys, shared with whoever authenticates by them.
+    pub ring: Arc<Ring>,
 }
 
 impl Key {
+    /// Until when the secret before is accepted, if it still is.
+    #[must_use]
+    pub fn overlap_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.overlap.map(|overlap| overlap.until).filter(|until| now < *until && self.revoked_at.is_none())
+    }
+
     fn is_admin(&self) -> bool {
         self.revoked_at.is_none() && self.scopes.allow(Scope::Admin)
     }
@@ -223,7 +239,7 @@ impl Workload for Keyring {
     type Command<'a> = Command<'a>;
     type Event<'a> = Event<'a>;
     type Outcome = Outcome;
-    type View = Arc<Keys>;
+    type View = Arc<Ring>;
     type Rejection = Rejection;
 
     fn items(_settings: &KeyringSettings, _seed: HashSeed) -> KeyringItems {
@@ -237,7 +253,7 @@ impl Workload for Keyring {
     fn settled(_keyring: &mut KeptKeyring, _old: &KeyringSettings) {}
 
     fn decide<'a>(keyring: &KeptKeyring, command: &Self::Command<'a>, ask: Ask) -> Result<Decided<'a, Self>, Rejection> {
-        let keys = &*keyring.items.keys;
+        let keys = &keyring.items.ring.keys;
         match *command {
             Command::CreateKey { by, key, scopes, campaigns, secret } => {
                 check_asker(keys, by, ask.now)?;
@@ -263,7 +279,8 @@ impl Workload for Keyring {
     }
 
     fn evolve(keyring: &mut KeptKeyring, event: &Event<'_>, at: Timestamp) -> Outcome {
-        let keys = Arc::make_mut(&mut keyring.items.keys);
+        let Ring { changes, keys } = Arc::make_mut(&mut keyring.items.ring);
+        *changes = changes.saturating_add(1);
         match *event {
             Event::KeyCreated { key, scopes, campaigns, secret } => {
                 let campaigns = campaigns.as_str().into();
@@ -287,7 +304,7 @@ impl Workload for Keyring {
     }
 
     fn fits(keyring: &KeptKeyring, event: &Event<'_>) -> bool {
-        let keys = &*keyring.items.keys;
+        let keys = &keyring.items.ring.keys;
         match *event {
             Event::KeyCreated { key, scopes, campaigns, .. } => check_new(keys, key, scopes, campaigns).is_ok(),
             Event::KeyRotated { key, overlap_ms, .. } => live(keys, key).is_ok() && check_overlap(overlap_ms).is_ok(),
@@ -296,33 +313,34 @@ impl Workload for Keyring {
     }
 
     fn figures(keyring: &KeptKeyring, _now: Timestamp) -> KeyringFigures {
-        let Ok(keys) = u32::try_from(keyring.items.keys.len()) else { panic!("more keys than any keyring holds") };
-        KeyringFigures { keys }
+        let Ring { changes, keys } = &*keyring.items.ring;
+        let Ok(keys) = u32::try_from(keys.len()) else { panic!("more keys than any keyring holds") };
+        KeyringFigures { keys, changes: *changes }
     }
 
-    fn view(keyring: &KeptKeyring, _outcome: Outcome, _now: Timestamp) -> Option<Arc<Keys>> {
-        Some(Arc::clone(&keyring.items.keys))
+    fn view(keyring: &KeptKeyring, _outcome: Outcome, _now: Timestamp) -> Option<Arc<Ring>> {
+        Some(Arc::clone(&keyring.items.ring))
     }
 
     fn entries_count(keyring: &KeptKeyring) -> u64 {
-        keyring.items.keys.len() as u64
+        keyring.items.ring.keys.len() as u64
     }
 
     fn rows(_event: &Event<'_>, _at: Timestamp, _rows: &mut impl Rows) {}
 
     fn touched(keyring: &KeptKeyring, event: &Event<'_>, each: &mut dyn FnMut(&[u8])) {
         let (Event::KeyCreated { key, .. } | Event::KeyRotated { key, .. } | Event::KeyRevoked { key }) = event;
-        if let Some(kept) = keyring.items.keys.get(key.as_str()) {
+        if let Some(kept) = keyring.items.ring.keys.get(key.as_str()) {
             each(&key_bytes(key.as_str(), kept));
         }
     }
 
     fn entries(keyring: &KeptKeyring, each: &mut dyn FnMut(&[u8])) {
-        keyring.items.keys.iter().for_each(|(key, kept)| each(&key_bytes(key, kept)));
+        keyring.items.ring.keys.iter().for_each(|(key, kept)| each(&key_bytes(key, kept)));
     }
 
     fn check(keyring: &KeptKeyring) -> Result<(), &'static str> {
-        let keys = &*keyring.items.keys;
+        let keys = &keyring.items.ring.keys;
         if KEYS_MAX < keys.len() {
             return Err("there are more keys than there may be");
         }
@@ -340,25 +358,26 @@ impl Workload for Keyring {
     }
 
     fn adds_entry(keyring: &KeptKeyring, command: &Command<'_>) -> bool {
-        matches!(command, Command::CreateKey { key, .. } if !keyring.items.keys.contains_key(key.as_str()))
+        matches!(command, Command::CreateKey { key, .. } if !keyring.items.ring.keys.contains_key(key.as_str()))
     }
 }
 
 impl Items for KeyringItems {
-    type Frozen = Arc<Keys>;
+    type Frozen = Arc<Ring>;
 
-    fn freeze(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys)
+    fn freeze(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring)
     }
 
-    fn section(frozen: &Arc<Keys>, index: usize) -> Option<Vec<u8>> {
+    fn section(frozen: &Arc<Ring>, index: usize) -> Option<Vec<u8>> {
         if index != 0 {
             return None;
         }
         let mut bytes = Vec::new();
         let mut out = Out { body: &mut bytes, private: None };
-        (frozen.len() as u64).put(&mut out);
-        frozen.iter().for_each(|(key, kept)| put_key(key, kept, &mut out));
+        frozen.changes.put(&mut out);
+        (frozen.keys.len() as u64).put(&mut out);
+        frozen.keys.iter().for_each(|(key, kept)| put_key(key, kept, &mut out));
         Some(bytes)
     }
 
@@ -367,7 +386,7 @@ impl Items for KeyringItems {
             return Err(DecodeError("a keyring has one section"));
         }
         let mut from = In { body: Reader::new(section), private: None };
-        let mut keys = Keys::new();
+        let (changes, mut keys) = (u64::take(&mut from)?, Keys::new());
         for _ in 0..u64::take(&mut from)? {
             let (key, kept) = take_key(&mut from)?;
             if keys.last_key_value().is_some_and(|(last, _)| key <= *last) {
@@ -375,12 +394,20 @@ impl Items for KeyringItems {
             }
             keys.insert(key, kept);
         }
-        self.keys = Arc::new(keys);
+        self.ring = Arc::new(Ring { changes, keys });
         from.end()
     }
 }
 
 // --- Helpers --------------------------------------------------------------------------------
+
+/// What the rules say of a key that would be the first: the keyring itself is made with it.
+///
+/// # Errors
+/// [`Rejection`].
+pub fn check_first(key: KeyName<'_>, scopes: Scopes, campaigns: Prefix<'_>) -> Result<(), Rejection> {
+    check_new(&Keys::new(), key, scopes, campaigns)
+}
 
 /// A caller was authenticated before the command got its place in the order. What has happened to the
 /// caller's key since then counts.

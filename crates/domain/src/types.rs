@@ -244,6 +244,8 @@ impl ActorId<'static> {
 impl RequestId<'static> {
     /// For what nobody asked: commands that the engine gives itself.
     pub const ENGINE: Self = Self("engine");
+    /// For what an operator asks on the machine itself.
+    pub const OPERATOR: Self = Self("operator");
 }
 
 /// The caller's name for one request (`Idempotency-Key`): 1 to 255 visible ASCII characters.

@@ -278,7 +278,7 @@ fn compare_overrides(found: &KeptPolicy, expected: &Policy) -> Result<(), String
 }
 
 fn compare_api_keys(found: &KeptKeyring, expected: &Ring) -> Result<(), String> {
-    let keys = found.items.keys.iter().map(|(name, key)| (name.to_string(), key.clone())).collect();
+    let keys = found.items.ring.keys.iter().map(|(name, key)| (name.to_string(), key.clone())).collect();
     same(|| "the keys".to_owned(), &keys, &expected.keys)
 }
 

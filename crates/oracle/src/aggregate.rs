@@ -88,7 +88,7 @@ impl Aggregate {
         match settings {
             AnySettings::Campaign(settings) => Self::Coupon(Arc::new(Campaign::new(head, settings))),
             AnySettings::Policy(settings) => Self::Limit(Arc::new(Policy { head, settings, overrides: BTreeMap::new() })),
-            AnySettings::Keyring(settings) => Self::Keyring(Arc::new(Ring { head, settings, keys: BTreeMap::new() })),
+            AnySettings::Keyring(settings) => Self::Keyring(Arc::new(Ring { head, settings, keys: BTreeMap::new(), changes: 0 })),
         }
     }
 

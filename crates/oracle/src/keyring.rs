@@ -94,6 +94,8 @@ pub struct Ring {
     pub settings: KeyringSettings,
     /// Keys by name, revoked ones included.
     pub keys: BTreeMap<String, Key>,
+    /// How many changes there were.
+    pub changes: u64,
 }
 
 impl Ring {
@@ -153,11 +155,12 @@ impl Ring {
 
     /// What the answers show beside the settings.
     pub(crate) fn figures(&self) -> Vec<(&'static str, Value)> {
-        vec![("keys", Value::Number(self.keys.len() as u64))]
+        vec![("keys", Value::Number(self.keys.len() as u64)), ("changes", Value::Number(self.changes))]
     }
 
     /// Takes an effect in, whether the rules allow it or not.
     pub(crate) fn apply(&mut self, effect: &Effect, at: Timestamp) {
+        self.changes += 1;
         match effect {
             Effect::Created { key, scopes, campaigns, secret } => {
                 let (campaigns, scopes, secret) = (campaigns.as_str().into(), *scopes, *secret);

@@ -85,7 +85,7 @@ impl World {
     }
 
     fn key(&self, key: &str) -> Key {
-        self.0.get::<Keyring>(keyring::NAME).unwrap().items.keys.get(key).unwrap().clone()
+        self.0.get::<Keyring>(keyring::NAME).unwrap().items.ring.keys.get(key).unwrap().clone()
     }
 }
 

@@ -295,7 +295,9 @@ fn reply_to(action: &Action<'_>, answer: &Answer) -> Reply {
             },
             policies::Command::RemoveOverride { .. } => Reply::OverrideRemoved { is_replayed: answer.is_replayed() },
         },
-        Action::DoBoth(..) | Action::ForgetRequests => Reply::Unexpected(format!("{answer:?}")),
+        Action::Do(Step { command: AnyCommand::Keyring(_), .. }) | Action::DoBoth(..) | Action::ForgetRequests => {
+            Reply::Unexpected(format!("{answer:?}"))
+        }
     })
 }
 

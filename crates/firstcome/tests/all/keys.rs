@@ -208,11 +208,6 @@ fn what_is_typed_wrongly_is_told() {
     told(&["revoke", "nobody"], "there is no key of this name");
     let (_, listed, _) = key(&data, &["list"]);
     assert!(listed.lines().count() == 2 && listed.contains("admin") && listed.contains("in use"), "{listed}");
-    fs::write(data.join("keys.json"), "{").unwrap();
-    let (code, _, stderr) = key(&data, &["list"]);
-    assert!(code == Some(3) && stderr.contains("keys.json is damaged"), "{stderr}");
-    let (code, _, stderr) = run(program(&serve_args(&data)));
-    assert!(code == Some(3) && stderr.contains("keys.json is damaged"), "{stderr}");
 }
 
 #[test]
@@ -306,7 +301,7 @@ fn a_key_or_token_is_seen_nowhere() {
     assert!(stderr.contains("TRACE"), "the log was not as talkative as it can be");
     assert_without("the log", stderr.as_bytes(), &traces);
     let files = process::bytes_of(&data);
-    assert!(files.keys().any(|path| path.ends_with("keys.json")) && 4 < files.len(), "{:?}", files.keys());
+    assert!(files.keys().any(|path| path.to_str().unwrap().contains("journal")) && 4 < files.len(), "{:?}", files.keys());
     for (path, bytes) in files {
         assert_without(&path.display().to_string(), &bytes, &traces);
     }
@@ -406,37 +401,56 @@ fn a_key_that_ends_while_a_body_is_on_its_way_does_nothing_more() {
     assert_eq!(claims.json()["claims"].as_array().unwrap().len(), 1);
 }
 
+/// While nobody serves, the command writes the journal; the record says who did.
 #[test]
-fn keys_that_are_lost_or_put_back_open_nothing() {
+fn keys_of_a_stopped_server_are_in_its_record() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, path) = (folder.path(), folder.path().join("keys.json"));
+    let data = folder.path();
     let admin = made(data, &["create", "admin", "--scopes", "admin"]);
-    let shop = made(data, &["create", "shop", "--scopes", "read"]);
-    let older = fs::read(&path).unwrap();
+    let shop = made(data, &["create", "shop", "--scopes", "issue"]);
+    let rotated = made(data, &["rotate", "shop"]);
     let server = Process::serve(data);
-    assert_eq!(key(data, &["revoke", "shop"]).0, Some(0));
-    let newer = fs::read(&path).unwrap();
-    // Put back from before the revocation: not while it serves.
-    fs::write(&path, &older).unwrap();
-    process::eventually("it is noticed", || server.stderr().contains("older than the keys in use"));
-    assert_eq!((status(&server, &shop, "GET", "/v1/campaigns", ""), status(&server, &admin, "GET", "/v1/campaigns", "")), (401, 200));
-    let create = r#"{"key":"till","scopes":["read"]}"#;
-    let refused = Client::new(server.address).try_send("POST", "/v1/keys", &[("authorization", &bearer(&admin)), JSON], create).unwrap();
-    assert_eq!((refused.status, fs::read(&path).unwrap() == older), (500, true));
-    // Gone: neither while it serves, nor at the next start.
-    fs::remove_file(&path).unwrap();
-    process::eventually("it is missed", || server.stderr().contains("keys.json is missing"));
-    assert_eq!((status(&server, &shop, "GET", "/v1/campaigns", ""), status(&server, &admin, "GET", "/v1/campaigns", "")), (401, 200));
-    assert_eq!(Client::new(server.address).get("/v1/campaigns").status, 401);
+    assert_eq!(status(&server, &admin, "PUT", "/v1/campaigns/spring", r#"{"stock":9}"#), 201);
+    let claim = |server: &Process, key: &str| status(server, key, "POST", "/v1/campaigns/spring/claims", r#"{"subject":"ann"}"#);
+    assert_eq!((claim(&server, &shop), claim(&server, &rotated)), (401, 201));
+    server.kill();
+    // What a killed server leaves does not keep anybody from it.
+    assert!(sockets(data).len() == 1 && key(data, &["revoke", "shop"]).0 == Some(0));
+    let server = Process::serve(data);
+    assert_eq!((claim(&server, &rotated), status(&server, &admin, "GET", "/v1/campaigns", ""), sockets(data).len()), (401, 200, 1));
     assert_eq!(server.terminate().0, Some(0));
-    for damage in [None, Some(r#"{"format":1,"revision":9,"keys":[]}"#)] {
-        damage.inspect(|text| fs::write(&path, text).unwrap());
-        let (code, _, stderr) = run(program(&serve_args(data)));
-        assert!(code == Some(3) && stderr.contains("from a backup"), "{stderr}");
-        assert_eq!(key(data, &["create", "more", "--scopes", "admin"]).0, Some(3));
+    assert!(sockets(data).is_empty());
+    let (_, records, _) = run(program(&["inspect", "--records", "--data", data.to_str().unwrap()]));
+    for event in ["key_created admin scopes=admin", "key_created shop", "key_rotated shop", "key_revoked shop"] {
+        assert!(records.contains(event), "{event}: {records}");
     }
-    fs::write(&path, newer).unwrap();
-    assert_eq!(status(&Process::serve(data), &admin, "GET", "/v1/campaigns", ""), 200);
+    assert_eq!(run(program(&["verify", "--data", data.to_str().unwrap()])).0, Some(0));
+}
+
+fn sockets(data: &Path) -> Vec<std::path::PathBuf> {
+    use std::os::unix::fs::FileTypeExt;
+    let entries = fs::read_dir(data).unwrap().map(|entry| entry.unwrap());
+    entries.filter(|entry| entry.file_type().unwrap().is_socket()).map(|entry| entry.path()).collect()
+}
+
+/// A deep folder, whose path is too long for a socket.
+#[test]
+fn a_server_in_a_deep_folder_is_asked_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("x".repeat(100)).join("y".repeat(100));
+    let server = Process::serve(&data);
+    let admin = made(&data, &["create", "admin", "--scopes", "admin"]);
+    assert_eq!((Client::new(server.address).get("/v1/campaigns").status, status(&server, &admin, "GET", "/v1/campaigns", "")), (401, 200));
+    assert_eq!(server.terminate().0, Some(0));
+}
+
+#[test]
+fn a_folder_that_a_server_across_machines_used_gets_no_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("log-snapshots")).unwrap();
+    let (code, _, stderr) = key(folder.path(), &["create", "admin", "--scopes", "admin"]);
+    assert!(code == Some(3) && stderr.contains("start the server"), "{stderr}");
+    assert!(!folder.path().join("journal").exists());
 }
 
 /// As root beside a server of an account of its own.
@@ -449,8 +463,14 @@ fn what_another_account_changes_the_folders_owner_can_read() {
         return;
     }
     made(folder.path(), &["create", "admin", "--scopes", "admin"]);
-    let file = fs::metadata(folder.path().join("keys.json")).unwrap();
-    assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (65_534, 65_534, 0o600));
+    let journal = folder.path().join("journal");
+    let files = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path());
+    let all: Vec<_> = files.chain([folder.path().join("lock"), folder.path().join("code-keys"), journal.clone()]).collect();
+    assert!(4 <= all.len());
+    for path in all {
+        let file = fs::metadata(&path).unwrap();
+        assert_eq!((file.uid(), file.gid()), (65_534, 65_534), "{}", path.display());
+    }
 }
 
 #[test]
@@ -460,7 +480,9 @@ fn the_data_folder_is_for_its_owner_only() {
     let data = folder.path().join("data");
     made(&data, &["create", "admin", "--scopes", "admin"]);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&data), mode(&data.join("lock")), mode(&data.join("keys.lock"))), (0o700, 0o600, 0o600));
+    assert_eq!((mode(&data), mode(&data.join("lock"))), (0o700, 0o600));
+    let _server = Process::serve(&data);
+    assert_eq!(sockets(&data).iter().map(|socket| mode(socket)).collect::<Vec<u32>>(), [0o600]);
 }
 
 #[test]
@@ -482,7 +504,7 @@ fn the_settings_file_of_the_server_names_the_folder_for_the_other_commands_too()
     let config = config.to_str().unwrap();
     let with_config = |args: &[&str]| run(program(&[args, &["--config", config]].concat()));
     assert_eq!(with_config(&["key", "create", "admin", "--scopes", "admin"]).0, Some(0));
-    assert!(data.join("keys.json").exists());
+    assert!(data.join("journal").is_dir());
     assert!(with_config(&["key", "list"]).1.contains("admin"));
     assert_eq!(Process::start(program(&["serve", "--config", config])).terminate().0, Some(0));
     for command in ["verify", "inspect"] {

@@ -35,6 +35,7 @@ mod cut_off;
 mod drill;
 mod engines;
 mod gate;
+mod keys;
 #[cfg(feature = "lab")]
 mod lab;
 mod policies;

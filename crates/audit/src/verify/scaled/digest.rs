@@ -103,7 +103,8 @@ fn summary_of(view: &View) -> Option<AnySummary> {
             AnySummary::Policy(Summary { head, settings, figures: PolicyFigures { overrides: count("overrides")? }, at: view.at })
         }
         AnySettings::Keyring(settings) => {
-            AnySummary::Keyring(Summary { head, settings, figures: KeyringFigures { keys: count("keys")? }, at: view.at })
+            let figures = KeyringFigures { keys: count("keys")?, changes: view.figure("changes") };
+            AnySummary::Keyring(Summary { head, settings, figures, at: view.at })
         }
     })
 }

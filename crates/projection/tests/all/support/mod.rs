@@ -110,6 +110,7 @@ pub fn rows_of(state: &State, kind: Kind) -> Vec<(String, Vec<Vec<OwnedCell>>)> 
     match kind {
         Kind::Campaign => claims.collect(),
         Kind::Policy => overrides.collect(),
+        Kind::Keyring => Vec::new(),
     }
 }
 
