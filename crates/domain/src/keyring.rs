@@ -227,7 +227,7 @@ impl Key {
 
 impl Workload for Keyring {
     const KIND: Kind = Kind::Keyring;
-    const ENTRIES: &'static str = "keys";
+    const ENTRIES: &'static str = "api_keys";
     const IS_REMOVABLE: bool = false;
     const COUNT_MAX: usize = 1;
     // What a key may do is nobody's business who reads reports; the API lists keys from the state.
