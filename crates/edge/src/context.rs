@@ -9,7 +9,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
-use axum::http::{Extensions, HeaderMap, HeaderName, Method, Uri, header};
+use axum::http::header::{self, IF_MATCH, IF_NONE_MATCH};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use bytes::Bytes;
 use domain::request::{Fingerprint, Keyed};
 use domain::types::{Name, RequestId, RequestKey, SubjectId};
@@ -256,10 +257,13 @@ impl<A> Context<A> {
         Ok(Keyed { key, fingerprint: self.fingerprint() })
     }
 
-    /// Digest of method, path and body, which must be the same when a request key is repeated.
+    /// Digest of method, path, preconditions and body, which must be the same when a request key is
+    /// repeated.
     fn fingerprint(&self) -> Fingerprint {
         let target = self.uri.path_and_query().map_or("", |target| target.as_str());
-        Fingerprint(digest_of([self.method.as_str().as_bytes(), target.as_bytes(), &self.body]))
+        let header = |name| self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
+        let preconditions = [header(IF_MATCH), header(IF_NONE_MATCH)];
+        Fingerprint(digest_of([self.method.as_str().as_bytes(), target.as_bytes(), preconditions[0], preconditions[1], &self.body]))
     }
 }
 

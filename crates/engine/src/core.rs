@@ -16,7 +16,7 @@ use domain::{Action, Change, Command, Decision, Kind, Number, Record, Rejection,
 use journal::Lsn;
 use journal::batch::Batch;
 
-use crate::limits::{Limits, RECORD_BYTES_MAX};
+use crate::limits::{Limits, RECORD_BYTES_MAX, ROOM_BYTES_MIN};
 use crate::views::{Done, Effect, Over, Refusal};
 
 /// Something that was worked out from the state, and the record that it rests on.
@@ -257,7 +257,7 @@ impl Core {
     /// Whether it refuses to write because the journal has no room left.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        self.room_bytes < RECORD_BYTES_MAX + self.in_flight_bytes
+        self.room_bytes < ROOM_BYTES_MIN + self.in_flight_bytes
     }
 
     /// Looks at the state as it stands at `wall`.

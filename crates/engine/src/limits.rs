@@ -2,6 +2,7 @@
 //! a command is taken at all.
 
 use domain::{Action, Command, State, Step};
+use journal::format::BATCH_HEADER_BYTES;
 
 /// What the engine takes on at most.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,8 @@ impl Limits {
 
 /// No record takes more than this on disk: four names, a request key, and the fixed parts.
 pub const RECORD_BYTES_MAX: u64 = 2_048;
+/// Room that the journal must have for one more record: the record in a batch of its own.
+pub(crate) const ROOM_BYTES_MIN: u64 = BATCH_HEADER_BYTES as u64 + RECORD_BYTES_MAX;
 
 /// A record may be ahead of the clock by this much, in milliseconds, before it is an alarm.
 pub const CLOCK_BEHIND_MS_MAX: u64 = 60_000;

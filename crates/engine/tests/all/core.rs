@@ -72,6 +72,23 @@ fn an_answer_rests_on_the_record_that_its_time_comes_from() {
     assert_eq!(rests_on(Over::All, 100), Lsn(3));
 }
 
+/// Once what was left of a full journal fitted a record but not its batch, which was called busy for
+/// ever.
+#[test]
+fn a_journal_that_is_full_is_never_called_busy() {
+    let mut core = Core::new(HashSeed(1, 2), Limits::STANDARD);
+    for room_bytes in 0..4_096 {
+        core.settle(room_bytes);
+        let is_read_only = core.is_read_only();
+        let refusal = core.submit(&put("spring", None), RequestId::ENGINE, at(10)).value.err();
+        assert_eq!(refusal, is_read_only.then_some(Refusal::StorageFull), "{room_bytes}");
+        if !is_read_only {
+            return;
+        }
+    }
+    panic!("4,096 bytes fit one record");
+}
+
 /// That there is none is an answer too.
 #[test]
 fn where_an_aggregate_was_removed_the_answer_rests_on_that() {

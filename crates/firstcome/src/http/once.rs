@@ -12,7 +12,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 use domain::request::Fingerprint;
 use edge::clock;
@@ -52,8 +52,6 @@ type Slot = Mutex<Option<Kept>>;
 #[derive(Clone, Debug)]
 struct Kept {
     fingerprint: Fingerprint,
-    // With others it is another request. The fingerprint leaves them out.
-    preconditions: [Option<HeaderValue>; 2],
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
@@ -110,22 +108,19 @@ impl Slots {
 pub async fn once<F: Future<Output = HandlerResult>>(context: Context, handler: impl FnOnce(Context) -> F) -> HandlerResult {
     let Some(own_key) = context.request_key()?.map(std::borrow::Cow::into_owned) else { return handler(context).await };
     let fingerprint = context.keyed(&own_key)?.fingerprint;
-    let preconditions = [header::IF_MATCH, header::IF_NONE_MATCH].map(|name| context.headers.get(name).cloned());
     let key = key_of(context.caller.actor().as_str(), &own_key);
     let app = Arc::clone(&context.app);
     let slot = app.once.slot(key, clock::elapsed_ms()).ok_or_else(full)?;
     let mut kept = slot.lock().await;
     match &*kept {
-        Some(kept) if (kept.fingerprint, &kept.preconditions) == (fingerprint, &preconditions) => {
-            return Ok(mark_replayed(kept.again(), true));
-        }
+        Some(kept) if kept.fingerprint == fingerprint => return Ok(mark_replayed(kept.again(), true)),
         Some(_) => return Err(problem("request_key_reused", "this Idempotency-Key took effect for another request")),
         None => {}
     }
     let (parts, body) = handler(context).await?.into_parts();
     let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| Problem::new("internal", error.to_string()))?;
     if took_effect(&body) {
-        *kept = Some(Kept { fingerprint, preconditions, status: parts.status, headers: parts.headers.clone(), body: body.clone() });
+        *kept = Some(Kept { fingerprint, status: parts.status, headers: parts.headers.clone(), body: body.clone() });
     }
     Ok(Response::from_parts(parts, Body::from(body)))
 }

@@ -176,22 +176,25 @@ fn policies_and_overrides_survive_a_restart_and_what_was_taken_does_not() {
     assert_eq!([check(&server, "ann"), check(&server, "vip")], [(true, 0), (true, 2)]);
 }
 
+/// With other preconditions it is another request.
 #[test]
-fn a_request_key_of_a_policy_does_not_repeat_under_other_preconditions() {
+fn a_request_key_does_not_repeat_under_other_preconditions() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::start(&folder.path().join("data"), 0);
     let mut client = server.client();
     let policy = r#"{"algorithm":"fixed_window","quota":5,"window_ms":3600000}"#;
-    let mut put = |preconditions: &[(&str, &str)]| {
-        let headers = [&[("content-type", "application/json"), ("idempotency-key", "p1")], preconditions].concat();
-        let answer = client.send("PUT", "/v1/policies/api", &headers, policy);
-        (answer.status, answer.header("idempotent-replayed").is_some())
-    };
-    assert_eq!(put(&[("if-none-match", "AAA")]), (400, false));
-    assert_eq!(put(&[("if-none-match", "*")]), (201, false));
-    assert_eq!(put(&[("if-none-match", "*")]), (201, true));
-    for others in [&[][..], &[("if-none-match", "AAA")], &[("if-match", "*")], &[("if-none-match", "*"), ("if-match", "*")]] {
-        assert_eq!(put(others), (422, false), "{others:?}");
+    for (target, body) in [("/v1/policies/api", policy), ("/v1/campaigns/spring", r#"{"stock":5}"#)] {
+        let mut put = |preconditions: &[(&str, &str)]| {
+            let headers = [&[("content-type", "application/json"), ("idempotency-key", target)], preconditions].concat();
+            let answer = client.send("PUT", target, &headers, body);
+            (answer.status, answer.header("idempotent-replayed").is_some())
+        };
+        assert_eq!(put(&[("if-none-match", "AAA")]), (400, false));
+        assert_eq!(put(&[("if-none-match", "*")]), (201, false));
+        assert_eq!(put(&[("if-none-match", "*")]), (201, true));
+        assert_eq!(put(&[]), (422, false));
+        assert_eq!(put(&[("if-match", "*")]), (422, false));
+        assert_eq!(put(&[("if-none-match", "AAA")]), (400, false));
     }
 }
 

@@ -80,7 +80,7 @@ pub fn a_log_that_has_lost_records_is_refused_and_left_as_it_is() {
 pub fn a_server_with_a_folder_of_its_own_begins_where_the_copies_of_the_state_end() {
     scenario::alone(async {
         let mut world = World::new("copies", &Brokers::One, None).with_servers(1, STOCK).await;
-        let book = world.crowd(600, 16, 0).finish(Duration::from_secs(60)).await;
+        let book = world.crowd(1_200, 16, 0).finish(Duration::from_secs(60)).await;
         check::exactly(&world, &book, STOCK).await;
         assert_eq!(world.projecting().await, 0);
         world.stop(0);
@@ -92,7 +92,7 @@ pub fn a_server_with_a_folder_of_its_own_begins_where_the_copies_of_the_state_en
         let mut program = Program::spawn_command(command);
         eventually("the server follows the log", Duration::from_secs(30), async || program.said().contains("following the log")).await;
         let begins_at = begins_at(&world, &program.said());
-        assert!(600 < begins_at, "it begins at {begins_at}, and not at a copy");
+        assert!(STOCK < begins_at, "it begins at {begins_at}, and not at a copy");
         block_in_place(|| program.stop());
         // It is the same state: the first one goes on with it.
         world.start(0);
