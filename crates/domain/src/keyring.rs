@@ -13,7 +13,9 @@ mod values;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use self::values::{Asker, KeyName, Overlap, Prefix, Scope, Scopes, SecretDigest, USERS, UnknownScope, WrongName, WrongPrefix};
+pub use self::values::{
+    Asker, KeyName, Overlap, Prefix, Scope, Scopes, SecretDigest, ShownDigest, USERS, UnknownScope, WrongName, WrongPrefix,
+};
 use crate::hash::HashSeed;
 use crate::rows::{Rows, Table};
 use crate::types::{Name, Timestamp};
@@ -67,7 +69,7 @@ messages! {
             /// The beginning of the names of its campaigns.
             campaigns: Prefix<'a>,
             /// The digest of its secret.
-            secret: SecretDigest,
+            secret: ShownDigest<'a>,
         },
         /// Give a key another secret.
         2 RotateKey {
@@ -76,7 +78,7 @@ messages! {
             /// Which key.
             key: KeyName<'a>,
             /// The digest of the new secret.
-            secret: SecretDigest,
+            secret: ShownDigest<'a>,
             /// For how many milliseconds the secret before stays valid.
             overlap_ms: u64,
         },
@@ -102,14 +104,14 @@ messages! {
             /// The beginning of the names of its campaigns.
             campaigns: Prefix<'a>,
             /// The digest of its secret.
-            secret: SecretDigest,
+            secret: ShownDigest<'a>,
         },
         /// A key has another secret.
         2 KeyRotated {
             /// Which key.
             key: KeyName<'a>,
             /// The digest of the new secret.
-            secret: SecretDigest,
+            secret: ShownDigest<'a>,
             /// For how many milliseconds the secret before stays valid.
             overlap_ms: u64,
         },
@@ -284,13 +286,14 @@ impl Workload for Keyring {
         match *event {
             Event::KeyCreated { key, scopes, campaigns, secret } => {
                 let campaigns = campaigns.as_str().into();
-                let made = Key { scopes, campaigns, created_at: at, rotated_at: None, revoked_at: None, secret, overlap: None };
+                let made =
+                    Key { scopes, campaigns, created_at: at, rotated_at: None, revoked_at: None, secret: secret.get(), overlap: None };
                 keys.insert(key.as_str().into(), made);
                 Outcome::KeyCreated
             }
             Event::KeyRotated { key, secret, overlap_ms } => {
                 let kept = changing(keys, key);
-                let before = std::mem::replace(&mut kept.secret, secret);
+                let before = std::mem::replace(&mut kept.secret, secret.get());
                 kept.overlap = (overlap_ms != 0).then(|| Overlap { secret: before, until: at.plus_millis(overlap_ms) });
                 kept.rotated_at = Some(at);
                 Outcome::KeyRotated
@@ -415,7 +418,7 @@ fn check_asker(keys: &Keys, by: Asker<'_>, now: Timestamp) -> Result<(), Rejecti
     let may_ask = match by {
         Asker::Operator => true,
         Asker::Anyone => keys.is_empty(),
-        Asker::Holder { key, secret } => keys.get(key.as_str()).is_some_and(|kept| kept.has_secret(&secret, now)),
+        Asker::Holder { key, secret } => keys.get(key.as_str()).is_some_and(|kept| kept.has_secret(&secret.get(), now)),
     };
     if may_ask { Ok(()) } else { Err(Rejection::AskerEnded) }
 }

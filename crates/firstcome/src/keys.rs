@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use domain::keyring::{self, Asker, Command as Ask, Keyring, KeyringSettings, NAME, Prefix, Rejection, Ring, Scope, Scopes};
-use domain::keyring::{Key, KeyName};
+use domain::keyring::{
+    self, Asker, Command as Ask, Key, KeyName, Keyring, KeyringSettings, NAME, Prefix, Rejection, Ring, Scope, Scopes, SecretDigest,
+};
+use domain::state::Precondition;
 use domain::types::{ActorId, RequestId, Timestamp};
-use domain::{Action, Command, Kind, Listed, state::Precondition};
+use domain::{Action, Command, Kind, Listed};
 use edge::auth::secret::Secret;
 use edge::times;
 use engine::Engine;
@@ -112,9 +114,9 @@ impl Change {
     }
 
     /// The command, with the digest of a new secret where it needs one.
-    fn command<'a>(&'a self, by: Asker<'a>, secret: &Secret) -> Result<Ask<'a>, KeyError> {
+    fn command<'a>(&'a self, by: Asker<'a>, secret: &'a SecretDigest) -> Result<Ask<'a>, KeyError> {
         let unknown = |_| KeyError::Rejected(Rejection::KeyNotFound);
-        let secret = secret.digest();
+        let secret = secret.shown();
         Ok(match self {
             Self::Create { key, scopes, campaigns } => {
                 let key = KeyName::new(key).map_err(|_| KeyError::Field { field: "key", what: WRONG_NAME })?;
@@ -166,7 +168,8 @@ pub async fn ring_of(backend: &Backend) -> Result<Arc<Ring>, Declined> {
 /// [`KeyError`].
 pub async fn change(decider: Decider<'_>, origin: &Origin<'_>, change: &Change) -> Result<Changed, KeyError> {
     let secret = Secret::new().map_err(KeyError::Random)?;
-    let command = change.command(origin.by, &secret)?;
+    let digest = secret.digest();
+    let command = change.command(origin.by, &digest)?;
     let action = Action::of::<Keyring>(NAME, command);
     let done = match decider.submit(origin, action).await {
         Err(Declined(Refusal::Rejected(domain::Rejection::NotFound(Kind::Keyring)))) => {

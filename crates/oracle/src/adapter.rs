@@ -108,10 +108,10 @@ fn happening(event: &AnyEvent<'_>) -> Happening {
         AnyEvent::Keyring(event) => Happening::Keyring(match *event {
             rings::Event::KeyCreated { key, scopes, campaigns, secret } => {
                 let (key, campaigns) = (key.as_str().to_owned(), campaigns.as_str().to_owned());
-                keyring::Effect::Created { key, scopes, campaigns, secret }
+                keyring::Effect::Created { key, scopes, campaigns, secret: secret.get() }
             }
             rings::Event::KeyRotated { key, secret, overlap_ms } => {
-                keyring::Effect::Rotated { key: key.as_str().to_owned(), secret, overlap_ms }
+                keyring::Effect::Rotated { key: key.as_str().to_owned(), secret: secret.get(), overlap_ms }
             }
             rings::Event::KeyRevoked { key } => keyring::Effect::Revoked(key.as_str().to_owned()),
         }),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::fields::Value;
-use domain::keyring::{Asker, Key, KeyringSettings, Overlap, Scope, Scopes, SecretDigest};
+use domain::keyring::{Asker, Key, KeyringSettings, Overlap, Scope, Scopes, SecretDigest, ShownDigest};
 use domain::types::Timestamp;
 
 use crate::words::refuse_if;
@@ -25,7 +25,7 @@ pub enum Ask<'a> {
         /// The beginning of the names of its campaigns.
         campaigns: &'a str,
         /// The digest of its secret.
-        secret: SecretDigest,
+        secret: ShownDigest<'a>,
     },
     /// Give a key another secret.
     Rotate {
@@ -34,7 +34,7 @@ pub enum Ask<'a> {
         /// Which key.
         key: &'a str,
         /// The digest of the new secret.
-        secret: SecretDigest,
+        secret: ShownDigest<'a>,
         /// For how long the secret before stays valid.
         overlap_ms: u64,
     },
@@ -109,14 +109,14 @@ impl Ring {
                 refuse_if(self.keys.is_empty() && !is_admin, || No::new("first_key_not_admin"))?;
                 refuse_if(self.keys.contains_key(key), || No::new("key_exists"))?;
                 refuse_if(10_000 <= self.keys.len(), || No::new("keys_full"))?;
-                let effect = Effect::Created { key: key.to_owned(), scopes, campaigns: campaigns.to_owned(), secret };
+                let effect = Effect::Created { key: key.to_owned(), scopes, campaigns: campaigns.to_owned(), secret: secret.get() };
                 Ok(Ruling::effect(Outcome::Created, effect))
             }
             Ask::Rotate { by, key, secret, overlap_ms } => {
                 self.check_asker(by, now)?;
                 self.check_live(key)?;
                 refuse_if(30 * DAY_MS < overlap_ms, || No::new("key_overlap_too_long"))?;
-                Ok(Ruling::effect(Outcome::Rotated, Effect::Rotated { key: key.to_owned(), secret, overlap_ms }))
+                Ok(Ruling::effect(Outcome::Rotated, Effect::Rotated { key: key.to_owned(), secret: secret.get(), overlap_ms }))
             }
             Ask::Revoke { by, key } => {
                 self.check_asker(by, now)?;
@@ -143,7 +143,7 @@ impl Ring {
                 let kept = self.keys.get(key.as_str()).ok_or_else(ended)?;
                 let mut valid = vec![kept.secret];
                 valid.extend(kept.overlap.filter(|overlap| now < overlap.until).map(|overlap| overlap.secret));
-                refuse_if(kept.revoked_at.is_some() || !valid.contains(&secret), ended)
+                refuse_if(kept.revoked_at.is_some() || !valid.contains(&secret.get()), ended)
             }
         }
     }
@@ -191,8 +191,8 @@ impl Effect {
     pub(crate) fn asked_for(&self) -> Ask<'_> {
         let by = Asker::Operator;
         match self {
-            Self::Created { key, scopes, campaigns, secret } => Ask::Create { by, key, scopes: *scopes, campaigns, secret: *secret },
-            Self::Rotated { key, secret, overlap_ms } => Ask::Rotate { by, key, secret: *secret, overlap_ms: *overlap_ms },
+            Self::Created { key, scopes, campaigns, secret } => Ask::Create { by, key, scopes: *scopes, campaigns, secret: secret.shown() },
+            Self::Rotated { key, secret, overlap_ms } => Ask::Rotate { by, key, secret: secret.shown(), overlap_ms: *overlap_ms },
             Self::Revoked(key) => Ask::Revoke { by, key },
         }
     }

@@ -209,6 +209,14 @@ impl fmt::Debug for SecretDigest {
     }
 }
 
+impl SecretDigest {
+    /// The digest as commands and events carry it.
+    #[must_use]
+    pub const fn shown(&self) -> ShownDigest<'_> {
+        ShownDigest(&self.0)
+    }
+}
+
 impl Part<'_> for SecretDigest {
     fn put(&self, out: &mut Out<'_>) {
         out.body.extend_from_slice(&self.0);
@@ -216,6 +224,35 @@ impl Part<'_> for SecretDigest {
 
     fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
         from.body.array().map(Self)
+    }
+}
+
+/// A [`SecretDigest`] that is elsewhere: commands and events of all workloads are as large as the largest
+/// one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ShownDigest<'a>(&'a [u8; 32]);
+
+impl ShownDigest<'_> {
+    /// The digest.
+    #[must_use]
+    pub const fn get(self) -> SecretDigest {
+        SecretDigest(*self.0)
+    }
+}
+
+impl fmt::Debug for ShownDigest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ShownDigest(…)")
+    }
+}
+
+impl<'a> Part<'a> for ShownDigest<'a> {
+    fn put(&self, out: &mut Out<'_>) {
+        out.body.extend_from_slice(self.0);
+    }
+
+    fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
+        from.body.take(32)?.first_chunk().map(Self).ok_or(DecodeError("the bytes end too early"))
     }
 }
 
@@ -251,7 +288,7 @@ messages! {
             /// The name of the key.
             key: KeyName<'a>,
             /// The digest of the secret by which the holder was authenticated.
-            secret: SecretDigest,
+            secret: ShownDigest<'a>,
         },
     }
 }

@@ -4,7 +4,7 @@
 use domain::hash::HashSeed;
 use domain::keyring::{
     self, Asker, Command as Ask, Event, KEYS_MAX, Key, KeyName, Keyring, KeyringSettings, OVERLAP_MS_MAX, Prefix, Rejection, Scope, Scopes,
-    SecretDigest,
+    SecretDigest, ShownDigest,
 };
 use domain::state::{Action, Change, Command, Decision, Done, Precondition, Record, State, decide};
 use domain::types::{ActorId, RequestId, Timestamp};
@@ -25,8 +25,18 @@ fn name(text: &str) -> KeyName<'_> {
     KeyName::new(text).unwrap()
 }
 
-fn secret(number: u8) -> SecretDigest {
-    SecretDigest([number; 32])
+static SECRETS: [SecretDigest; 10] = {
+    let mut secrets = [SecretDigest([0; 32]); 10];
+    let mut number = 0;
+    while number < 10 {
+        secrets[number] = SecretDigest([number as u8; 32]);
+        number += 1;
+    }
+    secrets
+};
+
+fn secret(number: u8) -> ShownDigest<'static> {
+    SECRETS[usize::from(number)].shown()
 }
 
 fn scopes(of: &[Scope]) -> Scopes {
@@ -133,11 +143,11 @@ fn a_rotated_key_has_the_secret_before_until_the_end_of_the_overlap() {
     let mut world = World::with_shop();
     world.ask(1_000, rotate("shop", 3, 100)).unwrap();
     let key = world.key("shop");
-    assert_eq!((key.secret, key.rotated_at), (secret(3), Some(at(1_000))));
-    assert_eq!(key.overlap.map(|overlap| (overlap.secret, overlap.until)), Some((secret(2), at(1_100))));
+    assert_eq!((key.secret.shown(), key.rotated_at), (secret(3), Some(at(1_000))));
+    assert_eq!(key.overlap.map(|overlap| (overlap.secret, overlap.until)), Some((secret(2).get(), at(1_100))));
     // A second rotation ends the first secret whatever was promised.
     world.ask(1_001, rotate("shop", 4, 100)).unwrap();
-    assert_eq!(world.key("shop").overlap.map(|overlap| overlap.secret), Some(secret(3)));
+    assert_eq!(world.key("shop").overlap.map(|overlap| overlap.secret), Some(secret(3).get()));
     world.ask(1_002, rotate("shop", 5, 0)).unwrap();
     assert_eq!(world.key("shop").overlap, None);
     assert_eq!(world.ask(1_003, rotate("shop", 6, OVERLAP_MS_MAX + 1)), Err(Rejection::OverlapTooLong));

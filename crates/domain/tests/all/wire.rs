@@ -114,6 +114,9 @@ fn policy_settings(algorithm: LimitAlgorithm) -> PolicySettings {
     }
 }
 
+static SECRET: SecretDigest = SecretDigest([0xA5; 32]);
+static OTHER_SECRET: SecretDigest = SecretDigest([0x5A; 32]);
+
 const NUMBERS: Numbers = Numbers { quota: 7, window_ns: 60_000_000_000, burst: 0 };
 
 fn limit_key() -> LimitKey<'static> {
@@ -145,7 +148,7 @@ fn changes() -> Vec<Change<'static>> {
     ];
     let settings = LimitAlgorithm::ALL.iter().map(|algorithm| Limit::any_settings(policy_settings(*algorithm)));
     changes.extend(settings.map(|settings| Change::Created { number, name, settings }));
-    let (key, campaigns, secret) = (KeyName::new("shop_7").unwrap(), Prefix::new("spring-").unwrap(), SecretDigest([0xA5; 32]));
+    let (key, campaigns, secret) = (KeyName::new("shop_7").unwrap(), Prefix::new("spring-").unwrap(), SECRET.shown());
     let scopes = [Scope::Issue, Scope::Read].into_iter().collect();
     changes.push(Change::Created { number, name: keyring::NAME, settings: Keyring::any_settings(KeyringSettings {}) });
     let events = [
@@ -210,8 +213,8 @@ fn commands_of_each_kind() -> Vec<Command<'static>> {
 }
 
 fn keyring_commands() -> [keyring::Command<'static>; 3] {
-    let (key, secret) = (KeyName::new("shop_7").unwrap(), SecretDigest([0xA5; 32]));
-    let by = Asker::Holder { key: KeyName::new("admin").unwrap(), secret: SecretDigest([0x5A; 32]) };
+    let (key, secret) = (KeyName::new("shop_7").unwrap(), SECRET.shown());
+    let by = Asker::Holder { key: KeyName::new("admin").unwrap(), secret: OTHER_SECRET.shown() };
     let scopes = [Scope::Admin].into_iter().collect();
     [
         keyring::Command::CreateKey { by: Asker::Anyone, key, scopes, campaigns: Prefix::new("").unwrap(), secret },

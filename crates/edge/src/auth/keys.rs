@@ -71,8 +71,8 @@ impl KeyRing {
     /// replace.
     #[must_use]
     pub fn of(ring: &Ring, before: &Self) -> Self {
-        let key = |(name, kept): (&Box<str>, &keyring::Key)| {
-            let known = before.keys.get(&**name);
+        let key = |(name, kept): (&str, &keyring::Key)| {
+            let known = before.keys.get(name);
             let key = match known {
                 Some(known) if known.kept == *kept => Arc::clone(known),
                 _ => {
@@ -82,7 +82,7 @@ impl KeyRing {
             };
             (name.to_string(), key)
         };
-        Self { revision: ring.changes, keys: ring.keys.iter().map(key).collect() }
+        Self { revision: ring.changes, keys: ring.keys.iter().map(|(name, kept)| key((name, kept))).collect() }
     }
 
     /// The number of changes so far.

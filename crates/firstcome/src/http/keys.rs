@@ -101,7 +101,7 @@ fn asker(caller: &Caller) -> Result<Asker<'_>, Problem> {
         Caller::Local => Ok(Asker::Anyone),
         Caller::Key(key) => {
             let Ok(name) = KeyName::new(key.name()) else { panic!("a key that is accepted has the name of a key") };
-            Ok(Asker::Holder { key: name, secret: key.kept().secret })
+            Ok(Asker::Holder { key: name, secret: key.kept().secret.shown() })
         }
         Caller::User { .. } => Err(Denied::KeyOnly.into()),
     }
