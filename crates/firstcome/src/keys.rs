@@ -16,6 +16,7 @@ use engine::Engine;
 use engine::views::{Done, Refusal};
 use serde::{Deserialize, Serialize};
 
+use crate::app::App;
 use crate::backend::{Backend, Declined};
 
 /// What is to change.
@@ -183,6 +184,20 @@ pub async fn change(decider: Decider<'_>, origin: &Origin<'_>, change: &Change) 
     let Some((_, ring)) = done.shown::<Keyring>() else { panic!("a change of the keyring shows the keyring") };
     let secret = (!matches!(change, Change::Revoke { .. })).then(|| secret.key(change.key()));
     Ok(Changed { ring: Arc::clone(ring), secret })
+}
+
+/// Makes a change on a server that runs, which goes by it from then on.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn change_served(app: &App, origin: &Origin<'_>, asked: &Change) -> Result<Changed, KeyError> {
+    let changed = change(Decider::Server(&app.backend), origin, asked).await;
+    match &changed {
+        Ok(changed) => app.edge.auth.follow(&changed.ring),
+        // A no may come after a change whose outcome nobody was told.
+        Err(_) => ring_of(&app.backend).await.into_iter().for_each(|ring| app.edge.auth.follow(&ring)),
+    }
+    changed
 }
 
 /// What the rules say while there is no keyring.

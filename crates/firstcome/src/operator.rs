@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::app::App;
-use crate::keys::{self, Change, Decider, KeyError, KeyJson, Origin};
+use crate::keys::{self, Change, KeyError, KeyJson, Origin};
 
 /// The sockets' names are `operator-ID.sock`: servers across machines may share a folder.
 const NAME_BEGIN: &str = "operator-";
@@ -132,9 +132,8 @@ async fn reply(app: &App, question: &Question) -> Reply {
             Ok(ring) => Reply::Keys(KeyJson::all(&ring, now)),
             Err(declined) => Reply::refused(&KeyError::Declined(declined)),
         },
-        Question::Change(change) => match keys::change(Decider::Server(&app.backend), &ORIGIN, change).await {
+        Question::Change(change) => match keys::change_served(app, &ORIGIN, change).await {
             Ok(changed) => {
-                app.edge.auth.follow(&changed.ring);
                 tracing::info!(key = change.key(), by = "operator", "{}", change.done());
                 Reply::Keys(vec![KeyJson::changed(change.key(), changed, now)])
             }

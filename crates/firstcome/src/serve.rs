@@ -379,6 +379,7 @@ impl Opened {
 /// Learns which keys there are before anyone is let in: without any, whoever is on this machine would be.
 /// Across machines, that is when the server has caught up with the record.
 async fn learn_keys(backend: &Backend, auth: &Auth) -> Result<(), ServeError> {
+    let mut is_told = false;
     loop {
         match keys::ring_of(backend).await {
             Ok(ring) => {
@@ -386,7 +387,12 @@ async fn learn_keys(backend: &Backend, auth: &Auth) -> Result<(), ServeError> {
                 return Ok(());
             }
             Err(declined) if backend.engine().is_some() => return Err(ServeError::ApiKeys(Problem::from(declined).code())),
-            Err(_) => tokio::time::sleep(KEYS_LOOK).await,
+            Err(_) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::info!("catching up with the log; nobody is answered before the keys are known");
+                }
+                tokio::time::sleep(KEYS_LOOK).await;
+            }
         }
         if let Some(why) = backend.failure() {
             return Err(ServeError::Stopped(why));
@@ -485,7 +491,12 @@ async fn run_until_stopped(args: &ServeArgs) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let hang_up = signal(SignalKind::hangup())?;
-    let mut server = Server::open(&settings).await?;
+    // Across machines this takes as long as catching up with the log; nobody has been answered by then.
+    let mut server = tokio::select! {
+        opened = Server::open(&settings) => opened?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
     let address = server.address()?;
     tracing::info!(%address, data = %settings.data.display(), files_max, connections_max = settings.http.connections_max, "serving");
     eprint!("{}", greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.edge.auth, &settings.data));

@@ -17,6 +17,13 @@ use super::settings::{patch_of, settings_of, shown};
 use crate::app::App;
 use crate::backend::Declined;
 
+/// Whether the API serves a kind by these calls, and counts it for everybody who may read. The keyring has
+/// calls of its own (`keys.rs`), for those who may manage keys.
+#[must_use]
+pub fn is_served(kind: Kind) -> bool {
+    kind != Kind::Keyring
+}
+
 /// `PUT /v1/{kind}/{name}`
 pub async fn put(context: Context, kind: Kind) -> HandlerResult {
     let name = named(&context, kind)?;

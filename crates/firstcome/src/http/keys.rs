@@ -15,7 +15,7 @@ use super::context::{Context, request_id};
 use super::input::{Whole, parse};
 use super::problem::{HandlerResult, Problem};
 use super::times;
-use crate::keys::{self, Change, Decider, KeyError, KeyJson, Origin};
+use crate::keys::{self, Change, KeyError, KeyJson, Origin};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,8 +85,7 @@ async fn change(context: Context, change: Change) -> Result<KeyJson, Problem> {
     let changing = tokio::spawn(async move {
         let (app, caller) = (Arc::clone(&context.app), &context.caller);
         let origin = Origin { actor: caller.actor(), request_id: request_id(&context), by: asker(caller)? };
-        let changed = keys::change(Decider::Server(&app.backend), &origin, &change).await?;
-        app.edge.auth.follow(&changed.ring);
+        let changed = keys::change_served(&app, &origin, &change).await?;
         tracing::info!(key = change.key(), by = caller.actor().as_str(), "{}", change.done());
         Ok(KeyJson::changed(change.key(), changed, app.clock.now()))
     });

@@ -2,10 +2,10 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use domain::Kind;
 use engine::meter::JournalWork;
 use serde_json::{Value, json};
 
+use super::aggregates::is_served;
 use super::answer::{self, with_header};
 use super::context::Context;
 use super::problem::{HandlerResult, Problem};
@@ -57,7 +57,7 @@ pub async fn server(context: Context) -> HandlerResult {
     });
     if let Some(body) = body.as_object_mut() {
         // How many keys there are is for those who may list them.
-        for (kind, aggregates, entries) in status.counts.kinds().filter(|(kind, ..)| *kind != Kind::Keyring) {
+        for (kind, aggregates, entries) in status.counts.kinds().filter(|(kind, ..)| is_served(*kind)) {
             body.insert(kind.path().to_owned(), json!(aggregates));
             body.insert(kind.entries().to_owned(), json!(entries));
         }

@@ -284,8 +284,8 @@ mod tests {
     /// Every code that the rules can refuse with has a status and words, and no words are left over.
     #[test]
     fn every_rejection_has_words_and_a_status() {
-        // The keyring has calls of its own (`keys.rs`), with words of their own.
-        let served = domain::Kind::ALL.iter().filter(|kind| **kind != domain::Kind::Keyring);
+        // What is not served has calls of its own, with words of their own (`keys.rs`).
+        let served = domain::Kind::ALL.iter().filter(|kind| crate::http::aggregates::is_served(**kind));
         let of_kinds = served.flat_map(|kind| [kind.not_found(), kind.exists()]);
         // No call asks for two changes at once, or removes what cannot be removed.
         let of_frame = ["request_key_reused", "version_mismatch"];
