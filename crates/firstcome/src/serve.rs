@@ -31,9 +31,7 @@ use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
 use crate::history::History;
 use crate::http::policies;
-use crate::http::problem::Problem;
 use crate::http::routes::{self, Route};
-use crate::keys;
 use crate::limits::LimitClock;
 use crate::operator::OperatorSocket;
 #[cfg(feature = "scaled")]
@@ -138,8 +136,6 @@ pub enum ServeError {
 
 /// The folder of the journal in the data folder.
 const JOURNAL_FOLDER: &str = "journal";
-/// How often a server that has not caught up looks for the keys.
-const KEYS_LOOK: Duration = Duration::from_millis(20);
 /// Connections at once to the second address, which answers also when the first one is full.
 const ADMIN_CONNECTIONS_MAX: u16 = 256;
 
@@ -367,36 +363,12 @@ impl Opened {
                 (Backend::Scaled(Box::new(opened)), codes, data)
             }
         };
-        learn_keys(&backend, &auth).await?;
+        follow::learn_keys(&backend, &auth).await?;
         let gateway = Gateway::new(&settings.gateway, LimitClock::new(&settings.clock))?;
         let parts = Parts { backend, codes, auth, gateway, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
         let app = App::new(parts, settings.http, number()?);
         policies::follow_all(&app).await.map_err(|problem| ServeError::Policies(problem.code()))?;
         Ok((Arc::new(app), data))
-    }
-}
-
-/// Learns which keys there are before anyone is let in: without any, whoever is on this machine would be.
-/// Across machines, that is when the server has caught up with the record.
-async fn learn_keys(backend: &Backend, auth: &Auth) -> Result<(), ServeError> {
-    let mut is_told = false;
-    loop {
-        match keys::ring_of(backend).await {
-            Ok(ring) => {
-                auth.follow(&ring);
-                return Ok(());
-            }
-            Err(declined) if backend.engine().is_some() => return Err(ServeError::ApiKeys(Problem::from(declined).code())),
-            Err(_) => {
-                if !std::mem::replace(&mut is_told, true) {
-                    tracing::info!("catching up with the log; nobody is answered before the keys are known");
-                }
-                tokio::time::sleep(KEYS_LOOK).await;
-            }
-        }
-        if let Some(why) = backend.failure() {
-            return Err(ServeError::Stopped(why));
-        }
     }
 }
 

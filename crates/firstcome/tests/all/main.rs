@@ -17,6 +17,7 @@ mod doors;
 mod gateway;
 mod inspect;
 mod keys;
+mod keys_in_folder;
 mod live;
 mod queue;
 mod rate_limits;
