@@ -11,13 +11,15 @@ use edge::auth::caller::Scope;
 use firstcome::backend::Declined;
 use firstcome::cli::ServeArgs;
 use firstcome::http::answer;
+use firstcome::http::calls;
 use firstcome::http::context::Context;
-use firstcome::http::input::{ClaimBody, parse};
+use firstcome::http::input::parse;
 use firstcome::http::problem::Problem;
-use firstcome::http::routes;
 use firstcome::keys::{self, Change, Decider};
 use firstcome::operator::ORIGIN;
 use firstcome::serve::{ServeSettings, Server, Tables, raise_files_max};
+use firstcome::workloads::coupon::claims::ClaimBody;
+use firstcome::workloads::coupon::json::ClaimedJson;
 use serde_json::json;
 
 use crate::Outcome;
@@ -75,9 +77,9 @@ async fn serve(wanted: &Wanted) -> Outcome<()> {
     };
     let server = Server::open(&ServeSettings::new(&args)?).await?;
     let writer = Arc::new(WriterThread::start(&data.join("thread"))?);
-    let mut table = routes::table();
-    table.push(routes::route(EMPTY, Method::POST, Access::Scope(Scope::Issue), empty));
-    table.push(routes::route(THREAD, Method::POST, Access::Scope(Scope::Issue), move |context| {
+    let mut table = calls::table();
+    table.push(calls::route(EMPTY, Method::POST, Access::Scope(Scope::Issue), empty));
+    table.push(calls::route(THREAD, Method::POST, Access::Scope(Scope::Issue), move |context| {
         claim_by_thread(context, Arc::clone(&writer))
     }));
     let key = if wanted.keys { make_key(&server).await? } else { String::new() };
@@ -105,5 +107,5 @@ async fn claim_by_thread(context: Context, writer: Arc<WriterThread>) -> Result<
     let body: ClaimBody = parse(context.json_body("application/json")?)?;
     body.subject()?;
     let claim = writer.claim(body.subject, context.request_id.clone()).await.map_err(Declined)?;
-    Ok(answer::json(StatusCode::CREATED, &answer::ClaimedJson::new(&context.app.codes, &claim)))
+    Ok(answer::json(StatusCode::CREATED, &ClaimedJson::new(&context.app.codes, &claim)))
 }

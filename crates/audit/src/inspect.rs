@@ -12,16 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::state::Record;
-use domain::types::Timestamp;
 use domain::wire::decode_record;
 use journal::Lsn;
 use journal::format::RecordBytes;
 use journal::reader::{ReadError, Reader};
 use journal::storage::FileStorage;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::macros::format_description;
 
+use crate::events::rfc3339;
 use crate::verify::{JOURNAL_FOLDER, VerifyError, open_folder};
 use summary::Summary;
 
@@ -119,9 +117,9 @@ fn write_record(lsn: Lsn, bytes: &RecordBytes<'_>, form: Form, summary: &Summary
     }
 }
 
-/// `12 2026-01-02T03:04:05.006Z local r-1 claimed spring serial=3 subject=ann key=k-1`
+/// `12 2026-01-02T03:04:05.006Z local r-1 claimed spring serial=3 subject=ann request_key=k-1`
 fn record_text(lsn: Lsn, record: &Record<'_>, summary: &Summary) -> String {
-    let key = record.request.map(|request| format!(" key={}", request.key.as_str())).unwrap_or_default();
+    let key = record.request.map(|request| format!(" request_key={}", request.key.as_str())).unwrap_or_default();
     let (at, change) = (rfc3339(record.at), changes::text(&record.change, summary));
     format!("{lsn} {at} {} {} {change}{key}", record.actor, record.request_id)
 }
@@ -142,23 +140,4 @@ fn record_json(lsn: Lsn, record: &Record<'_>, summary: &Summary) -> Value {
         line.extend(added);
     }
     line
-}
-
-/// Always in UTC, always with milliseconds.
-fn rfc3339(time: Timestamp) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.millis()) * 1_000_000);
-    time.ok().and_then(|time| time.format(&format).ok()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_told_with_milliseconds_in_utc() {
-        assert_eq!(rfc3339(Timestamp::ZERO), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(Timestamp::from_millis(1_767_323_045_006).unwrap()), "2026-01-02T03:04:05.006Z");
-        assert_eq!(rfc3339(Timestamp::MAX), "9999-12-31T23:59:59.999Z");
-    }
 }

@@ -4,5 +4,6 @@
 //!   record, by the rules as the oracle states them, and compares the tables with the result;
 //! - [`inspect`] tells what a journal holds.
 
+mod events;
 pub mod inspect;
 pub mod verify;

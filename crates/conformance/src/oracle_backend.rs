@@ -51,7 +51,8 @@ impl OracleBackend {
             Outcome::Removed(view) => Reply::Removed { version: view.version, novelty },
             Outcome::Did(number, Answer::Coupon(outcome)) => self.claim_reply(*number, *outcome, novelty),
             Outcome::Did(_, Answer::Limit(outcome)) => override_reply(*outcome, novelty),
-            Outcome::Did(_, Answer::Keyring(_)) | Outcome::DidBoth(..) | Outcome::KeysForgotten(_) | Outcome::Nothing(_) => {
+            // Of other workloads no table says anything yet.
+            Outcome::Did(..) | Outcome::DidBoth(..) | Outcome::KeysForgotten(_) | Outcome::Nothing(_) => {
                 Reply::Unexpected(format!("a command of a table comes to {outcome:?}"))
             }
         }

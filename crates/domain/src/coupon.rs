@@ -39,14 +39,14 @@ fields! {
     /// What the runner of a campaign chooses.
     pub struct Settings {
         1 stock: Quantity = required, in 1..=1_000_000_000, "Units in all. It may grow, and may not fall below what is claimed.";
-        2 per_subject_max: u32 = 1, in 1..=PER_SUBJECT_MAX, "Units for one subject. Once there are claims it may only grow.";
-        3 opens_at: Option<Timestamp> = None, "Claims are granted from this instant on; null: at once.";
-        4 closes_at: Option<Timestamp> = None, "Claims are refused from this instant on; null: never.";
-        5 redeem_until: Option<Timestamp> = None, "Claims can be redeemed until just before this instant; null: for ever.";
+        2 per_subject_max: u32 = 1, in 1..=PER_SUBJECT_MAX, "Units for one subject. Above 1, every claim needs a request key, because only the key tells a repeat from a new wish. Once there are claims it may only grow.";
+        3 opens_at: Option<Timestamp> = None, "Claims are granted from this instant on; `null`: at once.";
+        4 closes_at: Option<Timestamp> = None, "Claims are refused from this instant on; `null`: never. Must be after `opens_at`.";
+        5 redeem_until: Option<Timestamp> = None, "Claims can be redeemed until just before this instant; `null`: for ever. Must be after `opens_at`.";
         6 paused: bool = false, "Whether claims are refused for now.";
-        7 mode: Mode = Mode::Direct, "How claims are answered: direct, with the decision; queued, with a place in the queue.";
-        8 decisions_per_second_max: Option<u32> = None, in 1..=PACE_MAX, "Pending claims that are decided in any 1,000 ms; null: all at once. In the direct mode it does not matter.";
-        9 queue_max: u32 = 1_000_000, in 1..=QUEUE_MAX, "Claims that may be pending.";
+        7 mode: Mode = Mode::Direct, "How claims are answered. `direct`: with the decision. `queued`: with the place where the decision will be.";
+        8 decisions_per_second_max: Option<u32> = None, in 1..=PACE_MAX, "Pending claims that are decided in any 1,000 ms; `null`: all at once. In the direct mode it does not matter.";
+        9 queue_max: u32 = 1_000_000, in 1..=QUEUE_MAX, "Claims that may be pending; one more is refused with `queue_full`.";
         @internal 10 code_key: u32 = 0, "The number of the key that the campaign's codes come from.";
     }
 }
@@ -54,9 +54,9 @@ fields! {
 fields! {
     /// What follows from a campaign's claims.
     pub struct Figures {
-        1 state: CampaignState = required, "Where the campaign stands.";
-        2 claimed: u32 = required, "Units of decided claims, redeemed ones included.";
-        3 remaining: u32 = required, "Units that nobody holds or waits for.";
+        1 state: CampaignState = required, "Where the campaign stands: it opens later, gives out units, is paused, has none left, or gives out nothing more.";
+        2 claimed: u32 = required, "Claims that hold a unit, redeemed ones included.";
+        3 remaining: u32 = required, "Units that nobody holds or waits for: `stock` less `claimed` and `pending`.";
         4 pending: u32 = required, "Units that are set aside for pending claims.";
         5 redeemed: u32 = required, "Claims that were used.";
     }

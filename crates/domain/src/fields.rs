@@ -26,7 +26,12 @@
 
 use std::fmt;
 
-use crate::types::{Quantity, Timestamp};
+use crate::rows::Cell;
+use crate::types::Timestamp;
+
+mod types;
+
+pub use types::FieldType;
 
 /// The value of a field, apart from the struct that it is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +46,18 @@ pub enum Value {
     Time(Timestamp),
     /// One of the words that the field allows.
     Word(&'static str),
+}
+
+impl From<Value> for Cell<'static> {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(value),
+            Value::Number(number) => Self::Number(number),
+            Value::Time(time) => Self::Time(time),
+            Value::Word(word) => Self::Text(word),
+        }
+    }
 }
 
 /// What values a field takes.
@@ -161,6 +178,18 @@ pub trait Fields: Copy + PartialEq + Eq + fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// A struct from all of its fields, each by its name; `None` if one of them is missing, unknown or out of
+/// its range.
+#[must_use]
+pub fn all_of<S: Fields>(values: &[(&str, Value)]) -> Option<S> {
+    let mut all = S::least();
+    for (name, value) in values {
+        all.set(S::index_of(name)?, *value).ok()?;
+    }
+    let is_given = |field: &Field| values.iter().any(|(name, _)| *name == field.name);
+    S::FIELDS.iter().all(is_given).then_some(all)
+}
+
 /// A change of some fields; the others stay as they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Patch<S> {
@@ -224,101 +253,6 @@ fn bit(index: usize) -> u64 {
     u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
 }
 
-/// A type that a field can have.
-pub trait FieldType: Copy {
-    /// What values it takes, where the declaration does not say so.
-    const KIND: FieldKind;
-    /// Whether it may be without a value.
-    const IS_NULLABLE: bool = false;
-    /// What stands in a required field until it is set: the least value that makes sense.
-    const LEAST: Self;
-
-    /// The value.
-    fn value(self) -> Value;
-
-    /// The value of a field that [`Field::check`] took; `None` if it is of another type.
-    fn from_value(value: Value) -> Option<Self>;
-}
-
-impl FieldType for bool {
-    const KIND: FieldKind = FieldKind::Bool;
-    const LEAST: Self = false;
-
-    fn value(self) -> Value {
-        Value::Bool(self)
-    }
-
-    fn from_value(value: Value) -> Option<Self> {
-        if let Value::Bool(value) = value { Some(value) } else { None }
-    }
-}
-
-impl FieldType for u32 {
-    const KIND: FieldKind = FieldKind::Number(0, u32::MAX as u64);
-    const LEAST: Self = 0;
-
-    fn value(self) -> Value {
-        Value::Number(u64::from(self))
-    }
-
-    fn from_value(value: Value) -> Option<Self> {
-        if let Value::Number(number) = value { Self::try_from(number).ok() } else { None }
-    }
-}
-
-impl FieldType for u64 {
-    const KIND: FieldKind = FieldKind::Number(0, u64::MAX);
-    const LEAST: Self = 0;
-
-    fn value(self) -> Value {
-        Value::Number(self)
-    }
-
-    fn from_value(value: Value) -> Option<Self> {
-        if let Value::Number(number) = value { Some(number) } else { None }
-    }
-}
-
-impl FieldType for Quantity {
-    const KIND: FieldKind = FieldKind::Number(0, Self::MAX.get() as u64);
-    const LEAST: Self = Self::ONE;
-
-    fn value(self) -> Value {
-        Value::Number(u64::from(self.get()))
-    }
-
-    fn from_value(value: Value) -> Option<Self> {
-        u32::from_value(value).and_then(Self::new)
-    }
-}
-
-impl FieldType for Timestamp {
-    const KIND: FieldKind = FieldKind::Time;
-    const LEAST: Self = Self::ZERO;
-
-    fn value(self) -> Value {
-        Value::Time(self)
-    }
-
-    fn from_value(value: Value) -> Option<Self> {
-        if let Value::Time(time) = value { Some(time) } else { None }
-    }
-}
-
-impl<T: FieldType> FieldType for Option<T> {
-    const KIND: FieldKind = T::KIND;
-    const IS_NULLABLE: bool = true;
-    const LEAST: Self = None;
-
-    fn value(self) -> Value {
-        self.map_or(Value::Null, T::value)
-    }
-
-    fn from_value(value: Value) -> Option<Self> {
-        if value == Value::Null { Some(None) } else { T::from_value(value).map(Some) }
-    }
-}
-
 /// Declares settings: `NUMBER name: Type = default, "text";`, with `required` where there is no
 /// default, `in MIN..=MAX,` behind the default where numbers are limited, and `internal` before the
 /// number of what clients never see.
@@ -368,6 +302,20 @@ macro_rules! fields {
                     return Ok(());
                 } )*
                 Err(out_of_range)
+            }
+        }
+
+        impl<'part> $crate::wire::Part<'part> for $name {
+            fn put(&self, out: &mut $crate::wire::Out<'_>) {
+                out.put_fields(self);
+            }
+
+            fn take(from: &mut $crate::wire::In<'part>) -> Result<Self, $crate::wire::DecodeError> {
+                from.fields()
+            }
+
+            fn show(&self, _: &'static str, each: &mut dyn FnMut(&'static str, $crate::rows::Cell<'_>)) {
+                $crate::fields::Fields::values(self).for_each(|(field, value)| each(field.name, value.into()));
             }
         }
     };

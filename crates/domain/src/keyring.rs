@@ -232,6 +232,8 @@ impl Workload for Keyring {
     const ENTRIES: &'static str = "api_keys";
     const IS_REMOVABLE: bool = false;
     const COUNT_MAX: usize = 1;
+    // Who may read need not know who may call: `/v1/keys` is for those who manage keys.
+    const IS_SERVED: bool = false;
     // What a key may do is nobody's business who reads reports; the API lists keys from the state.
     const TABLES: &'static [&'static Table] = &[];
 
@@ -247,12 +249,6 @@ impl Workload for Keyring {
     fn items(_settings: &KeyringSettings, _seed: HashSeed) -> KeyringItems {
         KeyringItems::default()
     }
-
-    fn accepts(_old: Option<&KeptKeyring>, _new: &KeyringSettings) -> Result<(), Rejection> {
-        Ok(())
-    }
-
-    fn settled(_keyring: &mut KeptKeyring, _old: &KeyringSettings) {}
 
     fn decide<'a>(keyring: &KeptKeyring, command: &Self::Command<'a>, ask: Ask) -> Result<Decided<'a, Self>, Rejection> {
         let keys = &keyring.items.ring.keys;

@@ -6,7 +6,9 @@
 //! - [`fields`], [`rejections`], [`rows`]: settings, refusals and rows of the history, each declared
 //!   once;
 //! - [`coupon`]: the coupon workload: commands, events, rejections, `decide`, `evolve`;
+//! - `counter`: the smallest workload, an example that is compiled for tests only;
 //! - [`rate_limit`]: who may ask how often: five algorithms, how many at once, and their policies;
+//! - [`keyring`]: who may call: API keys, with the digests of their secrets;
 //! - [`request`]: idempotency: one request key, one outcome;
 //! - [`state`]: all workloads together: the one `decide` and the one `evolve`;
 //! - [`wire`]: records and state to bytes and back, numbered and versioned;
@@ -15,6 +17,8 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod claims;
+#[cfg(feature = "example")]
+pub mod counter;
 pub mod coupon;
 pub mod fields;
 pub mod hash;

@@ -31,11 +31,18 @@ impl Visitor<'_> for WholeVisitor {
         Ok(Whole(number))
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is whole and in range")]
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Whole, E> {
-        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
-        if is_whole { Ok(Whole(number as u64)) } else { Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)) }
+        whole_of(number).map(Whole).ok_or_else(|| E::invalid_type(serde::de::Unexpected::Float(number), &self))
     }
+}
+
+/// The whole number that a number with a fraction stands for, if it stands for one.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is whole and in range")]
+pub fn whole_of(number: f64) -> Option<u64> {
+    // Up to 2^53 every whole number has a float of its own.
+    let is_whole = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
+    is_whole.then_some(number as u64)
 }
 
 /// Reads a JSON body.

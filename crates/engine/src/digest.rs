@@ -81,7 +81,13 @@ impl RunningDigest {
     /// Adds what a record has changed; `state` is the one after it.
     pub fn after(&mut self, record: &Record<'_>, state: &State) {
         match &record.change {
-            Change::Created { number, .. } | Change::Changed { number, .. } => {
+            Change::Created { number, .. } => {
+                let aggregate = there(state, *number);
+                self.add_aggregate(aggregate.head(), &aggregate.settings());
+                // What the items of a workload begin with is an entry too.
+                aggregate.entries(&mut |bytes| self.add_entry(*number, bytes));
+            }
+            Change::Changed { number, .. } => {
                 let aggregate = there(state, *number);
                 self.add_aggregate(aggregate.head(), &aggregate.settings());
             }

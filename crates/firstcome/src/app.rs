@@ -16,8 +16,8 @@ use crate::codes::CodeKeys;
 use crate::demonstration::Demonstration;
 use crate::http::once::Once;
 use crate::limits::{LimitClock, Limits};
-use crate::live::Tallies;
 use crate::metrics::Metrics;
+use crate::workloads::coupon::tally::Tallies;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct App {
     pub once: Once,
     /// Locked while policies are taken over into the counters.
     pub policy_changes: tokio::sync::Mutex<()>,
-    /// Live streams of campaigns.
+    /// Live streams.
     pub live: Arc<Live>,
     /// How claims were answered.
     pub tallies: Tallies,

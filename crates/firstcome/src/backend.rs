@@ -103,24 +103,37 @@ impl Backend {
     ///
     /// # Errors
     /// [`Declined`].
-    pub async fn read_local<W: Listed, T>(
+    pub async fn read_local<T>(
         &self,
-        name: Name<'_>,
+        (kind, name): (Kind, Name<'_>),
         wall: Timestamp,
-        look: impl FnOnce(Option<&Aggregate<W>>, Timestamp) -> T,
+        look: impl FnOnce(Option<&AnyAggregate>, Timestamp) -> T,
     ) -> Result<T, Declined> {
         match self {
-            Self::Single { .. } => self.read_of::<W, T>(name, look).await,
+            Self::Single { .. } => self.read((kind, name), look).await,
             #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
                 // It is called once: one aggregate is in one partition.
                 let mut look = Some(look);
                 let looked = scaled
                     .node
-                    .read_local(Over::One(W::KIND, name), wall, |state, now| look.take().map(|look| look(state.get::<W>(name), now)));
+                    .read_local(Over::One(kind, name), wall, |state, now| look.take().map(|look| look(state.find(kind, name), now)));
                 Ok(looked.into_iter().flatten().next().ok_or(Refusal::NotCaughtUp)?)
             }
         }
+    }
+
+    /// The same for an aggregate of a workload.
+    ///
+    /// # Errors
+    /// [`Declined`].
+    pub async fn read_local_of<W: Listed, T>(
+        &self,
+        name: Name<'_>,
+        wall: Timestamp,
+        look: impl FnOnce(Option<&Aggregate<W>>, Timestamp) -> T,
+    ) -> Result<T, Declined> {
+        self.read_local((W::KIND, name), wall, |found, now| look(found.and_then(W::of), now)).await
     }
 
     /// Up to `limit` aggregates of a kind whose names begin with `prefix`, after a name, in the order of

@@ -6,7 +6,8 @@
 //! - [`data`], [`codes`]: the data folder and the code keys in it; [`keys`], [`operator`]: changes of API
 //!   keys, and the socket at which an operator asks for them;
 //! - [`backend`]: who decides: this process alone, or, in [`scaled`], the order of a log;
-//! - [`app`]: what all requests share; [`http`]: how they come and go;
+//! - [`app`]: what all requests share; [`http`]: how they come and go; [`workloads`]: the calls of each
+//!   workload;
 //! - [`history`]: the tables that lists read; [`live`]: what live streams show; [`demonstration`]: the
 //!   rush that a button starts; [`metrics`]: metrics;
 //! - `left_out`: what a build without the features `scaled` and `lab` has in their place;
@@ -49,5 +50,6 @@ pub mod scaled;
 #[path = "left_out/scaled.rs"]
 pub mod scaled_left_out;
 pub mod serve;
+pub mod workloads;
 
 pub use audit::{inspect, verify};

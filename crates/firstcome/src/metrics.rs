@@ -14,7 +14,6 @@ use prometheus_client::registry::Registry;
 use crate::app::App;
 #[cfg(feature = "scaled")]
 use crate::backend::Backend;
-use crate::http::aggregates::is_served;
 #[cfg(feature = "scaled")]
 use scaled::ScaledGauges;
 
@@ -87,7 +86,7 @@ impl Metrics {
         gauges.commits.set(status.commits_count);
         gauges.request_keys.set(status.counts.requests);
         for ((_, aggregates_gauge, entries_gauge), (_, aggregates, entries)) in
-            gauges.kinds.iter().zip(status.counts.kinds().filter(|(kind, ..)| is_served(*kind)))
+            gauges.kinds.iter().zip(status.counts.kinds().filter(|(kind, ..)| kind.is_served()))
         {
             aggregates_gauge.set(aggregates);
             entries_gauge.set(entries);
@@ -113,7 +112,7 @@ impl Default for Gauges {
             history_position: Gauge::default(),
             commits: Gauge::default(),
             request_keys: Gauge::default(),
-            kinds: Kind::ALL.iter().filter(|kind| is_served(**kind)).map(|kind| (*kind, Gauge::default(), Gauge::default())).collect(),
+            kinds: Kind::ALL.iter().filter(|kind| kind.is_served()).map(|kind| (*kind, Gauge::default(), Gauge::default())).collect(),
             read_only: Gauge::default(),
             history_broken: Gauge::default(),
             ahead_of_clock_ms: Gauge::default(),

@@ -30,12 +30,12 @@ use crate::cli::{ServeArgs, SettingsError};
 use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
 use crate::history::History;
-use crate::http::policies;
-use crate::http::routes::{self, Route};
+use crate::http::calls::{self, Route};
 use crate::limits::LimitClock;
 use crate::operator::OperatorSocket;
 #[cfg(feature = "scaled")]
 use crate::scaled::{Scaled, ScaledError, ScaledSettings, Starting};
+use crate::workloads::policy::rules::follow_all;
 
 mod follow;
 mod greeting;
@@ -234,8 +234,8 @@ impl Server {
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
     pub fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Running<'static, Result<(), ServeError>> {
-        let (public, admin) = (routes::table(), routes::table());
-        let public = if self.admin_listener.is_some() { routes::without_operators(public) } else { public };
+        let (public, admin) = (calls::table(), calls::table());
+        let public = if self.admin_listener.is_some() { calls::without_operators(public) } else { public };
         self.run_with(Tables { public, admin }, stop)
     }
 
@@ -264,7 +264,7 @@ impl Server {
             app.stop();
         };
         let listening = |listener, table, connections_max| {
-            let (router, tls) = (routes::router(Arc::clone(&app), table), self.tls.clone());
+            let (router, tls) = (calls::router(Arc::clone(&app), table), self.tls.clone());
             Endpoint { listener, router, connections_max, tls }
         };
         let public = listening(self.listener, tables.public, app.edge.limits.connections_max);
@@ -367,7 +367,7 @@ impl Opened {
         let gateway = Gateway::new(&settings.gateway, LimitClock::new(&settings.clock))?;
         let parts = Parts { backend, codes, auth, gateway, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
         let app = App::new(parts, settings.http, number()?);
-        policies::follow_all(&app).await.map_err(|problem| ServeError::Policies(problem.code()))?;
+        follow_all(&app).await.map_err(|problem| ServeError::Policies(problem.code()))?;
         Ok((Arc::new(app), data))
     }
 }

@@ -1,18 +1,22 @@
 //! From the types of `domain` to the oracle's, and a comparison of both states. Nothing is decided here:
 //! each function says the same in other words.
 
+use domain::claims::{Claim, ClaimStatus};
 use domain::coupon::{self as theirs, Campaign as TheirCampaign};
 use domain::fields::{Fields, Patch};
-use domain::keyring::{self as rings, KeptKeyring};
-use domain::rate_limit::policies::{self, KeptPolicy};
+use domain::rate_limit::policies;
 use domain::request::{Keyed, Outcome as TheirOutcome};
+use domain::rows::{Cell, Table};
 use domain::state::{Action, Change, Command, Decision, Done, Record, Rejection, State, Step as TheirStep};
-use domain::types::ActorId;
-use domain::workload::{AnyAggregate, AnyCommand, AnyEvent, AnyOutcome, AnyPatch, AnySettings, AnySummary};
+use domain::types::{ActorId, LimitKey, Serial};
+use domain::workload::AnySummary;
 
-use crate::keyring::{self, Ring};
+use crate::coupon::Campaign;
 use crate::limit::Policy;
-use crate::{Aggregate, Answer, Ask, Effect, Happening, Key, No, Oracle, Outcome, Ruling, Said, Step, View, What, Wish, coupon, limit};
+use crate::workload::{CommandOf, Rows, Translated};
+use crate::{Answer, Ask, Effect, Happening, Key, No, Oracle, Outcome, Ruling, Said, Step, View, What, Wish, coupon, limit};
+
+const MS_NS: u64 = 1_000_000;
 
 /// A command, as a question.
 #[must_use]
@@ -33,38 +37,7 @@ fn key<'a>(actor: ActorId<'a>, keyed: Keyed<'a>) -> Key<'a> {
 }
 
 fn step<'a>(step: &TheirStep<'a>) -> Step<'a> {
-    let wish = match step.command {
-        AnyCommand::Campaign(command) => Wish::Coupon(coupon_ask(command)),
-        AnyCommand::Policy(command) => Wish::Limit(limit_ask(command)),
-        AnyCommand::Keyring(command) => Wish::Keyring(keyring_ask(command)),
-    };
-    Step { name: step.name.as_str(), wish }
-}
-
-fn coupon_ask(command: theirs::Command<'_>) -> coupon::Ask<'_> {
-    match command {
-        theirs::Command::Claim { subject } => coupon::Ask::Claim(subject),
-        theirs::Command::Redeem { by } => coupon::Ask::Redeem(by),
-        theirs::Command::Cancel { by } => coupon::Ask::Cancel(by),
-        theirs::Command::DecideNext { serial, subject } => coupon::Ask::DecideNext(serial, subject),
-    }
-}
-
-fn limit_ask(command: policies::Command<'_>) -> limit::Ask<'_> {
-    match command {
-        policies::Command::PutOverride { key, numbers } => limit::Ask::PutOverride(key.as_str(), numbers),
-        policies::Command::RemoveOverride { key } => limit::Ask::RemoveOverride(key.as_str()),
-    }
-}
-
-fn keyring_ask(command: rings::Command<'_>) -> keyring::Ask<'_> {
-    match command {
-        rings::Command::CreateKey { by, key, scopes, campaigns, secret } => {
-            keyring::Ask::Create { by, key: key.as_str(), scopes, campaigns: campaigns.as_str(), secret }
-        }
-        rings::Command::RotateKey { by, key, secret, overlap_ms } => keyring::Ask::Rotate { by, key: key.as_str(), secret, overlap_ms },
-        rings::Command::RevokeKey { by, key } => keyring::Ask::Revoke { by, key: key.as_str() },
-    }
+    Step { name: step.name.as_str(), wish: Wish::of(step.command) }
 }
 
 /// The request key of a record.
@@ -76,7 +49,7 @@ pub fn key_of<'a>(record: &Record<'a>) -> Option<Key<'a>> {
 /// What a record says that has changed.
 #[must_use]
 pub fn effect(change: &Change<'_>) -> Effect {
-    let one = |done: &Done<'_>| (done.number.0, happening(&done.event));
+    let one = |done: &Done<'_>| (done.number.0, Happening::of(&done.event));
     match change {
         Change::Created { number, name, settings } => {
             Effect::Created { number: number.0, name: name.as_str().to_owned(), settings: *settings }
@@ -89,32 +62,6 @@ pub fn effect(change: &Change<'_>) -> Effect {
         }
         Change::DidBoth(first, second) => Effect::DidBoth(one(first), one(second)),
         Change::RequestsForgotten { count } => Effect::KeysForgotten(*count),
-    }
-}
-
-fn happening(event: &AnyEvent<'_>) -> Happening {
-    match event {
-        AnyEvent::Campaign(event) => Happening::Coupon(match *event {
-            theirs::Event::Accepted { serial, subject } => coupon::Effect::Accepted(serial, subject.as_str().into()),
-            theirs::Event::Claimed { serial, subject } => coupon::Effect::Claimed(serial, subject.as_str().into()),
-            theirs::Event::Decided { serial, subject } => coupon::Effect::Decided(serial, subject.as_str().into()),
-            theirs::Event::Redeemed { serial } => coupon::Effect::Redeemed(serial),
-            theirs::Event::Cancelled { serial } => coupon::Effect::Cancelled(serial),
-        }),
-        AnyEvent::Policy(event) => Happening::Limit(match *event {
-            policies::Event::OverrideWritten { key, numbers } => limit::Effect::OverrideWritten(key.as_str().to_owned(), numbers),
-            policies::Event::OverrideRemoved { key } => limit::Effect::OverrideRemoved(key.as_str().to_owned()),
-        }),
-        AnyEvent::Keyring(event) => Happening::Keyring(match *event {
-            rings::Event::KeyCreated { key, scopes, campaigns, secret } => {
-                let (key, campaigns) = (key.as_str().to_owned(), campaigns.as_str().to_owned());
-                keyring::Effect::Created { key, scopes, campaigns, secret: secret.get() }
-            }
-            rings::Event::KeyRotated { key, secret, overlap_ms } => {
-                keyring::Effect::Rotated { key: key.as_str().to_owned(), secret: secret.get(), overlap_ms }
-            }
-            rings::Event::KeyRevoked { key } => keyring::Effect::Revoked(key.as_str().to_owned()),
-        }),
     }
 }
 
@@ -162,27 +109,10 @@ pub fn outcome(outcome: &TheirOutcome) -> Outcome {
     match outcome {
         TheirOutcome::Written { created, summary } => Outcome::Written { created: *created, view: Box::new(view_of(summary)) },
         TheirOutcome::Removed { summary } => Outcome::Removed(Box::new(view_of(summary))),
-        TheirOutcome::Did(number, one) => Outcome::Did(number.0, answer(one)),
-        TheirOutcome::DidBoth((number, one), (other, others)) => Outcome::DidBoth((number.0, answer(one)), (other.0, answer(others))),
-    }
-}
-
-fn answer(outcome: &AnyOutcome) -> Answer {
-    match outcome {
-        AnyOutcome::Campaign(outcome) => Answer::Coupon(match *outcome {
-            theirs::Outcome::Claimed { serial } => coupon::Outcome::Claimed(serial),
-            theirs::Outcome::Redeemed { serial } => coupon::Outcome::Redeemed(serial),
-            theirs::Outcome::Cancelled { serial } => coupon::Outcome::Cancelled(serial),
-        }),
-        AnyOutcome::Policy(outcome) => Answer::Limit(match *outcome {
-            policies::Outcome::OverrideWritten { numbers, has_burst } => limit::Outcome::Overridden { numbers, has_burst },
-            policies::Outcome::OverrideRemoved => limit::Outcome::OverrideRemoved,
-        }),
-        AnyOutcome::Keyring(outcome) => Answer::Keyring(match outcome {
-            rings::Outcome::KeyCreated => keyring::Outcome::Created,
-            rings::Outcome::KeyRotated => keyring::Outcome::Rotated,
-            rings::Outcome::KeyRevoked => keyring::Outcome::Revoked,
-        }),
+        TheirOutcome::Did(number, one) => Outcome::Did(number.0, Answer::of(one)),
+        TheirOutcome::DidBoth((number, one), (other, others)) => {
+            Outcome::DidBoth((number.0, Answer::of(one)), (other.0, Answer::of(others)))
+        }
     }
 }
 
@@ -205,22 +135,13 @@ pub fn no(rejection: &Rejection) -> No {
     No { code: rejection.code(), details: rejection.details() }
 }
 
-/// Settings after a change; those of another kind stay as they are.
-#[must_use]
-pub fn patched(old: AnySettings, patch: &AnyPatch) -> AnySettings {
-    fn with<S: Fields>(mut settings: S, patch: &Patch<S>) -> S {
-        for (index, value) in patch.changes() {
-            // A patch holds only values that its fields take.
-            settings.set(index, value).unwrap_or_else(|error| panic!("field {index} of a patch {error}"));
-        }
-        settings
+/// Settings after a change.
+pub(crate) fn with<S: Fields>(mut settings: S, patch: &Patch<S>) -> S {
+    for (index, value) in patch.changes() {
+        // A patch holds only values that its fields take.
+        settings.set(index, value).unwrap_or_else(|error| panic!("field {index} of a patch {error}"));
     }
-    match (old, patch) {
-        (AnySettings::Campaign(settings), AnyPatch::Campaign(patch)) => AnySettings::Campaign(with(settings, patch)),
-        (AnySettings::Policy(settings), AnyPatch::Policy(patch)) => AnySettings::Policy(with(settings, patch)),
-        (AnySettings::Keyring(settings), AnyPatch::Keyring(patch)) => AnySettings::Keyring(with(settings, patch)),
-        (AnySettings::Campaign(_) | AnySettings::Policy(_) | AnySettings::Keyring(_), _) => old,
-    }
+    settings
 }
 
 /// Compares the state of `domain` with everything that the oracle knows.
@@ -233,12 +154,7 @@ pub fn compare(oracle: &Oracle, state: &State) -> Result<(), String> {
     state.aggregates().zip(oracle.aggregates()).try_for_each(|(found, expected)| {
         let head = expected.head();
         same(|| format!("{} {}", expected.kind().word(), head.name), view_of(&found.summary(oracle.time)), expected.view(oracle.time))?;
-        match (found, expected) {
-            (AnyAggregate::Campaign(found), Aggregate::Coupon(expected)) => compare_claims(found, expected),
-            (AnyAggregate::Policy(found), Aggregate::Limit(expected)) => compare_overrides(found, expected),
-            (AnyAggregate::Keyring(found), Aggregate::Keyring(expected)) => compare_api_keys(found, expected),
-            _ => Err(format!("{} is a {}, and must be a {}", head.name, found.kind().word(), expected.kind().word())),
-        }
+        expected.compare(found)
     })
 }
 
@@ -258,30 +174,126 @@ pub fn compare_keys(oracle: &Oracle, state: &State) -> Result<(), String> {
     })
 }
 
-fn compare_claims(found: &TheirCampaign, expected: &coupon::Campaign) -> Result<(), String> {
-    let (name, claims) = (&expected.head.name, &found.items.claims);
-    same(|| format!("the number of claims of {name}"), claims.count(), expected.claims().len())?;
-    for (serial, claim) in expected.claims() {
-        let text = || format!("claim {} of {name}", serial.get());
-        let one = claims.get(serial).ok_or_else(|| format!("{} is not there", text()))?;
-        same(text, (one.subject, one.claimed_at, one.status), (claim.subject(), claim.claimed_at, claim.status))?;
-        let mut held: Vec<_> = claims.holding(claim.subject()).collect();
-        held.sort_unstable();
-        same(|| format!("what {} holds of {name}", claim.subject()), held, expected.held_by(claim.subject()))?;
+impl Translated for Campaign {
+    fn ask(command: CommandOf<'_, Self>) -> Self::Ask<'_> {
+        match command {
+            theirs::Command::Claim { subject } => coupon::Ask::Claim(subject),
+            theirs::Command::Redeem { by } => coupon::Ask::Redeem(by),
+            theirs::Command::Cancel { by } => coupon::Ask::Cancel(by),
+            theirs::Command::DecideNext { serial, subject } => coupon::Ask::DecideNext(serial, subject),
+        }
     }
-    Ok(())
+
+    fn effect(event: &theirs::Event<'_>) -> coupon::Effect {
+        match *event {
+            theirs::Event::Accepted { serial, subject } => coupon::Effect::Accepted(serial, subject.as_str().into()),
+            theirs::Event::Claimed { serial, subject } => coupon::Effect::Claimed(serial, subject.as_str().into()),
+            theirs::Event::Decided { serial, subject } => coupon::Effect::Decided(serial, subject.as_str().into()),
+            theirs::Event::Redeemed { serial } => coupon::Effect::Redeemed(serial),
+            theirs::Event::Cancelled { serial } => coupon::Effect::Cancelled(serial),
+        }
+    }
+
+    fn answer(outcome: &theirs::Outcome) -> coupon::Outcome {
+        match *outcome {
+            theirs::Outcome::Claimed { serial } => coupon::Outcome::Claimed(serial),
+            theirs::Outcome::Redeemed { serial } => coupon::Outcome::Redeemed(serial),
+            theirs::Outcome::Cancelled { serial } => coupon::Outcome::Cancelled(serial),
+        }
+    }
+
+    fn outcome(answer: &coupon::Outcome) -> Option<theirs::Outcome> {
+        Some(match *answer {
+            coupon::Outcome::Claimed(serial) => theirs::Outcome::Claimed { serial },
+            coupon::Outcome::Redeemed(serial) => theirs::Outcome::Redeemed { serial },
+            coupon::Outcome::Cancelled(serial) => theirs::Outcome::Cancelled { serial },
+            coupon::Outcome::Nothing(_) => return None,
+        })
+    }
+
+    fn rows(&self, _table: &Table) -> Rows<'_> {
+        Box::new(self.claims().filter_map(|(serial, claim)| claim_row(serial, claim)))
+    }
+
+    fn entries(&self, each: &mut dyn FnMut(&[u8])) {
+        for (serial, claim) in self.claims() {
+            let (subject, claimed_at, status) = (claim.subject(), claim.claimed_at, claim.status);
+            each(&theirs::claim_bytes(&Claim { serial, subject, claimed_at, status }));
+        }
+    }
+
+    fn compare(&self, found: &TheirCampaign) -> Result<(), String> {
+        let (name, claims) = (&self.head.name, &found.items.claims);
+        same(|| format!("the number of claims of {name}"), claims.count(), self.claims().len())?;
+        for (serial, claim) in self.claims() {
+            let text = || format!("claim {} of {name}", serial.get());
+            let one = claims.get(serial).ok_or_else(|| format!("{} is not there", text()))?;
+            same(text, (one.subject, one.claimed_at, one.status), (claim.subject(), claim.claimed_at, claim.status))?;
+            let mut held: Vec<_> = claims.holding(claim.subject()).collect();
+            held.sort_unstable();
+            same(|| format!("what {} holds of {name}", claim.subject()), held, self.held_by(claim.subject()))?;
+        }
+        Ok(())
+    }
 }
 
-fn compare_overrides(found: &KeptPolicy, expected: &Policy) -> Result<(), String> {
-    let overrides = found.items.overrides.iter().map(|(key, numbers)| (key.to_string(), *numbers)).collect();
-    same(|| format!("the overrides of {}", expected.head.name), &overrides, &expected.overrides)
+/// What is pending is in no table.
+fn claim_row(serial: Serial, claim: &coupon::Claim) -> Option<Vec<Cell<'_>>> {
+    let (status, changed_at) = match claim.status {
+        ClaimStatus::Pending => return None,
+        ClaimStatus::Live => ("live", Cell::Null),
+        ClaimStatus::Redeemed { redeemed_at } => ("redeemed", Cell::Time(redeemed_at)),
+        ClaimStatus::Cancelled { cancelled_at } => ("cancelled", Cell::Time(cancelled_at)),
+    };
+    let (serial, subject) = (Cell::Number(serial.get().into()), Cell::Text(claim.subject().as_str()));
+    Some(vec![serial, subject, Cell::Time(claim.claimed_at), Cell::Text(status), changed_at])
 }
 
-fn compare_api_keys(found: &KeptKeyring, expected: &Ring) -> Result<(), String> {
-    let keys = found.items.ring.keys.iter().map(|(name, key)| (name.to_string(), key.clone())).collect();
-    same(|| "the keys".to_owned(), &keys, &expected.keys)
+impl Translated for Policy {
+    fn ask(command: CommandOf<'_, Self>) -> Self::Ask<'_> {
+        match command {
+            policies::Command::PutOverride { key, numbers } => limit::Ask::PutOverride(key.as_str(), numbers),
+            policies::Command::RemoveOverride { key } => limit::Ask::RemoveOverride(key.as_str()),
+        }
+    }
+
+    fn effect(event: &policies::Event<'_>) -> limit::Effect {
+        match *event {
+            policies::Event::OverrideWritten { key, numbers } => limit::Effect::OverrideWritten(key.as_str().to_owned(), numbers),
+            policies::Event::OverrideRemoved { key } => limit::Effect::OverrideRemoved(key.as_str().to_owned()),
+        }
+    }
+
+    fn answer(outcome: &policies::Outcome) -> limit::Outcome {
+        match *outcome {
+            policies::Outcome::OverrideWritten { numbers, has_burst } => limit::Outcome::Overridden { numbers, has_burst },
+            policies::Outcome::OverrideRemoved => limit::Outcome::OverrideRemoved,
+        }
+    }
+
+    fn outcome(answer: &limit::Outcome) -> Option<policies::Outcome> {
+        Some(match *answer {
+            limit::Outcome::Overridden { numbers, has_burst } => policies::Outcome::OverrideWritten { numbers, has_burst },
+            limit::Outcome::OverrideRemoved => policies::Outcome::OverrideRemoved,
+        })
+    }
+
+    fn rows(&self, _table: &Table) -> Rows<'_> {
+        Box::new(self.overrides.iter().map(|(key, numbers)| {
+            let number = |number: u32| Cell::Number(number.into());
+            vec![Cell::Text(key), number(numbers.quota), Cell::Number(numbers.window_ns / MS_NS), number(numbers.burst)]
+        }))
+    }
+
+    fn entries(&self, each: &mut dyn FnMut(&[u8])) {
+        for (key, numbers) in &self.overrides {
+            // Only a valid key comes in.
+            let key = LimitKey::new(key).unwrap_or_else(|error| panic!("the key {key:?} of an override {error}"));
+            each(&policies::override_bytes(key, *numbers));
+        }
+    }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: impl FnOnce() -> String, found: T, expected: T) -> Result<(), String> {
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: impl FnOnce() -> String, found: T, expected: T) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("{}: {found:?}, and must be {expected:?}", what())) }
 }

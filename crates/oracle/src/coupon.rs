@@ -7,11 +7,12 @@ use std::sync::Arc;
 use domain::Novelty;
 use domain::claims::ClaimStatus;
 use domain::coupon::queue::Mode;
-use domain::coupon::{Settings, TargetBy};
+use domain::coupon::{Coupon, Settings, TargetBy};
 use domain::fields::Value;
 use domain::types::{Serial, SubjectId, Timestamp};
 
 use crate::words::refuse_if;
+use crate::workload::{Rules, RulingOf};
 use crate::{Detail, Head, No, Ruling};
 
 /// What can be asked of a campaign.
@@ -81,13 +82,6 @@ pub struct Campaign {
     decisions: BTreeMap<Timestamp, u32>,
 }
 
-/// Whether settings can be any campaign's.
-pub(crate) fn check_settings(settings: &Settings) -> Result<(), No> {
-    let is_too_early = |time: Option<Timestamp>| settings.opens_at.zip(time).is_some_and(|(opens_at, time)| time <= opens_at);
-    refuse_if(is_too_early(settings.closes_at), || No::new("closes_before_opens"))?;
-    refuse_if(is_too_early(settings.redeem_until), || No::new("redeem_until_before_opens"))
-}
-
 fn time(code: &'static str, name: &'static str, time: Timestamp) -> No {
     No::with(code, name, Detail::Time(time))
 }
@@ -109,8 +103,14 @@ impl Claim {
     }
 }
 
-impl Campaign {
-    pub(crate) fn new(head: Head, settings: Settings) -> Self {
+impl Rules for Campaign {
+    type Of = Coupon;
+    type Ask<'a> = Ask<'a>;
+    type Outcome = Outcome;
+    type Effect = Effect;
+    const IS_REMOVABLE: bool = false;
+
+    fn new(head: Head, settings: Settings) -> Self {
         Self {
             head,
             settings,
@@ -122,8 +122,17 @@ impl Campaign {
         }
     }
 
-    /// What must be answered at `now`.
-    pub(crate) fn decide(&self, ask: &Ask<'_>, has_key: bool, now: Timestamp) -> Result<Ruling<Outcome, Effect>, No> {
+    fn check_settings(settings: &Settings) -> Result<(), No> {
+        let is_too_early = |time: Option<Timestamp>| settings.opens_at.zip(time).is_some_and(|(opens_at, time)| time <= opens_at);
+        refuse_if(is_too_early(settings.closes_at), || No::new("closes_before_opens"))?;
+        refuse_if(is_too_early(settings.redeem_until), || No::new("redeem_until_before_opens"))
+    }
+
+    fn kept(&self, settings: Settings) -> Settings {
+        Settings { code_key: self.settings.code_key, ..settings }
+    }
+
+    fn decide(&self, ask: &Ask<'_>, has_key: bool, now: Timestamp) -> Result<RulingOf<Self>, No> {
         match *ask {
             Ask::Claim(subject) => self.decide_claim(subject, has_key, now),
             Ask::Redeem(by) => {
@@ -149,14 +158,117 @@ impl Campaign {
         }
     }
 
-    /// Whether it can have these settings after those that it has.
-    pub(crate) fn check_change(&self, settings: &Settings) -> Result<(), No> {
+    fn check_change(&self, settings: &Settings) -> Result<(), No> {
         let (taken, limit) = (self.taken(), self.settings.per_subject_max);
         refuse_if(settings.stock.get() < taken, || number("stock_below_claimed", "claimed", taken))?;
         let is_lowered = settings.per_subject_max < limit && 0 < taken;
         refuse_if(is_lowered, || number("per_subject_max_lowered", "per_subject_max", limit))
     }
 
+    fn figures(&self, settings: &Settings, now: Timestamp) -> Vec<(&'static str, Value)> {
+        let (taken, pending) = (self.taken(), self.pending());
+        let remaining = settings.stock.get().saturating_sub(taken);
+        let number = |name, number: u32| (name, Value::Number(number.into()));
+        vec![
+            ("state", Value::Word(state(settings, remaining, now))),
+            number("claimed", taken - pending),
+            number("remaining", remaining),
+            number("pending", pending),
+            number("redeemed", self.redeemed()),
+        ]
+    }
+
+    fn nothing(outcome: &Outcome) -> Option<&'static str> {
+        if let Outcome::Nothing(promise) = outcome { Some(promise) } else { None }
+    }
+
+    fn apply(&mut self, effect: &Effect, at: Timestamp) {
+        match effect {
+            Effect::Accepted(serial, subject) => self.insert(*serial, subject, ClaimStatus::Pending, at),
+            Effect::Claimed(serial, subject) => {
+                self.insert(*serial, subject, ClaimStatus::Live, at);
+                *self.decisions.entry(at).or_default() += 1;
+            }
+            Effect::Decided(serial, _) => {
+                if self.pending.remove(serial)
+                    && let Some(claim) = self.claims.get_mut(serial)
+                {
+                    (claim.status, claim.claimed_at) = (ClaimStatus::Live, at);
+                    *self.decisions.entry(at).or_default() += 1;
+                }
+            }
+            Effect::Redeemed(serial) => {
+                if self.end(*serial, ClaimStatus::Redeemed { redeemed_at: at }).is_some() {
+                    self.redeemed.insert(*serial);
+                }
+            }
+            Effect::Cancelled(serial) => {
+                if let Some(subject) = self.end(*serial, ClaimStatus::Cancelled { cancelled_at: at }) {
+                    self.held.remove(&(subject, *serial));
+                }
+            }
+        }
+    }
+
+    fn asked_for<'a>(it: Option<&'a Self>, effect: &'a Effect) -> Ask<'a> {
+        let subject = |text: &'a str| SubjectId::new(text).unwrap_or_else(|error| panic!("the subject {text:?} of a record {error}"));
+        let by = |serial: Serial| {
+            let claim = it.and_then(|campaign| campaign.claim(serial));
+            claim.map_or(TargetBy::Code { serial }, |claim| TargetBy::SubjectSerial { subject: claim.subject(), serial })
+        };
+        match effect {
+            Effect::Accepted(_, whose) | Effect::Claimed(_, whose) => Ask::Claim(subject(whose)),
+            Effect::Decided(serial, whose) => Ask::DecideNext(*serial, subject(whose)),
+            Effect::Redeemed(serial) => Ask::Redeem(by(*serial)),
+            Effect::Cancelled(serial) => Ask::Cancel(by(*serial)),
+        }
+    }
+
+    /// The question that decides the next pending claim, if the pace allows it.
+    fn due(&self, now: Timestamp) -> Option<Ask<'_>> {
+        let first = self.pending.first().filter(|_| self.has_room(now))?;
+        Some(Ask::DecideNext(*first, self.claims.get(first)?.subject()))
+    }
+
+    /// What the claims alone say of the promises: the broken ones.
+    fn check(&self) -> Vec<(&'static str, String)> {
+        let (name, mut broken) = (&self.head.name, Vec::new());
+        if let Some((place, (serial, _))) = (1..).zip(&self.claims).find(|(place, (serial, _))| *place != serial.get()) {
+            broken.push(("serial_gap", format!("campaign {name}: claim {} is the {place}. claim", serial.get())));
+        }
+        let holding = self.claims.values().filter(|claim| !matches!(claim.status, ClaimStatus::Cancelled { .. }));
+        let mut holders: Vec<&str> = holding.map(|claim| &*claim.subject).collect();
+        let stock = self.settings.stock.get();
+        if stock < count(holders.len()) {
+            broken.push(("over_issued", format!("campaign {name}: {} units are held of a stock of {stock}", holders.len())));
+        }
+        holders.sort_unstable();
+        let limit = self.settings.per_subject_max;
+        for run in holders.chunk_by(|one, other| one == other).filter(|run| limit < count(run.len())) {
+            let subject = run.first().copied().unwrap_or_default();
+            broken.push(("subject_limit", format!("campaign {name}: {subject} holds {}, and may hold {limit}", run.len())));
+        }
+        broken
+    }
+
+    fn broken_by(effect: &Effect, expected: &Effect) -> &'static str {
+        match (effect, expected) {
+            (Effect::Accepted(serial, _) | Effect::Claimed(serial, _), Effect::Accepted(other, _) | Effect::Claimed(other, _))
+                if serial != other =>
+            {
+                "serial_gap"
+            }
+            // Decided without waiting, or made to wait without a reason.
+            _ => "pace",
+        }
+    }
+
+    fn repeated() -> (&'static str, &'static str) {
+        ("subject_limit", "and the subject had its claim before")
+    }
+}
+
+impl Campaign {
     fn decide_claim(&self, subject: SubjectId<'_>, has_key: bool, now: Timestamp) -> Result<Ruling<Outcome, Effect>, No> {
         let (settings, own) = (&self.settings, self.held_by(subject));
         let (limit, queue_max) = (settings.per_subject_max, settings.queue_max);
@@ -192,12 +304,6 @@ impl Campaign {
         };
         let parts = pace.min(10);
         decided_within(1_000) < pace && decided_within(u64::from(1_000 / parts)) < pace.div_ceil(parts)
-    }
-
-    /// The question that decides the next pending claim, if the pace allows it.
-    pub(crate) fn due(&self, now: Timestamp) -> Option<Ask<'_>> {
-        let first = self.pending.first().filter(|_| self.has_room(now))?;
-        Some(Ask::DecideNext(*first, self.claims.get(first)?.subject()))
     }
 
     /// The claim that is meant, whatever became of it.
@@ -239,35 +345,6 @@ impl Campaign {
             Some(ClaimStatus::Redeemed { redeemed_at }) => Err(time("already_redeemed", "redeemed_at", redeemed_at)),
             Some(ClaimStatus::Cancelled { cancelled_at }) => Err(time("cancelled", "cancelled_at", cancelled_at)),
             Some(ClaimStatus::Pending) | None => Err(No::new("claim_pending")),
-        }
-    }
-
-    /// Takes an effect in, whether the rules allow it or not.
-    pub(crate) fn apply(&mut self, effect: &Effect, at: Timestamp) {
-        match effect {
-            Effect::Accepted(serial, subject) => self.insert(*serial, subject, ClaimStatus::Pending, at),
-            Effect::Claimed(serial, subject) => {
-                self.insert(*serial, subject, ClaimStatus::Live, at);
-                *self.decisions.entry(at).or_default() += 1;
-            }
-            Effect::Decided(serial, _) => {
-                if self.pending.remove(serial)
-                    && let Some(claim) = self.claims.get_mut(serial)
-                {
-                    (claim.status, claim.claimed_at) = (ClaimStatus::Live, at);
-                    *self.decisions.entry(at).or_default() += 1;
-                }
-            }
-            Effect::Redeemed(serial) => {
-                if self.end(*serial, ClaimStatus::Redeemed { redeemed_at: at }).is_some() {
-                    self.redeemed.insert(*serial);
-                }
-            }
-            Effect::Cancelled(serial) => {
-                if let Some(subject) = self.end(*serial, ClaimStatus::Cancelled { cancelled_at: at }) {
-                    self.held.remove(&(subject, *serial));
-                }
-            }
         }
     }
 
@@ -339,41 +416,6 @@ impl Campaign {
     pub fn redeemed(&self) -> u32 {
         count(self.redeemed.len())
     }
-
-    /// What the answers show beside these settings.
-    pub(crate) fn figures(&self, settings: &Settings, now: Timestamp) -> Vec<(&'static str, Value)> {
-        let (taken, pending) = (self.taken(), self.pending());
-        let remaining = settings.stock.get().saturating_sub(taken);
-        let number = |name, number: u32| (name, Value::Number(number.into()));
-        vec![
-            ("state", Value::Word(state(settings, remaining, now))),
-            number("claimed", taken - pending),
-            number("remaining", remaining),
-            number("pending", pending),
-            number("redeemed", self.redeemed()),
-        ]
-    }
-
-    /// What the claims alone say of the promises: the broken ones.
-    pub(crate) fn check(&self) -> Vec<(&'static str, String)> {
-        let (name, mut broken) = (&self.head.name, Vec::new());
-        if let Some((place, (serial, _))) = (1..).zip(&self.claims).find(|(place, (serial, _))| *place != serial.get()) {
-            broken.push(("serial_gap", format!("campaign {name}: claim {} is the {place}. claim", serial.get())));
-        }
-        let holding = self.claims.values().filter(|claim| !matches!(claim.status, ClaimStatus::Cancelled { .. }));
-        let mut holders: Vec<&str> = holding.map(|claim| &*claim.subject).collect();
-        let stock = self.settings.stock.get();
-        if stock < count(holders.len()) {
-            broken.push(("over_issued", format!("campaign {name}: {} units are held of a stock of {stock}", holders.len())));
-        }
-        holders.sort_unstable();
-        let limit = self.settings.per_subject_max;
-        for run in holders.chunk_by(|one, other| one == other).filter(|run| limit < count(run.len())) {
-            let subject = run.first().copied().unwrap_or_default();
-            broken.push(("subject_limit", format!("campaign {name}: {subject} holds {}, and may hold {limit}", run.len())));
-        }
-        broken
-    }
 }
 
 /// Where a campaign stands, in a word.
@@ -384,18 +426,5 @@ fn state(settings: &Settings, remaining: u32, now: Timestamp) -> &'static str {
         Settings { paused: true, .. } => "paused",
         _ if remaining == 0 => "sold_out",
         _ => "open",
-    }
-}
-
-impl Effect {
-    /// The question behind it; `by` names the claim of a serial.
-    pub(crate) fn asked_for<'a>(&'a self, by: impl FnOnce(Serial) -> TargetBy<'a>) -> Ask<'a> {
-        let subject = |text: &'a str| SubjectId::new(text).unwrap_or_else(|error| panic!("the subject {text:?} of a record {error}"));
-        match self {
-            Self::Accepted(_, whose) | Self::Claimed(_, whose) => Ask::Claim(subject(whose)),
-            Self::Decided(serial, whose) => Ask::DecideNext(*serial, subject(whose)),
-            Self::Redeemed(serial) => Ask::Redeem(by(*serial)),
-            Self::Cancelled(serial) => Ask::Cancel(by(*serial)),
-        }
     }
 }

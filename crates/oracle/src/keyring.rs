@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use domain::fields::Value;
-use domain::keyring::{Asker, Key, KeyringSettings, Overlap, Scope, Scopes, SecretDigest, ShownDigest};
+use domain::keyring::{
+    self as theirs, Asker, KeptKeyring, Key, Keyring, KeyringSettings, Overlap, Scope, Scopes, SecretDigest, ShownDigest, key_bytes,
+};
+use domain::rows::Table;
 use domain::types::Timestamp;
 
+use crate::adapter::same;
 use crate::words::refuse_if;
+use crate::workload::{CommandOf, Rows, Rules, RulingOf, Translated};
 use crate::{Detail, Head, No, Ruling};
 
 const DAY_MS: u64 = 86_400_000;
@@ -98,9 +103,22 @@ pub struct Ring {
     pub changes: u64,
 }
 
-impl Ring {
-    /// What must be answered.
-    pub(crate) fn decide(&self, ask: &Ask<'_>, now: Timestamp) -> Result<Ruling<Outcome, Effect>, No> {
+impl Rules for Ring {
+    type Of = Keyring;
+    type Ask<'a> = Ask<'a>;
+    type Outcome = Outcome;
+    type Effect = Effect;
+    const IS_REMOVABLE: bool = false;
+
+    fn new(head: Head, settings: KeyringSettings) -> Self {
+        Self { head, settings, keys: BTreeMap::new(), changes: 0 }
+    }
+
+    fn figures(&self, _settings: &KeyringSettings, _now: Timestamp) -> Vec<(&'static str, Value)> {
+        vec![("keys", Value::Number(self.keys.len() as u64)), ("changes", Value::Number(self.changes))]
+    }
+
+    fn decide(&self, ask: &Ask<'_>, _has_key: bool, now: Timestamp) -> Result<RulingOf<Self>, No> {
         match *ask {
             Ask::Create { by, key, scopes, campaigns, secret } => {
                 self.check_asker(by, now)?;
@@ -128,6 +146,45 @@ impl Ring {
         }
     }
 
+    fn apply(&mut self, effect: &Effect, at: Timestamp) {
+        self.changes += 1;
+        match effect {
+            Effect::Created { key, scopes, campaigns, secret } => {
+                let (campaigns, scopes, secret) = (campaigns.as_str().into(), *scopes, *secret);
+                let made = Key { scopes, campaigns, created_at: at, rotated_at: None, revoked_at: None, secret, overlap: None };
+                self.keys.insert(key.clone(), made);
+            }
+            Effect::Rotated { key, secret, overlap_ms } => {
+                if let Some(kept) = self.keys.get_mut(key) {
+                    let until = at.plus_millis(*overlap_ms);
+                    kept.overlap = Some(Overlap { secret: kept.secret, until }).filter(|_| *overlap_ms != 0);
+                    kept.secret = *secret;
+                    kept.rotated_at = Some(at);
+                }
+            }
+            Effect::Revoked(key) => {
+                if let Some(kept) = self.keys.get_mut(key) {
+                    kept.revoked_at = Some(at);
+                    kept.overlap = None;
+                }
+            }
+        }
+    }
+    /// Who asked is not in the record of the effect, so that the question is the operator's, whom nothing
+    /// but the keys themselves binds.
+    fn asked_for<'a>(_it: Option<&'a Self>, effect: &'a Effect) -> Ask<'a> {
+        let by = Asker::Operator;
+        match effect {
+            Effect::Created { key, scopes, campaigns, secret } => {
+                Ask::Create { by, key, scopes: *scopes, campaigns, secret: secret.shown() }
+            }
+            Effect::Rotated { key, secret, overlap_ms } => Ask::Rotate { by, key, secret: secret.shown(), overlap_ms: *overlap_ms },
+            Effect::Revoked(key) => Ask::Revoke { by, key },
+        }
+    }
+}
+
+impl Ring {
     /// Keys that can manage keys.
     fn admins(&self) -> impl Iterator<Item = &str> {
         let is_admin = |key: &Key| key.revoked_at.is_none() && key.scopes.listed().contains(&Scope::Admin);
@@ -152,48 +209,58 @@ impl Ring {
         let kept = self.keys.get(key).ok_or_else(|| No::new("key_not_found"))?;
         kept.revoked_at.map_or(Ok(()), |at| Err(No::with("key_revoked", "revoked_at", Detail::Time(at))))
     }
-
-    /// What the answers show beside the settings.
-    pub(crate) fn figures(&self) -> Vec<(&'static str, Value)> {
-        vec![("keys", Value::Number(self.keys.len() as u64)), ("changes", Value::Number(self.changes))]
-    }
-
-    /// Takes an effect in, whether the rules allow it or not.
-    pub(crate) fn apply(&mut self, effect: &Effect, at: Timestamp) {
-        self.changes += 1;
-        match effect {
-            Effect::Created { key, scopes, campaigns, secret } => {
-                let (campaigns, scopes, secret) = (campaigns.as_str().into(), *scopes, *secret);
-                let made = Key { scopes, campaigns, created_at: at, rotated_at: None, revoked_at: None, secret, overlap: None };
-                self.keys.insert(key.clone(), made);
-            }
-            Effect::Rotated { key, secret, overlap_ms } => {
-                if let Some(kept) = self.keys.get_mut(key) {
-                    let until = at.plus_millis(*overlap_ms);
-                    kept.overlap = Some(Overlap { secret: kept.secret, until }).filter(|_| *overlap_ms != 0);
-                    kept.secret = *secret;
-                    kept.rotated_at = Some(at);
-                }
-            }
-            Effect::Revoked(key) => {
-                if let Some(kept) = self.keys.get_mut(key) {
-                    kept.revoked_at = Some(at);
-                    kept.overlap = None;
-                }
-            }
-        }
-    }
 }
 
-impl Effect {
-    /// The question behind it. Who asked is not in the record of the effect, so that the question is the
-    /// operator's, whom nothing but the keys themselves binds.
-    pub(crate) fn asked_for(&self) -> Ask<'_> {
-        let by = Asker::Operator;
-        match self {
-            Self::Created { key, scopes, campaigns, secret } => Ask::Create { by, key, scopes: *scopes, campaigns, secret: secret.shown() },
-            Self::Rotated { key, secret, overlap_ms } => Ask::Rotate { by, key, secret: secret.shown(), overlap_ms: *overlap_ms },
-            Self::Revoked(key) => Ask::Revoke { by, key },
+impl Translated for Ring {
+    fn ask(command: CommandOf<'_, Self>) -> Ask<'_> {
+        match command {
+            theirs::Command::CreateKey { by, key, scopes, campaigns, secret } => {
+                Ask::Create { by, key: key.as_str(), scopes, campaigns: campaigns.as_str(), secret }
+            }
+            theirs::Command::RotateKey { by, key, secret, overlap_ms } => Ask::Rotate { by, key: key.as_str(), secret, overlap_ms },
+            theirs::Command::RevokeKey { by, key } => Ask::Revoke { by, key: key.as_str() },
         }
+    }
+
+    fn effect(event: &theirs::Event<'_>) -> Effect {
+        match *event {
+            theirs::Event::KeyCreated { key, scopes, campaigns, secret } => {
+                let (key, campaigns) = (key.as_str().to_owned(), campaigns.as_str().to_owned());
+                Effect::Created { key, scopes, campaigns, secret: secret.get() }
+            }
+            theirs::Event::KeyRotated { key, secret, overlap_ms } => {
+                Effect::Rotated { key: key.as_str().to_owned(), secret: secret.get(), overlap_ms }
+            }
+            theirs::Event::KeyRevoked { key } => Effect::Revoked(key.as_str().to_owned()),
+        }
+    }
+
+    fn answer(outcome: &theirs::Outcome) -> Outcome {
+        match outcome {
+            theirs::Outcome::KeyCreated => Outcome::Created,
+            theirs::Outcome::KeyRotated => Outcome::Rotated,
+            theirs::Outcome::KeyRevoked => Outcome::Revoked,
+        }
+    }
+
+    fn outcome(answer: &Outcome) -> Option<theirs::Outcome> {
+        Some(match answer {
+            Outcome::Created => theirs::Outcome::KeyCreated,
+            Outcome::Rotated => theirs::Outcome::KeyRotated,
+            Outcome::Revoked => theirs::Outcome::KeyRevoked,
+        })
+    }
+
+    fn rows(&self, _table: &Table) -> Rows<'_> {
+        Box::new(std::iter::empty())
+    }
+
+    fn entries(&self, each: &mut dyn FnMut(&[u8])) {
+        self.keys.iter().for_each(|(name, key)| each(&key_bytes(name, key)));
+    }
+
+    fn compare(&self, found: &KeptKeyring) -> Result<(), String> {
+        let keys = found.items.ring.keys.iter().map(|(name, key)| (name.to_string(), key.clone())).collect();
+        same(|| "the keys".to_owned(), &keys, &self.keys)
     }
 }

@@ -9,22 +9,24 @@
 //! property tests of `domain`, and as a backend of the conformance tables.
 //!
 //! Layout, in reading order: [`Ask`] is a question, [`Said`] the answer with the [`Effect`] that it
-//! has; [`Oracle`] decides and takes effects in; [`coupon`], [`limit`] and [`keyring`] are the
-//! workloads, [`keys`] the request keys; [`adapter`] translates from the types of `domain`, and is the only file that
-//! knows its commands and events.
+//! has; [`Oracle`] decides and takes effects in; `workload` has the list of workloads, [`coupon`],
+//! [`limit`] and [`keyring`] are three of them, [`keys`] the request keys; [`adapter`] translates from the
+//! types of `domain`, for the first two with their commands and events.
 
 pub mod adapter;
 mod aggregate;
+#[cfg(feature = "example")]
+pub mod counter;
 pub mod coupon;
 pub mod keyring;
 pub mod keys;
 pub mod limit;
 mod words;
+mod workload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::coupon::TargetBy;
 use domain::state::Precondition;
 use domain::types::Timestamp;
 use domain::workload::AnySettings;
@@ -32,13 +34,14 @@ use domain::{Kind, Novelty};
 
 pub use domain::rejections::Detail;
 
-pub use aggregate::{Aggregate, Head, View};
-pub use words::{Answer, Ask, Effect, Happening, Key, No, Outcome, Ruling, Said, Step, What, Wish, Yes};
+pub use aggregate::{Head, View};
+pub use words::{Ask, Effect, Key, No, Outcome, Ruling, Said, Step, What, Yes};
+pub use workload::{Aggregate, Answer, Happening, Rows, Wish};
 
-use aggregate::check_settings;
 use coupon::Campaign;
 use keys::{Keys, Scope};
 use words::{check_condition, refuse_if};
+use workload::{check_settings, is_removable, patched};
 
 /// Everything that has happened. A clone shares what has not changed since.
 #[derive(Clone, Debug, Default)]
@@ -78,16 +81,16 @@ impl Oracle {
             },
             What::Patch(name, patch, condition) => {
                 let aggregate = self.find_if(patch.kind(), name, condition)?.ok_or_else(|| No::new(patch.kind().not_found()))?;
-                decide_settings(aggregate, adapter::patched(aggregate.settings(), &patch), now)
+                decide_settings(aggregate, patched(aggregate.settings(), &patch), now)
             }
             What::Remove(kind, name, condition) => {
                 let aggregate = self.find_if(kind, name, condition)?.ok_or_else(|| No::new(kind.not_found()))?;
-                refuse_if(kind != Kind::Policy, || No::new("not_removable"))?;
+                refuse_if(!is_removable(kind), || No::new("not_removable"))?;
                 Ok(Ruling::effect(Outcome::Removed(Box::new(aggregate.view(now))), Effect::Removed(aggregate.head().number)))
             }
             What::Do(step) => {
                 let (number, ruling) = self.decide_step(&step, ask.key.is_some(), now)?;
-                if let Answer::Coupon(coupon::Outcome::Nothing(promise)) = ruling.outcome {
+                if let Some(promise) = ruling.outcome.nothing() {
                     return Ok(Ruling::same(Outcome::Nothing(promise), ruling.novelty));
                 }
                 Ok(ruling.map(|answer| Outcome::Did(number, answer), |happening| Effect::Did(number, happening)))
@@ -111,14 +114,7 @@ impl Oracle {
     fn decide_step(&self, step: &Step<'_>, has_key: bool, now: Timestamp) -> Result<(u32, Ruling<Answer, Happening>), No> {
         let kind = step.kind();
         let aggregate = self.find(kind, step.name).ok_or_else(|| No::new(kind.not_found()))?;
-        let ruling = match (aggregate, &step.wish) {
-            (Aggregate::Coupon(campaign), Wish::Coupon(ask)) => campaign.decide(ask, has_key, now)?.map(Answer::Coupon, Happening::Coupon),
-            (Aggregate::Limit(policy), Wish::Limit(ask)) => policy.decide(ask)?.map(Answer::Limit, Happening::Limit),
-            (Aggregate::Keyring(ring), Wish::Keyring(ask)) => ring.decide(ask, now)?.map(Answer::Keyring, Happening::Keyring),
-            // It was found by the kind of the wish.
-            _ => return Err(No::new(kind.not_found())),
-        };
-        Ok((aggregate.head().number, ruling))
+        Ok((aggregate.head().number, aggregate.decide(&step.wish, has_key, now)?))
     }
 
     /// Two at once: both or none.
@@ -129,7 +125,7 @@ impl Oracle {
         let (other_number, other) = self.decide_step(second, has_key, now)?;
         refuse_if(one.effect.is_some() != other.effect.is_some(), || No::new("half_done"))?;
         for outcome in [&one.outcome, &other.outcome] {
-            if let Answer::Coupon(coupon::Outcome::Nothing(promise)) = outcome {
+            if let Some(promise) = outcome.nothing() {
                 return Ok(Ruling::same(Outcome::Nothing(promise), Novelty::Fresh));
             }
         }
@@ -244,19 +240,8 @@ impl Oracle {
     }
 
     fn step_for<'a>(&'a self, number: u32, happening: &'a Happening) -> Step<'a> {
-        let name = self.at(number).map_or("", |aggregate| &*aggregate.head().name);
-        let wish = match happening {
-            Happening::Coupon(effect) => {
-                let campaign = self.campaign_at(number);
-                Wish::Coupon(effect.asked_for(|serial| {
-                    let claim = campaign.and_then(|campaign| campaign.claim(serial));
-                    claim.map_or(TargetBy::Code { serial }, |claim| TargetBy::SubjectSerial { subject: claim.subject(), serial })
-                }))
-            }
-            Happening::Limit(effect) => Wish::Limit(effect.asked_for()),
-            Happening::Keyring(effect) => Wish::Keyring(effect.asked_for()),
-        };
-        Step { name, wish }
+        let aggregate = self.at(number);
+        Step { name: aggregate.map_or("", |aggregate| &*aggregate.head().name), wish: happening.asked_for(aggregate) }
     }
 
     /// The aggregate of this kind and name.
@@ -312,21 +297,21 @@ impl Oracle {
         &self.keys
     }
 
-    /// Some decision of a pending claim that the pace allows at `now`: the question for it.
+    /// Something that is due at `now`, such as the decision of a pending claim: the question for it.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Option<Ask<'_>> {
-        self.campaigns().find_map(|campaign| {
-            let step = Step { name: &campaign.head.name, wish: Wish::Coupon(campaign.due(now)?) };
+        self.aggregates().find_map(|aggregate| {
+            let step = Step { name: &aggregate.head().name, wish: aggregate.due(now)? };
             Some(Ask { key: None, what: What::Do(step) })
         })
     }
 
-    /// Counts every promise anew, from the claims alone.
+    /// Counts every promise anew, from what is kept alone.
     ///
     /// # Errors
     /// What is broken: the promise in a word, and the story.
     pub fn check(&self) -> Result<(), Vec<(&'static str, String)>> {
-        let broken: Vec<_> = self.campaigns().flat_map(Campaign::check).collect();
+        let broken: Vec<_> = self.aggregates().flat_map(Aggregate::check).collect();
         if broken.is_empty() { Ok(()) } else { Err(broken) }
     }
 

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use domain::Novelty;
 use domain::fields::Value;
-use domain::rate_limit::policies::{LimitAlgorithm, Numbers, PolicySettings};
+use domain::rate_limit::policies::{Limit, LimitAlgorithm, Numbers, PolicySettings};
+use domain::types::Timestamp;
 
 use crate::words::refuse_if;
+use crate::workload::{Rules, RulingOf};
 use crate::{Detail, Head, No, Ruling};
 
 const BILLION: u64 = 1_000_000_000;
@@ -57,9 +59,22 @@ pub struct Policy {
     pub overrides: BTreeMap<String, Numbers>,
 }
 
-impl Policy {
-    /// What must be answered.
-    pub(crate) fn decide(&self, ask: &Ask<'_>) -> Result<Ruling<Outcome, Effect>, No> {
+impl Rules for Policy {
+    type Of = Limit;
+    type Ask<'a> = Ask<'a>;
+    type Outcome = Outcome;
+    type Effect = Effect;
+    const IS_REMOVABLE: bool = true;
+
+    fn new(head: Head, settings: PolicySettings) -> Self {
+        Self { head, settings, overrides: BTreeMap::new() }
+    }
+
+    fn check_settings(settings: &PolicySettings) -> Result<(), No> {
+        check_settings(settings)
+    }
+
+    fn decide(&self, ask: &Ask<'_>, _has_key: bool, _now: Timestamp) -> Result<RulingOf<Self>, No> {
         let algorithm = self.settings.algorithm;
         match *ask {
             Ask::PutOverride(key, numbers) => {
@@ -78,29 +93,33 @@ impl Policy {
         }
     }
 
-    /// Whether it can have these settings after those that it has: numbers of single keys need not fit
-    /// another algorithm.
-    pub(crate) fn check_change(&self, settings: &PolicySettings) -> Result<(), No> {
+    /// Numbers of single keys need not fit another algorithm.
+    fn check_change(&self, settings: &PolicySettings) -> Result<(), No> {
         let is_other = settings.algorithm != self.settings.algorithm;
         refuse_if(is_other && !self.overrides.is_empty(), || No::new("policy_has_overrides"))
     }
 
-    /// What the answers show beside the settings.
-    pub(crate) fn figures(&self) -> Vec<(&'static str, Value)> {
+    fn figures(&self, _settings: &PolicySettings, _now: Timestamp) -> Vec<(&'static str, Value)> {
         vec![("overrides", Value::Number(self.overrides.len() as u64))]
     }
 
-    /// Takes an effect in, whether the rules allow it or not.
-    pub(crate) fn apply(&mut self, effect: &Effect) {
+    fn apply(&mut self, effect: &Effect, _at: Timestamp) {
         match effect {
             Effect::OverrideWritten(key, numbers) => drop(self.overrides.insert(key.clone(), *numbers)),
             Effect::OverrideRemoved(key) => drop(self.overrides.remove(key)),
         }
     }
+
+    fn asked_for<'a>(_it: Option<&'a Self>, effect: &'a Effect) -> Ask<'a> {
+        match effect {
+            Effect::OverrideWritten(key, numbers) => Ask::PutOverride(key, *numbers),
+            Effect::OverrideRemoved(key) => Ask::RemoveOverride(key),
+        }
+    }
 }
 
 /// Whether settings can be any policy's: fields that go together, and numbers in range.
-pub(crate) fn check_settings(settings: &PolicySettings) -> Result<(), No> {
+fn check_settings(settings: &PolicySettings) -> Result<(), No> {
     let wrong = |field| Err(No::with("invalid_field", "field", Detail::Word(field)));
     let out_of_range = |field| No::with("in_flight_out_of_range", "field", Detail::Word(field));
     let &PolicySettings { algorithm, quota, window_ms, burst, timeout_ms, .. } = settings;
@@ -138,14 +157,4 @@ fn check_rate(algorithm: LimitAlgorithm, quota: u64, window_ns: u128, burst: u64
 
 fn has_burst(algorithm: LimitAlgorithm) -> bool {
     matches!(algorithm, LimitAlgorithm::TokenBucket | LimitAlgorithm::LeakyBucket)
-}
-
-impl Effect {
-    /// The question behind it.
-    pub(crate) fn asked_for(&self) -> Ask<'_> {
-        match self {
-            Self::OverrideWritten(key, numbers) => Ask::PutOverride(key, *numbers),
-            Self::OverrideRemoved(key) => Ask::RemoveOverride(key),
-        }
-    }
 }

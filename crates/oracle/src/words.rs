@@ -5,7 +5,7 @@ use domain::state::Precondition;
 use domain::workload::{AnyPatch, AnySettings};
 use domain::{Kind, Novelty};
 
-use crate::{View, coupon, keyring, limit};
+use crate::{Answer, Happening, View, Wish};
 
 /// A question.
 #[derive(Clone, Copy, Debug)]
@@ -51,17 +51,6 @@ pub struct Step<'a> {
     pub name: &'a str,
     /// What, which says its kind.
     pub wish: Wish<'a>,
-}
-
-/// What can be asked of an aggregate beside its settings.
-#[derive(Clone, Copy, Debug)]
-pub enum Wish<'a> {
-    /// Of a campaign.
-    Coupon(coupon::Ask<'a>),
-    /// Of a policy.
-    Limit(limit::Ask<'a>),
-    /// Of the keyring.
-    Keyring(keyring::Ask<'a>),
 }
 
 /// The answer: a yes, or the first reason against it.
@@ -119,17 +108,6 @@ pub enum Outcome {
     Nothing(&'static str),
 }
 
-/// What is answered of one aggregate.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// Of a campaign.
-    Coupon(coupon::Outcome),
-    /// Of a policy.
-    Limit(limit::Outcome),
-    /// Of the keyring.
-    Keyring(keyring::Outcome),
-}
-
 /// What changes by a yes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
@@ -152,17 +130,6 @@ pub enum Effect {
     DidBoth((u32, Happening), (u32, Happening)),
     /// The oldest request keys are forgotten, so many of them.
     KeysForgotten(u32),
-}
-
-/// What happens in one aggregate.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Happening {
-    /// In a campaign.
-    Coupon(coupon::Effect),
-    /// In a policy.
-    Limit(limit::Effect),
-    /// In the keyring.
-    Keyring(keyring::Effect),
 }
 
 /// A no.
@@ -188,11 +155,7 @@ impl Step<'_> {
     /// The kind of its aggregate.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.wish {
-            Wish::Coupon(_) => Kind::Campaign,
-            Wish::Limit(_) => Kind::Policy,
-            Wish::Keyring(_) => Kind::Keyring,
-        }
+        self.wish.kind()
     }
 }
 

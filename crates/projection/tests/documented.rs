@@ -13,7 +13,7 @@ const END: &str = "<!-- end of declared tables -->\n";
 
 fn declared() -> String {
     let mut text = String::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().filter(|kind| !kind.is_example()) {
         let removed = if kind.is_removable() { " One that is removed goes, with its entries." } else { "" };
         text.push_str(&head(kind.path(), &format!("Every {} that there is, with the settings that it has now.{removed}", kind.word())));
         text.push_str("| `id` | its number in its partition × the number of partitions + its partition |\n");

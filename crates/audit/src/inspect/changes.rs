@@ -1,15 +1,11 @@
 //! What records change, for people and for programs.
 
-use domain::coupon::Event as CouponEvent;
-use domain::fields::Value as FieldValue;
-use domain::keyring::{Event as KeyringEvent, Scope};
-use domain::rate_limit::policies::{Event as LimitEvent, Numbers};
 use domain::state::{Change, Done};
-use domain::workload::{AnyEvent, AnySettings};
+use domain::workload::AnySettings;
 use serde_json::{Map, Value, json};
 
-use super::rfc3339;
 use super::summary::Summary;
+use crate::events::{self, cell_json, cell_text};
 
 /// `campaign_created spring stock=5`, `claimed spring serial=3 subject=ann`; of two at once the one
 /// behind the other.
@@ -30,43 +26,16 @@ pub(super) fn text(change: &Change<'_>, summary: &Summary) -> String {
 fn settings_text(settings: &AnySettings) -> String {
     let defaults = settings.kind().least().values();
     let told = settings.values().into_iter().zip(defaults).filter(|((field, value), (_, default))| field.is_required || value != default);
-    told.map(|((field, value), _)| match value {
-        FieldValue::Null => format!(" {}=none", field.name),
-        FieldValue::Bool(value) => format!(" {}={value}", field.name),
-        FieldValue::Number(number) => format!(" {}={number}", field.name),
-        FieldValue::Time(time) => format!(" {}={}", field.name, rfc3339(time)),
-        FieldValue::Word(word) => format!(" {}={word}", field.name),
-    })
-    .collect()
+    told.map(|((field, value), _)| format!(" {}={}", field.name, cell_text(&value.into()))).collect()
 }
 
 fn done_text(done: &Done<'_>, summary: &Summary) -> String {
-    let name = summary.name_of(done.number);
-    let claim = |what: &str, serial: domain::types::Serial| format!("{what} {name} serial={}", serial.get());
-    match done.event {
-        AnyEvent::Campaign(CouponEvent::Accepted { serial, subject }) => format!("{} subject={subject}", claim("accepted", serial)),
-        AnyEvent::Campaign(CouponEvent::Claimed { serial, subject }) => format!("{} subject={subject}", claim("claimed", serial)),
-        AnyEvent::Campaign(CouponEvent::Decided { serial, subject }) => format!("{} subject={subject}", claim("decided", serial)),
-        AnyEvent::Campaign(CouponEvent::Redeemed { serial }) => claim("redeemed", serial),
-        AnyEvent::Campaign(CouponEvent::Cancelled { serial }) => claim("cancelled", serial),
-        AnyEvent::Policy(LimitEvent::OverrideWritten { key, numbers: Numbers { quota, window_ns, burst } }) => {
-            format!("override_written {name} for={:?} quota={quota} window_ns={window_ns} burst={burst}", key.as_str())
-        }
-        AnyEvent::Policy(LimitEvent::OverrideRemoved { key }) => format!("override_removed {name} for={:?}", key.as_str()),
-        AnyEvent::Keyring(KeyringEvent::KeyCreated { key, scopes, campaigns, .. }) => {
-            format!("key_created {} scopes={scopes} campaigns={:?}", key.as_str(), campaigns.as_str())
-        }
-        AnyEvent::Keyring(KeyringEvent::KeyRotated { key, overlap_ms, .. }) => {
-            format!("key_rotated {} overlap_ms={overlap_ms}", key.as_str())
-        }
-        AnyEvent::Keyring(KeyringEvent::KeyRevoked { key }) => format!("key_revoked {}", key.as_str()),
-    }
+    format!("{} {}{}", events::word(&done.event), summary.name_of(done.number), events::fields_text(&done.event))
 }
 
 /// `event`, which says what happened, and what that adds: the name of the aggregate by the word of its
-/// kind (`campaign`, `policy`); `settings`; `serial` and `subject` of a claim; `key`, `quota`,
-/// `window_ns` and `burst` of an override; `key`, `scopes`, `campaigns` and `overlap_ms` of an API key; `count`. Of two at once `event` is `both`, and `events` has
-/// the two.
+/// kind (`campaign`, `policy`); `settings`; what a workload's event says, each field by its name
+/// (`serial`, `subject`); `count`. Of two at once `event` is `both`, and `events` has the two.
 pub(super) fn json(change: &Change<'_>, summary: &Summary) -> Value {
     let named = |what: &str, word: &str, name: String, settings: Option<&AnySettings>| {
         let mut line = Map::from_iter([("event".to_owned(), json!(format!("{word}_{what}"))), (word.to_owned(), json!(name))]);
@@ -86,50 +55,15 @@ pub(super) fn json(change: &Change<'_>, summary: &Summary) -> Value {
 }
 
 /// All of them, internal ones too.
-fn settings_json(settings: &AnySettings) -> Value {
-    let fields = settings.values().into_iter().map(|(field, value)| {
-        let value = match value {
-            FieldValue::Null => Value::Null,
-            FieldValue::Bool(value) => json!(value),
-            FieldValue::Number(number) => json!(number),
-            FieldValue::Time(time) => json!(rfc3339(time)),
-            FieldValue::Word(word) => json!(word),
-        };
-        (field.name.to_owned(), value)
-    });
+pub(super) fn settings_json(settings: &AnySettings) -> Value {
+    let fields = settings.values().into_iter().map(|(field, value)| (field.name.to_owned(), cell_json(&value.into())));
     Value::Object(fields.collect())
 }
 
 fn done_json(done: &Done<'_>, summary: &Summary) -> Value {
-    let name = summary.name_of(done.number);
-    match done.event {
-        AnyEvent::Campaign(event) => {
-            let (what, serial, subject) = match event {
-                CouponEvent::Accepted { serial, subject } => ("accepted", serial, Some(subject)),
-                CouponEvent::Claimed { serial, subject } => ("claimed", serial, Some(subject)),
-                CouponEvent::Decided { serial, subject } => ("decided", serial, Some(subject)),
-                CouponEvent::Redeemed { serial } => ("redeemed", serial, None),
-                CouponEvent::Cancelled { serial } => ("cancelled", serial, None),
-            };
-            let mut line = json!({ "event": what, "campaign": name, "serial": serial.get() });
-            if let (Some(line), Some(subject)) = (line.as_object_mut(), subject) {
-                line.insert("subject".to_owned(), json!(subject.as_str()));
-            }
-            line
-        }
-        AnyEvent::Policy(LimitEvent::OverrideWritten { key, numbers: Numbers { quota, window_ns, burst } }) => json!({
-            "event": "override_written", "policy": name, "key": key.as_str(), "quota": quota, "window_ns": window_ns, "burst": burst,
-        }),
-        AnyEvent::Policy(LimitEvent::OverrideRemoved { key }) => {
-            json!({ "event": "override_removed", "policy": name, "key": key.as_str() })
-        }
-        AnyEvent::Keyring(KeyringEvent::KeyCreated { key, scopes, campaigns, .. }) => {
-            let scopes: Vec<&str> = scopes.listed().into_iter().map(Scope::word).collect();
-            json!({ "event": "key_created", "key": key.as_str(), "scopes": scopes, "campaigns": campaigns.as_str() })
-        }
-        AnyEvent::Keyring(KeyringEvent::KeyRotated { key, overlap_ms, .. }) => {
-            json!({ "event": "key_rotated", "key": key.as_str(), "overlap_ms": overlap_ms })
-        }
-        AnyEvent::Keyring(KeyringEvent::KeyRevoked { key }) => json!({ "event": "key_revoked", "key": key.as_str() }),
-    }
+    let named = [
+        ("event".to_owned(), json!(events::word(&done.event))),
+        (done.event.kind().word().to_owned(), json!(summary.name_of(done.number))),
+    ];
+    Value::Object(named.into_iter().chain(events::fields_json(&done.event)).collect())
 }

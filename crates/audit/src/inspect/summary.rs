@@ -1,25 +1,24 @@
 //! The summary: one pass over the whole journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use domain::Number;
-use domain::coupon::Event as CouponEvent;
-use domain::keyring::Event as KeyringEvent;
-use domain::rate_limit::policies::Event as LimitEvent;
 use domain::state::{Change, Done, Record};
 use domain::types::Timestamp;
 use domain::wire::decode_record;
-use domain::workload::{AnyEvent, AnySettings};
+use domain::workload::AnySettings;
 use journal::Lsn;
 use journal::reader::{ReadError, Reader};
 use journal::storage::FileStorage;
 use journal::{segments, snapshot};
 use serde_json::json;
 
-use super::{InspectError, rfc3339};
+use super::InspectError;
+use super::changes::settings_json;
+use crate::events::{self, cell_text, rfc3339};
 use crate::verify::open_folder;
 
 /// What a journal holds.
@@ -47,11 +46,8 @@ struct Told {
     name: String,
     settings: AnySettings,
     is_removed: bool,
-    claims: u64,
-    redeemed: u64,
-    cancelled: u64,
-    overrides: BTreeSet<String>,
-    keys: u64,
+    /// How many events of each kind there were: `claimed`.
+    counts: BTreeMap<String, u64>,
 }
 
 impl Summary {
@@ -90,8 +86,7 @@ impl Summary {
         match record.change {
             Change::Created { number, name, settings } => {
                 let name = name.as_str().to_owned();
-                let told =
-                    Told { name, settings, is_removed: false, claims: 0, redeemed: 0, cancelled: 0, overrides: BTreeSet::new(), keys: 0 };
+                let told = Told { name, settings, is_removed: false, counts: BTreeMap::new() };
                 self.aggregates.entry(number).or_insert(told);
             }
             Change::Changed { number, settings } => {
@@ -107,20 +102,7 @@ impl Summary {
 
     fn count_done(&mut self, done: &Done<'_>) {
         let Some(told) = self.aggregates.get_mut(&done.number) else { return };
-        match done.event {
-            AnyEvent::Campaign(CouponEvent::Accepted { .. }) => {}
-            AnyEvent::Campaign(CouponEvent::Claimed { .. } | CouponEvent::Decided { .. }) => told.claims += 1,
-            AnyEvent::Campaign(CouponEvent::Redeemed { .. }) => told.redeemed += 1,
-            AnyEvent::Campaign(CouponEvent::Cancelled { .. }) => told.cancelled += 1,
-            AnyEvent::Policy(LimitEvent::OverrideWritten { key, .. }) => {
-                told.overrides.insert(key.as_str().to_owned());
-            }
-            AnyEvent::Policy(LimitEvent::OverrideRemoved { key }) => {
-                told.overrides.remove(key.as_str());
-            }
-            AnyEvent::Keyring(KeyringEvent::KeyCreated { .. }) => told.keys += 1,
-            AnyEvent::Keyring(KeyringEvent::KeyRotated { .. } | KeyringEvent::KeyRevoked { .. }) => {}
-        }
+        *told.counts.entry(events::word(&done.event)).or_default() += 1;
     }
 
     /// The name of an aggregate; its number if it has none.
@@ -149,9 +131,9 @@ impl Summary {
             writeln!(out, "{trouble}")?;
         }
         for told in self.aggregates.values() {
-            let counts: String = told.counts().iter().map(|(name, count)| format!(" {name}={count}")).collect();
+            let counts: String = told.counts.iter().map(|(word, count)| format!(" {word}={count}")).collect();
             let removed = if told.is_removed { " removed" } else { "" };
-            writeln!(out, "{:<11} {}{counts}{removed}", told.settings.kind().word(), told.name)?;
+            writeln!(out, "{:<11} {}{}{counts}{removed}", told.settings.kind().word(), told.name, told.settings_text())?;
         }
         self.snapshots.iter().try_for_each(|lsn| writeln!(out, "snapshot    at record {lsn}"))
     }
@@ -172,26 +154,20 @@ impl Summary {
         });
         writeln!(out, "{journal}")?;
         for told in self.aggregates.values() {
-            let counts: serde_json::Map<_, _> = told.counts().iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
-            let kind = told.settings.kind().word();
-            writeln!(out, "{}", json!({ "kind": kind, "name": told.name, "counts": counts, "is_removed": told.is_removed }))?;
+            let (kind, settings) = (told.settings.kind().word(), settings_json(&told.settings));
+            let told =
+                json!({ "kind": kind, "name": told.name, "settings": settings, "counts": told.counts, "is_removed": told.is_removed });
+            writeln!(out, "{told}")?;
         }
         self.snapshots.iter().try_for_each(|lsn| writeln!(out, "{}", json!({ "kind": "snapshot", "lsn": lsn.0 })))
     }
 }
 
 impl Told {
-    fn counts(&self) -> Vec<(&'static str, u64)> {
-        match &self.settings {
-            AnySettings::Campaign(settings) => vec![
-                ("stock", settings.stock.get().into()),
-                ("claims", self.claims),
-                ("redeemed", self.redeemed),
-                ("cancelled", self.cancelled),
-            ],
-            AnySettings::Policy(_) => vec![("overrides", self.overrides.len() as u64)],
-            AnySettings::Keyring(_) => vec![("keys", self.keys)],
-        }
+    /// The settings that must be given: ` stock=5`.
+    fn settings_text(&self) -> String {
+        let given = self.settings.values().into_iter().filter(|(field, _)| field.is_required);
+        given.map(|(field, value)| format!(" {}={}", field.name, cell_text(&value.into()))).collect()
     }
 }
 

@@ -5,17 +5,10 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 
 use domain::Kind;
-use domain::claims::ClaimStatus;
-use domain::coupon::CLAIMS;
-use domain::rate_limit::policies::OVERRIDES;
 use domain::rows::{Cell, Table};
-use domain::types::Serial;
-use oracle::coupon::Claim;
 use oracle::{Aggregate, Oracle};
 
 use super::findings::{EXTRA, Fields, Findings, MISSING, compare_cells};
-
-const MS_NS: u64 = 1_000_000;
 
 /// Every table of entries, with the kind that it is of.
 pub(super) fn tables() -> impl Iterator<Item = (Kind, &'static Table)> {
@@ -26,32 +19,6 @@ pub(super) fn tables() -> impl Iterator<Item = (Kind, &'static Table)> {
 struct Expected<'a> {
     aggregate: &'a Aggregate,
     cells: Vec<Cell<'a>>,
-}
-
-/// The rows of an aggregate in a table of its kind, by key.
-fn rows_of<'a>(aggregate: &'a Aggregate, table: &Table) -> Box<dyn Iterator<Item = Vec<Cell<'a>>> + 'a> {
-    match aggregate {
-        Aggregate::Coupon(campaign) if table.name == CLAIMS.name => {
-            Box::new(campaign.claims().filter_map(|(serial, claim)| claim_row(serial, claim)))
-        }
-        Aggregate::Limit(policy) if table.name == OVERRIDES.name => Box::new(policy.overrides.iter().map(|(key, numbers)| {
-            let number = |number: u32| Cell::Number(number.into());
-            vec![Cell::Text(key), number(numbers.quota), Cell::Number(numbers.window_ns / MS_NS), number(numbers.burst)]
-        })),
-        Aggregate::Coupon(_) | Aggregate::Limit(_) | Aggregate::Keyring(_) => Box::new(std::iter::empty()),
-    }
-}
-
-/// What is pending is in no table.
-fn claim_row(serial: Serial, claim: &Claim) -> Option<Vec<Cell<'_>>> {
-    let (status, changed_at) = match claim.status {
-        ClaimStatus::Pending => return None,
-        ClaimStatus::Live => ("live", Cell::Null),
-        ClaimStatus::Redeemed { redeemed_at } => ("redeemed", Cell::Time(redeemed_at)),
-        ClaimStatus::Cancelled { cancelled_at } => ("cancelled", Cell::Time(cancelled_at)),
-    };
-    let (serial, subject) = (Cell::Number(serial.get().into()), Cell::Text(claim.subject().as_str()));
-    Some(vec![serial, subject, Cell::Time(claim.claimed_at), Cell::Text(status), changed_at])
 }
 
 /// The walk, at the next row that is expected.
@@ -69,7 +36,7 @@ impl<'a> Merge<'a> {
     pub(super) fn new(source: &'static str, oracle: &'a Oracle, (kind, table): (Kind, &'static Table), findings: &'a mut Findings) -> Self {
         let aggregates = oracle.aggregates().filter(move |aggregate| aggregate.kind() == kind);
         let expected: Box<dyn Iterator<Item = Expected<'a>> + 'a> =
-            Box::new(aggregates.flat_map(move |aggregate| rows_of(aggregate, table).map(move |cells| Expected { aggregate, cells })));
+            Box::new(aggregates.flat_map(move |aggregate| aggregate.rows(table).map(move |cells| Expected { aggregate, cells })));
         Self { source, oracle, kind, table, expected: expected.peekable(), findings }
     }
 

@@ -1,13 +1,11 @@
 //! Each record of a journal against what the oracle says of the question behind it.
 
-use domain::Novelty;
-use domain::state::Record;
-use oracle::coupon::Effect as Coupon;
-use oracle::keyring::Effect as Keyring;
-use oracle::limit::Effect as Limit;
-use oracle::{Aggregate, Effect, Happening, No, Oracle, Outcome, Ruling, Said, adapter};
+use domain::state::{Change, Done, Record};
+use domain::{Kind, Novelty};
+use oracle::{Aggregate, Effect, No, Oracle, Outcome, Ruling, Said, adapter};
 
 use super::findings::Report;
+use crate::events;
 
 /// Checks a record against the ones before it, and takes it in as it is written.
 pub(super) fn check(oracle: &mut Oracle, record: &Record<'_>, report: &mut Report<'_>) {
@@ -17,18 +15,19 @@ pub(super) fn check(oracle: &mut Oracle, record: &Record<'_>, report: &mut Repor
     }
     let at = oracle.time.max(record.at);
     let effect = adapter::effect(&record.change);
-    let what = in_words(&effect, oracle);
+    let what = in_words(&record.change, oracle);
+    let kind = kind_of(&effect, oracle);
     let said = oracle.follow(&effect, adapter::key_of(record), at);
-    if let Some((promise, why)) = difference(&effect, &said) {
+    if let Some((promise, why)) = difference(&effect, kind, &said) {
         report.broken(promise, &format!("{what} at {} ms, {why}", at.millis()));
     }
 }
 
 /// The promise that a record breaks, and the reason; `None` if the record is what it must be.
-fn difference(effect: &Effect, said: &Said) -> Option<(&'static str, String)> {
+fn difference(effect: &Effect, kind: Option<Kind>, said: &Said) -> Option<(&'static str, String)> {
     let Ruling { outcome, novelty, effect: expected } = match said {
         Ok(yes) => yes,
-        Err(no) => return Some((promise_of(no), format!("which the rules refuse: {}", no.code))),
+        Err(no) => return Some((promise_of(no, kind), format!("which the rules refuse: {}", no.code))),
     };
     match (expected, outcome) {
         (Some(expected), _) if expected == effect => None,
@@ -36,17 +35,31 @@ fn difference(effect: &Effect, said: &Said) -> Option<(&'static str, String)> {
         (None, Outcome::Nothing(promise)) => Some((promise, "and nothing was due".to_owned())),
         (None, _) => Some(match novelty {
             Novelty::Replayed => ("request_key", "and its request key took effect before".to_owned()),
-            Novelty::Repeated if matches!(effect, Effect::Did(_, Happening::Coupon(_))) => {
-                ("subject_limit", "and the subject had its claim before".to_owned())
+            Novelty::Repeated | Novelty::Fresh => {
+                let (promise, why) = repeated(effect);
+                (promise, why.to_owned())
             }
-            Novelty::Repeated => ("no_change", "and it was so before".to_owned()),
-            Novelty::Fresh => ("no_change", "and it was so before".to_owned()),
         }),
     }
 }
 
-/// The promise that a record breaks which the rules refuse.
-fn promise_of(no: &No) -> &'static str {
+fn repeated(effect: &Effect) -> (&'static str, &'static str) {
+    if let Effect::Did(_, happening) = effect { happening.repeated() } else { ("no_change", "and it was so before") }
+}
+
+/// The kind of what a record is about.
+fn kind_of(effect: &Effect, oracle: &Oracle) -> Option<Kind> {
+    match effect {
+        Effect::Created { settings, .. } | Effect::Changed(_, settings) => Some(settings.kind()),
+        Effect::Removed(number) => oracle.at(*number).map(Aggregate::kind),
+        Effect::Did(_, happening) | Effect::DidBoth((_, happening), _) => Some(happening.kind()),
+        Effect::KeysForgotten(_) => None,
+    }
+}
+
+/// The promise that a record breaks which the rules refuse; where no other is known, the word of its
+/// kind.
+fn promise_of(no: &No, kind: Option<Kind>) -> &'static str {
     match no.code {
         "campaign_not_found" => "unknown_campaign",
         "campaign_exists" => "campaign_name",
@@ -65,7 +78,7 @@ fn promise_of(no: &No) -> &'static str {
         "claim_pending" => "claim_pending",
         "already_redeemed" | "cancelled" => "claim_ended",
         "expired" => "redeemed_late",
-        _ => "policy",
+        _ => kind.map_or("settings", Kind::word),
     }
 }
 
@@ -76,13 +89,13 @@ fn broken_by(effect: &Effect, expected: &Effect) -> &'static str {
         (Effect::Created { .. } | Effect::Changed(..), _) => "settings",
         // What is asked for is taken from the record, which says only which one.
         (Effect::Removed(_), _) => "number",
-        (Effect::Did(_, happening), Effect::Did(_, expected)) => broken_in(happening, expected),
+        (Effect::Did(_, happening), Effect::Did(_, expected)) => happening.broken_by(expected),
         (Effect::Did(..), _) => "number",
         (Effect::DidBoth((_, first), (_, second)), Effect::DidBoth((_, one), (_, other))) => {
             if first == one {
-                broken_in(second, other)
+                second.broken_by(other)
             } else {
-                broken_in(first, one)
+                first.broken_by(one)
             }
         }
         (Effect::DidBoth(..), _) => "group",
@@ -90,31 +103,16 @@ fn broken_by(effect: &Effect, expected: &Effect) -> &'static str {
     }
 }
 
-fn broken_in(happening: &Happening, expected: &Happening) -> &'static str {
-    match (happening, expected) {
-        (
-            Happening::Coupon(Coupon::Accepted(serial, _) | Coupon::Claimed(serial, _)),
-            Happening::Coupon(Coupon::Accepted(other, _) | Coupon::Claimed(other, _)),
-        ) if serial != other => "serial_gap",
-        // Decided without waiting, or made to wait without a reason.
-        (Happening::Coupon(_), _) => "pace",
-        (Happening::Limit(_), _) => "policy",
-        (Happening::Keyring(_), _) => "keyring",
-    }
-}
-
 /// What a record says, for people.
-fn in_words(effect: &Effect, oracle: &Oracle) -> String {
-    match effect {
-        Effect::Created { number, name, settings } => format!("{} {name} is created with number {number}", settings.kind().word()),
-        Effect::Changed(number, _) => format!("{}: the settings are changed", named(*number, oracle)),
-        Effect::Removed(number) => format!("{}: it is removed", named(*number, oracle)),
-        Effect::Did(number, happening) => format!("{}: {}", named(*number, oracle), happening_in_words(happening)),
-        Effect::DidBoth((number, first), (other, second)) => {
-            let first = format!("{}: {}", named(*number, oracle), happening_in_words(first));
-            format!("{first}, and {}: {}", named(*other, oracle), happening_in_words(second))
-        }
-        Effect::KeysForgotten(count) => format!("{count} request keys are forgotten"),
+fn in_words(change: &Change<'_>, oracle: &Oracle) -> String {
+    let did = |done: &Done<'_>| format!("{}: {}", named(done.number.0, oracle), events::text(&done.event));
+    match change {
+        Change::Created { number, name, settings } => format!("{} {name} is created with number {}", settings.kind().word(), number.0),
+        Change::Changed { number, .. } => format!("{}: the settings are changed", named(number.0, oracle)),
+        Change::Removed { number } => format!("{}: it is removed", named(number.0, oracle)),
+        Change::Did(done) => did(done),
+        Change::DidBoth(first, second) => format!("{}, and {}", did(first), did(second)),
+        Change::RequestsForgotten { count } => format!("{count} request keys are forgotten"),
     }
 }
 
@@ -122,19 +120,4 @@ fn in_words(effect: &Effect, oracle: &Oracle) -> String {
 fn named(number: u32, oracle: &Oracle) -> String {
     let words = |aggregate: &Aggregate| format!("{} {}", aggregate.kind().word(), aggregate.head().name);
     oracle.at(number).map_or_else(|| format!("number {number}"), words)
-}
-
-fn happening_in_words(happening: &Happening) -> String {
-    match happening {
-        Happening::Coupon(Coupon::Accepted(serial, subject)) => format!("claim {} of {subject} is accepted", serial.get()),
-        Happening::Coupon(Coupon::Claimed(serial, subject)) => format!("claim {} of {subject} is made", serial.get()),
-        Happening::Coupon(Coupon::Decided(serial, subject)) => format!("claim {} of {subject} is decided", serial.get()),
-        Happening::Coupon(Coupon::Redeemed(serial)) => format!("claim {} is redeemed", serial.get()),
-        Happening::Coupon(Coupon::Cancelled(serial)) => format!("claim {} is cancelled", serial.get()),
-        Happening::Limit(Limit::OverrideWritten(key, _)) => format!("the override of {key:?} is written"),
-        Happening::Limit(Limit::OverrideRemoved(key)) => format!("the override of {key:?} is removed"),
-        Happening::Keyring(Keyring::Created { key, .. }) => format!("the key {key} is made"),
-        Happening::Keyring(Keyring::Rotated { key, .. }) => format!("the key {key} is rotated"),
-        Happening::Keyring(Keyring::Revoked(key)) => format!("the key {key} is revoked"),
-    }
 }

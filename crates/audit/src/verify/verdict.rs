@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use domain::Kind;
 use domain::claims::ClaimStatus;
 use journal::Lsn;
 use oracle::Oracle;
@@ -30,7 +31,7 @@ pub struct Verdict {
 }
 
 /// How much was looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Segment files, prepared ones included.
     pub segments: u64,
@@ -40,10 +41,8 @@ pub struct Counts {
     pub records: u64,
     /// Bytes of the batches.
     pub bytes: u64,
-    /// Campaigns.
-    pub campaigns: u64,
-    /// Policies of rate limits.
-    pub policies: u64,
+    /// Aggregates of each kind, by what they are called: `campaigns`.
+    pub aggregates: BTreeMap<&'static str, u64>,
     /// Claims that can still be redeemed or cancelled.
     pub claims_live: u64,
     /// Claims that are accepted and not decided yet.
@@ -84,14 +83,13 @@ impl Verdict {
     }
 
     /// One object, its fields stable: `is_good`, `broken` (`promise` and `detail`), `broken_counts` (by
-    /// promise), `notes`, `segments`, `batches`, `records`, `bytes`, `campaigns`, `policies`, `claims`
+    /// promise), `notes`, `segments`, `batches`, `records`, `bytes`, a number for each kind (`campaigns`, …), `claims`
     /// (`live`, `pending`, `redeemed`, `cancelled`), `history_position` (a number or null) and `seconds` (a number or
     /// null).
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Counts { segments, batches, records, bytes, campaigns, policies, .. } = self.counts;
-        let Counts { claims_live, claims_pending, claims_redeemed, claims_cancelled, .. } = self.counts;
-        json!({
+        let Counts { segments, batches, records, bytes, .. } = self.counts;
+        let verdict = json!({
             "is_good": self.is_good(),
             "broken": broken_to_json(&self.broken),
             "broken_counts": self.broken_counts,
@@ -100,12 +98,10 @@ impl Verdict {
             "batches": batches,
             "records": records,
             "bytes": bytes,
-            "campaigns": campaigns,
-            "policies": policies,
-            "claims": { "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
             "history_position": self.history_position,
             "seconds": self.seconds,
-        })
+        });
+        self.counts.beside(verdict)
     }
 
     /// For people; the last lines say what is broken, or that nothing is.
@@ -120,10 +116,7 @@ impl Verdict {
     fn write_text(&self, text: &mut String) -> std::fmt::Result {
         let counts = &self.counts;
         writeln!(text, "journal    {} records in {} batches, {} segments", counts.records, counts.batches, counts.segments)?;
-        writeln!(text, "campaigns  {}", counts.campaigns)?;
-        writeln!(text, "policies   {}", counts.policies)?;
-        let (live, redeemed, cancelled) = (counts.claims_live, counts.claims_redeemed, counts.claims_cancelled);
-        writeln!(text, "claims     {live} live, {redeemed} redeemed, {cancelled} cancelled")?;
+        counts.write_text(text)?;
         match self.history_position {
             Some(position) => writeln!(text, "history    up to record {position}")?,
             None => writeln!(text, "history    not compared")?,
@@ -157,10 +150,12 @@ impl Counts {
         counts
     }
 
-    /// Counts campaigns, policies and claims.
+    /// Counts aggregates and claims.
     pub(super) fn add(&mut self, oracle: &Oracle) {
-        self.campaigns += oracle.campaigns().count() as u64;
-        self.policies += oracle.aggregates().filter(|aggregate| aggregate.policy().is_some()).count() as u64;
+        for kind in Kind::ALL {
+            let count = oracle.aggregates().filter(|aggregate| aggregate.kind() == *kind).count() as u64;
+            *self.aggregates.entry(kind.path()).or_default() += count;
+        }
         for (_, claim) in oracle.campaigns().flat_map(|campaign| campaign.claims()) {
             match claim.status {
                 ClaimStatus::Pending => self.claims_pending += 1,
@@ -169,5 +164,27 @@ impl Counts {
                 ClaimStatus::Cancelled { .. } => self.claims_cancelled += 1,
             }
         }
+    }
+
+    /// A verdict with the numbers of aggregates and claims.
+    pub(super) fn beside(&self, mut verdict: Value) -> Value {
+        let Self { claims_live, claims_pending, claims_redeemed, claims_cancelled, .. } = self;
+        let claims = json!({ "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled });
+        if let Some(members) = verdict.as_object_mut() {
+            // None of a kind is a number too.
+            members.extend(Kind::ALL.iter().map(|kind| (kind.path().to_owned(), json!(self.of_kind(*kind)))));
+            members.insert("claims".to_owned(), claims);
+        }
+        verdict
+    }
+
+    pub(super) fn of_kind(&self, kind: Kind) -> u64 {
+        self.aggregates.get(kind.path()).copied().unwrap_or(0)
+    }
+
+    pub(super) fn write_text(&self, text: &mut String) -> std::fmt::Result {
+        Kind::ALL.iter().try_for_each(|kind| writeln!(text, "{:<10} {}", kind.path(), self.of_kind(*kind)))?;
+        let (live, redeemed, cancelled) = (self.claims_live, self.claims_redeemed, self.claims_cancelled);
+        writeln!(text, "claims     {live} live, {redeemed} redeemed, {cancelled} cancelled")
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::messages;
+use crate::rows::Cell;
 use crate::types::{ActorId, Name, RequestId, Timestamp};
 use crate::wire::DecodeError;
 use crate::wire::bytes::{In, Out, Part, put_text};
@@ -124,6 +125,10 @@ impl Part<'_> for Scopes {
         let scopes = Scope::ALL.into_iter().filter(|scope| bits & scope.bit() != 0).collect::<Self>();
         if scopes.0 == bits && bits != 0 { Ok(scopes) } else { Err(DecodeError("a key has unknown scopes, or none")) }
     }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Text(&self.to_string()));
+    }
 }
 
 /// The name of a key: the characters of a name without the colon, which a bearer token cannot contain
@@ -161,6 +166,10 @@ impl<'a> Part<'a> for KeyName<'a> {
     fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
         Self::new(from.body.text()?).map_err(|WrongName| DecodeError("the name of a key is malformed"))
     }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Text(self.0));
+    }
 }
 
 /// The beginning of campaigns' names; empty: all campaigns.
@@ -195,6 +204,10 @@ impl<'a> Part<'a> for Prefix<'a> {
 
     fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
         Self::new(from.body.text()?).map_err(|WrongPrefix| DecodeError("the beginning of campaigns' names is malformed"))
+    }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Text(self.0));
     }
 }
 
@@ -246,6 +259,7 @@ impl fmt::Debug for ShownDigest<'_> {
     }
 }
 
+/// Shown by nothing.
 impl<'a> Part<'a> for ShownDigest<'a> {
     fn put(&self, out: &mut Out<'_>) {
         out.body.extend_from_slice(self.0);

@@ -36,11 +36,11 @@ fields! {
     /// What the maker of a policy chooses. Numbers out of range are refused by the rules, each with a
     /// code of its own.
     pub struct PolicySettings {
-        1 algorithm: LimitAlgorithm = required, "How requests are counted; in_flight limits how many are under way at once.";
-        2 quota: u64 = required, "Units per window, 1 to 1,000,000,000; for sliding_window_log and in_flight 1 to 10,000.";
-        3 window_ms: Option<u64> = None, "The window in milliseconds, 1 ms to 366 days. Not for in_flight.";
-        4 burst: u64 = 0, "Units that may come at once above one, 0 to 1,000,000,000. For token_bucket and leaky_bucket only.";
-        5 timeout_ms: Option<u64> = None, "After how many milliseconds a lease that is not given back ends by itself, 1 ms to 366 days. For in_flight only.";
+        1 algorithm: LimitAlgorithm = required, "How requests are counted; `in_flight` limits how many are under way at once.";
+        2 quota: u64 = required, "Units per window, 1 to 1,000,000,000; for `sliding_window_log` and `in_flight` 1 to 10,000.";
+        3 window_ms: Option<u64> = None, "The window in milliseconds, 1 ms to 366 days. Not for `in_flight`.";
+        4 burst: u64 = 0, "Units that may come at once above one, 0 to 1,000,000,000. For `token_bucket` and `leaky_bucket` only; the bucket must fill within 100 years.";
+        5 timeout_ms: Option<u64> = None, "After how many milliseconds a lease that is not given back ends by itself, 1 ms to 366 days. For `in_flight` only.";
         6 shadow: bool = false, "Whether the policy only watches: what does not conform is reported and allowed.";
     }
 }
@@ -94,26 +94,15 @@ pub enum Rule {
     InFlight(InFlight),
 }
 
-/// The numbers of one key; algorithm and mode are the policy's. Checked when they are decided.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Numbers {
-    /// Units per window.
-    pub quota: u32,
-    /// The window in nanoseconds.
-    pub window_ns: u64,
-    /// Units that may come at once above one, for the buckets.
-    pub burst: u32,
-}
-
-impl Part<'_> for Numbers {
-    fn put(&self, out: &mut Out<'_>) {
-        self.quota.put(out);
-        self.window_ns.put(out);
-        self.burst.put(out);
-    }
-
-    fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { quota: Part::take(from)?, window_ns: Part::take(from)?, burst: Part::take(from)? })
+messages! {
+    /// The numbers of one key; algorithm and mode are the policy's. Checked when they are decided.
+    pub struct Numbers {
+        /// Units per window.
+        quota: u32,
+        /// The window in nanoseconds.
+        window_ns: u64,
+        /// Units that may come at once above one, for the buckets.
+        burst: u32,
     }
 }
 
@@ -407,10 +396,6 @@ impl Workload for Limit {
         if policy.items.overrides.values().any(|numbers| policy.items.rule.with_numbers(*numbers).is_err()) {
             return Err("the numbers of a key do not fit its policy");
         }
-        Ok(())
-    }
-
-    fn loaded(_policy: &mut KeptPolicy) -> Result<(), DecodeError> {
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::DecodeError;
 use crate::fields::{Field, FieldKind, Fields, Patch, Value};
+use crate::rows::Cell;
 use crate::types::{LimitKey, Name, Quantity, Serial, SubjectId, Timestamp};
 
 /// Where a message is written. What names a person goes to the private part, if there is one, so that
@@ -31,6 +32,15 @@ pub trait Part<'a>: Sized {
     /// # Errors
     /// [`DecodeError`] if the bytes are none that [`Part::put`] writes.
     fn take(from: &mut In<'a>) -> Result<Self, DecodeError>;
+
+    /// Which message of its enum it is, by the name of the variant; empty for what is no such message.
+    fn variant(&self) -> &'static str {
+        ""
+    }
+
+    /// Shows it under the name of its field to those who read a record: a part that has fields of its
+    /// own shows each of them under that field's name. What is not to be shown shows nothing.
+    fn show(&self, _field: &'static str, _each: &mut dyn FnMut(&'static str, Cell<'_>)) {}
 }
 
 impl Out<'_> {
@@ -41,6 +51,11 @@ impl Out<'_> {
             None => put_text(self.body, text),
         }
     }
+
+    /// Appends fields, each by its number.
+    pub fn put_fields<S: Fields>(&mut self, fields: &S) {
+        put_settings(self.body, fields);
+    }
 }
 
 impl<'a> In<'a> {
@@ -50,6 +65,14 @@ impl<'a> In<'a> {
             Some(private) => private.text(),
             None => self.body.text(),
         }
+    }
+
+    /// Reads fields.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the bytes are none that [`Out::put_fields`] writes.
+    pub fn fields<S: Fields>(&mut self) -> Result<S, DecodeError> {
+        self.body.settings()
     }
 
     /// Nothing may be left.
@@ -77,6 +100,10 @@ impl Part<'_> for bool {
     fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
         from.body.flag()
     }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Bool(*self));
+    }
 }
 
 impl Part<'_> for u32 {
@@ -86,6 +113,10 @@ impl Part<'_> for u32 {
 
     fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
         from.body.u32()
+    }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Number(u64::from(*self)));
     }
 }
 
@@ -97,6 +128,10 @@ impl Part<'_> for u64 {
     fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
         from.body.u64()
     }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Number(*self));
+    }
 }
 
 impl Part<'_> for Quantity {
@@ -106,6 +141,10 @@ impl Part<'_> for Quantity {
 
     fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
         Self::new(from.body.u32()?).ok_or(DecodeError("a quantity is out of range"))
+    }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Number(u64::from(self.get())));
     }
 }
 
@@ -117,6 +156,10 @@ impl Part<'_> for Serial {
     fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
         Self::new(from.body.u32()?).ok_or(DecodeError("a serial is 0"))
     }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Number(u64::from(self.get())));
+    }
 }
 
 impl Part<'_> for Timestamp {
@@ -126,6 +169,10 @@ impl Part<'_> for Timestamp {
 
     fn take(from: &mut In<'_>) -> Result<Self, DecodeError> {
         from.body.time()
+    }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Time(*self));
     }
 }
 
@@ -137,6 +184,10 @@ impl<'a> Part<'a> for Name<'a> {
     fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
         from.body.name()
     }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Text(self.as_str()));
+    }
 }
 
 impl<'a> Part<'a> for SubjectId<'a> {
@@ -146,6 +197,10 @@ impl<'a> Part<'a> for SubjectId<'a> {
 
     fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
         SubjectId::new(from.private_text()?).map_err(|_| DecodeError("a subject is no name"))
+    }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Text(self.as_str()));
     }
 }
 
@@ -157,6 +212,10 @@ impl<'a> Part<'a> for LimitKey<'a> {
 
     fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
         LimitKey::new(from.private_text()?).map_err(|_| DecodeError("a key of a rate limit is malformed"))
+    }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        each(field, Cell::Text(self.as_str()));
     }
 }
 
@@ -171,13 +230,42 @@ impl<'a, T: Part<'a>> Part<'a> for Option<T> {
     fn take(from: &mut In<'a>) -> Result<Self, DecodeError> {
         bool::take(from)?.then(|| T::take(from)).transpose()
     }
+
+    fn show(&self, field: &'static str, each: &mut dyn FnMut(&'static str, Cell<'_>)) {
+        match self {
+            Some(part) => part.show(field, each),
+            None => each(field, Cell::Null),
+        }
+    }
 }
 
 /// Declares an enum of messages, one line for each: `NUMBER Variant { field: Type, … }`. The numbers
 /// stand in records and are stable. Each field's type says how it is written and whether it is
-/// private.
+/// private. Or declares a struct of such fields.
 #[macro_export]
 macro_rules! messages {
+    (
+        $(#[$doc:meta])*
+        $vis:vis struct $name:ident { $( $(#[$field_doc:meta])* $field:ident : $type:ty, )* }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        $vis struct $name { $( $(#[$field_doc])* pub $field: $type, )* }
+
+        impl<'part> $crate::wire::Part<'part> for $name {
+            fn put(&self, out: &mut $crate::wire::Out<'_>) {
+                $( $crate::wire::Part::put(&self.$field, out); )*
+            }
+
+            fn take(from: &mut $crate::wire::In<'part>) -> Result<Self, $crate::wire::DecodeError> {
+                Ok(Self { $( $field: <$type as $crate::wire::Part>::take(from)?, )* })
+            }
+
+            fn show(&self, _: &'static str, each: &mut dyn FnMut(&'static str, $crate::rows::Cell<'_>)) {
+                $( $crate::wire::Part::show(&self.$field, stringify!($field), each); )*
+            }
+        }
+    };
     (
         $(#[$doc:meta])*
         $vis:vis enum $name:ident $(<$life:lifetime>)? {
@@ -189,6 +277,11 @@ macro_rules! messages {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         $vis enum $name $(<$life>)? {
             $( $(#[$variant_doc])* $variant $({ $( $(#[$field_doc])* $field: $type, )* })?, )*
+        }
+
+        impl $(<$life>)? $name $(<$life>)? {
+            /// The names of all variants.
+            pub const VARIANTS: &'static [&'static str] = &[ $( stringify!($variant), )* ];
         }
 
         $crate::messages!(@part $name $(<$life>)? {
@@ -220,6 +313,16 @@ macro_rules! messages {
                 $( $number => Ok(Self::$variant { $( $field: <$type as $crate::wire::Part>::take(from)?, )* }), )*
                 _ => Err($crate::wire::DecodeError(concat!("it is of a kind of ", stringify!($name), " that this version does not know"))),
             }
+        }
+
+        fn variant(&self) -> &'static str {
+            match self { $( Self::$variant { .. } => stringify!($variant), )* }
+        }
+
+        fn show(&self, _: &'static str, each: &mut dyn FnMut(&'static str, $crate::rows::Cell<'_>)) {
+            // A message may have no field.
+            let _ = &each;
+            match self { $( Self::$variant { $( $field, )* } => { $( $crate::wire::Part::show($field, stringify!($field), each); )* } )* }
         }
     };
 }

@@ -30,7 +30,7 @@ impl From<LiveFull> for Problem {
         match full {
             LiveFull::Clients => Self::new("busy", "as many clients watch as may").retry_after_ms(5_000),
             LiveFull::Address => Self::new("busy", "as many clients watch from this address as may").retry_after_ms(5_000),
-            LiveFull::Channels => Self::new("busy", "as many campaigns are watched as may be").retry_after_ms(15_000),
+            LiveFull::Channels => Self::new("busy", "as much is watched as may be").retry_after_ms(15_000),
             LiveFull::Stopping => Self::new("stopping", "the server is about to stop").retry_after_ms(1_000),
         }
     }

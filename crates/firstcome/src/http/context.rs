@@ -1,7 +1,6 @@
 //! One request to this program: who decides its command.
 
-use domain::coupon::TargetBy;
-use domain::types::{RequestId, Serial, SubjectId};
+use domain::types::RequestId;
 use domain::{Action, Command};
 pub use edge::context::number;
 use engine::views::Done;
@@ -11,18 +10,6 @@ use crate::app::App;
 
 /// One request to this program.
 pub type Context = edge::context::Context<App>;
-
-/// Which of a subject's claims is meant, if the query says so.
-///
-/// # Errors
-/// A [`Problem`] if `serial` is malformed.
-pub fn target_by<'a>(context: &'a Context, subject: SubjectId<'a>) -> Result<TargetBy<'a>, Problem> {
-    let [serial] = context.query(["serial"])?;
-    let Some(serial) = serial else { return Ok(TargetBy::Subject { subject }) };
-    let serial = number(serial).and_then(Serial::new);
-    let serial = serial.ok_or_else(|| Problem::parameter("serial", "must be a number from 1 to 4294967295"))?;
-    Ok(TargetBy::SubjectSerial { subject, serial })
-}
 
 /// Submits what is asked, and waits until its effect is durable.
 ///

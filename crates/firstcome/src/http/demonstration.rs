@@ -6,12 +6,57 @@ use domain::coupon::Settings;
 use domain::state::Precondition;
 use domain::types::{Name, Quantity};
 use domain::workload::AnySettings;
+use edge::auth::Access;
+use edge::auth::caller::Scope;
 use serde_json::{Value, json};
 
 use super::answer;
+use super::calls::{ADMIN, Call, get, post};
 use super::context::{Context, submit};
+use super::openapi::describe::Answer;
+use super::openapi::refusals::DECIDES;
+use super::openapi::schema::{Schema, count, flag, object, text, word};
 use super::problem::{HandlerResult, Problem, problem};
 use crate::demonstration::{NotStarted, OVER, Outcome, Run, STOCK, USERS};
+
+const TAG: &str = "Server";
+
+/// The calls.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    let rush = "2,000 people ask for 200 coupons within ten seconds, from the server itself and over its own API, in a campaign of its \
+                own, and every answer is checked. Only where there are neither keys nor TLS, and one at a time: it is for trying Firstcome \
+                out.";
+    vec![
+        get("/v1/demonstration", Access::KeyScope(Scope::Read), read)
+            .of_operators()
+            .about("readDemonstration", TAG, "Read the small rush", "Whether it may be started here, and how the last one went.")
+            .answers(Answer::json(200, "The small rush.", schema())),
+        post("/v1/demonstration", ADMIN, start)
+            .of_operators()
+            .about("startDemonstration", TAG, "Start the small rush", rush)
+            .refuses(DECIDES)
+            .refuses(&["demonstration_forbidden", "demonstration_running"])
+            .refused(403, "The caller may not do this, or the server is not one for trying out.")
+            .refused(409, "One is running.")
+            .answers(Answer::json(202, "It begins in a moment.", schema())),
+    ]
+}
+
+fn schema() -> Schema {
+    let outcome = "It goes on; every promise was kept; some were not; it could not be carried out.";
+    let last = object("")
+        .has("campaign", text().shown(json!("try-it-4f2a90c3d1e8b675")), "Its campaign.")
+        .has("outcome", word(&["running", "kept", "broken", "failed"]), outcome)
+        .has("detail", text().or_null(), "Which promises, or why not.");
+    object("The small rush.")
+        .has("allowed", flag(true), "Whether it may be started here.")
+        .has("users", count(2_000), "People who ask.")
+        .has("stock", count(200), "Coupons that there are.")
+        .has("over_ms", count(10_000), "Milliseconds over which they come.")
+        .has("last", last.nullable(), "The last one; `null` if there was none.")
+        .named("Demonstration")
+}
 
 impl From<NotStarted> for Problem {
     fn from(why: NotStarted) -> Self {

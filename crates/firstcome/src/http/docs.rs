@@ -22,8 +22,7 @@ const STYLE: &str = include_str!("docs/style.css");
 #[must_use]
 pub fn html() -> String {
     static PAGE: OnceLock<String> = OnceLock::new();
-    // The document is part of the program, and a test reads it: it cannot fail to be JSON.
-    PAGE.get_or_init(|| page(&serde_json::from_str(openapi::JSON).unwrap_or_default())).clone()
+    PAGE.get_or_init(|| page(&openapi::DOCUMENT)).clone()
 }
 
 fn page(json: &serde_json::Value) -> String {

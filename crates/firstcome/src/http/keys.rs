@@ -1,5 +1,7 @@
 //! API keys: create, list, rotate, revoke. A secret is shown in the response that creates it, and never again.
 
+mod schemas;
+
 use std::sync::Arc;
 
 use axum::http::{StatusCode, header};
@@ -10,12 +12,75 @@ use edge::request::page_limit;
 use serde::Deserialize;
 use serde_json::json;
 
+use self::schemas::{after_key, key, key_name, key_with_secret, new_key, rotation};
 use super::answer::{self, with_header};
+use super::calls::{ADMIN, Call, delete, get, post};
 use super::context::{Context, request_id};
 use super::input::{Whole, parse};
+use super::openapi::describe::{Answer, limit, location};
+use super::openapi::kinds::paged;
+use super::openapi::refusals::DECIDES;
 use super::problem::{HandlerResult, Problem};
 use super::times;
 use crate::keys::{self, Change, KeyError, KeyJson, Origin};
+
+const TAG: &str = "Keys";
+
+/// The calls.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    let secret = "Makes a key. Its secret is in this answer and never again: keep it, or rotate the key for another one. The first key \
+                  must have the scope `admin`; from then on every call needs a key. The name is how the record names the caller, so it \
+                  is never used again, also after the key was revoked.\n\nAsking again is 409 `key_exists`; `Idempotency-Key` is \
+                  ignored, because a secret is shown once.";
+    let rotated = "Gives a key another secret, which is in this answer and never again. The one before is good for `overlap_ms` yet, so \
+                   that its holders can be changed over one by one. The key keeps its name, its scopes, and the answers to its request \
+                   keys.\n\nAsking again gives yet another secret and ends the one before the last.";
+    let all = "All keys in the order of their names, revoked ones included, without their secrets.";
+    let revoked = key().but(json!({ "revoked_at": "2026-02-01T09:30:00.000Z" }));
+    let other_secret =
+        key_with_secret().but(json!({ "rotated_at": "2026-02-01T09:30:00.000Z", "overlap_until": "2026-02-01T10:30:00.000Z" }));
+    vec![
+        get("/v1/keys", ADMIN, list).about("listKeys", TAG, "List keys", all).takes([after_key(), limit()]).reads().answers(Answer::json(
+            200,
+            "A page of keys.",
+            paged("keys", key(), "").named("KeyPage"),
+        )),
+        post("/v1/keys", ADMIN, create)
+            .about("createKey", TAG, "Make a key", secret)
+            .body(new_key())
+            .refuses(DECIDES)
+            .refuses(&["key_exists", "keys_full"])
+            .refused(409, "There is or was a key of this name, or there are too many.")
+            .answers(
+                Answer::json(201, "The key, with its secret.", key_with_secret()).headed([location("KeyLocation", "The key's path.")]),
+            ),
+        get("/v1/keys/{key}", ADMIN, read)
+            .about("getKey", TAG, "Read a key", "A key without its secret.")
+            .takes([key_name()])
+            .reads()
+            .refuses(&["key_not_found"])
+            .answers(Answer::json(200, "The key.", key())),
+        delete("/v1/keys/{key}", ADMIN, revoke)
+            .about("revokeKey", TAG, "Revoke a key", "Ends a key for good, at once. It stays listed.")
+            .takes([key_name()])
+            .refuses(DECIDES)
+            .refuses(&["key_not_found", "key_revoked", "last_admin_key"])
+            .refused(409, "It was revoked before, or nobody could make another key.")
+            .answers(Answer::json(200, "The key, revoked.", revoked)),
+        post("/v1/keys/{key}/rotate", ADMIN, rotate)
+            .about("rotateKey", TAG, "Rotate a key", rotated)
+            .takes([key_name()])
+            .optional_body(rotation())
+            .refuses(DECIDES)
+            .refuses(&["key_not_found", "key_revoked"])
+            .refused(409, "It was revoked.")
+            .answers(Answer::json(200, "The key, with its new secret.", other_secret)),
+    ]
+    .into_iter()
+    .map(Call::of_operators)
+    .collect()
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,44 +1,93 @@
-//! Lists of claims: pages of JSON, and whole campaigns as NDJSON or CSV. They read the history,
-//! and wait for it to hold what was durable when the request came.
+//! Lists of entries: pages of JSON, and all entries of an aggregate as NDJSON or CSV. They read the
+//! history, and wait for it to hold what was durable when the request came.
+//!
+//! A [`Listing`] says how a table is listed; without further words each row shows its cells by the names of
+//! the columns. `accept` chooses the format, `export` passes on what does not fit one page.
 
-use std::ops::ControlFlow;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
+mod accept;
+mod export;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use bytes::Bytes;
-use domain::coupon::queue::Mode;
-use domain::coupon::{CLAIMS, ClaimView, Coupon, STATUS, claim_of_row};
-use domain::rows::Cell;
-use domain::types::{Name, Serial};
-use domain::{Kind, Listed, Number, Rejection};
-#[cfg(feature = "scaled")]
-use projection::postgres::Postgres;
-use projection::{AggregateRow, AsOf, EntryKey, EntryRow, OwnedCell, ReadError};
-use serde_json::json;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-use tokio_stream::Stream;
+use axum::http::{HeaderName, HeaderValue, Response, header};
+use domain::rows::{Cell, Column, ColumnKind, Table};
+use domain::{Kind, Rejection};
+use edge::auth::Access;
+use edge::request::page_limit;
+use projection::{AggregateRow, AsOf, EntryRow, OwnedCell, ReadError};
+use serde_json::{Map, Value as Json, json};
 
-use super::answer::{self, ClaimJson, status_parts, with_header};
+use self::accept::format;
+use self::export::export;
+use super::answer::with_header;
+use super::calls::{self, Call};
 use super::context::{Context, number};
+use super::openapi::describe::{Answer, Header, Parameter, example_name, limit, shown_as};
+use super::openapi::kinds::{capital, paged};
+use super::openapi::refusals::LISTS;
+use super::openapi::schema::{Schema, count, flag, matching, name, number_from, object, text, time};
 use super::problem::{HandlerResult, Problem};
 use super::times;
 use crate::app::App;
-use crate::backend::{Backend, Chosen, Declined, WaitError};
-use crate::history::{History, ListError};
-use edge::request::page_limit;
+use crate::backend::{Chosen, Declined, WaitError};
+use crate::history::ListError;
 
 /// The instant that an export rests on.
 pub const AS_OF: HeaderName = HeaderName::from_static("firstcome-as-of");
-/// Bytes that an export gathers before it passes them on.
-const CHUNK_BYTES: usize = 64 * 1_024;
-/// Chunks between the reading thread and a client.
-const CHUNKS_MAX: usize = 4;
-const CSV_HEAD: &str = "campaign,serial,subject,code,claimed_at,status,redeemed_at,cancelled_at\r\n";
+
+/// How a table is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing {
+    /// The kind whose entries they are.
+    pub kind: Kind,
+    /// The table; its key is one column.
+    pub table: &'static Table,
+    /// A parameter that chooses rows.
+    pub filter: Option<Filter>,
+    /// The first line of CSV.
+    pub csv_head: fn(&Self) -> String,
+    /// Appends a row in a format.
+    pub write: WriteRow,
+}
+
+/// Appends a row in a format: JSON without a line's end, a line of NDJSON, a line of CSV.
+pub type WriteRow = fn(&App, &Listing, Row<'_>, Format, &mut Vec<u8>) -> Result<(), ReadError>;
+/// The aggregate, and a cell for each column.
+pub type Row<'r> = (&'r AggregateRow, &'r [Cell<'r>]);
+
+/// A parameter that chooses rows by a word in a column.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// Its name.
+    pub parameter: &'static str,
+    /// The place of the column.
+    pub column: usize,
+    /// The words that it takes.
+    pub words: &'static [&'static str],
+}
+
+/// A format of lists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// A page with a cursor.
+    Json,
+    /// One object a line.
+    Ndjson,
+    /// One row a line.
+    Csv,
+}
+
+impl Listing {
+    /// Each row with its cells, by the names of the columns.
+    #[must_use]
+    pub const fn plain(kind: Kind, table: &'static Table) -> Self {
+        Self { kind, table, filter: None, csv_head: cells_head, write: write_cells }
+    }
+
+    fn key_column(&self) -> &'static Column {
+        let [column] = self.table.key() else { panic!("rows of {} are told apart by more than one column", self.table.name) };
+        column
+    }
+}
 
 impl From<ListError> for Problem {
     fn from(error: ListError) -> Self {
@@ -67,241 +116,127 @@ impl From<WaitError> for Problem {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Json,
-    Ndjson,
-    Csv,
+/// The call that lists the entries of an aggregate.
+#[must_use]
+pub fn entries(listing: &'static Listing, readers: Access) -> Call {
+    let (kind, table) = (listing.kind, listing.table.name);
+    calls::get(format!("/v1/{}/{{{}}}/{table}", kind.path(), kind.word()), readers, move |context| list(context, listing))
 }
 
-/// `GET /v1/campaigns/{campaign}/claims`
-pub async fn of_campaign(context: Context) -> HandlerResult {
-    let name = context.named("campaign")?;
-    let [after, limit, status] = context.query(["after", "limit", "status"])?;
-    let having = status.map(status_word).transpose()?.map(|word| (STATUS, word));
-    let chosen = Chosen { after: after.map(serial_cursor).transpose()?.map(key_of), having };
+/// The same, described by the declaration of the table.
+#[must_use]
+pub fn declared(listing: &'static Listing, readers: Access, tag: &'static str) -> Call {
+    let (kind, table) = (listing.kind, listing.table);
+    let (word, all) = (kind.word(), table.name);
+    let row = object(&format!("A {} of a {word}.", table.row)).has(word, name(example_name(kind)), &format!("The {word}."));
+    let row = table.columns.iter().fold(row, |row, column| row.has(column.name, of_column(column), column.about));
+    let (lines, csv) = (shown_as("", "One row as JSON in each line."), shown_as(&cells_head(listing), "RFC 4180 with a header line."));
+    let page = paged(all, row.named(capital(table.row)), &format!("{}.", table.about)).has("as_of", as_of(), "");
+    let page = page.named(format!("{}Page", capital(table.row)));
+    let about = format!("All {all} of a {word}: as pages of JSON, or whole as NDJSON or CSV by `Accept`. Safe to ask again at any time.");
+    let (component, key) = match listing.key_column().kind {
+        ColumnKind::Number => ("afterNumber", number_from(1)),
+        ColumnKind::Text | ColumnKind::Time | ColumnKind::Bool => ("afterText", text()),
+    };
+    entries(listing, readers)
+        .about(format!("list{}", capital(all)), tag, format!("List a {word}'s {all}"), about)
+        .takes([Parameter::query(component, "after", key, "`next` of the page before."), limit()])
+        .refuses(LISTS)
+        .refuses(&[kind.not_found(), "not_acceptable"])
+        .refused(406, "None of the three formats is accepted.")
+        .answers(
+            Answer::json(200, format!("The {all}."), page)
+                .in_type("application/x-ndjson", lines)
+                .in_type("text/csv", csv)
+                .headed([as_of_header()]),
+        )
+}
+
+fn of_column(column: &Column) -> Schema {
+    let schema = match column.kind {
+        ColumnKind::Number => number_from(0),
+        ColumnKind::Text => text(),
+        ColumnKind::Time => time(""),
+        ColumnKind::Bool => flag(false),
+    };
+    if column.is_nullable { schema.nullable() } else { schema }
+}
+
+/// What a list rests on, as the document shows it.
+#[must_use]
+pub fn as_of() -> Schema {
+    let about = "What a list rests on: everything that was durable when the request came is in it.";
+    object(about)
+        .has("position", count(2), "The last record of the journal that the list holds.")
+        .has("time", time("2026-01-31T10:00:00.123Z"), "The time of that record.")
+        .named("AsOf")
+}
+
+/// The same as a header.
+#[must_use]
+pub fn as_of_header() -> Header {
+    let about = "With NDJSON and CSV, what the text rests on, as `as_of` in JSON: everything durable when the request came.";
+    Header::new("AsOf", "Firstcome-As-Of", matching("^position=[0-9]+, time=[0-9TZ:.-]+$"), about)
+}
+
+/// `GET /v1/{kind}/{name}/{entries}`
+async fn list(context: Context, listing: &'static Listing) -> HandlerResult {
+    let name = context.named(listing.kind.word())?;
+    let (after, limit, having) = match listing.filter {
+        Some(filter) => {
+            let [after, limit, word] = context.query(["after", "limit", filter.parameter])?;
+            (after, limit, word.map(|word| chosen_by(&filter, word)).transpose()?)
+        }
+        None => {
+            let [after, limit] = context.query(["after", "limit"])?;
+            (after, limit, None)
+        }
+    };
+    let chosen = Chosen { after: after.map(|after| key_of(listing, after)).transpose()?, having };
     let format = format(&context)?;
     let page_limit = page_limit(limit)?;
-    let is_there = context.app.backend.read((Kind::Campaign, name), |found, _| found.is_some()).await?;
+    let is_there = context.app.backend.read((listing.kind, name), |found, _| found.is_some()).await?;
     if !is_there {
-        return Err(Declined::from(Rejection::NotFound(Kind::Campaign)).into());
+        return Err(Declined::from(Rejection::NotFound(listing.kind)).into());
     }
     context.app.backend.wait_for_one(name, context.app.edge.limits.history_time).await?;
     if format != Format::Json && limit.is_none() {
-        return export(&context.app, name, chosen, format).await;
+        return export(&context.app, listing, name, chosen, format).await;
     }
     let limit = u32::try_from(page_limit).unwrap_or(u32::MAX);
-    let page = context.app.backend.entries(&CLAIMS, name, chosen, limit).await?;
-    let next = page.next.as_ref().and_then(serial_of).map(|serial| serial.to_string());
+    let page = context.app.backend.entries(listing.table, name, chosen, limit).await?;
+    let next = page.next.as_ref().and_then(|next| cursor_of(&next.key));
     match format {
-        Format::Json => json_page(&context.app, &page.rows, next, page.as_of),
-        Format::Ndjson | Format::Csv => text_page(&context.app, &page.rows, format, page.as_of),
+        Format::Json => json_page(&context.app, listing, &page.rows, next, page.as_of),
+        Format::Ndjson | Format::Csv => text_page(&context.app, listing, &page.rows, format, page.as_of),
     }
 }
 
-/// `GET /v1/subjects/{subject}/claims`
-pub async fn of_subject(context: Context) -> HandlerResult {
-    let subject = context.subject()?;
-    let [after, limit] = context.query(["after", "limit"])?;
-    let after = after.map(subject_cursor).transpose()?;
-    let limit = u32::try_from(page_limit(limit)?).unwrap_or(u32::MAX);
-    context.app.backend.wait_for_all(context.app.edge.limits.history_time).await?;
-    let page = context.app.backend.entries_found(&CLAIMS, subject.as_str(), context.caller.campaigns(), after, limit).await?;
-    let next = page.next.as_ref().and_then(|key| Some(format!("{}-{}", key.number.0, serial_of(key)?)));
-    json_page(&context.app, &page.rows, next, page.as_of)
-}
-
-fn json_page(app: &App, rows: &[EntryRow], next: Option<String>, as_of: AsOf) -> HandlerResult {
-    let views = rows.iter().map(|row| view_of(&row.aggregate, &row.cells())).collect::<Result<Vec<ClaimView>, ReadError>>();
-    let views = views.map_err(ListError::from)?;
-    let claims: Vec<ClaimJson<'_>> = views.iter().map(|view| ClaimJson::new(&app.codes, view)).collect();
+/// A page of JSON: the rows under the table's name, `next` and `as_of`.
+///
+/// # Errors
+/// A [`Problem`] if a row cannot be.
+pub fn json_page(app: &App, listing: &Listing, rows: &[EntryRow], next: Option<String>, as_of: AsOf) -> HandlerResult {
+    let mut text = format!("{{\"{}\":[", listing.table.name).into_bytes();
+    for (index, row) in rows.iter().enumerate() {
+        if 0 < index {
+            text.push(b',');
+        }
+        (listing.write)(app, listing, (&row.aggregate, &row.cells()), Format::Json, &mut text).map_err(ListError::from)?;
+    }
     let as_of = json!({ "position": as_of.position.0, "time": times::format(as_of.time) });
-    Ok(answer::json(StatusCode::OK, &json!({ "claims": claims, "next": next, "as_of": as_of })))
+    text.extend_from_slice(format!("],\"next\":{},\"as_of\":{as_of}}}", json!(next)).as_bytes());
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
-fn text_page(app: &App, rows: &[EntryRow], format: Format, as_of: AsOf) -> HandlerResult {
-    let mut text = head_of(format).as_bytes().to_vec();
+fn text_page(app: &App, listing: &Listing, rows: &[EntryRow], format: Format, as_of: AsOf) -> HandlerResult {
+    let mut text = head_of(listing, format);
     for row in rows {
-        write_row(app, (&row.aggregate, &row.cells()), format, &mut text).map_err(ListError::from)?;
+        (listing.write)(app, listing, (&row.aggregate, &row.cells()), format, &mut text).map_err(ListError::from)?;
     }
     Ok(text_response(Body::from(text), format, as_of))
-}
-
-/// All claims that are chosen, read in one transaction and passed on as they come.
-async fn export(app: &Arc<App>, name: Name<'_>, chosen: Chosen, format: Format) -> HandlerResult {
-    let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_MAX);
-    let (app, campaign) = (Arc::clone(app), name.as_str().to_owned());
-    let passing = Passing { sender, runtime: Handle::current(), time_max: app.edge.limits.write_time };
-    match &app.backend {
-        Backend::Single { history, .. } => {
-            let history = Arc::clone(history);
-            tokio::task::spawn_blocking(move || {
-                let permits = history.export_permit();
-                let outcome = permits.and_then(|_permits| write_export(&app, &history, &campaign, &chosen, format, &passing));
-                passing.end(outcome);
-            });
-        }
-        #[cfg(feature = "scaled")]
-        Backend::Scaled(scaled) => {
-            let postgres = scaled.postgres.clone();
-            tokio::spawn(async move {
-                let outcome = pass_export(&app, &postgres, &campaign, &chosen, format, &passing).await;
-                passing.end(outcome);
-            });
-        }
-    }
-    // What comes first says whether there is a list at all.
-    match receiver.recv().await {
-        Some(Chunk::Begins(as_of)) => Ok(text_response(Body::from_stream(Rest { receiver, has_ended: false }), format, as_of)),
-        Some(Chunk::Failed(error)) => Err(error.into()),
-        Some(Chunk::Bytes(_) | Chunk::Ends) | None => Err(Problem::new("internal", "the export ended before it began")),
-    }
-}
-
-enum Chunk {
-    Begins(AsOf),
-    Bytes(Bytes),
-    Ends,
-    Failed(ListError),
-}
-
-/// The way of an export from the reading thread to its client. HTTP/2 lets a client stop the flow
-/// of one answer while its connection is busy with others, so that the connection's own limit does
-/// not notice.
-struct Passing {
-    sender: mpsc::Sender<Chunk>,
-    runtime: Handle,
-    time_max: Duration,
-}
-
-impl Passing {
-    fn pass(&self, chunk: Chunk) -> Result<(), ListError> {
-        self.runtime.block_on(self.pass_soon(chunk))
-    }
-
-    async fn pass_soon(&self, chunk: Chunk) -> Result<(), ListError> {
-        let passed = tokio::time::timeout(self.time_max, self.sender.send(chunk)).await;
-        passed.map_err(|_| ListError::Unread)?.map_err(|_| ListError::Unread)
-    }
-
-    fn end(&self, outcome: Result<(), ListError>) {
-        if let Err(error) = outcome {
-            // Where there is no room for it, the client has gone or does not read.
-            let _ = self.sender.try_send(Chunk::Failed(error));
-        }
-    }
-}
-
-/// What follows the beginning. Whoever reads sees the connection break off instead of a list that
-/// looks whole: only [`Chunk::Ends`] is the end.
-struct Rest {
-    receiver: mpsc::Receiver<Chunk>,
-    has_ended: bool,
-}
-
-impl Stream for Rest {
-    type Item = Result<Bytes, ListError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
-        if self.has_ended {
-            return Poll::Ready(None);
-        }
-        let chunk = std::task::ready!(self.receiver.poll_recv(context));
-        if let Some(Chunk::Bytes(bytes)) = chunk {
-            return Poll::Ready(Some(Ok(bytes)));
-        }
-        self.has_ended = true;
-        match chunk {
-            Some(Chunk::Ends) => Poll::Ready(None),
-            Some(Chunk::Failed(error)) => Poll::Ready(Some(Err(error))),
-            Some(Chunk::Begins(_) | Chunk::Bytes(_)) | None => Poll::Ready(Some(Err(ListError::Unread))),
-        }
-    }
-}
-
-/// The same from a database that is asked over the network.
-#[cfg(feature = "scaled")]
-async fn pass_export(
-    app: &App,
-    postgres: &Postgres,
-    campaign: &str,
-    chosen: &Chosen,
-    format: Format,
-    passing: &Passing,
-) -> Result<(), ListError> {
-    let name = Name::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
-    // The campaign is there, and so its row will be: the tables have been waited for.
-    let missing = || ListError::Read(ReadError::Store("the campaign is not in the tables".into()));
-    let mut export = postgres.export(&CLAIMS, name, chosen.selection()).await?.ok_or_else(missing)?;
-    passing.pass_soon(Chunk::Begins(export.as_of())).await?;
-    let mut text = head_of(format).as_bytes().to_vec();
-    while let Some(row) = export.next().await? {
-        write_row(app, (&row.aggregate, &row.cells()), format, &mut text)?;
-        if CHUNK_BYTES <= text.len() {
-            passing.pass_soon(Chunk::Bytes(taken(&mut text))).await?;
-        }
-    }
-    export.end().await?;
-    passing.pass_soon(Chunk::Bytes(taken(&mut text))).await?;
-    passing.pass_soon(Chunk::Ends).await
-}
-
-fn write_export(app: &App, history: &History, campaign: &str, chosen: &Chosen, format: Format, passing: &Passing) -> Result<(), ListError> {
-    let mut text = head_of(format).as_bytes().to_vec();
-    let mut passed = Ok(());
-    history.with_reader(|reader| {
-        let view = reader.view()?;
-        passed = passing.pass(Chunk::Begins(view.as_of()));
-        if passed.is_err() {
-            return Ok(());
-        }
-        let name = Name::new(campaign).map_err(|error| ReadError::Store(error.into()))?;
-        view.for_each_entry(&CLAIMS, name, chosen.selection(), |entry| {
-            passed = write_row(app, (entry.aggregate, entry.cells), format, &mut text).map_err(ListError::from);
-            if passed.is_ok() && CHUNK_BYTES <= text.len() {
-                passed = passing.pass(Chunk::Bytes(taken(&mut text)));
-            }
-            if passed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-    })?;
-    passed?;
-    passing.pass(Chunk::Bytes(taken(&mut text)))?;
-    passing.pass(Chunk::Ends)
-}
-
-fn taken(text: &mut Vec<u8>) -> Bytes {
-    Bytes::from(std::mem::replace(text, Vec::with_capacity(CHUNK_BYTES + 1_024)))
-}
-
-fn write_row(app: &App, (campaign, cells): (&AggregateRow, &[Cell<'_>]), format: Format, text: &mut Vec<u8>) -> Result<(), ReadError> {
-    let view = view_of(campaign, cells)?;
-    match format {
-        Format::Json | Format::Ndjson => {
-            // Writing to memory cannot fail.
-            let _ = serde_json::to_writer(&mut *text, &ClaimJson::new(&app.codes, &view));
-            text.push(b'\n');
-        }
-        Format::Csv => text.extend_from_slice(csv_row(app, &view).as_bytes()),
-    }
-    Ok(())
-}
-
-/// No field can hold a comma or a quote. A subject that a spreadsheet would take for a formula can
-/// only begin with a minus sign, and is quoted with an apostrophe as is the custom.
-fn csv_row(app: &App, view: &ClaimView) -> String {
-    let (status, redeemed_at, cancelled_at) = status_parts(view.status);
-    let time = |time: Option<domain::types::Timestamp>| time.map(times::format).unwrap_or_default();
-    let plain = |name: &str| if name.starts_with('-') { format!("'{name}") } else { name.to_owned() };
-    format!(
-        "{},{},{},{},{},{status},{},{}\r\n",
-        plain(&view.campaign),
-        view.serial.get(),
-        plain(&view.subject),
-        app.codes.code(view.code_key, &view.campaign, view.serial),
-        times::format(view.claimed_at),
-        time(redeemed_at),
-        time(cancelled_at),
-    )
 }
 
 fn text_response(body: Body, format: Format, as_of: AsOf) -> Response<Body> {
@@ -315,91 +250,114 @@ fn text_response(body: Body, format: Format, as_of: AsOf) -> Response<Body> {
     with_header(response, AS_OF, &format!("position={}, time={}", as_of.position.0, times::format(as_of.time)))
 }
 
-fn head_of(format: Format) -> &'static str {
+fn head_of(listing: &Listing, format: Format) -> Vec<u8> {
     match format {
-        Format::Json | Format::Ndjson => "",
-        Format::Csv => CSV_HEAD,
+        Format::Json | Format::Ndjson => Vec::new(),
+        Format::Csv => (listing.csv_head)(listing).into_bytes(),
     }
 }
 
-fn view_of(campaign: &AggregateRow, cells: &[Cell<'_>]) -> Result<ClaimView, ReadError> {
-    let settings = Coupon::settings(&campaign.settings).ok_or_else(|| ReadError::Store("claims of what is no campaign".into()))?;
-    let claim = claim_of_row(cells).ok_or_else(|| ReadError::Store("a row of claims that no claim has".into()))?;
-    Ok(ClaimView {
-        campaign: Arc::clone(&campaign.name),
-        code_key: settings.code_key,
-        subject: claim.subject.as_str().to_owned(),
-        serial: claim.serial,
-        claimed_at: claim.claimed_at,
-        status: claim.status,
-        // What is pending is in no list.
-        mode: Mode::Direct,
-        waiting: None,
-    })
+// --- Rows as they are -----------------------------------------------------------------------
+
+fn cells_head(listing: &Listing) -> String {
+    let columns = listing.table.columns.iter().map(|column| column.name);
+    format!("{},{}\r\n", listing.kind.word(), columns.collect::<Vec<_>>().join(","))
 }
 
-/// The best of the three formats that the caller accepts (RFC 9110, 12.5.1).
-fn format(context: &Context) -> Result<Format, Problem> {
-    let accepted: Vec<&str> = context.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let accepted = accepted.join(",");
-    if accepted.trim().is_empty() {
-        return Ok(Format::Json);
+fn write_cells(_app: &App, listing: &Listing, (aggregate, cells): Row<'_>, format: Format, text: &mut Vec<u8>) -> Result<(), ReadError> {
+    if format == Format::Csv {
+        let fields = cells.iter().map(|cell| csv_field(&as_text(cell)));
+        let line = [csv_field(&aggregate.name)].into_iter().chain(fields).collect::<Vec<_>>().join(",");
+        text.extend_from_slice(format!("{line}\r\n").as_bytes());
+        return Ok(());
     }
-    let offers = [("application/json", Format::Json), ("application/x-ndjson", Format::Ndjson), ("text/csv", Format::Csv)];
-    let weighed = offers.map(|(media_type, format)| (weight(&accepted, media_type), format));
-    // Of equals the first wins.
-    let best = weighed.into_iter().rev().max_by_key(|(weight, _)| *weight).filter(|(weight, _)| 0 < *weight);
-    best.map(|(_, format)| format)
-        .ok_or_else(|| Problem::new("not_acceptable", "the list comes as application/json, application/x-ndjson or text/csv"))
+    let named = listing.table.columns.iter().zip(cells).map(|(column, cell)| (column.name.to_owned(), as_json(cell)));
+    let row = [(listing.kind.word().to_owned(), json!(&*aggregate.name))].into_iter().chain(named);
+    write_json(&row.collect::<Map<_, _>>(), format, text);
+    Ok(())
 }
 
-/// The weight of a media type in thousandths: that of the most specific range that matches it.
-fn weight(accepted: &str, media_type: &str) -> u32 {
-    let kind = media_type.split('/').next().unwrap_or_default();
-    let ranges = accepted.split(',').filter_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next()?;
-        let specificity = match name {
-            _ if name.eq_ignore_ascii_case(media_type) => 2,
-            "*/*" => 0,
-            _ if name.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind)) => 1,
-            _ => return None,
-        };
-        let quality = parts
-            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
-            .map_or(Some(1.0), |quality| quality.parse::<f64>().ok())?;
-        Some((specificity, thousandths(quality)))
-    });
-    ranges.max_by_key(|(specificity, _)| *specificity).map_or(0, |(_, quality)| quality)
+/// Appends an object, and in NDJSON the end of its line.
+pub fn write_json(object: &impl serde::Serialize, format: Format, text: &mut Vec<u8>) {
+    // Writing to memory cannot fail.
+    let _ = serde_json::to_writer(&mut *text, object);
+    if format == Format::Ndjson {
+        text.push(b'\n');
+    }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is between 0 and 1,000")]
-fn thousandths(quality: f64) -> u32 {
-    (quality.clamp(0.0, 1.0) * 1_000.0) as u32
+fn as_json(cell: &Cell<'_>) -> Json {
+    match *cell {
+        Cell::Null => Json::Null,
+        Cell::Number(number) => json!(number),
+        Cell::Text(text) => json!(text),
+        Cell::Time(time) => json!(times::format(time)),
+        Cell::Bool(value) => json!(value),
+    }
 }
 
-fn status_word(status: &str) -> Result<&'static str, Problem> {
-    let word = ["live", "redeemed", "cancelled"].into_iter().find(|word| *word == status);
-    word.ok_or_else(|| Problem::parameter("status", "must be live, redeemed or cancelled"))
+fn as_text(cell: &Cell<'_>) -> String {
+    match *cell {
+        Cell::Null => String::new(),
+        Cell::Number(number) => number.to_string(),
+        Cell::Text(text) => text.to_owned(),
+        Cell::Time(time) => times::format(time),
+        Cell::Bool(value) => value.to_string(),
+    }
 }
 
-fn serial_cursor(after: &str) -> Result<Serial, Problem> {
-    let serial = number(after).and_then(Serial::new);
-    serial.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
+/// A field of CSV (RFC 4180). What a spreadsheet would take for a formula begins with an apostrophe, as is
+/// the custom.
+#[must_use]
+pub fn csv_field(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-fn subject_cursor(after: &str) -> Result<EntryKey, Problem> {
-    let cursor = after
-        .split_once('-')
-        .and_then(|(campaign, serial)| Some(EntryKey { number: Number(number(campaign)?), key: key_of(Serial::new(number(serial)?)?) }));
-    cursor.ok_or_else(|| Problem::parameter("after", "must be a `next` of an earlier page"))
+// --- Cursors --------------------------------------------------------------------------------
+
+fn chosen_by(filter: &Filter, word: &str) -> Result<(usize, &'static str), Problem> {
+    let known = filter.words.iter().copied().find(|known| *known == word);
+    let known = known.ok_or_else(|| Problem::parameter(filter.parameter, format!("must be one of {}", filter.words.join(", "))))?;
+    Ok((filter.column, known))
 }
 
-fn key_of(serial: Serial) -> Vec<OwnedCell> {
-    vec![OwnedCell::Number(u64::from(serial.get()))]
+/// The key of the row that a page begins behind.
+fn key_of(listing: &Listing, after: &str) -> Result<Vec<OwnedCell>, Problem> {
+    let key = match listing.key_column().kind {
+        // Numbers of entries begin with 1, and tables hold them with a sign.
+        ColumnKind::Number => number::<u64>(after).filter(|number| (1..=i64::MAX as u64).contains(number)).map(OwnedCell::Number),
+        ColumnKind::Text => Some(OwnedCell::Text(after.to_owned())),
+        ColumnKind::Time | ColumnKind::Bool => None,
+    };
+    Ok(vec![key.ok_or_else(not_a_cursor)?])
 }
 
-fn serial_of(key: &EntryKey) -> Option<u64> {
-    let [OwnedCell::Number(serial)] = *key.key else { return None };
-    Some(serial)
+fn cursor_of(key: &[OwnedCell]) -> Option<String> {
+    match key {
+        [OwnedCell::Number(number)] => Some(number.to_string()),
+        [OwnedCell::Text(text)] => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// That `after` is no cursor.
+#[must_use]
+pub fn not_a_cursor() -> Problem {
+    Problem::parameter("after", "must be a `next` of an earlier page")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_csv_is_quoted_where_it_must_be() {
+        assert_eq!(csv_field("ann"), "ann");
+        assert_eq!(csv_field("a,b"), "\"a,b\"");
+        assert_eq!(csv_field("a\"b"), "\"a\"\"b\"");
+        assert_eq!(csv_field("=1+1"), "'=1+1");
+        assert_eq!(csv_field("-1,5"), "\"'-1,5\"");
+    }
 }

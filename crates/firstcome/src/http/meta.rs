@@ -1,16 +1,69 @@
 //! What is about the server itself: health, readiness, metrics, documentation.
 
+mod schemas;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use engine::meter::JournalWork;
 use serde_json::{Value, json};
 
-use super::aggregates::is_served;
 use super::answer::{self, with_header};
+use super::calls::{Call, get};
 use super::context::Context;
+use super::openapi::describe::{Answer, shown_as};
+use super::openapi::schema::{object, text};
 use super::problem::{HandlerResult, Problem};
 use super::{docs as docs_page, openapi as document, times};
+use edge::auth::Access;
+use edge::auth::caller::Scope;
 use edge::clock;
+
+const TAG: &str = "Server";
+/// What monitoring and operators read.
+const WHOLE_READ: Access = Access::WholeScope(Scope::Read);
+
+/// The calls.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    let not_ready = "It should not: it stops, or the disk has failed. With a problem: as many connections are open as may be.";
+    let document = object("").requiring("openapi").requiring("info").requiring("paths").shown(Value::Null);
+    let counts =
+        "# HELP firstcome_claims Claims in memory, cancelled ones included.\n# TYPE firstcome_claims gauge\nfirstcome_claims 1\n# EOF\n";
+    vec![
+        get("/v1/server", WHOLE_READ, server)
+            .of_operators()
+            .about(
+                "readServer",
+                TAG,
+                "How the server does",
+                "What `/metrics` has for machines, for people who look after the server. Not for keys that are limited to some campaigns.",
+            )
+            .answers(Answer::json(200, "How it does.", schemas::server())),
+        get("/healthz", Access::Anyone, healthz)
+            .about("healthz", TAG, "Is the process alive?", "200 as long as the process answers. For a liveness probe.")
+            .answers(Answer::json(200, "It is.", schemas::health())),
+        get("/readyz", Access::Anyone, readyz)
+            .about(
+                "readyz",
+                TAG,
+                "Should it get requests?",
+                "For a readiness probe or a load balancer. Says no as soon as the server begins to stop, while it still answers what is in \
+                 flight.",
+            )
+            .answers(Answer::json(200, "It should.", schemas::readiness()))
+            .answers(Answer::json(503, not_ready, schemas::readiness().but(json!({ "ready": false, "reason": "stopping" })))),
+        get("/metrics", WHOLE_READ, metrics)
+            .of_operators()
+            .about("metrics", TAG, "Metrics", "Counts for Prometheus, in the OpenMetrics format.")
+            .answers(Answer::new(200, "The counts.").in_type("application/openmetrics-text", shown_as(counts, "OpenMetrics 1.0."))),
+        get("/openapi.json", Access::Anyone, openapi)
+            .about("openapi", TAG, "This document", "The API for machines, as OpenAPI 3.1.")
+            .answers(Answer::json(200, "The document.", document)),
+        get("/docs", Access::Anyone, docs)
+            .about("docs", TAG, "The reference", "The API for people: one page that needs no network and no script.")
+            .answers(Answer::new(200, "The page.").in_type("text/html", text())),
+    ]
+}
 
 /// `GET /healthz`: the process works.
 pub async fn healthz(_context: Context) -> HandlerResult {
@@ -57,7 +110,7 @@ pub async fn server(context: Context) -> HandlerResult {
     });
     if let Some(body) = body.as_object_mut() {
         // How many keys there are is for those who may list them.
-        for (kind, aggregates, entries) in status.counts.kinds().filter(|(kind, ..)| is_served(*kind)) {
+        for (kind, aggregates, entries) in status.counts.kinds().filter(|(kind, ..)| kind.is_served()) {
             body.insert(kind.path().to_owned(), json!(aggregates));
             body.insert(kind.entries().to_owned(), json!(entries));
         }
@@ -87,7 +140,7 @@ pub async fn metrics(context: Context) -> HandlerResult {
 
 /// `GET /openapi.json`: the API for machines.
 pub async fn openapi(_context: Context) -> HandlerResult {
-    Ok(typed(document::JSON, "application/json"))
+    Ok(typed(document::JSON.as_str(), "application/json"))
 }
 
 /// `GET /docs`: the API for people; needs no network.

@@ -1,16 +1,12 @@
 //! The program's calls over HTTP.
 //!
-//! A request's way: `edge` (connection, limits, authentication, admission) → [`routes`] (which handler) →
-//! a handler ([`aggregates`] for what every kind has; [`claims`], [`policies`] and
-//! others for what one kind has), which reads it through
-//! [`context`] → the engine → [`answer`] or [`problem`].
+//! A request's way: `edge` (connection, limits, authentication, admission) → [`calls`] (which handler) →
+//! a handler ([`aggregates`] for what every kind has; [`crate::workloads`] for what one kind has), which
+//! reads it through [`context`] → the engine → [`answer`] or [`problem`].
 
 pub mod aggregates;
 pub mod answer;
-pub mod answers;
-pub mod checks;
-pub mod claims;
-pub mod codes;
+pub mod calls;
 pub mod context;
 pub mod demonstration;
 pub mod docs;
@@ -21,9 +17,7 @@ pub mod live;
 pub mod meta;
 pub mod once;
 pub mod openapi;
-pub mod policies;
 pub mod problem;
-pub mod routes;
 pub mod settings;
 pub mod web;
 

@@ -1,24 +1,27 @@
 //! The problems of the workloads and of the engine: their codes, and what the caller needs to know next.
+//! Each workload brings its own codes and words ([`crate::workloads::Table`]).
 
 use std::sync::LazyLock;
 
 use axum::http::header;
-use domain::Rejection;
 use domain::rejections::Detail;
+use domain::{Kind, Rejection};
 use engine::views::Refusal;
 use serde_json::{Value, json};
 
-use edge::problem::{self, info};
-pub use edge::problem::{CodeInfo, HandlerResult, Problem};
+use edge::problem;
+pub use edge::problem::{CodeInfo, HandlerResult, Problem, info};
 
+use super::openapi::kinds::capital;
 use super::times;
 use crate::backend::Declined;
+use crate::workloads::{TABLES, Table};
 
 /// After how long to look at a queue again, in milliseconds.
 const QUEUE_RETRY_MS: u64 = 1_000;
 
-/// The codes of the workloads.
-const WORKLOAD_CODES: &[CodeInfo] = &[
+/// The codes of the frame; workloads have their own.
+const FRAME_CODES: &[CodeInfo] = &[
     info(
         "request_key_reused",
         422,
@@ -26,97 +29,11 @@ const WORKLOAD_CODES: &[CodeInfo] = &[
         "The `Idempotency-Key` took effect for another request within the last 24 hours. Use a new key for a new request.",
     ),
     info(
-        "request_key_required",
-        400,
-        "Request key required",
-        "The campaign allows several claims per subject, so a repeat can only be told from a new wish by an `Idempotency-Key`.",
-    ),
-    info("campaign_not_found", 404, "Campaign not found", "There is no campaign of this name."),
-    info("campaign_exists", 412, "Campaign exists", "`If-None-Match: *` was given and the campaign exists."),
-    info(
         "version_mismatch",
         412,
         "Settings have changed",
         "`If-Match` names another version of the settings than the current one, which is in `version` and `ETag`. Read, then try again.",
     ),
-    info("closes_before_opens", 422, "Closes before it opens", "`closes_at` must be after `opens_at`."),
-    info("redeem_until_before_opens", 422, "Redemption ends before it opens", "`redeem_until` must be after `opens_at`."),
-    info(
-        "stock_below_claimed",
-        409,
-        "Stock below what is claimed",
-        "The stock may not fall below the claims that are held, whose number is in `claimed`.",
-    ),
-    info(
-        "per_subject_max_lowered",
-        409,
-        "Limit per subject lowered",
-        "Once there are claims, the limit per subject may only grow. It stands at `per_subject_max`.",
-    ),
-    info("not_open", 409, "Not open yet", "Claims are granted from `opens_at` on."),
-    info("closed", 409, "Closed", "Claims are refused since `closed_at`. A claim from before is still answered."),
-    info("paused", 409, "Paused", "The campaign's runner has paused it."),
-    info("subject_limit_reached", 409, "Subject limit reached", "The subject holds `per_subject_max` claims, as many as it may."),
-    info("sold_out", 409, "Sold out", "Nothing is left. A cancellation may bring a unit back."),
-    info(
-        "queue_full",
-        503,
-        "Queue full",
-        "As many claims are pending as may be (`queue_max`). Nothing was done; ask again after `retry_after_ms`.",
-    ),
-    info(
-        "claim_pending",
-        409,
-        "Claim pending",
-        "The claim is in the queue: it can be read, redeemed or cancelled once it is decided. Its answer says when that will be.",
-    ),
-    info("answer_not_found", 404, "Answer not found", "There is no answer of this name. It comes in the `Location` of a 202."),
-    info("claim_not_found", 404, "Claim not found", "The subject holds no claim in this campaign, or not the one that `serial` names."),
-    info("claim_ambiguous", 409, "Several claims", "The subject holds several claims; pick one of `serials` with `?serial=`."),
-    info(
-        "code_not_found",
-        404,
-        "Code not found",
-        "No claim of this campaign has this code; `detail` says if the check character is wrong, which means a typing error.",
-    ),
-    info("already_redeemed", 409, "Already redeemed", "The claim was used at `redeemed_at`. It cannot be used again or cancelled."),
-    info("cancelled", 409, "Cancelled", "The claim was given back at `cancelled_at`."),
-    info("expired", 409, "Expired", "Claims of this campaign could be redeemed until just before `redeem_until`."),
-    info("policy_not_found", 404, "Policy not found", "There is no policy of this name."),
-    info("quota_out_of_range", 422, "Quota out of range", "A quota is 1 to 1,000,000,000 units."),
-    info(
-        "log_quota_out_of_range",
-        422,
-        "Quota of a log out of range",
-        "A `sliding_window_log` remembers every request of a window, so its quota is 1 to 10,000.",
-    ),
-    info("window_out_of_range", 422, "Window out of range", "A window is a millisecond to 366 days."),
-    info(
-        "burst_out_of_range",
-        422,
-        "Burst out of range",
-        "A burst is 0 to 1,000,000,000 units, and the bucket must fill within 100 years.",
-    ),
-    info("burst_not_used", 422, "No burst here", "Only `token_bucket` and `leaky_bucket` have a burst."),
-    info("in_flight_out_of_range", 422, "Limit out of range", "At most 10,000 may be in flight; the timeout is a millisecond to 366 days."),
-    info("policy_exists", 412, "Policy exists", "`If-None-Match: *` was given and the policy exists."),
-    info(
-        "policy_has_overrides",
-        409,
-        "Policy has overrides",
-        "Keys have numbers of their own for the policy's algorithm. Remove them, then take another algorithm.",
-    ),
-    info("override_not_possible", 409, "No overrides here", "A limit on what is in flight has one number for all keys."),
-    info("override_not_found", 404, "Override not found", "The key has no numbers of its own under this policy."),
-    info(
-        "policy_of_other_kind",
-        409,
-        "Policy of another kind",
-        "`in_flight` policies take checks of cost 1, and no reservations, refunds or resets.",
-    ),
-    info("reservation_not_found", 404, "Reservation not found", "It never was, has run out, or has been settled."),
-    info("reservation_expired", 409, "Reservation expired", "It is too late to settle it; the estimate stays taken."),
-    info("lease_not_found", 404, "Lease not found", "It never was, was given back, or has ended by itself."),
     info(
         "demonstration_forbidden",
         403,
@@ -127,7 +44,31 @@ const WORKLOAD_CODES: &[CodeInfo] = &[
 ];
 
 /// Every code of the API: those of the workloads, then those of every server.
-pub static CODES: LazyLock<Vec<CodeInfo>> = LazyLock::new(|| [WORKLOAD_CODES, problem::CODES].concat());
+pub static CODES: LazyLock<Vec<CodeInfo>> = LazyLock::new(|| codes(|_| true));
+
+/// The codes without those of examples of workloads, which are documented nowhere.
+#[must_use]
+pub fn documented() -> Vec<CodeInfo> {
+    codes(|kind| !kind.is_example())
+}
+
+fn codes(is_wanted: fn(Kind) -> bool) -> Vec<CodeInfo> {
+    let of_workload = |table: &Table| of_kind(table.kind).into_iter().chain(table.codes.iter().copied()).collect::<Vec<_>>();
+    let of_workloads = TABLES.iter().filter(|table| is_wanted(table.kind)).flat_map(of_workload);
+    of_workloads.chain([FRAME_CODES, problem::CODES].concat()).collect()
+}
+
+/// The codes that a kind has by its word: that there is none of a name, and that there is one. Made once,
+/// for as long as the program runs.
+fn of_kind(kind: Kind) -> [CodeInfo; 2] {
+    let code = |code, status, title: String, meaning: String| CodeInfo { code, status, title: title.leak(), meaning: meaning.leak() };
+    let (word, title) = (kind.word(), capital(kind.word()));
+    let is_there = format!("`If-None-Match: *` was given and the {word} exists.");
+    [
+        code(kind.not_found(), 404, format!("{title} not found"), format!("There is no {word} of this name.")),
+        code(kind.exists(), 412, format!("{title} exists"), is_there),
+    ]
+}
 
 /// The meaning of a code; that of `internal` if it is unknown.
 #[must_use]
@@ -138,7 +79,7 @@ pub fn info_of(code: &str) -> CodeInfo {
 /// A problem with any code of [`CODES`].
 #[must_use]
 pub fn problem(code: &'static str, detail: impl Into<String>) -> Problem {
-    match problem::find(WORKLOAD_CODES, code) {
+    match problem::find(&CODES, code) {
         Some(info) => Problem::of(info, detail),
         None => Problem::new(code, detail),
     }
@@ -167,7 +108,7 @@ impl From<Declined> for Problem {
 
 /// What is said of a rejection in one case, beside its code's title.
 #[derive(Clone, Copy, Debug)]
-struct Wording {
+pub struct Wording {
     code: &'static str,
     /// `{name}` stands for what the rejection tells by this name.
     detail: &'static str,
@@ -177,65 +118,45 @@ struct Wording {
     retry_after_ms: Option<u64>,
 }
 
-const fn says(code: &'static str, detail: &'static str) -> Wording {
+/// What is said of a rejection.
+#[must_use]
+pub const fn says(code: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: None, retry_after_ms: None }
 }
 
-const fn says_of(code: &'static str, field: &'static str, detail: &'static str) -> Wording {
+/// The same, with the field of the body to look at.
+#[must_use]
+pub const fn says_of(code: &'static str, field: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: Some(field), retry_after_ms: None }
 }
 
-const fn says_later(code: &'static str, detail: &'static str) -> Wording {
+/// The same, with the time after which to look at the queue again.
+#[must_use]
+pub const fn says_later(code: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: None, retry_after_ms: Some(QUEUE_RETRY_MS) }
 }
 
-/// One for each rejection that a call can get.
+/// One for each rejection of the frame; workloads have their own.
 const WORDINGS: &[Wording] = &[
     says("request_key_reused", "this Idempotency-Key took effect for another request"),
-    says("campaign_not_found", "there is no campaign of this name"),
-    says("campaign_exists", "there is a campaign of this name"),
-    says("policy_not_found", "there is no policy of this name"),
-    says("policy_exists", "there is a policy of this name"),
     says("version_mismatch", "the settings have version {version}"),
-    says_of("closes_before_opens", "closes_at", "closes_at must be after opens_at"),
-    says_of("redeem_until_before_opens", "redeem_until", "redeem_until must be after opens_at"),
-    says_of("stock_below_claimed", "stock", "{claimed} are claimed, and the stock may not be less"),
-    says_of("per_subject_max_lowered", "per_subject_max", "there are claims, so per_subject_max may not fall below {per_subject_max}"),
-    says("request_key_required", "several claims per subject are allowed: send an Idempotency-Key"),
-    says("not_open", "the campaign is not open yet"),
-    says("closed", "the campaign is closed"),
-    says("paused", "the campaign is paused"),
-    says("subject_limit_reached", "the subject holds {per_subject_max}, as many as it may"),
-    says("sold_out", "nothing is left"),
-    says_later("queue_full", "{queue_max} claims are pending, as many as may be"),
-    says("claim_not_found", "the subject holds no such claim"),
-    says_later("claim_pending", "the claim is in the queue and not decided yet"),
-    says("claim_ambiguous", "the subject holds several claims; pick one with ?serial="),
-    says("code_not_found", "no claim of this campaign has this code"),
-    says("already_redeemed", "the claim was used before"),
-    says("cancelled", "the claim was given back"),
-    says("expired", "it is too late to use the claim"),
-    says_of("quota_out_of_range", "quota", "the quota must be 1 to 1000000000"),
-    says_of(
-        "log_quota_out_of_range",
-        "quota",
-        "the quota of a sliding_window_log must be 1 to 10000, because it remembers every request of a window; \
-         sliding_window_counter and leaky_bucket take more",
-    ),
-    says_of("window_out_of_range", "window_ms", "the window must be a millisecond to 366 days"),
-    says_of("burst_out_of_range", "burst", "the burst must be 0 to 1000000000, and the bucket must fill within 100 years"),
-    says_of("burst_not_used", "burst", "only token_bucket and leaky_bucket have a burst"),
-    says("in_flight_out_of_range", "{field} is out of range: 1 to 10000 may be in flight, and the timeout is a millisecond to 366 days"),
-    says("policy_has_overrides", "keys have numbers of their own for this algorithm; remove them before another one is taken"),
-    says("override_not_possible", "a limit on what is in flight has one number for all keys"),
-    says("override_not_found", "the key has no numbers of its own"),
 ];
+
+/// All of them.
+fn wordings() -> impl Iterator<Item = &'static Wording> {
+    WORDINGS.iter().chain(TABLES.iter().flat_map(|table| table.wordings))
+}
 
 fn of_rejection(rejection: &Rejection) -> Problem {
     if let Rejection::Settings(issue) = rejection {
         return Problem::field(issue.field, &issue.what);
     }
-    let Some(wording) = WORDINGS.iter().find(|wording| wording.code == rejection.code()) else {
+    match rejection {
+        Rejection::NotFound(kind) => return problem(kind.not_found(), format!("there is no {} of this name", kind.word())),
+        Rejection::Exists(kind) => return problem(kind.exists(), format!("there is a {} of this name", kind.word())),
+        _ => {}
+    }
+    let Some(wording) = wordings().find(|wording| wording.code == rejection.code()) else {
         tracing::error!(?rejection, "nothing is known to be said of this rejection");
         return Problem::new("internal", "the rejection has no words");
     };
@@ -284,18 +205,16 @@ mod tests {
     /// Every code that the rules can refuse with has a status and words, and no words are left over.
     #[test]
     fn every_rejection_has_words_and_a_status() {
-        // What is not served has calls of its own, with words of their own (`keys.rs`).
-        let served = domain::Kind::ALL.iter().filter(|kind| crate::http::aggregates::is_served(**kind));
-        let of_kinds = served.flat_map(|kind| [kind.not_found(), kind.exists()]);
-        // No call asks for two changes at once, or removes what cannot be removed.
+        // Those of kinds are made from their words, and what is not served has calls of its own, with words of
+        // its own (`keys.rs`). No call asks for two changes at once, or removes what cannot be removed.
         let of_frame = ["request_key_reused", "version_mismatch"];
-        let of_workloads = [coupon::Rejection::CODES, policies::Rejection::CODES].concat();
-        let wanted: BTreeSet<&str> = of_kinds.chain(of_frame).chain(of_workloads).collect();
-        let worded: BTreeSet<&str> = WORDINGS.iter().map(|wording| wording.code).collect();
+        let of_workloads = Kind::ALL.iter().filter(|kind| kind.is_served()).flat_map(|kind| kind.rejections()).copied();
+        let wanted: BTreeSet<&str> = of_frame.into_iter().chain(of_workloads).collect();
+        let worded: BTreeSet<&str> = wordings().map(|wording| wording.code).collect();
         assert_eq!(wanted, worded);
-        assert_eq!(worded.len(), WORDINGS.len());
+        assert_eq!(worded.len(), wordings().count());
         for code in worded {
-            assert!(problem::find(WORKLOAD_CODES, code).is_some(), "{code}");
+            assert!(problem::find(&CODES, code).is_some(), "{code}");
         }
     }
 
@@ -326,9 +245,11 @@ mod tests {
         let claimed = Rejection::of::<Coupon>(coupon::Rejection::StockBelowClaimed { claimed: Quantity::ONE });
         let full = Rejection::of::<Coupon>(coupon::Rejection::QueueFull { queue_max: 9 });
         let with_places: Vec<Rejection> = vec![field, limit, lowered, claimed, full, Rejection::VersionMismatch { version: 3 }];
-        assert_eq!(with_places.len(), WORDINGS.iter().filter(|wording| wording.detail.contains('{')).count());
+        let tables = TABLES.iter().filter(|table| !table.kind.is_example());
+        let all: Vec<&Wording> = WORDINGS.iter().chain(tables.flat_map(|table| table.wordings)).collect();
+        assert_eq!(with_places.len(), all.iter().filter(|wording| wording.detail.contains('{')).count());
         for rejection in with_places {
-            let wording = WORDINGS.iter().find(|wording| wording.code == rejection.code()).unwrap();
+            let wording = all.iter().find(|wording| wording.code == rejection.code()).unwrap();
             let said = filled(wording.detail, &rejection.details());
             assert!(wording.detail.contains('{') && !said.contains('{'), "{said}");
         }

@@ -9,7 +9,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
 
-use super::input::parse;
+use super::input::{parse, whole_of};
 use super::problem::Problem;
 use super::times;
 
@@ -61,7 +61,7 @@ pub fn settings_of(kind: Kind, body: &[u8]) -> Result<AnySettings, Problem> {
     let is_missing = |field: &&Field| field.is_required && members.iter().all(|(name, _)| name != field.name);
     match kind.settings().iter().find(is_missing) {
         Some(field) => Err(Problem::field(field.name, "is missing")),
-        None => Ok(settings),
+        None => settings.issue().map_or(Ok(settings), |issue| Err(Problem::field(issue.field, issue.what))),
     }
 }
 
@@ -132,10 +132,8 @@ fn value_of(field: &Field, value: &Json) -> Result<Value, Problem> {
 }
 
 /// JSON does not tell 5 from 5.0, and some clients write every number with a fraction.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is whole and in range")]
 fn whole(number: &serde_json::Number) -> Option<u64> {
-    let from_fraction = || number.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number));
-    number.as_u64().or_else(|| from_fraction().map(|number| number as u64))
+    number.as_u64().or_else(|| number.as_f64().and_then(whole_of))
 }
 
 #[cfg(test)]

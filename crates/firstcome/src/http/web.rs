@@ -4,9 +4,13 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use bytes::Bytes;
+use edge::auth::Access;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
+use super::calls::{Call, get};
 use super::context::Context;
+use super::openapi::describe::{Answer, Parameter};
+use super::openapi::schema::text;
 use super::problem::{HandlerResult, Problem};
 
 /// What `npm run build` has made of the sources.
@@ -21,6 +25,36 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Their names hold a digest of what is in them: under one name they never change.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
+
+const TAG: &str = "Server";
+
+/// The calls.
+#[must_use]
+pub fn calls() -> Vec<Call> {
+    let console_about = "A page for people who run a campaign: it asks this API, with a key where there are keys. Where there is an admin \
+                         address, it is served there only.";
+    let claim_about = "For end users: a countdown, one button, the coupon with its code. Their token stands in the address's fragment \
+                       (`/c/spring#token=…`), which is never sent with it. Without keys it acts for a random subject and says that it is \
+                       a demonstration.";
+    let asset_about = "Scripts, styles and pictures of the console and the claiming page. Their names hold a digest of what is in them, so \
+                       that they can be kept for ever.";
+    let page = || Answer::new(200, "The page.").in_type("text/html", text());
+    let parts = ["text/javascript", "text/css", "image/svg+xml"];
+    let parts = parts.into_iter().fold(Answer::new(200, "It."), |answer, media_type| answer.in_type(media_type, text()));
+    vec![
+        get("/", Access::Anyone, console).of_operators().about("console", TAG, "The console", console_about).answers(page()),
+        get("/c/{campaign}", Access::Anyone, claim)
+            .about("claimingPage", TAG, "The page of the person who claims", claim_about)
+            .refused(400, "The name is none.")
+            .refused(404, "There is nothing at this path.")
+            .answers(page()),
+        get("/assets/{asset}", Access::Anyone, asset)
+            .about("asset", TAG, "What the pages are made of", asset_about)
+            .takes([Parameter::path("asset", text(), "Its name, as the pages have it.")])
+            .refused(400, "The path is no text.")
+            .answers(parts),
+    ]
+}
 
 /// `GET /`: the operator's console.
 pub async fn console(context: Context) -> HandlerResult {

@@ -9,9 +9,9 @@ use edge::auth::Auth;
 use super::ServeError;
 use crate::app::App;
 use crate::backend::Backend;
-use crate::http::policies::follow_all;
 use crate::http::problem::Problem;
 use crate::keys;
+use crate::workloads::policy::rules::follow_all;
 
 /// How often a server that has not caught up looks for the keys.
 const KEYS_LOOK: Duration = Duration::from_millis(20);

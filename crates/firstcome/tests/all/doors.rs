@@ -1,18 +1,21 @@
-//! The walk over all calls of the OpenAPI document: each with every kind of key and token that
-//! must not open it, and with those that must. A call that is added to the document is walked
-//! without further ado, and one that is not in the document is no call (see `http/openapi.rs`).
+//! The walk over all calls of the program's tables: each with every kind of key and token that must not
+//! open it, and with those that must. A call that is added to a table is walked without further ado. No
+//! call may refuse with what its table does not name.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::http;
 use crate::support::server;
 use crate::support::tokens;
 
+use domain::Kind;
 use domain::types::Serial;
 use std::cell::Cell;
 use std::path::Path;
 
+use edge::auth::Access;
 use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
+use firstcome::http::calls::CALLS;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,7 +29,7 @@ const NOW: u64 = 1_000_000;
 const OPEN: [&str; 7] =
     ["GET /", "GET /assets/{asset}", "GET /c/{campaign}", "GET /docs", "GET /healthz", "GET /openapi.json", "GET /readyz"];
 
-/// A call of the document.
+/// A call of the tables.
 struct Call {
     method: String,
     path: String,
@@ -35,6 +38,7 @@ struct Call {
     /// The scopes by scheme: `key` and `user`.
     key_scope: Option<Scope>,
     user_scope: Option<Scope>,
+    refusals: Vec<&'static str>,
 }
 
 impl Call {
@@ -100,6 +104,12 @@ impl World {
         let reserve = r#"{"key":"ann","cost":1,"timeout_ms":60000}"#;
         let reserved = self.send("POST", &format!("{target}/reservations"), &self.admin, reserve);
         let leased = self.send("POST", "/v1/policies/flight/checks", &self.admin, r#"{"key":"ann"}"#);
+        // One of each example, made as the document shows it.
+        for kind in Kind::ALL.iter().filter(|kind| kind.is_example()) {
+            let (path, own) = (format!("/v1/{}/{{{}}}", kind.path(), kind.word()), format!("/v1/{}/{policy_name}", kind.path()));
+            let put = self.calls.iter().find(|call| call.method == "PUT" && call.path == path).unwrap();
+            assert_eq!(self.send("PUT", &own, &self.admin, &put.body).status, 201);
+        }
         let text = |answer: Answer, field: &str| answer.json()[field].as_str().unwrap().to_owned();
         let serial = Serial::new(u32::try_from(claim.json()["serial"].as_u64().unwrap()).unwrap()).unwrap();
         Fresh {
@@ -119,6 +129,7 @@ impl World {
         let target = target.replace("{code}", &fresh.code).replace("{key}", &fresh.key).replace("{policy}", &fresh.policy);
         let target = target.replace("{limit_key}", LIMIT_KEY).replace("{reservation}", &fresh.reservation).replace("{lease}", &fresh.lease);
         let target = target.replace("{answer}", &fresh.answer);
+        let target = Kind::ALL.iter().fold(target, |target, kind| target.replace(&format!("{{{}}}", kind.word()), &fresh.policy));
         let target = target.replace("{asset}", &firstcome::http::web::assets()[0]);
         // A stream without an end would keep the walk from going on.
         let target = if target.ends_with("/live") { format!("{target}?events=1") } else { target };
@@ -128,6 +139,9 @@ impl World {
         let body = call.body.replace("$SUBJECT", &fresh.subject).replace("$KEY", &format!("new-{}", fresh.key));
         let mut client = Client::new(self.server.address);
         let answer = client.send(&call.method, &target, &headers, &body);
+        let refusal = answer.header("content-type") == Some("application/problem+json");
+        let is_named = !refusal || call.refusals.contains(&answer.code().as_str());
+        assert!(is_named, "{} refuses with {}, which its table does not name", call.name(), answer.code());
         // Whoever was refused can go on: the body is not in the way.
         assert_eq!(client.get("/healthz").status, 200);
         answer
@@ -190,31 +204,33 @@ fn in_flight() -> String {
     json!({ "algorithm": "in_flight", "quota": 10_000, "timeout_ms": 86_400_000 }).to_string()
 }
 
+/// Every call, with the example of the document as its body.
 fn calls(document: &Value) -> Vec<Call> {
-    let members = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let mut found = Vec::new();
-    for (path, methods) in members(&document["paths"]) {
-        for (method, call) in members(&methods) {
-            let (media_type, body) = members(&call["requestBody"]["content"]).into_iter().next().unwrap_or_default();
-            let schemes = call["security"].as_array().unwrap_or_else(|| panic!("{method} {path} does not say who may call"));
-            let scope = |scheme: &str| schemes.iter().find_map(|entry| entry[scheme][0].as_str()).map(|scope| scope.parse().unwrap());
-            found.push(Call {
-                method: method.to_uppercase(),
-                path: path.clone(),
-                body: example_body(&call["operationId"], &body["example"]),
-                media_type,
-                key_scope: scope("key"),
-                user_scope: scope("user"),
-            });
-        }
-    }
-    found
+    let found = CALLS.iter().map(|call| {
+        let written = &document["paths"][&*call.path][call.method.as_str().to_lowercase()];
+        let content = written["requestBody"]["content"].as_object().cloned().unwrap_or_default();
+        let (media_type, body) = content.into_iter().next().unwrap_or_default();
+        let (key_scope, user_scope) = match call.access {
+            Access::Anyone => (None, None),
+            Access::Scope(scope) => (Some(scope), Some(scope)),
+            Access::KeyScope(scope) | Access::WholeScope(scope) => (Some(scope), None),
+        };
+        let scope = |scheme: &str| {
+            let schemes = written["security"].as_array().unwrap_or_else(|| panic!("the document does not say who may {call:?}"));
+            schemes.iter().find_map(|entry| entry[scheme][0].as_str()).map(|scope| scope.parse().unwrap())
+        };
+        assert_eq!((scope("key"), scope("user")), (key_scope, user_scope), "{call:?}");
+        let body = example_body(&written["operationId"], &body["example"]);
+        let (method, path, refusals) = (call.method.to_string(), call.path.to_string(), call.refusals());
+        Call { method, path, body, media_type, key_scope, user_scope, refusals }
+    });
+    found.collect()
 }
 
 /// The example of the document, about what is fresh where it names somebody.
 fn example_body(operation: &Value, example: &Value) -> String {
     let mut example = example.clone();
-    if operation == "claim" {
+    if example.get("subject").is_some() {
         example["subject"] = json!("$SUBJECT");
     }
     if operation == "createKey" {
@@ -267,7 +283,8 @@ fn nothing_else_opens_without_a_key_or_with_a_wrong_one() {
 }
 
 fn copy(call: &Call) -> Call {
-    Call { method: call.method.clone(), path: call.path.clone(), body: call.body.clone(), media_type: call.media_type.clone(), ..*call }
+    let (method, path, body, media_type) = (call.method.clone(), call.path.clone(), call.body.clone(), call.media_type.clone());
+    Call { method, path, body, media_type, refusals: call.refusals.clone(), ..*call }
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn the_summary_says_what_there_is() {
         "records     9",
         "first time  1970-01-01T00:00:00.010Z",
         "last time   1970-01-01T00:00:00.080Z",
-        "campaign    spring stock=6 claims=3 redeemed=1 cancelled=2",
+        "campaign    spring stock=6 cancelled=2 claimed=3 redeemed=1",
         "snapshot    at record 4",
     ];
     for line in wanted {
@@ -69,7 +69,7 @@ fn each_record_is_a_line() {
         "3 1970-01-01T00:00:00.020Z local r-1 claimed spring serial=2 subject=bob",
         "4 1970-01-01T00:00:00.030Z local r-1 claimed spring serial=3 subject=cat",
         "5 1970-01-01T00:00:00.040Z local r-1 cancelled spring serial=2",
-        "6 1970-01-01T00:00:00.050Z local r-1 redeemed spring serial=1 key=k-1",
+        "6 1970-01-01T00:00:00.050Z local r-1 redeemed spring serial=1 request_key=k-1",
         "7 1970-01-01T00:00:00.060Z local r-1 campaign_changed spring stock=6 \
          opens_at=1970-01-01T00:00:00.001Z redeem_until=1970-01-01T00:00:01.000Z paused=true code_key=1",
         "8 1970-01-01T00:00:00.070Z local r-1 requests_forgotten count=1",
@@ -102,10 +102,9 @@ fn each_record_is_an_object() {
     assert_eq!((&records[5]["event"], &records[5]["request_key"]), (&json!("redeemed"), &json!("k-1")));
     assert_eq!((&records[6]["settings"]["paused"], &records[6]["settings"]["closes_at"]), (&json!(true), &Value::Null));
     assert_eq!((&records[7]["event"], &records[7]["count"]), (&json!("requests_forgotten"), &json!(1)));
-    let campaign = json!({
-        "kind": "campaign", "name": "spring", "is_removed": false, "counts": { "stock": 6, "claims": 3, "redeemed": 1, "cancelled": 2 },
-    });
-    assert_eq!(objects(&data, "campaign"), [campaign]);
+    let campaign = &objects(&data, "campaign")[0];
+    assert_eq!((&campaign["name"], &campaign["settings"]["stock"], &campaign["is_removed"]), (&json!("spring"), &json!(6), &json!(false)));
+    assert_eq!(campaign["counts"], json!({ "claimed": 3, "redeemed": 1, "cancelled": 2 }));
     assert_eq!((&objects(&data, "journal")[0]["records"], &objects(&data, "journal")[0]["trouble"]), (&json!(9), &Value::Null));
 }
 

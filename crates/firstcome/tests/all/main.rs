@@ -10,6 +10,8 @@ mod support_process;
 
 mod bad_input;
 mod conformance;
+#[cfg(feature = "example")]
+mod counter;
 mod data_folder;
 mod demonstration;
 mod disk_full;
@@ -19,9 +21,11 @@ mod inspect;
 mod keys;
 mod keys_in_folder;
 mod live;
+mod openapi;
 mod queue;
 mod rate_limits;
 mod requests;
+mod settings;
 mod tls;
 mod tokens;
 mod verify;

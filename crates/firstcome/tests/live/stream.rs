@@ -43,16 +43,25 @@ pub struct Stream {
 
 impl Stream {
     pub fn open(address: SocketAddr, campaign: &str, headers: &[(&str, &str)]) -> Self {
+        Self::of(address, &format!("campaigns/{campaign}"), headers)
+    }
+
+    /// The stream of anything: `campaigns/spring`.
+    pub fn of(address: SocketAddr, what: &str, headers: &[(&str, &str)]) -> Self {
         let socket = connect(address).unwrap();
         // Nothing comes while brokers elect a leader.
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Self::over(socket, campaign, headers)
+        Self::begin(socket, what, headers)
     }
 
     /// The same on a socket that is there.
-    pub fn over(mut socket: TcpStream, campaign: &str, headers: &[(&str, &str)]) -> Self {
+    pub fn over(socket: TcpStream, campaign: &str, headers: &[(&str, &str)]) -> Self {
+        Self::begin(socket, &format!("campaigns/{campaign}"), headers)
+    }
+
+    fn begin(mut socket: TcpStream, what: &str, headers: &[(&str, &str)]) -> Self {
         let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let request = format!("GET /v1/campaigns/{campaign}/live HTTP/1.1\r\nhost: localhost\r\n{extra}\r\n");
+        let request = format!("GET /v1/{what}/live HTTP/1.1\r\nhost: localhost\r\n{extra}\r\n");
         socket.write_all(request.as_bytes()).unwrap();
         let mut reader = BufReader::new(socket);
         let mut head = String::new();

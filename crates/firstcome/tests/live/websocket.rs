@@ -12,8 +12,12 @@ pub fn open(address: SocketAddr, campaign: &str) -> WebSocket<TcpStream> {
 }
 
 pub fn over(socket: TcpStream, campaign: &str) -> WebSocket<TcpStream> {
-    let url = format!("ws://localhost/v1/campaigns/{campaign}/live");
-    tungstenite::client(url, socket).unwrap().0
+    of(socket, &format!("campaigns/{campaign}"))
+}
+
+/// The stream of anything: `campaigns/spring`.
+pub fn of(socket: TcpStream, what: &str) -> WebSocket<TcpStream> {
+    tungstenite::client(format!("ws://localhost/v1/{what}/live"), socket).unwrap().0
 }
 
 /// The next event's JSON.

@@ -124,7 +124,7 @@ async fn tables(world: &World, known: &BTreeMap<u64, Claim>) {
 }
 
 /// The program's own verdict on record and tables.
-fn verified(world: &World) {
+pub fn verified(world: &World) {
     let flags: Vec<String> = world.flags().into_iter().filter(|flag| flag != "--kafka-dev").collect();
     let output = program().arg("verify").args(flags).stdin(Stdio::null()).output().unwrap();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

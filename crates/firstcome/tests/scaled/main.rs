@@ -30,6 +30,8 @@ mod book;
 mod brokers;
 mod check;
 mod clocks;
+#[cfg(feature = "example")]
+mod counter;
 mod crowd;
 mod cut_off;
 mod drill;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use domain::Kind;
 use serde_json::{Value, json};
 
 use super::gates::GateReport;
@@ -88,7 +89,7 @@ impl ScaledVerdict {
     }
 
     /// One object, its fields stable. As for a journal: `is_good`, `broken` (`promise` and `detail`),
-    /// `broken_counts` (by promise), `notes`, `records`, `bytes`, `campaigns`, `policies`, `claims` (`live`, `pending`,
+    /// `broken_counts` (by promise), `notes`, `records`, `bytes`, a number for each kind (`campaigns`, …), `claims` (`live`, `pending`,
     /// `redeemed`, `cancelled`), `history_position` (records in the tables, a number or null) and
     /// `seconds` (a number or null). Of the scaled mode alone: `topic`, `log` (the log's id, or null),
     /// `decisions`, `history_behind` (by how many records the tables are behind, a number or null),
@@ -97,8 +98,7 @@ impl ScaledVerdict {
     /// `left`, `remaining`, `base` and `behind`).
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Counts { records, bytes, campaigns, policies, claims_live, claims_pending, claims_redeemed, claims_cancelled, .. } =
-            self.counts;
+        let Counts { records, bytes, .. } = self.counts;
         let partitions = self.partitions.iter().map(|partition| {
             let PartitionReport { records, decisions, history_position } = partition;
             json!({
@@ -109,7 +109,7 @@ impl ScaledVerdict {
             })
         });
         let gates = self.gates.as_ref().map(|gates| gates.iter().map(gate_to_json).collect::<Vec<_>>());
-        json!({
+        let verdict = json!({
             "is_good": self.is_good(),
             "broken": broken_to_json(&self.broken),
             "broken_counts": self.broken_counts,
@@ -119,15 +119,13 @@ impl ScaledVerdict {
             "records": records,
             "decisions": self.decisions(),
             "bytes": bytes,
-            "campaigns": campaigns,
-            "policies": policies,
-            "claims": { "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled },
             "history_position": self.sum(|partition| partition.history_position),
             "history_behind": self.sum(PartitionReport::behind),
             "partitions": partitions.collect::<Vec<_>>(),
             "gates": gates,
             "seconds": self.seconds,
-        })
+        });
+        self.counts.beside(verdict)
     }
 
     /// For people; the last lines say what is broken, or that nothing is.
@@ -144,16 +142,13 @@ impl ScaledVerdict {
         let partitions = self.partitions.len();
         writeln!(text, "record     {} records in {partitions} partitions of topic {}, log {log}", counts.records, self.topic)?;
         writeln!(text, "decisions  {}", self.decisions())?;
-        writeln!(text, "campaigns  {}", counts.campaigns)?;
-        writeln!(text, "policies   {}", counts.policies)?;
-        let (live, redeemed, cancelled) = (counts.claims_live, counts.claims_redeemed, counts.claims_cancelled);
-        writeln!(text, "claims     {live} live, {redeemed} redeemed, {cancelled} cancelled")?;
+        counts.write_text(text)?;
         match (self.sum(|partition| partition.history_position), self.sum(PartitionReport::behind)) {
             (Some(position), Some(behind)) => writeln!(text, "history    {position} records, {behind} behind")?,
             _ => writeln!(text, "history    not compared")?,
         }
         match &self.gates {
-            Some(gates) => writeln!(text, "gates      {} of {} campaigns", gates.len(), counts.campaigns)?,
+            Some(gates) => writeln!(text, "gates      {} of {} campaigns", gates.len(), counts.of_kind(Kind::Campaign))?,
             None => writeln!(text, "gates      not looked at")?,
         }
         if let Some(seconds) = self.seconds {

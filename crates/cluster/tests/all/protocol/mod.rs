@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod gate;
+mod groups;
 mod lane;
 mod node;
 mod record;

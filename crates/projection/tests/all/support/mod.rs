@@ -107,10 +107,13 @@ pub fn rows_of(state: &State, kind: Kind) -> Vec<(String, Vec<Vec<OwnedCell>>)> 
         let cells = policy.items.overrides.iter().map(|(key, numbers)| override_cells(key, *numbers));
         (policy.head.name.to_string(), cells.collect())
     });
-    match kind {
-        Kind::Campaign => claims.collect(),
-        Kind::Policy => overrides.collect(),
-        Kind::Keyring => Vec::new(),
+    // The runs of these tests have aggregates of no other kind.
+    if kind == Kind::Campaign {
+        claims.collect()
+    } else if kind == Kind::Policy {
+        overrides.collect()
+    } else {
+        Vec::new()
     }
 }
 

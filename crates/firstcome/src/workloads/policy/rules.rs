@@ -11,13 +11,13 @@ use domain::{Action, Aggregate, Kind, Novelty};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::aggregates::{self, of_another_kind};
-use super::answer::{self, mark_replayed};
-use super::context::{Context, submit};
-use super::input::{Whole, parse};
-use super::problem::{HandlerResult, Problem};
 use crate::app::App;
 use crate::backend::Declined;
+use crate::http::aggregates::{self, of_another_kind};
+use crate::http::answer::{self, mark_replayed};
+use crate::http::context::{Context, submit};
+use crate::http::input::{Whole, parse};
+use crate::http::problem::{HandlerResult, Problem};
 use edge::request::page_limit;
 
 const MS_NS: u64 = 1_000_000;
@@ -111,7 +111,7 @@ fn kept(policy: &Aggregate<Limit>) -> Kept {
 /// A [`Problem`] if it cannot be read.
 pub async fn follow(app: &App, name: Name<'_>) -> Result<(), Problem> {
     let _turn = app.policy_changes.lock().await;
-    let policy = app.backend.read_local::<Limit, _>(name, app.clock.now(), |policy, _| policy.map(kept)).await?;
+    let policy = app.backend.read_local_of::<Limit, _>(name, app.clock.now(), |policy, _| policy.map(kept)).await?;
     app.rate_limits.follow(name.as_str(), policy).map_err(|error| Problem::new("internal", error.to_string()))
 }
 

@@ -7,18 +7,18 @@ use domain::{Kind, Rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer;
-use super::context::Context;
-use super::input::{Whole, parse};
-use super::policies::{find, policy_of};
-use super::problem::{HandlerResult, Problem, problem};
+use super::rules::{find, policy_of};
 use crate::backend::Declined;
+use crate::http::answer;
+use crate::http::context::Context;
+use crate::http::input::{Whole, parse};
+use crate::http::problem::{HandlerResult, Problem, problem};
 use crate::limits::{Check, LimitRefusal, Limited};
 
 /// Checks in one call at most.
 pub const CHECKS_MAX: usize = 16;
 /// The longest time in which a reservation can be settled, in milliseconds: a day.
-const RESERVATION_MS_MAX: u64 = 86_400_000;
+pub(super) const RESERVATION_MS_MAX: u64 = 86_400_000;
 const MS_NS: u64 = 1_000_000;
 
 #[derive(Debug, Deserialize)]

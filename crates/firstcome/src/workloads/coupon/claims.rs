@@ -6,20 +6,41 @@
 use axum::body::Body;
 use axum::http::{HeaderName, Response, StatusCode, header};
 use domain::coupon::queue::Mode;
-use domain::coupon::{ClaimView, Command, Coupon};
+use domain::coupon::{ClaimView, Command, Coupon, TargetBy};
+use domain::types::{Serial, SubjectId};
 use domain::{Action, Novelty};
 use engine::views::Done;
+use serde::Deserialize;
 
-use super::aggregates::of_another_kind;
-use super::answer::{self, ClaimJson, ClaimedJson, mark_replayed, with_header};
 use super::answers;
-use super::context::{Context, submit, target_by};
-use super::input::{ClaimBody, parse};
-use super::problem::{HandlerResult, Problem};
+use super::json::{ClaimJson, ClaimedJson};
+use crate::http::aggregates::of_another_kind;
+use crate::http::answer::{self, mark_replayed, with_header};
+use crate::http::context::{Context, number, submit};
+use crate::http::input::parse;
+use crate::http::problem::{HandlerResult, Problem};
 
 const RESPOND_ASYNC: &str = "respond-async";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The body of a claim.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimBody {
+    /// For whom.
+    pub subject: String,
+}
+
+impl ClaimBody {
+    /// The subject's name, checked.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the field.
+    pub fn subject(&self) -> Result<SubjectId<'_>, Problem> {
+        SubjectId::new(&self.subject).map_err(|error| Problem::field("subject", error.to_string()))
+    }
+}
 
 /// `POST /v1/campaigns/{campaign}/claims`
 pub async fn claim(context: Context) -> HandlerResult {
@@ -51,6 +72,15 @@ pub fn claimed(context: &Context, status: StatusCode, claim: &ClaimView) -> Resp
 fn prefers_async(context: &Context) -> bool {
     let mut preferences = context.headers.get_all(PREFER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     preferences.any(|preference| preference.trim_ascii().eq_ignore_ascii_case(RESPOND_ASYNC.as_bytes()))
+}
+
+/// Which of a subject's claims is meant, if the query says so.
+fn target_by<'a>(context: &'a Context, subject: SubjectId<'a>) -> Result<TargetBy<'a>, Problem> {
+    let [serial] = context.query(["serial"])?;
+    let Some(serial) = serial else { return Ok(TargetBy::Subject { subject }) };
+    let serial = number(serial).and_then(Serial::new);
+    let serial = serial.ok_or_else(|| Problem::parameter("serial", "must be a number from 1 to 4294967295"))?;
+    Ok(TargetBy::SubjectSerial { subject, serial })
 }
 
 /// `GET /v1/campaigns/{campaign}/claims/{subject}`
@@ -91,4 +121,29 @@ pub fn changed(context: &Context, done: &Done) -> HandlerResult {
 
 fn claim_of(done: &Done) -> Result<&ClaimView, Problem> {
     done.shown::<Coupon>().map(|(_, claim)| claim).ok_or_else(|| of_another_kind(done))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field_of<'de, T: Deserialize<'de> + std::fmt::Debug>(body: &'de str) -> (String, String) {
+        let response = parse::<T>(body.as_bytes()).unwrap_err();
+        let text = format!("{response:?}");
+        let field = text.split("\"field\": String(\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("").to_owned();
+        (response.code().to_owned(), field)
+    }
+
+    #[test]
+    fn every_wrong_field_is_named() {
+        let invalid = |field: &str| ("invalid_field".to_owned(), field.to_owned());
+        assert_eq!(field_of::<ClaimBody>("{}"), invalid("subject"));
+        assert_eq!(field_of::<ClaimBody>(r#"{"subject":7}"#), invalid("subject"));
+        assert_eq!(field_of::<ClaimBody>(r#"{"subject":"a","subject":"b"}"#), invalid("subject"));
+        assert_eq!(field_of::<ClaimBody>(r#"{"subject":"a","colour":"b"}"#), invalid("colour"));
+        assert_eq!(field_of::<ClaimBody>("[]").0, "invalid_field");
+        assert_eq!(field_of::<ClaimBody>(r#"{"subject":"a"} x"#).0, "malformed_json");
+        assert_eq!(field_of::<ClaimBody>(r#"{"subject":"#).0, "malformed_json");
+        assert_eq!(field_of::<ClaimBody>("").0, "malformed_json");
+    }
 }

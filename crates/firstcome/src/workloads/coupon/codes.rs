@@ -5,12 +5,13 @@ use domain::coupon::{Command, Coupon, Rejection, TargetBy};
 use domain::types::SubjectId;
 use domain::{Action, Kind};
 
-use super::answer::{self, ClaimJson};
 use super::claims::changed;
-use super::context::{Context, submit};
-use super::problem::{HandlerResult, Problem, problem};
+use super::json::ClaimJson;
 use crate::backend::Declined;
 use crate::codes::CodeError;
+use crate::http::answer;
+use crate::http::context::{Context, submit};
+use crate::http::problem::{HandlerResult, Problem, problem};
 
 /// `GET /v1/campaigns/{campaign}/codes/{code}`
 pub async fn read(context: Context) -> HandlerResult {

@@ -16,11 +16,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::answer::{self, ClaimedJson, with_header};
 use super::claims::claimed;
-use super::context::Context;
-use super::problem::{HandlerResult, Problem, problem};
-use super::times;
+use super::json::ClaimedJson;
+use crate::http::answer::{self, with_header};
+use crate::http::context::Context;
+use crate::http::problem::{HandlerResult, Problem, problem};
+use crate::http::times;
 use edge::clock;
 use edge::live::{SubscriberPermit, event_stream, events_limit, may_stay};
 use edge::serve::Peer;

@@ -1,21 +1,22 @@
 //! A campaign as its live stream shows it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
+use domain::Listed;
 use domain::coupon::{ClaimView, Coupon};
-use domain::types::Name;
-use domain::workload::{AnySummary, Summary};
-use edge::live::{Picture, Source};
+use domain::types::Timestamp;
+use domain::workload::{AnyAggregate, AnySummary};
+use edge::live::Picture;
 use edge::{clock, times};
 use engine::histogram::Counts;
 use serde_json::{Map, json};
 
-use super::Tally;
+use super::json::status_parts;
+use super::tally::Tally;
 use crate::app::App;
-use crate::backend::Declined;
-use crate::http::answer::status_parts;
 use crate::http::settings::shown;
+use crate::live::Show;
 
 /// The number of last claims to show.
 const LAST_CLAIMS: u32 = 10;
@@ -24,39 +25,20 @@ const RATE_MS: u64 = 1_000;
 /// The window of latencies: this many seconds in which there were claims.
 const LATENCY_SECONDS: usize = 10;
 
-/// A campaign for somebody who watches, with its last claims.
+/// A campaign as it is shown, with its last claims.
 #[derive(Clone, Debug)]
 pub struct Watched {
-    /// The campaign.
-    pub summary: Summary<Coupon>,
+    summary: AnySummary,
     /// Claims that were ever granted, cancelled ones included.
-    pub issued: u64,
+    issued: u64,
     /// The last of them, the newest first.
-    pub last: Vec<ClaimView>,
+    last: Vec<ClaimView>,
 }
 
-/// A campaign as it was durable a moment ago, if there is one.
-///
-/// # Errors
-/// [`Declined`].
-pub async fn watched(app: &App, name: Name<'_>) -> Result<Option<Watched>, Declined> {
-    let look = |campaign: Option<&domain::coupon::Campaign>, now| {
-        campaign.map(|campaign| Watched {
-            summary: campaign.summary(now),
-            issued: campaign.items.claims.decided_count() as u64,
-            last: campaign.last_claims(LAST_CLAIMS),
-        })
-    };
-    app.backend.read_local::<Coupon, _>(name, app.clock.now(), look).await
-}
-
-/// Reads a campaign for its live stream.
-#[derive(Debug)]
-pub struct CampaignSource {
-    app: Arc<App>,
-    campaign: String,
-    rates: Mutex<Rates>,
-}
+/// Settings and figures; rates, and how claims were answered; the last claims for those who may read
+/// them.
+#[derive(Debug, Default)]
+pub struct CampaignShow(Mutex<Rates>);
 
 /// Earlier counts, from which rates and latencies are computed.
 #[derive(Debug, Default)]
@@ -67,33 +49,27 @@ struct Rates {
     quantiles: [Option<u64>; 2],
 }
 
-impl CampaignSource {
-    /// A source, and the first picture: the campaign as it was durable a moment ago.
-    #[must_use]
-    pub fn new(app: &Arc<App>, watched: &Watched) -> (Self, Picture) {
-        let source = Self { app: Arc::clone(app), campaign: watched.summary.head.name.to_string(), rates: Mutex::default() };
-        let picture = source.picture(watched);
-        (source, picture)
+impl Show for CampaignShow {
+    type Seen = Watched;
+
+    fn see(aggregate: &AnyAggregate, now: Timestamp) -> Option<Watched> {
+        let campaign = Coupon::of(aggregate)?;
+        Some(Watched {
+            summary: aggregate.summary(now),
+            issued: campaign.items.claims.decided_count() as u64,
+            last: campaign.last_claims(LAST_CLAIMS),
+        })
     }
 
-    fn picture(&self, watched: &Watched) -> Picture {
-        let tally = self.app.tallies.find(&self.campaign);
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        picture(watched, tally.as_deref(), &mut rates, clock::elapsed_ms())
-    }
-}
-
-impl Source for CampaignSource {
-    async fn look(&self) -> Option<Picture> {
-        let name = Name::new(&self.campaign).ok()?;
-        // A disk that has failed ends the server; anything else may be readable the next time.
-        let watched = watched(&self.app, name).await.ok()??;
-        Some(self.picture(&watched))
+    fn picture(&self, app: &App, name: &str, seen: Watched) -> Picture {
+        let tally = app.tallies.find(name);
+        let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        picture(&seen, tally.as_deref(), &mut rates, clock::elapsed_ms())
     }
 }
 
 fn picture(watched: &Watched, tally: Option<&Tally>, rates: &mut Rates, now_ms: u64) -> Picture {
-    let mut fields = shown(&AnySummary::Campaign(watched.summary.clone()));
+    let mut fields = shown(&watched.summary);
     let answered = tally.map_or(0, Tally::total);
     let (claims_rate, answers_rate) = rates.per_second(now_ms, watched.issued, answered);
     let [p50, p99] = rates.quantiles(now_ms, tally);

@@ -6,8 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use edge::clock;
 use engine::histogram::{Counts, Histogram};
 use serde_json::{Map, Value, json};
+
+use super::claims;
+use crate::http::answer::REPLAYED;
+use crate::http::context::Context;
+use crate::http::problem::HandlerResult;
 
 /// What a claim can come to; what is not named here is `other`.
 const OUTCOMES: [&str; 10] =
@@ -65,5 +71,38 @@ impl Tally {
         let named = OUTCOMES.iter().copied().chain(["other"]).zip(self.outcomes.iter().chain([&self.other]));
         let counted = named.map(|(name, count)| (name, count.load(Ordering::Relaxed))).filter(|(_, count)| *count != 0);
         Value::Object(counted.map(|(name, count)| (name.to_owned(), json!(count))).collect::<Map<_, _>>())
+    }
+}
+
+/// `POST /v1/campaigns/{campaign}/claims`, counted.
+pub async fn claim(context: Context) -> HandlerResult {
+    let started = clock::elapsed();
+    let app = Arc::clone(&context.app);
+    let Ok(campaign) = context.named("campaign") else { return claims::claim(context).await };
+    let known = app.tallies.find(campaign.as_str());
+    let name = if known.is_none() { Some(campaign.as_str().to_owned()) } else { None };
+    let answer = claims::claim(context).await;
+    let outcome = outcome_of(&answer);
+    let tally = known.or_else(|| name.filter(|_| is_of_a_campaign(&answer)).map(|name| app.tallies.of(&name)));
+    if let Some(tally) = tally {
+        tally.answered(outcome, clock::elapsed().saturating_sub(started));
+    }
+    answer
+}
+
+fn outcome_of(answer: &HandlerResult) -> &'static str {
+    match answer {
+        Ok(response) if response.headers().contains_key(REPLAYED) => "repeated",
+        Ok(response) if response.status().as_u16() == 202 => "queued",
+        Ok(_) => "claimed",
+        Err(problem) => problem.code(),
+    }
+}
+
+/// Whether the outcome shows that the campaign exists: invented names must not fill memory with counts.
+fn is_of_a_campaign(answer: &HandlerResult) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(problem) => matches!(problem.code(), "sold_out" | "queue_full" | "not_open" | "closed" | "paused" | "subject_limit_reached"),
     }
 }

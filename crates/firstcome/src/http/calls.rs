@@ -1,0 +1,137 @@
+//! The calls: every path and method of the program, as the tables of its parts list them. The router, the
+//! OpenAPI document (and with it the page `/docs`) and the tests read these tables.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::http::Method;
+use domain::Kind;
+use edge::auth::caller::Scope;
+use edge::auth::{Access, Pool};
+pub use edge::route::{operators, route, without_operators};
+
+use super::context::Context;
+use super::lists::AS_OF;
+use super::openapi::describe::Description;
+use super::problem::HandlerResult;
+use super::{demonstration, keys, meta, web};
+use crate::app::App;
+use crate::workloads;
+
+/// A line of the router's table.
+pub type Route = edge::route::Route<App>;
+
+/// Callers who may read: keys, and end users about themselves.
+pub const READ: Access = Access::Scope(Scope::Read);
+/// Callers who may ask for something: keys, and end users for themselves.
+pub const ISSUE: Access = Access::Scope(Scope::Issue);
+/// Callers who may redeem: keys, and end users for themselves.
+pub const REDEEM: Access = Access::Scope(Scope::Redeem);
+/// Keys that manage.
+pub const ADMIN: Access = Access::KeyScope(Scope::Admin);
+
+/// One call: a method at a path, who may call, what it takes and answers, and what serves it.
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// The path, with its parameters in braces.
+    pub path: Cow<'static, str>,
+    /// Who may call.
+    pub access: Access,
+    /// Which capacity the call counts against.
+    pub pool: Pool,
+    /// What the OpenAPI document says of it.
+    pub description: Description,
+    serve: Box<dyn Fn(&'static Self) -> Route + Send + Sync>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+impl Call {
+    fn new<H, F>(method: Method, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
+    where
+        H: Fn(Context) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = HandlerResult> + Send,
+    {
+        let serve = move |call: &'static Self| {
+            let route = if call.pool == Pool::Operators { operators } else { route };
+            route(&call.path, call.method.clone(), call.access, handler.clone())
+        };
+        Self { method, path: path.into(), access, pool: Pool::Public, description: Description::default(), serve: Box::new(serve) }
+    }
+
+    /// The call, served by another handler.
+    #[must_use]
+    pub fn served_by<H, F>(self, handler: H) -> Self
+    where
+        H: Fn(Context) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = HandlerResult> + Send,
+    {
+        let serve = Self::new(self.method.clone(), "", self.access, handler).serve;
+        Self { serve, ..self }
+    }
+
+    /// The kind whose path it is under.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        let word = self.path.split('/').nth(2);
+        Kind::ALL.iter().copied().find(|kind| kind.is_served() && word == Some(kind.path()))
+    }
+
+    /// The call as one of operators: served at the admin address only, where there is one.
+    #[must_use]
+    pub fn of_operators(self) -> Self {
+        Self { pool: Pool::Operators, ..self }
+    }
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident $method:ident;)+) => { $(
+        $(#[$doc])*
+        pub fn $name<H, F>(path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Call
+        where
+            H: Fn(Context) -> F + Clone + Send + Sync + 'static,
+            F: Future<Output = HandlerResult> + Send,
+        {
+            Call::new(Method::$method, path, access, handler)
+        }
+    )+ };
+}
+
+methods! {
+    /// A call that reads.
+    get GET;
+    /// A call that adds something, or does something to it.
+    post POST;
+    /// A call that makes or replaces something.
+    put PUT;
+    /// A call that changes something.
+    patch PATCH;
+    /// A call that removes something.
+    delete DELETE;
+}
+
+/// Every call of the program.
+pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
+    let of_workloads = workloads::TABLES.iter().map(|table| table.calls);
+    let tables = of_workloads.chain([keys::calls as fn() -> Vec<Call>, meta::calls, demonstration::calls, web::calls]);
+    tables.flat_map(|calls| calls()).collect()
+});
+
+/// The router's table of all calls.
+#[must_use]
+pub fn table() -> Vec<Route> {
+    CALLS.iter().map(|call| (call.serve)(call)).collect()
+}
+
+/// The router over a table: [`table`], a part of it, or that and more.
+pub fn router(app: Arc<App>, table: Vec<Route>) -> Router {
+    edge::route::router(app, table, &[AS_OF])
+}

@@ -1,0 +1,47 @@
+//! The format of a list that a caller accepts.
+
+use axum::http::header;
+
+use super::Format;
+use crate::http::context::Context;
+use crate::http::problem::Problem;
+
+/// The best of the three formats that the caller accepts (RFC 9110, 12.5.1).
+pub(super) fn format(context: &Context) -> Result<Format, Problem> {
+    let accepted: Vec<&str> = context.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let accepted = accepted.join(",");
+    if accepted.trim().is_empty() {
+        return Ok(Format::Json);
+    }
+    let offers = [("application/json", Format::Json), ("application/x-ndjson", Format::Ndjson), ("text/csv", Format::Csv)];
+    let weighed = offers.map(|(media_type, format)| (weight(&accepted, media_type), format));
+    // Of equals the first wins.
+    let best = weighed.into_iter().rev().max_by_key(|(weight, _)| *weight).filter(|(weight, _)| 0 < *weight);
+    best.map(|(_, format)| format)
+        .ok_or_else(|| Problem::new("not_acceptable", "the list comes as application/json, application/x-ndjson or text/csv"))
+}
+
+/// The weight of a media type in thousandths: that of the most specific range that matches it.
+fn weight(accepted: &str, media_type: &str) -> u32 {
+    let kind = media_type.split('/').next().unwrap_or_default();
+    let ranges = accepted.split(',').filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next()?;
+        let specificity = match name {
+            _ if name.eq_ignore_ascii_case(media_type) => 2,
+            "*/*" => 0,
+            _ if name.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind)) => 1,
+            _ => return None,
+        };
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+            .map_or(Some(1.0), |quality| quality.parse::<f64>().ok())?;
+        Some((specificity, thousandths(quality)))
+    });
+    ranges.max_by_key(|(specificity, _)| *specificity).map_or(0, |(_, quality)| quality)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is between 0 and 1,000")]
+fn thousandths(quality: f64) -> u32 {
+    (quality.clamp(0.0, 1.0) * 1_000.0) as u32
+}

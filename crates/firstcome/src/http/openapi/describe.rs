@@ -1,0 +1,358 @@
+//! How a call is described: what it takes, what it answers, and what it is refused with.
+
+use std::borrow::Cow;
+
+use domain::Kind;
+use edge::request::{PAGE_MAX, PAGE_STANDARD};
+use serde_json::{Value, json};
+
+use super::refusals::READS;
+use super::schema::{Schema, count, matching, name, number, text};
+use crate::http::calls::Call;
+
+/// The media type of most bodies.
+pub const JSON: &str = "application/json";
+
+/// Text of a description.
+pub type Text = Cow<'static, str>;
+
+/// What the document says of a call, beside its method, path and callers.
+#[derive(Debug, Default)]
+pub struct Description {
+    /// Its name for programs (`operationId`).
+    pub id: Text,
+    /// The group of calls that it is in.
+    pub tag: &'static str,
+    /// What it does, in a few words.
+    pub summary: Text,
+    /// What it does.
+    pub about: Text,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) body: Option<Body>,
+    pub(super) answers: Vec<Answer>,
+    /// Codes beside those that follow from callers, path and body.
+    pub(super) refusals: Vec<&'static str>,
+    /// What the refusals of a status mean, where it is not what they usually mean.
+    pub(super) notes: Vec<(u16, Text)>,
+    /// Whether it takes a request key.
+    pub(super) is_keyed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) schema: Schema,
+    pub(super) media_types: &'static [&'static str],
+    pub(super) is_required: bool,
+}
+
+/// A part of the path or the query, or a header of the request.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name in the document: several calls may have different ones of the same name.
+    pub(super) component: Text,
+    pub(super) name: Text,
+    pub(super) place: &'static str,
+    pub(super) schema: Schema,
+    pub(super) about: Text,
+}
+
+impl Parameter {
+    /// A part of the path.
+    pub fn path(name: impl Into<Text>, schema: Schema, about: impl Into<Text>) -> Self {
+        let name = name.into();
+        Self { component: name.clone(), name, place: "path", schema, about: about.into() }
+    }
+
+    /// A part of the query.
+    pub fn query(component: &'static str, name: &'static str, schema: Schema, about: &'static str) -> Self {
+        Self { component: component.into(), name: name.into(), place: "query", schema, about: about.into() }
+    }
+
+    /// A header.
+    pub fn header(component: &'static str, name: &'static str, schema: Schema, about: &'static str) -> Self {
+        Self { place: "header", ..Self::query(component, name, schema, about) }
+    }
+
+    /// The name of an aggregate of a kind.
+    #[must_use]
+    pub fn of_kind(kind: Kind) -> Self {
+        let word = kind.word();
+        let about = format!("The {word}'s name: 1 to 128 of `A-Z a-z 0-9 _ . : -`, not `.` or `..`.");
+        Self::path(word, name(example_name(kind)), about)
+    }
+}
+
+/// The name of an aggregate in examples.
+#[must_use]
+pub fn example_name(kind: Kind) -> &'static str {
+    if kind.word() == "policy" { "api" } else { "spring" }
+}
+
+/// How many entries a page has.
+#[must_use]
+pub fn limit() -> Parameter {
+    let (max, standard) = (PAGE_MAX as u64, json!(PAGE_STANDARD));
+    Parameter::query("limit", "limit", number(1, max).with("default", standard), "Entries in the page at most.")
+}
+
+/// Where a page of aggregates begins.
+#[must_use]
+pub fn after_name() -> Parameter {
+    let schema = matching(super::schema::NAME);
+    Parameter::query("afterName", "after", schema, "`next` of the page before: goes on behind this name.")
+}
+
+/// When a stream of events ends.
+#[must_use]
+pub fn events() -> Parameter {
+    Parameter::query("events", "events", number(1, 1_000_000), "Ends after so many events.")
+}
+
+/// The request key of most calls.
+fn request_key() -> Parameter {
+    let about = "Your name for this request: 1 to 255 visible ASCII characters. Asking again with the same key within 24 hours gives \
+                 the same answer and changes nothing; of checks, reservations, refunds, resets and leases within an hour. Its scope is \
+                 you and what the path names.";
+    Parameter::header("IdempotencyKey", "Idempotency-Key", matching("^[!-~]{1,255}$"), about)
+}
+
+fn if_match() -> Parameter {
+    let any = [json!({ "const": "*" }), json!({ "type": "string", "pattern": "^\"[!#-~]{0,64}\"$" })];
+    let about = "Only if the settings still have this `ETag`; `*`: only if there is one of this name.";
+    Parameter::header("IfMatch", "If-Match", Schema::default().with("anyOf", json!(any)), about)
+}
+
+fn if_none_match() -> Parameter {
+    let about = "`*`: only if there is none of this name yet. Cannot be combined with `If-Match`.";
+    Parameter::header("IfNoneMatch", "If-None-Match", text().with("const", json!("*")), about)
+}
+
+/// A header of a response.
+#[derive(Clone, Debug)]
+pub struct Header {
+    pub(super) component: &'static str,
+    pub(super) name: &'static str,
+    pub(super) schema: Schema,
+    pub(super) about: &'static str,
+    /// Whether it is always there.
+    pub(super) is_required: bool,
+}
+
+impl Header {
+    /// A header that may be there.
+    #[must_use]
+    pub fn new(component: &'static str, name: &'static str, schema: Schema, about: &'static str) -> Self {
+        Self { component, name, schema, about, is_required: false }
+    }
+
+    /// A header that is always there.
+    #[must_use]
+    pub fn always(self) -> Self {
+        Self { is_required: true, ..self }
+    }
+}
+
+/// The version of what the response shows.
+#[must_use]
+pub fn etag() -> Header {
+    let schema = matching("^\"[0-9]+\"$");
+    Header::new("ETag", "ETag", schema, "The version of the settings in quotes, for `If-Match`.").always()
+}
+
+/// Where what was made is.
+#[must_use]
+pub fn location(component: &'static str, about: &'static str) -> Header {
+    Header::new(component, "Location", text().with("format", json!("uri-reference")), about).always()
+}
+
+pub(super) fn retry_after() -> Header {
+    let about = "Seconds after which asking again makes sense, rounded up; `retry_after_ms` is finer.";
+    Header::new("RetryAfter", "Retry-After", count(0), about)
+}
+
+pub(super) fn replayed() -> Header {
+    let about = "`true` if this answer was given before: nothing happened this time.";
+    Header::new("IdempotentReplayed", "Idempotent-Replayed", text().with("const", json!("true")), about)
+}
+
+/// What decisions of rate limits say in headers.
+#[must_use]
+pub fn rate_limit_fields() -> [Header; 2] {
+    let policy = "Each policy's name, and as `q` what a full key has (draft-ietf-httpapi-ratelimit-headers-10).";
+    let state = "Each policy's name, as `r` what is left, as `t` the seconds until the key is full.";
+    [Header::new("RateLimitPolicy", "RateLimit-Policy", text(), policy), Header::new("RateLimit", "RateLimit", text(), state)]
+}
+
+/// An answer that is no refusal.
+#[derive(Debug)]
+pub struct Answer {
+    pub(super) status: u16,
+    pub(super) about: Text,
+    pub(super) headers: Vec<Header>,
+    pub(super) content: Vec<(&'static str, Schema)>,
+    pub(super) links: Vec<Link>,
+}
+
+/// A call that goes on where an answer ends.
+#[derive(Clone, Debug)]
+pub struct Link {
+    pub(super) name: &'static str,
+    pub(super) id: Text,
+    pub(super) about: &'static str,
+    /// The call's parameters, and where in the request or the answer their values are.
+    pub(super) parameters: Vec<(&'static str, String)>,
+}
+
+impl Link {
+    /// A call about the same as this one: it takes the same part of the path.
+    pub fn same(name: &'static str, id: impl Into<Text>, parameter: &'static str, about: &'static str) -> Self {
+        Self { name, id: id.into(), about, parameters: vec![(parameter, format!("$request.path.{parameter}"))] }
+    }
+
+    /// A call that takes members of the answer.
+    #[must_use]
+    pub fn with(name: &'static str, id: &'static str, members: &[&'static str], about: &'static str) -> Self {
+        let parameters = members.iter().map(|member| (*member, format!("$response.body#/{member}"))).collect();
+        Self { name, id: id.into(), about, parameters }
+    }
+}
+
+impl Answer {
+    /// An answer without a body.
+    pub fn new(status: u16, about: impl Into<Text>) -> Self {
+        Self { status, about: about.into(), headers: Vec::new(), content: Vec::new(), links: Vec::new() }
+    }
+
+    /// An answer in JSON.
+    pub fn json(status: u16, about: impl Into<Text>, schema: Schema) -> Self {
+        Self::new(status, about).in_type(JSON, schema)
+    }
+
+    /// The same in another media type.
+    #[must_use]
+    pub fn in_type(mut self, media_type: &'static str, schema: Schema) -> Self {
+        self.content.push((media_type, schema));
+        self
+    }
+
+    /// With headers.
+    #[must_use]
+    pub fn headed(mut self, headers: impl IntoIterator<Item = Header>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// With [`retry_after`].
+    #[must_use]
+    pub fn later(self) -> Self {
+        self.headed([retry_after()])
+    }
+
+    /// With calls that go on from here.
+    #[must_use]
+    pub fn linked(mut self, links: impl IntoIterator<Item = Link>) -> Self {
+        self.links.extend(links);
+        self
+    }
+}
+
+impl Call {
+    /// What it is called and what it does.
+    #[must_use]
+    pub fn about(mut self, id: impl Into<Text>, tag: &'static str, summary: impl Into<Text>, about: impl Into<Text>) -> Self {
+        let description = &mut self.description;
+        (description.id, description.tag) = (id.into(), tag);
+        (description.summary, description.about) = (summary.into(), about.into());
+        self
+    }
+
+    /// What it takes in the path, the query and the headers. Names of aggregates, and what every call or
+    /// every call with a request key takes, need not be named.
+    #[must_use]
+    pub fn takes(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+        self.description.parameters.extend(parameters);
+        self
+    }
+
+    /// The JSON that it takes.
+    #[must_use]
+    pub fn body(self, schema: Schema) -> Self {
+        self.body_of(schema, &[JSON], true)
+    }
+
+    /// The JSON that it may take.
+    #[must_use]
+    pub fn optional_body(self, schema: Schema) -> Self {
+        self.body_of(schema, &[JSON], false)
+    }
+
+    /// The JSON merge patch that it takes.
+    #[must_use]
+    pub fn merge_patch(self, schema: Schema) -> Self {
+        self.body_of(schema, &["application/merge-patch+json", JSON], true)
+    }
+
+    fn body_of(mut self, schema: Schema, media_types: &'static [&'static str], is_required: bool) -> Self {
+        self.description.body = Some(Body { schema, media_types, is_required });
+        self
+    }
+
+    /// It takes a request key, and repeats its answer under it.
+    #[must_use]
+    pub fn keyed(self) -> Self {
+        self.keyed_by(request_key())
+    }
+
+    /// The same, where the key means something special.
+    #[must_use]
+    pub fn keyed_by(mut self, key: Parameter) -> Self {
+        self.description.is_keyed = true;
+        self.takes([key]).refuses(&["request_key_reused"])
+    }
+
+    /// It takes preconditions: the first, or both.
+    #[must_use]
+    pub fn conditional(self, kind: Kind, may_be_new: bool) -> Self {
+        let call = self.takes([if_match()]).refuses(&["version_mismatch", kind.exists()]);
+        if may_be_new { call.takes([if_none_match()]) } else { call }
+    }
+
+    /// How it answers.
+    #[must_use]
+    pub fn answers(mut self, answer: Answer) -> Self {
+        self.description.answers.push(answer);
+        self
+    }
+
+    /// What it is refused with, beside what follows from callers, path and body.
+    #[must_use]
+    pub fn refuses(mut self, codes: &[&'static str]) -> Self {
+        self.description.refusals.extend(codes);
+        self
+    }
+
+    /// It rests on the state of this server.
+    #[must_use]
+    pub fn reads(self) -> Self {
+        self.refuses(READS)
+    }
+
+    /// What its refusals of a status mean.
+    #[must_use]
+    pub fn refused(mut self, status: u16, meaning: impl Into<Text>) -> Self {
+        self.description.notes.push((status, meaning.into()));
+        self
+    }
+}
+
+/// An example of a stream of events, which OpenAPI 3.1 has no schema for.
+#[must_use]
+pub fn streamed(example: &str) -> Schema {
+    Schema::default().shown(Value::from(example))
+}
+
+/// An example of something that is not JSON.
+#[must_use]
+pub fn shown_as(example: &str, about: &str) -> Schema {
+    text().shown(Value::from(example)).with("description", json!(about))
+}

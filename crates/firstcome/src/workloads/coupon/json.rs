@@ -1,0 +1,71 @@
+//! Claims as JSON.
+
+use domain::claims::ClaimStatus;
+use domain::coupon::ClaimView;
+use domain::types::Timestamp;
+use edge::times;
+use serde::Serialize;
+
+use crate::codes::CodeKeys;
+
+/// A claim as the answer to claiming shows it: only what never changes, so that it can be said
+/// again.
+#[derive(Debug, Serialize)]
+pub struct ClaimedJson<'a> {
+    campaign: &'a str,
+    subject: &'a str,
+    serial: u32,
+    code: String,
+    claimed_at: String,
+}
+
+impl<'a> ClaimedJson<'a> {
+    /// The claim.
+    #[must_use]
+    pub fn new(keys: &CodeKeys, claim: &'a ClaimView) -> Self {
+        Self {
+            campaign: &claim.campaign,
+            subject: &claim.subject,
+            serial: claim.serial.get(),
+            code: keys.code(claim.code_key, &claim.campaign, claim.serial),
+            claimed_at: times::format(claim.claimed_at),
+        }
+    }
+}
+
+/// A claim as it stands.
+#[derive(Debug, Serialize)]
+pub struct ClaimJson<'a> {
+    #[serde(flatten)]
+    claimed: ClaimedJson<'a>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redeemed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled_at: Option<String>,
+}
+
+impl<'a> ClaimJson<'a> {
+    /// The claim.
+    #[must_use]
+    pub fn new(keys: &CodeKeys, claim: &'a ClaimView) -> Self {
+        let (status, redeemed_at, cancelled_at) = status_parts(claim.status);
+        Self {
+            claimed: ClaimedJson::new(keys, claim),
+            status,
+            redeemed_at: redeemed_at.map(times::format),
+            cancelled_at: cancelled_at.map(times::format),
+        }
+    }
+}
+
+/// A status in a word, and when it came about.
+#[must_use]
+pub fn status_parts(status: ClaimStatus) -> (&'static str, Option<Timestamp>, Option<Timestamp>) {
+    match status {
+        ClaimStatus::Pending => ("pending", None, None),
+        ClaimStatus::Live => ("live", None, None),
+        ClaimStatus::Redeemed { redeemed_at } => ("redeemed", Some(redeemed_at), None),
+        ClaimStatus::Cancelled { cancelled_at } => ("cancelled", None, Some(cancelled_at)),
+    }
+}
