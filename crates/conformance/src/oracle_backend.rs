@@ -52,9 +52,7 @@ impl OracleBackend {
             Outcome::Did(number, Answer::Coupon(outcome)) => self.claim_reply(*number, *outcome, novelty),
             Outcome::Did(_, Answer::Limit(outcome)) => override_reply(*outcome, novelty),
             // Of other workloads no table says anything yet.
-            Outcome::Did(..) | Outcome::DidBoth(..) | Outcome::KeysForgotten(_) | Outcome::Nothing(_) => {
-                Reply::Unexpected(format!("a command of a table comes to {outcome:?}"))
-            }
+            other => Reply::Unexpected(format!("a command of a table comes to {other:?}")),
         }
     }
 

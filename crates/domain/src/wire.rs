@@ -7,6 +7,7 @@
 
 pub(crate) mod bytes;
 pub mod command;
+mod messages;
 pub mod state;
 
 use std::fmt;

@@ -296,7 +296,7 @@ fn reply_to(action: &Action<'_>, answer: &Answer) -> Reply {
             policies::Command::RemoveOverride { .. } => Reply::OverrideRemoved { is_replayed: answer.is_replayed() },
         },
         // Of other workloads no table says anything yet.
-        Action::Do(_) | Action::DoBoth(..) | Action::ForgetRequests => Reply::Unexpected(format!("{answer:?}")),
+        _ => Reply::Unexpected(format!("{answer:?}")),
     })
 }
 
