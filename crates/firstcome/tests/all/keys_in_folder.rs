@@ -28,7 +28,12 @@ fn keys_of_a_stopped_server_are_in_its_record() {
     assert_eq!(server.terminate().0, Some(0));
     assert!(sockets(data).is_empty());
     let (_, records, _) = run(program(&["inspect", "--records", "--data", data.to_str().unwrap()]));
-    for event in ["key_created admin scopes=admin", "key_created shop", "key_rotated shop", "key_revoked shop"] {
+    for event in [
+        "key_created keyring key=admin scopes=admin",
+        "key_created keyring key=shop",
+        "key_rotated keyring key=shop",
+        "key_revoked keyring key=shop",
+    ] {
         assert!(records.contains(event), "{event}: {records}");
     }
     assert_eq!(run(program(&["verify", "--data", data.to_str().unwrap()])).0, Some(0));
