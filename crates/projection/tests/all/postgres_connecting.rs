@@ -179,7 +179,7 @@ async fn what_is_declared_anew_is_added_and_rows_stay() {
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
         WHERE c.relnamespace = 'firstcome'::regnamespace AND 0 < a.attnum AND NOT a.attisdropped";
     let before: String = db.query_one(shape, &[]).await.unwrap().get(0);
-    assert!(before.contains("Whose it is: an opaque id") && before.contains("Claims that may be pending."), "{before}");
+    assert!(before.contains("Whose it is: an opaque id") && before.contains("Claims that may be pending;"), "{before}");
     let undo =
         "ALTER TABLE firstcome.campaigns DROP COLUMN mode, DROP COLUMN decisions_per_second_max, DROP COLUMN queue_max, DROP COLUMN paused;
         ALTER TABLE firstcome.claims DROP COLUMN changed_at;

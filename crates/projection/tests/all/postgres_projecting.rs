@@ -303,7 +303,7 @@ async fn a_server_that_says_nothing_more_is_given_up_in_time() {
     postgres.claim_origin(&origin(2)).await.unwrap();
     let (mut projector, partition, db) = (begin(&postgres).await, spring(), raw(&url).await);
     let pid: i32 = db
-        .query_one("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())", &[])
+        .query_one("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())", &[])
         .await
         .unwrap()
         .get(0);
