@@ -262,8 +262,7 @@ impl<A> Context<A> {
     fn fingerprint(&self) -> Fingerprint {
         let target = self.uri.path_and_query().map_or("", |target| target.as_str());
         let header = |name| self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
-        let preconditions = [header(IF_MATCH), header(IF_NONE_MATCH)];
-        Fingerprint(digest_of([self.method.as_str().as_bytes(), target.as_bytes(), preconditions[0], preconditions[1], &self.body]))
+        Fingerprint(digest_of([self.method.as_str().as_bytes(), target.as_bytes(), header(IF_MATCH), header(IF_NONE_MATCH), &self.body]))
     }
 }
 

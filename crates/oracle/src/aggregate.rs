@@ -8,7 +8,6 @@ use domain::workload::AnySettings;
 
 use crate::Aggregate;
 use crate::coupon::Campaign;
-use crate::limit::Policy;
 
 /// What every aggregate has.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -78,11 +77,5 @@ impl Aggregate {
     #[must_use]
     pub fn campaign(&self) -> Option<&Campaign> {
         if let Self::Coupon(campaign) = self { Some(campaign) } else { None }
-    }
-
-    /// The policy, if it is one.
-    #[must_use]
-    pub fn policy(&self) -> Option<&Policy> {
-        if let Self::Limit(policy) = self { Some(policy) } else { None }
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use domain::fields::Value;
 use domain::rows::{Cell, RowChange, Rows, Table};
 use domain::state::Done;
 use domain::types::Timestamp;
@@ -275,7 +274,7 @@ impl<'db> Writer<'db> {
         settings: &AnySettings,
         what: impl FnOnce() -> String,
     ) -> Result<(), ApplyError> {
-        let values: Result<Vec<Sql<'_>>, String> = settings.values().iter().map(|(_, value)| value_of(*value)).collect();
+        let values: Result<Vec<Sql<'_>>, String> = settings.values().iter().map(|(_, value)| cell_of((*value).into())).collect();
         let values = values.map_err(|what| ApplyError::Conflict { position: place.position, what })?;
         let parameters = first.iter().copied().chain(values.iter().map(|value| value as &dyn ToSql));
         let written = self.db.prepare_cached(sql)?.execute(params_from_iter(parameters));
@@ -410,16 +409,6 @@ fn cell_of(cell: Cell<'_>) -> Result<Sql<'_>, String> {
         Cell::Text(text) => Sql::Text(text),
         Cell::Time(time) => Sql::Number(millis_of(time)),
         Cell::Bool(value) => Sql::Number(i64::from(value)),
-    })
-}
-
-fn value_of(value: Value) -> Result<Sql<'static>, String> {
-    Ok(match value {
-        Value::Null => Sql::Null,
-        Value::Number(number) => Sql::Number(signed(number)?),
-        Value::Word(word) => Sql::Text(word),
-        Value::Time(time) => Sql::Number(millis_of(time)),
-        Value::Bool(value) => Sql::Number(i64::from(value)),
     })
 }
 

@@ -14,7 +14,6 @@ use self::schemas::{after_key, key, key_name, key_with_secret, new_key, rotation
 use super::answer::{self, with_header};
 use super::calls::{ADMIN, Call, delete, get, post};
 use super::context::Context;
-use super::input::{Whole, parse};
 use super::openapi::describe::{Answer, limit, location};
 use super::openapi::kinds::paged;
 use super::problem::{HandlerResult, Problem};
@@ -22,6 +21,7 @@ use super::times;
 use edge::auth::caller::{Scope, Scopes};
 use edge::auth::key_file::{ChangeError, IssuedKey};
 use edge::auth::keys::{Key, KeyError, KeyRing, NewKey};
+use edge::input::{Whole, parse};
 use edge::request::page_limit;
 
 const TAG: &str = "Keys";

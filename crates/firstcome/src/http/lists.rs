@@ -14,7 +14,7 @@ use domain::{Kind, Rejection};
 use edge::auth::Access;
 use edge::request::page_limit;
 use projection::{AggregateRow, AsOf, EntryRow, OwnedCell, ReadError};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, json};
 
 use self::accept::format;
 use self::export::export;
@@ -26,6 +26,7 @@ use super::openapi::kinds::{capital, paged};
 use super::openapi::refusals::LISTS;
 use super::openapi::schema::{Schema, U32_MAX, count, flag, matching, name, number as number_between, number_from, object, text, time};
 use super::problem::{HandlerResult, Problem};
+use super::settings::cell_as_json;
 use super::times;
 use crate::app::App;
 use crate::backend::{Chosen, Declined, WaitError};
@@ -271,7 +272,7 @@ fn write_cells(_app: &App, listing: &Listing, (aggregate, cells): Row<'_>, forma
         text.extend_from_slice(format!("{line}\r\n").as_bytes());
         return Ok(());
     }
-    let named = listing.table.columns.iter().zip(cells).map(|(column, cell)| (column.name.to_owned(), as_json(cell)));
+    let named = listing.table.columns.iter().zip(cells).map(|(column, cell)| (column.name.to_owned(), cell_as_json(cell)));
     let row = [(listing.kind.word().to_owned(), json!(&*aggregate.name))].into_iter().chain(named);
     write_json(&row.collect::<Map<_, _>>(), format, text);
     Ok(())
@@ -283,16 +284,6 @@ pub fn write_json(object: &impl serde::Serialize, format: Format, text: &mut Vec
     let _ = serde_json::to_writer(&mut *text, object);
     if format == Format::Ndjson {
         text.push(b'\n');
-    }
-}
-
-fn as_json(cell: &Cell<'_>) -> Json {
-    match *cell {
-        Cell::Null => Json::Null,
-        Cell::Number(number) => json!(number),
-        Cell::Text(text) => json!(text),
-        Cell::Time(time) => json!(times::format(time)),
-        Cell::Bool(value) => json!(value),
     }
 }
 

@@ -10,7 +10,6 @@ pub mod calls;
 pub mod context;
 pub mod demonstration;
 pub mod docs;
-pub mod input;
 pub mod keys;
 pub mod lists;
 pub mod live;

@@ -192,6 +192,14 @@ fn as_json(detail: &Detail) -> Value {
     }
 }
 
+/// The code of a problem, and the field that it names.
+#[cfg(test)]
+pub(crate) fn code_and_field(problem: &Problem) -> (String, String) {
+    let text = format!("{problem:?}");
+    let field = text.split("\"field\": String(\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("").to_owned();
+    (problem.code().to_owned(), field)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

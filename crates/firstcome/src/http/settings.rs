@@ -4,14 +4,15 @@ use std::fmt;
 
 use domain::Kind;
 use domain::fields::{Field, FieldKind, Value};
+use domain::rows::Cell;
 use domain::workload::{AnyPatch, AnySettings, AnySummary};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
 
-use super::input::{parse, whole_of};
 use super::problem::Problem;
 use super::times;
+use edge::input::{parse, whole_of};
 
 /// The members of a JSON object, each once.
 #[derive(Debug)]
@@ -102,12 +103,18 @@ pub fn shown(summary: &AnySummary) -> Map<String, Json> {
 /// A value of a setting or figure.
 #[must_use]
 pub fn value_as_json(value: Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(flag) => json!(flag),
-        Value::Number(number) => json!(number),
-        Value::Time(time) => json!(times::format(time)),
-        Value::Word(word) => json!(word),
+    cell_as_json(&value.into())
+}
+
+/// A cell of a row.
+#[must_use]
+pub fn cell_as_json(cell: &Cell<'_>) -> Json {
+    match *cell {
+        Cell::Null => Json::Null,
+        Cell::Bool(value) => json!(value),
+        Cell::Number(number) => json!(number),
+        Cell::Time(time) => json!(times::format(time)),
+        Cell::Text(text) => json!(text),
     }
 }
 
@@ -139,12 +146,10 @@ fn whole(number: &serde_json::Number) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::problem::code_and_field;
 
     fn field_named(body: &str) -> (String, String) {
-        let problem = settings_of(Kind::Campaign, body.as_bytes()).unwrap_err();
-        let text = format!("{problem:?}");
-        let field = text.split("\"field\": String(\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("").to_owned();
-        (problem.code().to_owned(), field)
+        code_and_field(&settings_of(Kind::Campaign, body.as_bytes()).unwrap_err())
     }
 
     #[test]

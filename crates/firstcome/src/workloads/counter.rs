@@ -14,7 +14,6 @@ use crate::http::aggregates::{Served, of_another_kind};
 use crate::http::answer::{self, mark_replayed};
 use crate::http::calls::{Call, ISSUE, READ, post};
 use crate::http::context::{Context, submit};
-use crate::http::input::parse;
 use crate::http::lists::{self, Listing};
 use crate::http::live;
 use crate::http::openapi::describe::Answer;
@@ -23,6 +22,7 @@ use crate::http::openapi::refusals::DECIDES;
 use crate::http::openapi::schema::{body, name, number, number_from, object};
 use crate::http::problem::{HandlerResult, Problem, info, says, says_of};
 use crate::live::Plain;
+use edge::input::parse;
 
 /// What counters add to the API.
 pub const TABLE: Table = Table {

@@ -131,7 +131,8 @@ impl Batch<'_> {
         settings: &AnySettings,
         what: &str,
     ) -> Result<(), BatchError> {
-        let values: Result<Vec<Parameter>, String> = settings.values().iter().map(|(_, value)| Parameter::of_value(*value)).collect();
+        let values: Result<Vec<Parameter>, String> =
+            settings.values().iter().map(|(_, value)| Parameter::of_cell((*value).into())).collect();
         let values = values.map_err(|what| BatchError::Conflict { position, what })?;
         let mut parameters = first.to_vec();
         parameters.extend(values.iter().map(|value| value as &(dyn ToSql + Sync)));

@@ -199,16 +199,6 @@ pub(super) enum Parameter {
 }
 
 impl Parameter {
-    pub(super) fn of_value(value: Value) -> Result<Self, String> {
-        Ok(match value {
-            Value::Null => Self::Null,
-            Value::Bool(value) => Self::Bool(value),
-            Value::Number(number) => Self::Number(declared_signed(number)?),
-            Value::Time(time) => Self::Time(Time(time)),
-            Value::Word(word) => Self::Text(word.to_owned()),
-        })
-    }
-
     pub(super) fn of_cell(cell: Cell<'_>) -> Result<Self, String> {
         Ok(match cell {
             Cell::Null => Self::Null,

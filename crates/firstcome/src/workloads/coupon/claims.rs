@@ -17,8 +17,8 @@ use super::json::{ClaimJson, ClaimedJson};
 use crate::http::aggregates::of_another_kind;
 use crate::http::answer::{self, mark_replayed, with_header};
 use crate::http::context::{Context, number, submit};
-use crate::http::input::parse;
 use crate::http::problem::{HandlerResult, Problem};
+use edge::input::parse;
 
 const RESPOND_ASYNC: &str = "respond-async";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -126,12 +126,10 @@ fn claim_of(done: &Done) -> Result<&ClaimView, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::problem::code_and_field;
 
     fn field_of<'de, T: Deserialize<'de> + std::fmt::Debug>(body: &'de str) -> (String, String) {
-        let response = parse::<T>(body.as_bytes()).unwrap_err();
-        let text = format!("{response:?}");
-        let field = text.split("\"field\": String(\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("").to_owned();
-        (response.code().to_owned(), field)
+        code_and_field(&parse::<T>(body.as_bytes()).unwrap_err())
     }
 
     #[test]

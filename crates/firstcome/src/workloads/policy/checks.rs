@@ -11,9 +11,9 @@ use super::rules::{find, policy_of};
 use crate::backend::Declined;
 use crate::http::answer;
 use crate::http::context::Context;
-use crate::http::input::{Whole, parse};
 use crate::http::problem::{HandlerResult, Problem, problem};
 use crate::limits::{Check, LimitRefusal, Limited};
+use edge::input::{Whole, parse};
 
 /// Checks in one call at most.
 pub const CHECKS_MAX: usize = 16;

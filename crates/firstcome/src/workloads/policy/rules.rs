@@ -16,8 +16,8 @@ use crate::backend::Declined;
 use crate::http::aggregates::{self, of_another_kind};
 use crate::http::answer::{self, mark_replayed};
 use crate::http::context::{Context, submit};
-use crate::http::input::{Whole, parse};
 use crate::http::problem::{HandlerResult, Problem};
+use edge::input::{Whole, parse};
 use edge::request::page_limit;
 
 const MS_NS: u64 = 1_000_000;
