@@ -4,9 +4,10 @@
 use std::fs;
 use std::time::Duration;
 
+use domain::keyring::{Key, Ring};
 use domain::types::Timestamp;
 use edge::auth::caller::Scope;
-use edge::auth::keys::NewKey;
+use edge::auth::secret::Secret;
 use edge::auth::{Auth, AuthSettings, RequestHead, UserSettings};
 use edge::tokens::TokenKeys;
 use serde_json::{Value, json};
@@ -26,13 +27,20 @@ pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
     fs::write(&jwks, json!({ "keys": signers.iter().map(Signer::jwk).collect::<Vec<_>>() }).to_string())?;
     let users =
         UserSettings { tokens: settings(TokenKeys::Jwks(jwks)), scopes: [Scope::Issue].into_iter().collect(), campaigns: String::new() };
-    let auth = Auth::open(folder.path(), AuthSettings { users: Some(users), origins: Vec::new() }, 4_096)?;
+    let auth = Auth::open(AuthSettings { users: Some(users), ..AuthSettings::default() }, 4_096)?;
     let now = Timestamp::from_millis(1_000_000).ok_or("no time")?;
-    let new = NewKey { name: "bench", scopes: [Scope::Admin].into_iter().collect(), campaigns: "" };
-    let (_, key) = auth.change(|ring| {
-        let (ring, secret) = ring.with_created(&new, now)?;
-        Ok((ring, secret.key("bench")))
-    })?;
+    let secret = Secret::new()?;
+    let kept = Key {
+        scopes: [Scope::Admin].into_iter().collect(),
+        campaigns: "".into(),
+        created_at: now,
+        rotated_at: None,
+        revoked_at: None,
+        secret: secret.digest(),
+        overlap: None,
+    };
+    auth.follow(&Ring { changes: 1, keys: [("bench".into(), kept)].into_iter().collect() });
+    let key = secret.key("bench");
     let mut shown: Vec<(String, String)> = vec![
         ("key".to_owned(), key.clone()),
         ("key_wrong_at_its_first_character".to_owned(), changed(&key, key.len() - 64)),

@@ -8,7 +8,6 @@ use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use edge::auth::Access;
 use edge::auth::caller::Scope;
-use edge::auth::keys::NewKey;
 use edge::input::parse;
 use firstcome::backend::Declined;
 use firstcome::cli::ServeArgs;
@@ -16,6 +15,8 @@ use firstcome::http::answer;
 use firstcome::http::calls;
 use firstcome::http::context::Context;
 use firstcome::http::problem::Problem;
+use firstcome::keys::{self, Change, Decider};
+use firstcome::operator::ORIGIN;
 use firstcome::serve::{ServeSettings, Server, Tables, raise_files_max};
 use firstcome::workloads::coupon::claims::ClaimBody;
 use firstcome::workloads::coupon::json::ClaimedJson;
@@ -81,20 +82,18 @@ async fn serve(wanted: &Wanted) -> Outcome<()> {
     table.push(calls::route(THREAD, Method::POST, Access::Scope(Scope::Issue), move |context| {
         claim_by_thread(context, Arc::clone(&writer))
     }));
-    let key = if wanted.keys { make_key(&server)? } else { String::new() };
+    let key = if wanted.keys { make_key(&server).await? } else { String::new() };
     println!("{} {key}", server.address()?);
     server.run_with(Tables { public: table, admin: Vec::new() }, std::future::pending()).await?;
     Ok(())
 }
 
-fn make_key(server: &Server) -> Outcome<String> {
+async fn make_key(server: &Server) -> Outcome<String> {
     let app = server.app();
-    let new = NewKey { name: "bench", scopes: [Scope::Admin].into_iter().collect(), campaigns: "" };
-    let made = app.edge.auth.change(|ring| {
-        let (ring, secret) = ring.with_created(&new, app.clock.now())?;
-        Ok((ring, secret.key("bench")))
-    });
-    Ok(made?.1)
+    let change = Change::Create { key: "bench".to_owned(), scopes: vec!["admin".to_owned()], campaigns: None };
+    let made = keys::change(Decider::Server(&app.backend), &ORIGIN, &change).await?;
+    app.edge.auth.follow(&made.ring);
+    Ok(made.secret.ok_or("a new key has a secret")?)
 }
 
 /// Reads what a claim reads and answers as much, and does nothing.

@@ -294,6 +294,7 @@ macro_rules! fields {
 
             fn set(&mut self, index: usize, value: $crate::fields::Value) -> Result<(), $crate::fields::FieldError> {
                 let field = Self::FIELDS.get(index).ok_or($crate::fields::FieldError::Unknown)?;
+                #[allow(unused_variables, reason = "there may be no fields")]
                 let value = field.check(value)?;
                 let out_of_range = $crate::fields::FieldError::OutOfRange(*field);
                 $( if field.number == $number {

@@ -8,6 +8,7 @@
 //! - [`coupon`]: the coupon workload: commands, events, rejections, `decide`, `evolve`;
 //! - `counter`: the smallest workload, an example that is compiled for tests only;
 //! - [`rate_limit`]: who may ask how often: five algorithms, how many at once, and their policies;
+//! - [`keyring`]: who may call: API keys, with the digests of their secrets;
 //! - [`request`]: idempotency: one request key, one outcome;
 //! - [`state`]: all workloads together: the one `decide` and the one `evolve`;
 //! - [`wire`]: records and state to bytes and back, numbered and versioned;
@@ -22,6 +23,7 @@ pub mod coupon;
 pub mod fields;
 pub mod hash;
 pub mod index;
+pub mod keyring;
 mod parallel;
 pub mod rate_limit;
 pub mod rejections;

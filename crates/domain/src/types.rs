@@ -212,6 +212,15 @@ impl<'a> Name<'a> {
         name
     }
 
+    /// A name that is part of the program.
+    ///
+    /// # Panics
+    /// If it is empty or too long; in a constant, this is an error of the compiler.
+    pub(crate) const fn fixed(text: &'static str) -> Name<'static> {
+        assert!(!text.is_empty() && text.len() <= NAME_BYTES_MAX, "a fixed name has another length");
+        Name(text)
+    }
+
     /// The group that the name is in: all of it up to the first `:`. What is in one group shares one
     /// order, so that one command may touch several aggregates of it, all or nothing.
     ///
@@ -235,6 +244,8 @@ impl ActorId<'static> {
 impl RequestId<'static> {
     /// For what nobody asked: commands that the engine gives itself.
     pub const ENGINE: Self = Self("engine");
+    /// For what an operator asks on the machine itself.
+    pub const OPERATOR: Self = Self("operator");
 }
 
 /// The caller's name for one request (`Idempotency-Key`): 1 to 255 visible ASCII characters.

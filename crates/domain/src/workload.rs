@@ -154,6 +154,9 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
     const COUNT_MAX: usize = usize::MAX;
     /// How many entries they may have together, likewise.
     const ENTRIES_MAX: u64 = u64::MAX;
+    /// Whether the API serves the kind by the calls of all kinds, and counts it for everybody who may read.
+    /// What is not served has calls of its own, for callers of its own.
+    const IS_SERVED: bool = true;
     /// Its tables in the history, beside that of its aggregates.
     const TABLES: &'static [&'static Table];
 
@@ -392,6 +395,7 @@ macro_rules! workloads {
 workloads! {
     1 Campaign: crate::coupon, Coupon, "campaign", "campaigns";
     2 Policy: crate::rate_limit::policies, Limit, "policy", "policies";
+    3 Keyring: crate::keyring, Keyring, "keyring", "keyrings";
     #[cfg(feature = "example")]
     250 Counter: crate::counter, Counter, "counter", "counters";
 }

@@ -10,27 +10,25 @@
 //! Checks that depend on the campaign or the subject follow where those are read, in `context.rs`.
 //!
 //! - [`caller`]: scopes, and what each kind of caller may do;
-//! - [`keys`], [`secret`], [`key_file`]: API keys, their secrets, and the file that holds them;
+//! - [`keys`], [`secret`]: API keys as the keyring has them, and their secrets;
 //! - [`admission`]: requests in flight, and fair shares of them.
 
 pub mod admission;
 pub mod caller;
-pub mod key_file;
 pub mod keys;
 pub mod secret;
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Uri};
+use domain::keyring::Ring;
 use domain::types::Timestamp;
 
 use self::admission::{Admission, OpenRequests, Permit};
 use self::caller::{Caller, Scope, UserGrant};
-use self::key_file::{ChangeError, KeyFile, KeyFileError, Stamp};
-use self::keys::{KeyError, KeyRing};
+use self::keys::KeyRing;
 use self::secret::PREFIX;
 use crate::pause::PausedConnections;
 use crate::tokens::{TOKEN_BYTES_MAX, TokenRefusal, TokenSettings, Tokens, TokensError};
@@ -128,6 +126,8 @@ pub struct AuthSettings {
     pub users: Option<UserSettings>,
     /// Origins whose web pages may call.
     pub origins: Vec<HeaderValue>,
+    /// Whether other machines can connect: then a caller needs a key even while there is none.
+    pub is_reachable: bool,
 }
 
 /// Settings for end users.
@@ -144,11 +144,8 @@ pub struct UserSettings {
 /// Authentication and admission of all requests.
 #[derive(Debug)]
 pub struct Auth {
-    file: KeyFile,
-    /// The file's stamp when it was last read. Locked while keys change, so that changes are installed
-    /// in the order in which they are written.
-    read_at: Mutex<Option<Stamp>>,
     ring: RwLock<Arc<KeyRing>>,
+    is_reachable: bool,
     users: Option<UserSettings>,
     tokens: RwLock<Option<Arc<Tokens>>>,
     grant: Arc<UserGrant>,
@@ -171,18 +168,17 @@ pub struct RequestHead<'a> {
 }
 
 impl Auth {
-    /// Reads the API keys from the folder, and the keys that verify tokens.
+    /// Reads the keys that verify tokens. There are no API keys until [`Auth::follow`] is told of some.
     ///
     /// # Errors
-    /// [`AuthError`].
-    pub fn open(folder: &Path, settings: AuthSettings, requests_max: u32) -> Result<Self, AuthError> {
-        let AuthSettings { users, origins } = settings;
+    /// [`TokensError`].
+    pub fn open(settings: AuthSettings, requests_max: u32) -> Result<Self, TokensError> {
+        let AuthSettings { users, origins, is_reachable } = settings;
         let tokens = users.as_ref().map(|users| Tokens::load(&users.tokens)).transpose()?;
         let (scopes, campaigns) = users.as_ref().map(|users| (users.scopes, users.campaigns.clone())).unwrap_or_default();
-        let auth = Self {
-            file: KeyFile::in_folder(folder),
-            read_at: Mutex::new(None),
+        Ok(Self {
             ring: RwLock::default(),
+            is_reachable,
             users,
             tokens: RwLock::new(tokens.map(Arc::new)),
             grant: Arc::new(UserGrant::new(scopes, campaigns)),
@@ -192,9 +188,7 @@ impl Auth {
             operators: Admission::new(OPERATOR_REQUESTS_MAX),
             scrapes: Admission::new(SCRAPE_REQUESTS_MAX),
             paused: Arc::default(),
-        };
-        auth.reload(&mut auth.reading())?;
-        Ok(auth)
+        })
     }
 
     /// The current keys.
@@ -234,7 +228,7 @@ impl Auth {
     /// Whether calls need no credential: there are neither keys nor tokens.
     #[must_use]
     pub fn needs_no_credential(&self) -> bool {
-        self.users.is_none() && self.ring().is_empty()
+        !self.is_reachable && self.users.is_none() && self.ring().is_empty()
     }
 
     /// Admits a request: its caller, and a permit to be held until the request is answered.
@@ -272,7 +266,7 @@ impl Auth {
     /// [`Denied`]; never for capacity.
     pub fn caller(&self, head: &RequestHead<'_>) -> Result<Caller, Denied> {
         let ring = self.ring();
-        if ring.is_empty() && self.users.is_none() {
+        if ring.is_empty() && self.users.is_none() && !self.is_reachable {
             self.check_local(head)?;
             return Ok(Caller::Local);
         }
@@ -293,31 +287,18 @@ impl Auth {
         if self.ring().still_accepts(caller, now) { Ok(()) } else { Err(Denied::CredentialInvalid) }
     }
 
-    /// Changes the keys durably, and uses them from then on. Blocks.
-    ///
-    /// # Errors
-    /// [`ChangeError`]; the keys in use are as before then.
-    pub fn change<T>(&self, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<(Arc<KeyRing>, T), ChangeError> {
-        let mut reading = self.reading();
-        let current = self.ring().revision();
-        let (ring, outcome) = self.file.change(|ring| if ring.revision() < current { Err(KeyError::Older) } else { change(ring) })?;
-        // Not read again: reading could fail, although the change is made. Another process may have
-        // changed the file since, so that the next refresh reads it whatever it looks like.
-        *reading = None;
-        self.install(ring)?;
-        Ok((self.ring(), outcome))
-    }
-
-    /// Reads the file again if another process has changed it. Blocks.
-    ///
-    /// # Errors
-    /// [`KeyFileError`]; the keys in use are as before then.
-    pub fn refresh(&self) -> Result<(), KeyFileError> {
-        let mut reading = self.reading();
-        if *reading == self.file.stamp() {
-            return Ok(());
+    /// Goes by these keys from now on, unless it goes by later ones: whoever learns of a change may tell
+    /// of it, in any order.
+    pub fn follow(&self, ring: &Ring) {
+        // Most calls tell of nothing new, and must not make callers wait.
+        if ring.changes <= self.ring().revision() {
+            return;
         }
-        self.reload(&mut reading)
+        let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if current.revision() < ring.changes {
+            *current = Arc::new(KeyRing::of(ring, &current));
+            tracing::info!(revision = ring.changes, "keys in use");
+        }
     }
 
     /// Reads the keys that verify tokens again. Blocks.
@@ -329,39 +310,6 @@ impl Auth {
         let tokens = Arc::new(Tokens::load(&users.tokens)?);
         *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
         Ok(())
-    }
-
-    fn reload(&self, read_at: &mut MutexGuard<'_, Option<Stamp>>) -> Result<(), KeyFileError> {
-        // The stamp is taken before reading: a change in between is noticed at the next refresh.
-        let stamp = self.file.stamp();
-        let ring = self.file.read();
-        // A file that cannot be read may be readable at the next refresh with the same stamp.
-        **read_at = if matches!(ring, Err(KeyFileError::Io { .. })) { None } else { stamp };
-        self.install(ring?)
-    }
-
-    fn install(&self, ring: KeyRing) -> Result<(), KeyFileError> {
-        let revision = ring.revision();
-        let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        if revision < current.revision() {
-            return Err(KeyFileError::Older { path: self.file.path(), found: revision, current: current.revision() });
-        }
-        if current.revision() < revision {
-            tracing::info!(revision, "keys in use");
-        }
-        *current = Arc::new(ring.with_counters_of(&current));
-        drop(current);
-        // Only `firstcome key`, which waits until the server uses a change, depends on this.
-        if revision != 0
-            && let Err(error) = self.file.publish_revision(revision)
-        {
-            tracing::warn!(%error, "cannot write which keys are in use");
-        }
-        Ok(())
-    }
-
-    fn reading(&self) -> MutexGuard<'_, Option<Stamp>> {
-        self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Without keys, a web page open in a browser on this machine must not be able to call: neither
@@ -376,17 +324,6 @@ impl Auth {
         let is_same = origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, from)| Some(from) == host);
         if is_same || self.origins.contains(origin) { Ok(()) } else { Err(Denied::OriginForbidden) }
     }
-}
-
-/// Why authentication cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// The file of API keys cannot be used.
-    #[error(transparent)]
-    Keys(#[from] KeyFileError),
-    /// The keys that verify tokens cannot be used.
-    #[error(transparent)]
-    Tokens(#[from] TokensError),
 }
 
 /// The credential after `Authorization: Bearer` (RFC 6750, 2.1).

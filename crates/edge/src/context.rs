@@ -290,7 +290,8 @@ pub fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
 pub fn request_id_of(edge: &Edge, headers: &HeaderMap) -> String {
     let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
     // The record marks the server's own commands by the reserved id: a caller's must not look like them.
-    let usable = given.filter(|id| id.len() <= 64 && RequestId::new(id).is_ok_and(|id| id != RequestId::ENGINE));
+    let usable =
+        given.filter(|id| id.len() <= 64 && RequestId::new(id).is_ok_and(|id| id != RequestId::ENGINE && id != RequestId::OPERATOR));
     usable.map_or_else(|| edge.request_ids.next(), str::to_owned)
 }
 

@@ -1,5 +1,6 @@
 //! What all connections and requests share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::auth::Auth;
@@ -12,7 +13,7 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub struct Edge {
     /// Authentication and admission.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// Rate limits in front of every call.
     pub gateway: Gateway,
     /// Counters of connections and requests.

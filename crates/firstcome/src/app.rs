@@ -55,7 +55,7 @@ pub struct Parts {
     /// From serials to codes and back.
     pub codes: CodeKeys,
     /// Authentication and admission.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// Rate limits in front of every call.
     pub gateway: Gateway,
     /// The wall clock.

@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 pub use rush::{RushArgs, RushCommand};
 use serde::Deserialize;
 
+use domain::keyring::OVERLAP_MS_MAX;
 use edge::auth::caller::Scope;
-use edge::auth::keys::OVERLAP_MAX;
 
 /// The data folder where nothing names one.
 pub const DATA_FOLDER: &str = "firstcome-data";
@@ -434,7 +434,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Reads the time for which an old secret goes on.
 fn overlap(text: &str) -> Result<Duration, String> {
-    time_up_to(text, OVERLAP_MAX, "30 days")
+    time_up_to(text, Duration::from_millis(OVERLAP_MS_MAX), "30 days")
 }
 
 /// Reads `10s`, `500ms`, `2m`, `24h`, `7d` or `0`.

@@ -5,14 +5,12 @@ use std::io::{self, IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use domain::types::Timestamp;
 use journal::Lsn;
 
-use edge::auth::keys::KeyRing;
-use edge::{clock, times};
+use edge::clock;
 
 use crate::cli::{CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
-use crate::http::keys::KeyJson;
+use crate::keys::KeyJson;
 use crate::scaled::ScaledSettings;
 use crate::{inspect, key, rush, verify};
 
@@ -139,30 +137,33 @@ pub fn key(command: &KeyCommand) -> ExitCode {
         Err(error) => return misused(&error),
     };
     let is_json = shown.json;
-    let key::Done { outcome, is_in_use, at: now } = match key::run(command, &data) {
-        Ok(done) => done,
-        Err(error @ key::KeyCommandError::Key(_)) => return misused(&error),
+    let keys = match key::run(command, &data) {
+        Ok(keys) => keys,
+        Err(error @ key::KeyCommandError::Misuse(_)) => return misused(&error),
         Err(error) => return failed(&error),
     };
-    match outcome {
-        key::Outcome::Issued(issued) if is_json => println!("{}", one_line(&KeyJson::issued(&issued, now))),
-        key::Outcome::Issued(issued) => {
-            eprintln!("The key {} is in {}; it is shown this once:", issued.key.name(), data.display());
-            println!("{}", issued.secret);
+    match command {
+        KeyCommand::List(_) => print!("{}", key_list(&keys, is_json)),
+        KeyCommand::Create(_) | KeyCommand::Rotate(_) | KeyCommand::Revoke(_) => {
+            keys.iter().for_each(|key| tell_changed(key, &data, is_json));
         }
-        key::Outcome::Listed(ring) => print!("{}", key_list(&ring, now, is_json)),
-        key::Outcome::Revoked(key) if is_json => println!("{}", one_line(&KeyJson::new(&key, now))),
-        key::Outcome::Revoked(key) => eprintln!("The key {} is revoked.", key.name()),
-    }
-    if !is_in_use {
-        eprintln!("firstcome: the server that uses this folder has not taken it over within 5 s; its log says why");
-        return ExitCode::from(3);
     }
     ExitCode::SUCCESS
 }
 
-fn key_list(ring: &KeyRing, now: Timestamp, is_json: bool) -> String {
-    let keys: Vec<KeyJson<'_>> = ring.iter().map(|key| KeyJson::new(key, now)).collect();
+/// A secret goes to the output, where a script can take it; all else is for people.
+fn tell_changed(key: &KeyJson, data: &Path, is_json: bool) {
+    match &key.secret {
+        _ if is_json => println!("{}", one_line(key)),
+        Some(secret) => {
+            eprintln!("The key {} is in {}; it is shown this once:", key.key, data.display());
+            println!("{secret}");
+        }
+        None => eprintln!("The key {} is revoked.", key.key),
+    }
+}
+
+fn key_list(keys: &[KeyJson], is_json: bool) -> String {
     if is_json {
         return one_line(&serde_json::json!({ "keys": keys })) + "\n";
     }
@@ -171,14 +172,14 @@ fn key_list(ring: &KeyRing, now: Timestamp, is_json: bool) -> String {
     }
     let line = |cells: [&str; 5]| format!("{:<24} {:<26} {:<20} {:<25} {}\n", cells[0], cells[1], cells[2], cells[3], cells[4]);
     let head = line(["key", "scopes", "campaigns", "made", "state"]);
-    let lines = ring.iter().map(|key| {
+    let lines = keys.iter().map(|key| {
         let campaigns = if key.campaigns.is_empty() { "all".to_owned() } else { format!("{}…", key.campaigns) };
-        let state = match (key.revoked_at, key.overlap_until(now)) {
-            (Some(at), _) => format!("revoked {}", times::format(at)),
-            (None, Some(until)) => format!("in use, the old secret until {}", times::format(until)),
+        let state = match (&key.revoked_at, &key.overlap_until) {
+            (Some(at), _) => format!("revoked {at}"),
+            (None, Some(until)) => format!("in use, the old secret until {until}"),
             (None, None) => "in use".to_owned(),
         };
-        line([key.name(), &key.scopes.to_string(), &campaigns, &times::format(key.created_at), &state])
+        line([&key.key, &key.scopes.join(","), &campaigns, &key.created_at, &state])
     });
     head + &lines.collect::<String>()
 }

@@ -1,147 +1,185 @@
-//! `firstcome key`: manages API keys, beside a running server or before there is one.
+//! `firstcome key`: manages API keys, through the server that uses the data folder, or in the journal of a
+//! stopped one.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
+use domain::hash::HashSeed;
+use domain::keyring::{Keyring, NAME};
 use domain::types::Timestamp;
-use edge::auth::key_file::{ChangeError, IssuedKey, KeyFile, KeyFileError};
-use edge::auth::keys::{Key, KeyError, KeyRing, NewKey};
 use edge::clock;
+use engine::Engine;
 use engine::clock::Clock;
+use engine::engine::Settings as EngineSettings;
+use engine::limits::Limits;
+use engine::views::Over;
+use journal::writer::{OpenError, Options};
 
-use crate::cli::{CreateKeyArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs};
+use crate::cli::KeyCommand;
+use crate::codes::{CodeKeys, KeysError};
 use crate::data::{DataError, DataFolder};
+use crate::keys::{self, Change, Decider, KeyJson};
+use crate::operator::{self, ORIGIN, Question, Reply};
 
-/// How long a running server may take to use the new keys: it checks twenty times a second.
-const SERVER_TIME: Duration = Duration::from_secs(5);
+/// How long the folder may be in use without a server that answers: it may be about to start or to end.
+const SERVER_TIME: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
+/// The journal's first segment where there is none; those of the server have the server's size.
+const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// Why a command about keys did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyCommandError {
     /// What was asked for.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The file of keys.
-    #[error(transparent)]
-    File(#[from] KeyFileError),
+    #[error("{0}")]
+    Misuse(String),
+    /// It could not be decided.
+    #[error("{0}")]
+    Refused(String),
     /// The data folder.
     #[error(transparent)]
     Data(#[from] DataError),
     /// There is nothing there.
     #[error("there is no data folder {0}")]
     NoFolder(PathBuf),
+    /// A server does not answer.
+    #[error("the data folder {0} is in use by a process that does not answer at its socket")]
+    NoServer(PathBuf),
+    /// The record is not in the folder.
+    #[error("the data folder {0} is that of a server across machines; start the server: keys are made through a running one")]
+    AcrossMachines(PathBuf),
+    /// The journal.
+    #[error("cannot open the journal in {folder}: {source}")]
+    Journal {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// The code keys, which come with the journal.
+    #[error(transparent)]
+    Codes(#[from] KeysError),
+    /// The system.
+    #[error("cannot use the data folder: {0}")]
+    System(#[from] io::Error),
+    /// The operating system gives no random bytes.
+    #[error("cannot get random bytes: {0}")]
+    Random(#[from] getrandom::Error),
 }
 
-impl From<ChangeError> for KeyCommandError {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Key(error) => Self::Key(error),
-            ChangeError::File(error) => Self::File(error),
-        }
-    }
-}
-
-/// The outcome of a command about keys.
-#[derive(Debug)]
-pub enum Outcome {
-    /// A key that was created or rotated, with its secret.
-    Issued(IssuedKey),
-    /// Keys without their secrets.
-    Listed(Arc<KeyRing>),
-    /// A key that was revoked.
-    Revoked(Arc<Key>),
-}
-
-/// What a command about keys came to.
-#[derive(Debug)]
-pub struct Done {
-    /// What it found or made.
-    pub outcome: Outcome,
-    /// Whether the change is in use by the server of this folder, if one runs.
-    pub is_in_use: bool,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// Runs a command about keys, and waits until the server of this folder, if one runs, uses the change.
+/// Runs a command about keys: all keys, or the one that was changed.
 ///
 /// # Errors
 /// [`KeyCommandError`].
-pub fn run(command: &KeyCommand, data: &Path) -> Result<Done, KeyCommandError> {
-    let now = Clock::System.now();
-    let (outcome, is_in_use) = match command {
-        KeyCommand::List(_) => {
-            must_exist(data)?;
-            (Outcome::Listed(Arc::new(KeyFile::in_folder(data).read()?)), true)
-        }
-        KeyCommand::Create(args) => issued(create(args, data, now)?),
-        KeyCommand::Rotate(args) => issued(rotate(args, data, now)?),
-        KeyCommand::Revoke(args) => {
-            let (key, is_in_use) = revoke(args, data, now)?;
-            (Outcome::Revoked(key), is_in_use)
-        }
-    };
-    Ok(Done { outcome, is_in_use, at: now })
-}
-
-fn issued((key, is_in_use): (IssuedKey, bool)) -> (Outcome, bool) {
-    (Outcome::Issued(key), is_in_use)
-}
-
-fn create(args: &CreateKeyArgs, data: &Path, now: Timestamp) -> Result<(IssuedKey, bool), KeyCommandError> {
-    // Most likely a shell variable that is not set: all campaigns were not meant.
-    if args.campaigns.as_deref() == Some("") {
-        return Err(KeyError::Campaigns.into());
+pub fn run(command: &KeyCommand, data: &Path) -> Result<Vec<KeyJson>, KeyCommandError> {
+    // Only `create` makes a missing folder.
+    if !matches!(command, KeyCommand::Create(_)) && !data.is_dir() {
+        return Err(KeyCommandError::NoFolder(data.to_owned()));
     }
-    let new = NewKey {
-        name: &args.name,
-        scopes: args.scopes.iter().copied().collect(),
-        campaigns: args.campaigns.as_deref().unwrap_or_default(),
-    };
-    change(data, |ring| IssuedKey::created(ring, &new, now))
+    match decided(&question_of(command), data)? {
+        Reply::Keys(keys) => Ok(keys),
+        Reply::Refused { what, is_misuse: true } => Err(KeyCommandError::Misuse(what)),
+        Reply::Refused { what, is_misuse: false } => Err(KeyCommandError::Refused(what)),
+    }
 }
 
-fn rotate(args: &RotateKeyArgs, data: &Path, now: Timestamp) -> Result<(IssuedKey, bool), KeyCommandError> {
-    must_exist(data)?;
-    change(data, |ring| IssuedKey::rotated(ring, &args.name, args.overlap, now))
+fn question_of(command: &KeyCommand) -> Question {
+    match command {
+        KeyCommand::List(_) => Question::List,
+        KeyCommand::Create(args) => {
+            let scopes = args.scopes.iter().map(|scope| scope.word().to_owned()).collect();
+            Question::Change(Change::Create { key: args.name.clone(), scopes, campaigns: args.campaigns.clone() })
+        }
+        KeyCommand::Rotate(args) => {
+            let overlap_ms = u64::try_from(args.overlap.as_millis()).unwrap_or(u64::MAX);
+            Question::Change(Change::Rotate { key: args.name.clone(), overlap_ms })
+        }
+        KeyCommand::Revoke(args) => Question::Change(Change::Revoke { key: args.name.clone() }),
+    }
 }
 
-/// May revoke the last key with the scope admin: with the folder at hand, another can be created.
-fn revoke(args: &RevokeKeyArgs, data: &Path, now: Timestamp) -> Result<(Arc<Key>, bool), KeyCommandError> {
-    must_exist(data)?;
-    change(data, |ring| ring.with_revoked(&args.name, now))
-}
-
-/// Only `create` makes a missing folder.
-fn must_exist(folder: &Path) -> Result<(), KeyCommandError> {
-    if folder.is_dir() { Ok(()) } else { Err(KeyCommandError::NoFolder(folder.to_owned())) }
-}
-
-fn change<T>(folder: &Path, change: impl FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError>) -> Result<(T, bool), KeyCommandError> {
-    // Makes the folder where there is none; a server that uses it is no obstacle.
-    let is_served = match DataFolder::open(folder) {
-        Ok(_) => false,
-        Err(DataError::InUse(_)) => true,
-        Err(error) => return Err(error.into()),
-    };
-    let file = KeyFile::in_folder(folder);
-    let (ring, outcome) = file.change(change)?;
-    let is_in_use = !is_served || has_server_seen(folder, &file, ring.revision());
-    Ok((outcome, is_in_use))
-}
-
-fn has_server_seen(folder: &Path, file: &KeyFile, revision: u64) -> bool {
+/// Whoever holds the folder's lock decides: a server, or this process.
+fn decided(question: &Question, data: &Path) -> Result<Reply, KeyCommandError> {
     let started = clock::elapsed();
-    while file.published_revision().is_none_or(|seen| seen < revision) {
-        // It may have stopped meanwhile; it will read the file when it starts.
-        if !matches!(DataFolder::open(folder), Err(DataError::InUse(_))) {
-            return true;
+    loop {
+        match DataFolder::open(data) {
+            Ok(folder) => return in_journal(question, &folder),
+            Err(DataError::InUse(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(reply) = operator::ask(data, question)? {
+            return Ok(reply);
         }
         if SERVER_TIME < clock::elapsed().saturating_sub(started) {
-            return false;
+            return Err(KeyCommandError::NoServer(data.to_owned()));
         }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(LOOK);
     }
-    true
+}
+
+fn in_journal(question: &Question, folder: &DataFolder) -> Result<Reply, KeyCommandError> {
+    let data = folder.path();
+    let has_journal = data.join("journal").is_dir();
+    if !has_journal && data.join("log-snapshots").is_dir() {
+        return Err(KeyCommandError::AcrossMachines(data.to_owned()));
+    }
+    if !has_journal && matches!(question, Question::List) {
+        return Ok(Reply::Keys(Vec::new()));
+    }
+    // As a server does it: a journal never is without the keys of codes.
+    CodeKeys::open(data, has_journal, random()?)?;
+    let settings = EngineSettings {
+        folder: data.to_owned(),
+        limits: Limits::STANDARD,
+        journal: Options { segment_bytes: SEGMENT_BYTES, new_id: random()?, salt_seed: random()? },
+        seed: HashSeed(u64::from_le_bytes(random()?), u64::from_le_bytes(random()?)),
+        clock: Clock::System,
+        snapshot_every: u64::MAX,
+    };
+    let (engine, _) = Engine::open(&settings).map_err(|source| KeyCommandError::Journal { folder: data.to_owned(), source })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let reply = runtime.block_on(decide(question, &engine, Clock::System.now()));
+    engine.close();
+    give_to_owner(data, data)?;
+    Ok(reply)
+}
+
+async fn decide(question: &Question, engine: &Engine, now: Timestamp) -> Reply {
+    let decided = match question {
+        Question::List => {
+            let look = |state: &domain::State, _| state.get::<Keyring>(NAME).map(|keyring| KeyJson::all(&keyring.items.ring, now));
+            let listed = engine.read(Over::One(domain::Kind::Keyring, NAME), look).await;
+            listed.map(Option::unwrap_or_default).map_err(|refusal| keys::KeyError::Declined(refusal.into()))
+        }
+        Question::Change(change) => {
+            let changed = keys::change(Decider::Journal(engine), &ORIGIN, change).await;
+            changed.map(|changed| vec![KeyJson::changed(change.key(), changed, now)])
+        }
+    };
+    decided.map_or_else(|error| Reply::refused(&error), Reply::Keys)
+}
+
+/// Root may write the folder of another account, whose server must be able to use what is new in it.
+fn give_to_owner(data: &Path, folder: &Path) -> io::Result<()> {
+    let owner = fs::metadata(data)?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let metadata = fs::symlink_metadata(&path)?;
+        if metadata.uid() != owner.uid() {
+            chown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        if metadata.is_dir() {
+            give_to_owner(data, &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
 }

@@ -3,7 +3,8 @@
 //! Layout, in reading order:
 //! - [`cli`]: the command line;
 //! - [`serve`]: from settings to a server, and its shutdown;
-//! - [`data`], [`codes`]: the data folder and the keys in it;
+//! - [`data`], [`codes`]: the data folder and the code keys in it; [`keys`], [`operator`]: changes of API
+//!   keys, and the socket at which an operator asks for them;
 //! - [`backend`]: who decides: this process alone, or, in [`scaled`], the order of a log;
 //! - [`app`]: what all requests share; [`http`]: how they come and go; [`workloads`]: the calls of each
 //!   workload;
@@ -28,6 +29,7 @@ pub mod demonstration;
 pub mod history;
 pub mod http;
 pub mod key;
+pub mod keys;
 #[cfg(feature = "lab")]
 pub mod lab;
 #[cfg(not(feature = "lab"))]
@@ -36,6 +38,7 @@ pub mod lab;
 pub mod limits;
 pub mod live;
 pub mod metrics;
+pub mod operator;
 pub mod rush;
 #[cfg(feature = "scaled")]
 pub mod scaled;

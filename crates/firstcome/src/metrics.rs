@@ -85,7 +85,9 @@ impl Metrics {
         gauges.history_position.set(status.history_position);
         gauges.commits.set(status.commits_count);
         gauges.request_keys.set(status.counts.requests);
-        for ((_, aggregates_gauge, entries_gauge), (_, aggregates, entries)) in gauges.kinds.iter().zip(status.counts.kinds()) {
+        for ((_, aggregates_gauge, entries_gauge), (_, aggregates, entries)) in
+            gauges.kinds.iter().zip(status.counts.kinds().filter(|(kind, ..)| kind.is_served()))
+        {
             aggregates_gauge.set(aggregates);
             entries_gauge.set(entries);
         }
@@ -110,7 +112,7 @@ impl Default for Gauges {
             history_position: Gauge::default(),
             commits: Gauge::default(),
             request_keys: Gauge::default(),
-            kinds: Kind::ALL.iter().map(|kind| (*kind, Gauge::default(), Gauge::default())).collect(),
+            kinds: Kind::ALL.iter().filter(|kind| kind.is_served()).map(|kind| (*kind, Gauge::default(), Gauge::default())).collect(),
             read_only: Gauge::default(),
             history_broken: Gauge::default(),
             ahead_of_clock_ms: Gauge::default(),

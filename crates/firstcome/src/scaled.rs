@@ -16,9 +16,14 @@ use cluster::protocol::node::Node;
 use cluster::protocol::record::{LogId, NodeId, RULES_KNOWN, RulesVersion};
 use cluster::protocol::replica::{Delivered, Fault, Progress, Replica, Topology};
 use cluster::redis::{self, RedisGate};
+use domain::Kind;
 use domain::hash::HashSeed;
+use domain::keyring::{Keyring, NAME};
+use domain::types::Timestamp;
+use edge::auth::Auth;
 use engine::clock::Clock;
 use engine::limits::Limits;
+use engine::views::Over;
 use projection::postgres::{
     ConnectError, LoadError, Loaded, Origin, OriginError, PartitionPosition, Postgres, Settings as PostgresSettings,
 };
@@ -93,6 +98,8 @@ pub struct Starting {
     pub snapshot_every: u64,
     /// The clock.
     pub clock: Clock,
+    /// Who is told which keys there are.
+    pub auth: Arc<Auth>,
 }
 
 /// Why the scaled mode cannot start.
@@ -232,7 +239,7 @@ impl Connected {
         reaching(settings, "what this server starts from", &offsets).await?;
         let node = Arc::new(Node::new(node_id, log_id, log, gate, starting.limits, codes.numbers(), replicas));
         let failure = Arc::new(OnceLock::new());
-        let sink = NodeSink { node: Arc::clone(&node), failure: Arc::clone(&failure), log_id };
+        let sink = NodeSink { node: Arc::clone(&node), failure: Arc::clone(&failure), log_id, auth: Arc::clone(&starting.auth) };
         let follower = Mutex::new(Some(Follower::start(&settings.kafka, &offsets, Pace::AtOnce, sink)?));
         node.catch_up();
         let (positions, projecting) = (Arc::new(Positions::new(partitions)), Arc::new(Projecting::default()));
@@ -405,11 +412,16 @@ struct NodeSink {
     node: Arc<Node<KafkaLog, RedisGate>>,
     failure: Arc<OnceLock<String>>,
     log_id: LogId,
+    auth: Arc<Auth>,
 }
 
 impl Sink for NodeSink {
     fn apply(&mut self, partition: u32, records: &[Delivered<'_>]) -> Result<(), FollowError> {
-        Ok(self.node.apply(partition, records.iter().copied())?)
+        self.node.apply(partition, records.iter().copied())?;
+        if partition == self.node.partition_of(NAME) {
+            self.follow_keys();
+        }
+        Ok(())
     }
 
     fn ended(&mut self, outcome: Result<(), FollowError>) {
@@ -417,6 +429,15 @@ impl Sink for NodeSink {
         tracing::error!(%error, log = %self.log_id, "this node cannot follow the log any more");
         let _ = self.failure.set(error.to_string());
         self.node.fail();
+    }
+}
+
+impl NodeSink {
+    /// A key that another server has revoked is accepted here until its record comes by, and no longer.
+    fn follow_keys(&self) {
+        let over = Over::One(Kind::Keyring, NAME);
+        let look = |state: &domain::State, _| state.get::<Keyring>(NAME).map(|keyring| Arc::clone(&keyring.items.ring));
+        self.node.read_local(over, Timestamp::ZERO, look).into_iter().flatten().for_each(|ring| self.auth.follow(&ring));
     }
 }
 

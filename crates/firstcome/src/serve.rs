@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use domain::coupon::Coupon;
 use domain::hash::HashSeed;
-use edge::auth::key_file::KeyFile;
-use edge::auth::{Auth, AuthError};
+use domain::keyring::{Keyring, NAME, Ring};
+use edge::auth::Auth;
 use edge::gateway::Gateway;
 use edge::reload::{self, Reload};
 use edge::serve::Endpoint;
 use edge::times;
 use edge::tls::{Tls, TlsError};
+use edge::tokens::TokensError;
 use engine::Engine;
 use engine::engine::Settings as EngineSettings;
 use engine::limits::CLOCK_BEHIND_MS_MAX;
@@ -31,6 +32,7 @@ use crate::data::{DataError, DataFolder};
 use crate::history::History;
 use crate::http::calls::{self, Route};
 use crate::limits::LimitClock;
+use crate::operator::OperatorSocket;
 #[cfg(feature = "scaled")]
 use crate::scaled::{Scaled, ScaledError, ScaledSettings, Starting};
 use crate::workloads::policy::rules::follow_all;
@@ -84,9 +86,12 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
-    /// Authentication cannot start.
+    /// The keys that verify end users' tokens.
     #[error(transparent)]
-    Auth(#[from] AuthError),
+    Tokens(#[from] TokensError),
+    /// The API keys are not known.
+    #[error("the keys cannot be read from what was decided: {0}")]
+    ApiKeys(&'static str),
     /// A server that other machines can reach needs a key.
     #[error(
         "{address} is not a loopback address, and there is no key that could be used. Make one first:\n\n  firstcome key create {name} --scopes admin --data {data}\n"
@@ -129,6 +134,8 @@ pub enum ServeError {
     Failed,
 }
 
+/// The folder of the journal in the data folder.
+const JOURNAL_FOLDER: &str = "journal";
 /// Connections at once to the second address, which answers also when the first one is full.
 const ADMIN_CONNECTIONS_MAX: u16 = 256;
 
@@ -154,6 +161,7 @@ pub struct Server {
     /// What is read again on SIGHUP.
     pub reload: Reload,
     app: Arc<App>,
+    operators: OperatorSocket,
     data: DataFolder,
 }
 
@@ -167,7 +175,9 @@ impl Server {
     }
 
     async fn open_all(settings: &ServeSettings) -> Result<Self, ServeError> {
-        settings::require_key(settings, &KeyFile::in_folder(&settings.data).read().map_err(AuthError::from)?)?;
+        if settings.scaled.is_none() && !settings.data.join(JOURNAL_FOLDER).is_dir() {
+            settings::require_key(settings, &Ring::default())?;
+        }
         // The address first: it is what fails most often, and nothing is touched by then.
         let listener = listen(settings.listen)?;
         let admin_listener = settings.admin_listen.map(listen).transpose()?;
@@ -178,6 +188,7 @@ impl Server {
         });
         let (tls, opened) = opened.await.map_err(std::io::Error::from)??;
         let (app, data) = opened.into_app(&own_settings).await?;
+        let operators = OperatorSocket::open(data.path(), number()?)?;
         let mut reload = Reload::default();
         if let Some(tls) = tls.clone() {
             let clock = app.clock.clone();
@@ -187,7 +198,7 @@ impl Server {
             let app = Arc::clone(&app);
             reload.add("the keys of end users' tokens", move || app.edge.auth.reload_tokens());
         }
-        Ok(Self { listener, admin_listener, tls, reload, app, data })
+        Ok(Self { listener, admin_listener, tls, reload, app, operators, data })
     }
 
     /// Where it listens.
@@ -239,7 +250,11 @@ impl Server {
     async fn run_all(self, tables: Tables, stop: Running<'static, ()>) -> Result<(), ServeError> {
         let app = Arc::clone(&self.app);
         app.demonstration.serves_at(self.address()?, self.admin_address()?);
-        let following = tokio::spawn(follow::keys(Arc::clone(&app)));
+        let operators = self.operators;
+        let operating = {
+            let app = Arc::clone(&app);
+            tokio::spawn(async move { operators.serve(&app).await })
+        };
         let counting = tokio::spawn(follow::policies(Arc::clone(&app)));
         let ends = async {
             tokio::select! {
@@ -259,7 +274,9 @@ impl Server {
         if cut_off != 0 {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
-        following.abort();
+        operating.abort();
+        // The socket is removed before the folder may be another process's.
+        let _ = operating.await;
         counting.abort();
         app.backend.close().await;
         drop(self.data);
@@ -306,10 +323,12 @@ fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
     };
     // The keys are durable before anything can be decided with them, and nothing is opened that
     // cannot be answered for.
-    let has_decisions = data.path().join("journal").is_dir();
+    let has_decisions = data.path().join(JOURNAL_FOLDER).is_dir();
     let codes = CodeKeys::open(data.path(), has_decisions, random()?)?;
     let (engine, restarted) = Engine::open_if(&engine_settings, |state, restarted| {
         check_clock(settings, restarted)?;
+        let none = Ring::default();
+        settings::require_key(settings, state.get::<Keyring>(NAME).map_or(&none, |keyring| &keyring.items.ring))?;
         let mut campaigns = state.all::<Coupon>();
         Ok(campaigns.try_for_each(|campaign| codes.require(data.path(), campaign.settings.code_key, &campaign.head.name))?)
     })
@@ -322,6 +341,7 @@ fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
 
 impl Opened {
     async fn into_app(self, settings: &ServeSettings) -> Result<(Arc<App>, DataFolder), ServeError> {
+        let auth = Arc::new(Auth::open(settings.auth.clone(), settings.http.requests_max)?);
         let (backend, codes, data) = match self {
             Self::Single { backend, codes, data } => (backend, codes, data),
             #[cfg(feature = "scaled")]
@@ -335,6 +355,7 @@ impl Opened {
                     limits: settings.limits,
                     snapshot_every: settings.snapshot_every,
                     clock: settings.clock.clone(),
+                    auth: Arc::clone(&auth),
                 };
                 let random = [number()?, number()?, number()?, number()?, number()?];
                 let opened = connected.open(&scaled, &codes, &starting, random).await?;
@@ -342,9 +363,7 @@ impl Opened {
                 (Backend::Scaled(Box::new(opened)), codes, data)
             }
         };
-        let auth = Auth::open(data.path(), settings.auth.clone(), settings.http.requests_max)?;
-        // Checked again: the keys may have changed while the data folder was opened.
-        settings::require_key(settings, &auth.ring())?;
+        follow::learn_keys(&backend, &auth).await?;
         let gateway = Gateway::new(&settings.gateway, LimitClock::new(&settings.clock))?;
         let parts = Parts { backend, codes, auth, gateway, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
         let app = App::new(parts, settings.http, number()?);
@@ -444,10 +463,15 @@ async fn run_until_stopped(args: &ServeArgs) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let hang_up = signal(SignalKind::hangup())?;
-    let mut server = Server::open(&settings).await?;
+    // Across machines this takes as long as catching up with the log; nobody has been answered by then.
+    let mut server = tokio::select! {
+        opened = Server::open(&settings) => opened?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
     let address = server.address()?;
     tracing::info!(%address, data = %settings.data.display(), files_max, connections_max = settings.http.connections_max, "serving");
-    eprint!("{}", greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.edge.auth));
+    eprint!("{}", greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.edge.auth, &settings.data));
     let reloading = tokio::spawn(reload::on(hang_up, Arc::new(std::mem::take(&mut server.reload))));
     server
         .run(async move {

@@ -9,15 +9,16 @@
 //! property tests of `domain`, and as a backend of the conformance tables.
 //!
 //! Layout, in reading order: [`Ask`] is a question, [`Said`] the answer with the [`Effect`] that it
-//! has; [`Oracle`] decides and takes effects in; `workload` has the list of workloads, [`coupon`] and
-//! [`limit`] are two of them, [`keys`] the request keys; [`adapter`] translates from the types of `domain`,
-//! and is the only file that knows the commands and events of these two.
+//! has; [`Oracle`] decides and takes effects in; `workload` has the list of workloads, [`coupon`],
+//! [`limit`] and [`keyring`] are three of them, [`keys`] the request keys; [`adapter`] translates from the
+//! types of `domain`, for the first two with their commands and events.
 
 pub mod adapter;
 mod aggregate;
 #[cfg(feature = "example")]
 pub mod counter;
 pub mod coupon;
+pub mod keyring;
 pub mod keys;
 pub mod limit;
 mod words;

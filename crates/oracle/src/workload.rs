@@ -331,6 +331,7 @@ macro_rules! workloads {
 workloads! {
     Coupon: Campaign, coupon, Campaign;
     Limit: Policy, limit, Policy;
+    Keyring: Keyring, keyring, Ring;
     #[cfg(feature = "example")]
     Counter: Counter, counter, Counter;
 }

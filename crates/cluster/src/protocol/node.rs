@@ -445,7 +445,9 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.partition(partition).is_cut_off.store(true, Ordering::Relaxed);
     }
 
-    fn partition_of(&self, name: Name<'_>) -> u32 {
+    /// The partition of a name's group.
+    #[must_use]
+    pub fn partition_of(&self, name: Name<'_>) -> u32 {
         partition_of(name.group(), self.partitions_count())
     }
 

@@ -76,6 +76,12 @@ macro_rules! kinds {
                 match self { $( $(#[$cfg])* Self::$variant => <$($module)::+::$workload>::IS_REMOVABLE, )+ }
             }
 
+            /// See [`Workload::IS_SERVED`].
+            #[must_use]
+            pub const fn is_served(self) -> bool {
+                match self { $( $(#[$cfg])* Self::$variant => <$($module)::+::$workload>::IS_SERVED, )+ }
+            }
+
             /// The tables of its entries.
             #[must_use]
             pub const fn tables(self) -> &'static [&'static Table] {

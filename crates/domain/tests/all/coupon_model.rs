@@ -27,6 +27,7 @@ const ACTORS: [&str; 2] = ["local", "shop"];
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model's steps are few")]
 enum Step {
     /// Time goes on to here; nothing happens if it is there already.
     Wait(Timestamp),

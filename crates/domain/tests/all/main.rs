@@ -4,6 +4,7 @@ mod common;
 mod conformance;
 mod coupon_model;
 mod groups;
+mod keyring;
 mod policy_oracle;
 mod properties;
 mod queue;

@@ -13,6 +13,7 @@ use domain::coupon::queue::Mode;
 use domain::coupon::{self, Coupon, Settings, TargetBy};
 use domain::fields::{Fields, Patch, Value};
 use domain::hash::HashSeed;
+use domain::keyring::{self, Asker, KeyName, Keyring, KeyringSettings, Prefix, Scope, SecretDigest};
 use domain::rate_limit::policies::{self, Limit, LimitAlgorithm, Numbers, PolicySettings};
 use domain::request::{Fingerprint, Keyed, Outcome};
 use domain::state::{Done, Precondition};
@@ -113,6 +114,9 @@ fn policy_settings(algorithm: LimitAlgorithm) -> PolicySettings {
     }
 }
 
+static SECRET: SecretDigest = SecretDigest([0xA5; 32]);
+static OTHER_SECRET: SecretDigest = SecretDigest([0x5A; 32]);
+
 const NUMBERS: Numbers = Numbers { quota: 7, window_ns: 60_000_000_000, burst: 0 };
 
 fn limit_key() -> LimitKey<'static> {
@@ -144,6 +148,15 @@ fn changes() -> Vec<Change<'static>> {
     ];
     let settings = LimitAlgorithm::ALL.iter().map(|algorithm| Limit::any_settings(policy_settings(*algorithm)));
     changes.extend(settings.map(|settings| Change::Created { number, name, settings }));
+    let (key, campaigns, secret) = (KeyName::new("shop_7").unwrap(), Prefix::new("spring-").unwrap(), SECRET.shown());
+    let scopes = [Scope::Issue, Scope::Read].into_iter().collect();
+    changes.push(Change::Created { number, name: keyring::NAME, settings: Keyring::any_settings(KeyringSettings {}) });
+    let events = [
+        keyring::Event::KeyCreated { key, scopes, campaigns, secret },
+        keyring::Event::KeyRotated { key, secret, overlap_ms: 3_600_000 },
+        keyring::Event::KeyRevoked { key },
+    ];
+    changes.extend(events.map(|event| did(Keyring::any_event(event))));
     changes
 }
 
@@ -190,11 +203,24 @@ fn commands_of_each_kind() -> Vec<Command<'static>> {
         limit(policies::Command::PutOverride { key: limit_key(), numbers: NUMBERS }),
         limit(policies::Command::RemoveOverride { key: limit_key() }),
     ];
+    let keys = keyring_commands().map(|command| Step { name: keyring::NAME, command: Keyring::any_command(command) });
     actions.extend(steps.map(Action::Do));
     actions.push(Action::DoBoth(steps[0], steps[5]));
     actions.push(Action::ForgetRequests);
+    actions.extend(keys.map(Action::Do));
     let command = |(place, action)| Command { actor: ActorId::LOCAL, request: if place % 2 == 0 { keyed() } else { None }, action };
     actions.into_iter().enumerate().map(command).collect()
+}
+
+fn keyring_commands() -> [keyring::Command<'static>; 3] {
+    let (key, secret) = (KeyName::new("shop_7").unwrap(), SECRET.shown());
+    let by = Asker::Holder { key: KeyName::new("admin").unwrap(), secret: OTHER_SECRET.shown() };
+    let scopes = [Scope::Admin].into_iter().collect();
+    [
+        keyring::Command::CreateKey { by: Asker::Anyone, key, scopes, campaigns: Prefix::new("").unwrap(), secret },
+        keyring::Command::RotateKey { by: Asker::Operator, key, secret, overlap_ms: 0 },
+        keyring::Command::RevokeKey { by, key },
+    ]
 }
 
 #[test]
@@ -212,7 +238,7 @@ fn records_of_format_2_are_read_for_ever() {
 fn the_fixture_has_a_record_of_each_kind() {
     let found: BTreeSet<&str> = one_of_each().iter().map(|record| kind_of(&record.change)).collect();
     let of_frame = ["both", "changed", "created", "forgotten", "removed"];
-    let events = [coupon::Event::VARIANTS, policies::Event::VARIANTS].concat();
+    let events = [coupon::Event::VARIANTS, policies::Event::VARIANTS, keyring::Event::VARIANTS].concat();
     assert_eq!(found, of_frame.into_iter().chain(events).collect());
 }
 

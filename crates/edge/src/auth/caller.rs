@@ -1,106 +1,13 @@
 //! The caller of a request, and what it may do.
 
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+pub use domain::keyring::{Scope, Scopes, USERS, UnknownScope};
 use domain::types::{ActorId, Name};
 
 use super::admission::OpenRequests;
 use super::keys::Key;
-
-/// What a caller may do. `Admin` includes all others.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Scope {
-    /// Manage campaigns and keys.
-    Admin,
-    /// Claim, and cancel claims.
-    Issue,
-    /// Redeem claims.
-    Redeem,
-    /// Read.
-    Read,
-}
-
-impl Scope {
-    /// All scopes, in the order in which the API lists them.
-    pub const ALL: [Self; 4] = [Self::Admin, Self::Issue, Self::Redeem, Self::Read];
-
-    /// The scope's name in the API.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Issue => "issue",
-            Self::Redeem => "redeem",
-            Self::Read => "read",
-        }
-    }
-
-    const fn bit(self) -> u8 {
-        match self {
-            Self::Admin => 1,
-            Self::Issue => 2,
-            Self::Redeem => 4,
-            Self::Read => 8,
-        }
-    }
-}
-
-impl std::str::FromStr for Scope {
-    type Err = UnknownScope;
-
-    fn from_str(word: &str) -> Result<Self, UnknownScope> {
-        Self::ALL.into_iter().find(|scope| scope.word() == word).ok_or(UnknownScope)
-    }
-}
-
-/// A word that is no scope.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("must be admin, issue, redeem or read")]
-pub struct UnknownScope;
-
-/// A set of scopes.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Scopes(u8);
-
-impl Scopes {
-    /// The scopes in the set; `admin` stands for itself only.
-    #[must_use]
-    pub fn listed(self) -> Vec<Scope> {
-        Scope::ALL.into_iter().filter(|scope| self.0 & scope.bit() != 0).collect()
-    }
-
-    /// Whether the set allows this; `admin` allows everything.
-    #[must_use]
-    pub fn allow(self, scope: Scope) -> bool {
-        self.0 & (scope.bit() | Scope::Admin.bit()) != 0
-    }
-
-    /// Whether the set is empty.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-impl FromIterator<Scope> for Scopes {
-    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().fold(0, |bits, scope| bits | scope.bit()))
-    }
-}
-
-impl fmt::Display for Scopes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.listed().into_iter().map(Scope::word).collect::<Vec<_>>().join(","))
-    }
-}
-
-impl fmt::Debug for Scopes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scopes({self})")
-    }
-}
 
 /// Number of counters for end users' requests in flight. A subject's hash picks its counter; with this
 /// many, two users who call at the same time rarely share one.
@@ -170,7 +77,7 @@ impl Caller {
     pub fn may(&self, scope: Scope) -> bool {
         match self {
             Self::Local => true,
-            Self::Key(key) => key.scopes.allow(scope),
+            Self::Key(key) => key.scopes().allow(scope),
             Self::User { grant, .. } => grant.scopes.allow(scope),
         }
     }
@@ -180,7 +87,7 @@ impl Caller {
     pub fn campaigns(&self) -> &str {
         match self {
             Self::Local => "",
-            Self::Key(key) => &key.campaigns,
+            Self::Key(key) => key.campaigns(),
             Self::User { grant, .. } => &grant.campaigns,
         }
     }
@@ -200,6 +107,3 @@ impl Caller {
         }
     }
 }
-
-/// The actor that the record names for all end users.
-pub const USERS: &str = "users";

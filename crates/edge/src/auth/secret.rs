@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use domain::keyring::SecretDigest;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -37,7 +38,7 @@ impl Secret {
     /// The digest to be stored.
     #[must_use]
     pub fn digest(&self) -> SecretDigest {
-        SecretDigest::of(&self.0)
+        SecretDigest(PresentedDigest::of(&self.0).0)
     }
 }
 
@@ -47,14 +48,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The stored digest of a secret. It has no `PartialEq`, `Ord` or `Hash`, so that it can only be
+/// The digest of what a caller presents. It has no `PartialEq`, `Ord` or `Hash`, so that it can only be
 /// compared in constant time.
 #[derive(Clone)]
-pub struct SecretDigest([u8; 32]);
+pub struct PresentedDigest([u8; 32]);
 
-impl SecretDigest {
-    /// A digest that matches no secret, for a comparison that only takes its time.
-    pub const NONE: Self = Self([0; 32]);
+impl PresentedDigest {
+    /// A stored digest that matches no secret, for a comparison that only takes its time.
+    pub const NONE: SecretDigest = SecretDigest([0; 32]);
 
     /// The digest of the secret part of a key. The time depends only on the length.
     #[must_use]
@@ -62,36 +63,22 @@ impl SecretDigest {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
-    /// Compares in constant time.
+    /// The digest of a secret that was presented earlier and found to be this one.
     #[must_use]
-    pub fn matches(&self, other: &Self) -> Choice {
-        self.0.ct_eq(&other.0)
+    pub fn stored(digest: &SecretDigest) -> Self {
+        Self(digest.0)
     }
 
-    /// The digest as the file contains it.
+    /// Compares in constant time with a digest of the keyring.
     #[must_use]
-    pub fn to_hex(&self) -> String {
-        hex(&self.0)
-    }
-
-    /// Reads a digest from the file; `None` if it is malformed.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        let mut bytes = [0; 32];
-        if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(bytes))
+    pub fn matches(&self, stored: &SecretDigest) -> Choice {
+        self.0.ct_eq(&stored.0)
     }
 }
 
-impl fmt::Debug for SecretDigest {
+impl fmt::Debug for PresentedDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretDigest(…)")
+        f.write_str("PresentedDigest(…)")
     }
 }
 
@@ -110,35 +97,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_gives_its_parts_back_and_its_digest_survives_the_file() {
+    fn a_key_gives_its_parts_back_and_its_digest_is_that_of_its_secret() {
         let secret = Secret::new().unwrap();
         let key = secret.key("till_7");
         let (name, part) = parts_of(&key).unwrap();
         assert_eq!((name, part.len()), ("till_7", 64));
-        let digest = SecretDigest::from_hex(&secret.digest().to_hex()).unwrap();
-        assert!(bool::from(digest.matches(&SecretDigest::of(part))));
-        assert!(!bool::from(digest.matches(&SecretDigest::of(&part[1..]))));
-        assert!(!bool::from(digest.matches(&SecretDigest::NONE)));
+        let digest = secret.digest();
+        assert!(bool::from(PresentedDigest::of(part).matches(&digest)));
+        assert!(!bool::from(PresentedDigest::of(&part[1..]).matches(&digest)));
+        assert!(!bool::from(PresentedDigest::of(part).matches(&PresentedDigest::NONE)));
     }
 
     #[test]
     fn a_secret_is_never_shown_by_debug() {
         let secret = Secret::new().unwrap();
-        let shown = format!("{secret:?} {:?}", secret.digest());
-        assert_eq!(shown, "Secret(…) SecretDigest(…)");
-    }
-
-    #[test]
-    fn a_malformed_digest_is_refused() {
-        for text in ["", "00", &"0".repeat(63), &"0".repeat(65), &"G".repeat(64), &"A".repeat(64), &"é".repeat(32)] {
-            assert!(SecretDigest::from_hex(text).is_none(), "{text}");
-        }
+        let shown = format!("{secret:?} {:?} {:?}", secret.digest(), PresentedDigest::of("x"));
+        assert_eq!(shown, "Secret(…) SecretDigest(…) PresentedDigest(…)");
     }
 
     /// `==`, `<` and hashing take a time that depends on the content. If the digest had one of these
     /// traits, the constant would be ambiguous and this would not compile.
     #[test]
-    fn a_digest_can_only_be_compared_in_constant_time() {
+    fn what_is_presented_can_only_be_compared_in_constant_time() {
         trait Absent<Marker> {
             const YES: bool = true;
         }
@@ -149,6 +129,6 @@ mod tests {
         impl<T: PartialEq> Absent<Equal> for T {}
         impl<T: PartialOrd> Absent<Ordered> for T {}
         impl<T: std::hash::Hash> Absent<Hashed> for T {}
-        const { assert!(<SecretDigest as Absent<_>>::YES) }
+        const { assert!(<PresentedDigest as Absent<_>>::YES) }
     }
 }

@@ -1,10 +1,10 @@
 //! Authentication and admission.
 
 use super::*;
-use crate::auth::keys::NewKey;
+use crate::auth::secret::Secret;
 
-fn open(folder: &Path) -> Auth {
-    Auth::open(folder, AuthSettings::default(), 16).unwrap()
+fn open() -> Auth {
+    Auth::open(AuthSettings::default(), 16).unwrap()
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -16,19 +16,21 @@ fn asks(auth: &Auth, uri: &str, pairs: &[(&'static str, &str)]) -> Result<Caller
     auth.caller(&RequestHead { headers: &headers, uri: &uri, now: Timestamp::from_millis(5).unwrap() })
 }
 
-fn make_key(auth: &Auth, name: &str, scopes: &[Scope]) -> String {
-    let new = NewKey { name, scopes: scopes.iter().copied().collect(), campaigns: "" };
-    let made = auth.change(|ring| {
-        let (ring, secret) = ring.with_created(&new, Timestamp::from_millis(1).unwrap())?;
-        Ok((ring, secret.key(name)))
-    });
-    made.unwrap().1
+fn kept(secret: &Secret, scope: Scope) -> domain::keyring::Key {
+    let (scopes, created_at) = ([scope].into_iter().collect(), Timestamp::from_millis(1).unwrap());
+    let (secret, campaigns) = (secret.digest(), "".into());
+    domain::keyring::Key { scopes, campaigns, created_at, rotated_at: None, revoked_at: None, secret, overlap: None }
+}
+
+fn make_key(auth: &Auth, name: &str, scope: Scope) -> String {
+    let secret = Secret::new().unwrap();
+    auth.follow(&Ring { changes: 1, keys: [(name.into(), kept(&secret, scope))].into_iter().collect() });
+    secret.key(name)
 }
 
 #[test]
 fn without_keys_this_machine_is_admitted_and_no_web_page_of_another_origin() {
-    let folder = tempfile::tempdir().unwrap();
-    let auth = open(folder.path());
+    let auth = open();
     assert!(auth.needs_no_credential());
     for host in ["localhost", "localhost:7070", "127.0.0.1:7070", "127.8.9.1", "[::1]:7070", "[::1]", "a.localhost:1", "LOCALHOST"] {
         assert!(asks(&auth, "/", &[("host", host)]).is_ok(), "{host}");
@@ -58,18 +60,16 @@ fn without_keys_this_machine_is_admitted_and_no_web_page_of_another_origin() {
 
 #[test]
 fn a_listed_origin_may_ask_without_keys() {
-    let folder = tempfile::tempdir().unwrap();
-    let settings = AuthSettings { users: None, origins: vec![HeaderValue::from_static("http://shop.example")] };
-    let auth = Auth::open(folder.path(), settings, 16).unwrap();
+    let settings = AuthSettings { origins: vec![HeaderValue::from_static("http://shop.example")], ..AuthSettings::default() };
+    let auth = Auth::open(settings, 16).unwrap();
     assert!(asks(&auth, "/", &[("host", "localhost"), ("origin", "http://shop.example")]).is_ok());
     assert!(asks(&auth, "/", &[("host", "localhost"), ("origin", "http://other.example")]).is_err());
 }
 
 #[test]
 fn with_keys_the_key_counts_and_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let auth = open(folder.path());
-    let key = make_key(&auth, "admin", &[Scope::Admin]);
+    let auth = open();
+    let key = make_key(&auth, "admin", Scope::Admin);
     assert!(!auth.needs_no_credential());
     let shown = |value: &str| asks(&auth, "http://anywhere.example/", &[("authorization", value), ("origin", "http://other.example")]);
     for value in [format!("Bearer {key}"), format!("bearer {key}"), format!("BEARER  {key} ")] {
@@ -93,35 +93,31 @@ fn with_keys_the_key_counts_and_nothing_else() {
 }
 
 #[test]
-fn a_change_by_another_process_is_used_and_a_lost_or_damaged_file_admits_nobody() {
-    let folder = tempfile::tempdir().unwrap();
-    let (ours, theirs) = (open(folder.path()), open(folder.path()));
-    let key = make_key(&theirs, "admin", &[Scope::Admin]);
-    let opens = |key: &str| asks(&ours, "/", &[("authorization", &format!("Bearer {key}"))]).is_ok();
-    assert!(ours.needs_no_credential());
-    ours.refresh().unwrap();
-    assert!(!ours.needs_no_credential() && opens(&key));
-    let path = KeyFile::in_folder(folder.path()).path();
-    let text = std::fs::read(&path).unwrap();
-    std::fs::write(&path, b"{").unwrap();
-    assert!(ours.refresh().is_err());
-    // It is said once, not twenty times a second.
-    assert!(ours.refresh().is_ok());
-    assert!(opens(&key) && !ours.needs_no_credential());
-    std::fs::remove_file(&path).unwrap();
-    assert!(ours.refresh().is_err() && opens(&key) && !ours.needs_no_credential());
-    std::fs::write(&path, text).unwrap();
-    ours.refresh().unwrap();
-    theirs.refresh().unwrap();
-    theirs.change(|ring| ring.with_revoked("admin", Timestamp::from_millis(9).unwrap())).unwrap();
-    ours.refresh().unwrap();
-    assert!(!opens(&key) && !ours.needs_no_credential());
+fn later_keys_are_followed_and_earlier_ones_are_not() {
+    let auth = open();
+    let key = make_key(&auth, "admin", Scope::Admin);
+    let opens = || asks(&auth, "/", &[("authorization", &format!("Bearer {key}"))]).is_ok();
+    assert!(opens());
+    let with_another = |changes| {
+        let admin = kept(&Secret::new().unwrap(), Scope::Admin);
+        auth.follow(&Ring { changes, keys: [("admin".into(), admin)].into_iter().collect() });
+    };
+    with_another(1);
+    assert!(opens());
+    with_another(2);
+    assert!(!opens() && auth.ring().revision() == 2);
+}
+
+#[test]
+fn where_other_machines_can_connect_a_key_is_needed_even_while_there_is_none() {
+    let auth = Auth::open(AuthSettings { is_reachable: true, ..AuthSettings::default() }, 16).unwrap();
+    assert!(!auth.needs_no_credential());
+    assert_eq!(asks(&auth, "/", &[("host", "localhost")]).unwrap_err(), Denied::CredentialRequired);
 }
 
 #[test]
 fn operators_have_a_capacity_of_their_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let auth = open(folder.path());
+    let auth = open();
     let (headers, uri) = (headers(&[("host", "localhost")]), Uri::from_static("/"));
     let admit =
         |access, pool| auth.admit(&RequestHead { headers: &headers, uri: &uri, now: Timestamp::from_millis(5).unwrap() }, access, pool);

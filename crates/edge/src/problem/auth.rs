@@ -1,14 +1,9 @@
-//! The problems of authentication, admission and the management of keys.
-
-use std::io;
+//! The problems of authentication and admission.
 
 use serde_json::json;
 
 use super::Problem;
 use crate::auth::Denied;
-use crate::auth::key_file::{ChangeError, KeyFileError};
-use crate::auth::keys::KeyError;
-use crate::times;
 use crate::tokens::TokenRefusal;
 
 impl From<Denied> for Problem {
@@ -40,42 +35,6 @@ impl From<Denied> for Problem {
             Denied::Busy { pause } => {
                 let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX).max(1_000);
                 Self::new("busy", "as many requests are in flight as may be").retry_after_ms(pause_ms)
-            }
-        }
-    }
-}
-
-impl From<KeyError> for Problem {
-    fn from(error: KeyError) -> Self {
-        let field = |field: &str| Self::field(field, error.to_string());
-        match error {
-            KeyError::Name => field("key"),
-            KeyError::Scopes | KeyError::FirstNotAdmin => field("scopes"),
-            KeyError::Campaigns | KeyError::AdminLimited => field("campaigns"),
-            KeyError::Overlap => field("overlap_ms"),
-            KeyError::Exists => Self::new("key_exists", error.to_string()),
-            KeyError::NotFound => Self::new("key_not_found", error.to_string()),
-            KeyError::Revoked { revoked_at } => {
-                Self::new("key_revoked", error.to_string()).with("revoked_at", json!(times::format(revoked_at)))
-            }
-            KeyError::LastAdmin => Self::new("last_admin_key", error.to_string()),
-            KeyError::TooMany => Self::new("keys_full", error.to_string()),
-            KeyError::CallerRevoked => Self::new("credential_invalid", error.to_string()).challenge(", error=\"invalid_token\""),
-            KeyError::Random | KeyError::Older => Self::new("internal", error.to_string()),
-        }
-    }
-}
-
-impl From<ChangeError> for Problem {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Key(error) => error.into(),
-            ChangeError::File(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
-                Self::new("storage_full", "the server's disk is full").retry_after_ms(5_000)
-            }
-            ChangeError::File(error) => {
-                tracing::error!(%error, "the keys cannot be changed");
-                Self::new("internal", "the keys cannot be changed; the server's log says why")
             }
         }
     }

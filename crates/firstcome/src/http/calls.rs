@@ -82,7 +82,7 @@ impl Call {
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         let word = self.path.split('/').nth(2);
-        Kind::ALL.iter().copied().find(|kind| word == Some(kind.path()))
+        Kind::ALL.iter().copied().find(|kind| kind.is_served() && word == Some(kind.path()))
     }
 
     /// The call as one of operators: served at the admin address only, where there is one.

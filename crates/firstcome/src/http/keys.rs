@@ -3,30 +3,28 @@
 mod schemas;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::{StatusCode, header};
-use domain::types::Timestamp;
-use serde::{Deserialize, Serialize};
+use domain::keyring::{Asker, KeyName, Rejection};
+use edge::auth::Denied;
+use edge::auth::caller::Caller;
+use edge::request::page_limit;
+use serde::Deserialize;
 use serde_json::json;
 
 use self::schemas::{after_key, key, key_name, key_with_secret, new_key, rotation};
 use super::answer::{self, with_header};
 use super::calls::{ADMIN, Call, delete, get, post};
-use super::context::Context;
+use super::context::{Context, request_id};
 use super::openapi::describe::{Answer, limit, location};
 use super::openapi::kinds::paged;
+use super::openapi::refusals::DECIDES;
 use super::problem::{HandlerResult, Problem};
 use super::times;
-use edge::auth::caller::{Scope, Scopes};
-use edge::auth::key_file::{ChangeError, IssuedKey};
-use edge::auth::keys::{Key, KeyError, KeyRing, NewKey};
+use crate::keys::{self, Change, KeyError, KeyJson, Origin};
 use edge::input::{Whole, parse};
-use edge::request::page_limit;
 
 const TAG: &str = "Keys";
-/// A full disk leaves the keys as they are.
-const CHANGED: &[&str] = &["storage_full"];
 
 /// The calls.
 #[must_use]
@@ -43,7 +41,7 @@ pub fn calls() -> Vec<Call> {
     let other_secret =
         key_with_secret().but(json!({ "rotated_at": "2026-02-01T09:30:00.000Z", "overlap_until": "2026-02-01T10:30:00.000Z" }));
     vec![
-        get("/v1/keys", ADMIN, list).about("listKeys", TAG, "List keys", all).takes([after_key(), limit()]).answers(Answer::json(
+        get("/v1/keys", ADMIN, list).about("listKeys", TAG, "List keys", all).takes([after_key(), limit()]).reads().answers(Answer::json(
             200,
             "A page of keys.",
             paged("keys", key(), "").named("KeyPage"),
@@ -51,7 +49,7 @@ pub fn calls() -> Vec<Call> {
         post("/v1/keys", ADMIN, create)
             .about("createKey", TAG, "Make a key", secret)
             .body(new_key())
-            .refuses(CHANGED)
+            .refuses(DECIDES)
             .refuses(&["key_exists", "keys_full"])
             .refused(409, "There is or was a key of this name, or there are too many.")
             .answers(
@@ -60,12 +58,13 @@ pub fn calls() -> Vec<Call> {
         get("/v1/keys/{key}", ADMIN, read)
             .about("getKey", TAG, "Read a key", "A key without its secret.")
             .takes([key_name()])
+            .reads()
             .refuses(&["key_not_found"])
             .answers(Answer::json(200, "The key.", key())),
         delete("/v1/keys/{key}", ADMIN, revoke)
             .about("revokeKey", TAG, "Revoke a key", "Ends a key for good, at once. It stays listed.")
             .takes([key_name()])
-            .refuses(CHANGED)
+            .refuses(DECIDES)
             .refuses(&["key_not_found", "key_revoked", "last_admin_key"])
             .refused(409, "It was revoked before, or nobody could make another key.")
             .answers(Answer::json(200, "The key, revoked.", revoked)),
@@ -73,7 +72,7 @@ pub fn calls() -> Vec<Call> {
             .about("rotateKey", TAG, "Rotate a key", rotated)
             .takes([key_name()])
             .optional_body(rotation())
-            .refuses(CHANGED)
+            .refuses(DECIDES)
             .refuses(&["key_not_found", "key_revoked"])
             .refused(409, "It was revoked.")
             .answers(Answer::json(200, "The key, with its new secret.", other_secret)),
@@ -81,44 +80,6 @@ pub fn calls() -> Vec<Call> {
     .into_iter()
     .map(Call::of_operators)
     .collect()
-}
-
-/// A key as the API and `firstcome key` show it.
-#[derive(Serialize)]
-pub struct KeyJson<'a> {
-    key: &'a str,
-    scopes: Vec<&'static str>,
-    campaigns: &'a str,
-    created_at: String,
-    rotated_at: Option<String>,
-    overlap_until: Option<String>,
-    revoked_at: Option<String>,
-    /// Only in the response that creates the key or rotates it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<&'a str>,
-}
-
-impl<'a> KeyJson<'a> {
-    /// The key without its secret.
-    #[must_use]
-    pub fn new(key: &'a Key, now: Timestamp) -> Self {
-        Self {
-            key: key.name(),
-            scopes: key.scopes.listed().into_iter().map(Scope::word).collect(),
-            campaigns: &key.campaigns,
-            created_at: times::format(key.created_at),
-            rotated_at: key.rotated_at.map(times::format),
-            overlap_until: key.overlap_until(now).map(times::format),
-            revoked_at: key.revoked_at.map(times::format),
-            secret: None,
-        }
-    }
-
-    /// The key with its new secret.
-    #[must_use]
-    pub fn issued(issued: &'a IssuedKey, now: Timestamp) -> Self {
-        Self { secret: Some(&issued.secret), ..Self::new(&issued.key, now) }
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -141,95 +102,94 @@ struct RotateBody {
 pub async fn list(context: Context) -> HandlerResult {
     let [after, limit] = context.query(["after", "limit"])?;
     let limit = page_limit(limit)?;
-    let (ring, now) = (context.app.edge.auth.ring(), context.app.clock.now());
-    let mut keys = ring.iter().filter(|key| after.is_none_or(|after| after < key.name()));
-    let page: Vec<&Arc<Key>> = keys.by_ref().take(limit).collect();
-    let next = keys.next().and_then(|_| page.last()).map(|key| key.name());
-    let page: Vec<KeyJson<'_>> = page.iter().map(|key| KeyJson::new(key, now)).collect();
+    let (ring, now) = (keys::ring_of(&context.app.backend).await?, context.app.clock.now());
+    let mut rest = ring.keys.iter().filter(|(name, _)| after.is_none_or(|after| after < &***name)).peekable();
+    let page: Vec<KeyJson> = rest.by_ref().take(limit).map(|(name, key)| KeyJson::new(name, key, now)).collect();
+    let next = rest.peek().and(page.last()).map(|key| key.key.as_str());
     Ok(answer::json(StatusCode::OK, &json!({ "keys": page, "next": next })))
 }
 
 /// `GET /v1/keys/{key}`
 pub async fn read(context: Context) -> HandlerResult {
     context.query([])?;
-    let ring = context.app.edge.auth.ring();
-    Ok(answer::json(StatusCode::OK, &KeyJson::new(ring.get(context.param("key"))?, context.app.clock.now())))
+    let ring = keys::ring_of(&context.app.backend).await?;
+    let name = context.param("key");
+    let key = ring.keys.get(name).ok_or(KeyError::Rejected(Rejection::KeyNotFound))?;
+    Ok(answer::json(StatusCode::OK, &KeyJson::new(name, key, context.app.clock.now())))
 }
 
 /// `POST /v1/keys`
 pub async fn create(context: Context) -> HandlerResult {
     context.query([])?;
     let body: CreateBody = parse(context.json_body("application/json")?)?;
-    let scopes = scopes(&body.scopes)?;
-    let now = context.app.clock.now();
-    let name = body.key.clone();
-    let campaigns = body.campaigns.as_deref();
-    if campaigns == Some("") {
-        return Err(KeyError::Campaigns.into());
-    }
-    let shown = change(&context, "key made", &name, move |ring| {
-        let new = NewKey { name: &body.key, scopes, campaigns: body.campaigns.as_deref().unwrap_or_default() };
-        IssuedKey::created(ring, &new, now)
-    });
-    let shown = shown.await?;
-    let response = answer::json(StatusCode::CREATED, &KeyJson::issued(&shown, now));
-    Ok(with_header(response, header::LOCATION, &format!("/v1/keys/{name}")))
+    let CreateBody { key, scopes, campaigns } = body;
+    let location = format!("/v1/keys/{key}");
+    let made = change(context, Change::Create { key, scopes, campaigns }).await?;
+    Ok(with_header(answer::json(StatusCode::CREATED, &made), header::LOCATION, &location))
 }
 
 /// `POST /v1/keys/{key}/rotate`
 pub async fn rotate(context: Context) -> HandlerResult {
     context.query([])?;
     let body: RotateBody = if context.has_body() { parse(context.json_body("application/json")?)? } else { RotateBody::default() };
-    let overlap = Duration::from_millis(body.overlap_ms.map_or(0, |Whole(millis)| millis));
-    let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
-    let rotated = name.clone();
-    let shown = change(&context, "key rotated", &name, move |ring| IssuedKey::rotated(ring, &rotated, overlap, now));
-    let shown = shown.await?;
-    Ok(answer::json(StatusCode::OK, &KeyJson::issued(&shown, now)))
+    let overlap_ms = body.overlap_ms.map_or(0, |Whole(millis)| millis);
+    let key = context.param("key").to_owned();
+    Ok(answer::json(StatusCode::OK, &change(context, Change::Rotate { key, overlap_ms }).await?))
 }
 
 /// `DELETE /v1/keys/{key}`
 pub async fn revoke(context: Context) -> HandlerResult {
     context.query([])?;
     context.no_body()?;
-    let (name, now) = (context.param("key").to_owned(), context.app.clock.now());
-    let revoked = name.clone();
-    let key = change(&context, "key revoked", &name, move |ring| {
-        // Without it, no key could be created over the API.
-        if ring.is_last_admin(&revoked) {
-            return Err(KeyError::LastAdmin);
-        }
-        ring.with_revoked(&revoked, now)
-    });
-    let key = key.await?;
-    Ok(answer::json(StatusCode::OK, &KeyJson::new(&key, now)))
+    let key = context.param("key").to_owned();
+    Ok(answer::json(StatusCode::OK, &change(context, Change::Revoke { key }).await?))
 }
 
-/// Scopes by their names, each at most once.
-fn scopes(words: &[String]) -> Result<Scopes, Problem> {
-    let parsed: Result<Vec<Scope>, _> = words.iter().map(|word| word.parse()).collect();
-    let parsed = parsed.map_err(|error| Problem::field("scopes", error.to_string()))?;
-    let scopes: Scopes = parsed.iter().copied().collect();
-    if scopes.listed().len() < parsed.len() { Err(Problem::field("scopes", "names one twice")) } else { Ok(scopes) }
-}
-
-/// Changes the keys on a thread that may block, and logs the change. If the caller disconnects, the change
-/// still completes.
-async fn change<T, F>(context: &Context, what: &'static str, name: &str, change: F) -> Result<T, Problem>
-where
-    T: Send + 'static,
-    F: FnOnce(&KeyRing) -> Result<(KeyRing, T), KeyError> + Send + 'static,
-{
-    let (app, caller, name) = (Arc::clone(&context.app), context.caller.clone(), name.to_owned());
-    let changed = tokio::task::spawn_blocking(move || {
-        let now = app.clock.now();
-        let (_, outcome) = app.edge.auth.change(|ring| {
-            // The caller's key may have been revoked while this change waited for others.
-            if ring.still_accepts(&caller, now) { change(ring) } else { Err(KeyError::CallerRevoked) }
-        })?;
-        tracing::info!(key = name, by = caller.actor().as_str(), "{what}");
-        Ok::<T, ChangeError>(outcome)
+/// Makes a change that the caller asks for, and goes by it: to its end, even if the caller goes away.
+async fn change(context: Context, change: Change) -> Result<KeyJson, Problem> {
+    let changing = tokio::spawn(async move {
+        let (app, caller) = (Arc::clone(&context.app), &context.caller);
+        let origin = Origin { actor: caller.actor(), request_id: request_id(&context), by: asker(caller)? };
+        let changed = keys::change_served(&app, &origin, &change).await?;
+        tracing::info!(key = change.key(), by = caller.actor().as_str(), "{}", change.done());
+        Ok(KeyJson::changed(change.key(), changed, app.clock.now()))
     });
     // The join fails only when the server stops.
-    Ok(changed.await.map_err(|_| Problem::new("stopping", "the server is about to stop"))??)
+    changing.await.map_err(|_| Problem::new("stopping", "the server is about to stop"))?
+}
+
+/// The caller as the rules need to know it: whoever was authenticated may have lost the key until the
+/// change gets its place.
+fn asker(caller: &Caller) -> Result<Asker<'_>, Problem> {
+    match caller {
+        Caller::Local => Ok(Asker::Anyone),
+        Caller::Key(key) => {
+            let Ok(name) = KeyName::new(key.name()) else { panic!("a key that is accepted has the name of a key") };
+            Ok(Asker::Holder { key: name, secret: key.kept().secret.shown() })
+        }
+        Caller::User { .. } => Err(Denied::KeyOnly.into()),
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        let said = error.to_string();
+        let rejection = match error {
+            KeyError::Field { field, what } => return Self::field(field, what),
+            KeyError::Declined(declined) => return declined.into(),
+            KeyError::Random(_) => return Self::new("internal", said),
+            KeyError::Rejected(rejection) => rejection,
+        };
+        match rejection {
+            Rejection::AskerEnded => Denied::CredentialInvalid.into(),
+            Rejection::AdminLimited => Self::field("campaigns", said),
+            Rejection::FirstNotAdmin => Self::field("scopes", said),
+            Rejection::OverlapTooLong => Self::field("overlap_ms", said),
+            Rejection::KeyExists => Self::new("key_exists", said),
+            Rejection::KeysFull => Self::new("keys_full", said),
+            Rejection::KeyNotFound => Self::new("key_not_found", said),
+            Rejection::KeyRevoked { revoked_at } => Self::new("key_revoked", said).with("revoked_at", json!(times::format(revoked_at))),
+            Rejection::LastAdmin => Self::new("last_admin_key", said),
+        }
+    }
 }

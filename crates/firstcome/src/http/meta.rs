@@ -109,7 +109,8 @@ pub async fn server(context: Context) -> HandlerResult {
         "keys": !app.edge.auth.needs_no_credential(),
     });
     if let Some(body) = body.as_object_mut() {
-        for (kind, aggregates, entries) in status.counts.kinds() {
+        // How many keys there are is for those who may list them.
+        for (kind, aggregates, entries) in status.counts.kinds().filter(|(kind, ..)| kind.is_served()) {
             body.insert(kind.path().to_owned(), json!(aggregates));
             body.insert(kind.entries().to_owned(), json!(entries));
         }

@@ -119,7 +119,7 @@ impl Components {
         let declared = &call.description.parameters;
         let in_path = call.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let in_path = in_path.map(|name| {
-            let of_kind = || Kind::ALL.iter().find(|kind| kind.word() == name).map(|kind| Parameter::of_kind(*kind));
+            let of_kind = || Kind::ALL.iter().find(|kind| kind.is_served() && kind.word() == name).map(|kind| Parameter::of_kind(*kind));
             let own = declared.iter().find(|parameter| parameter.place == "path" && parameter.name == name).cloned();
             own.or_else(of_kind).unwrap_or_else(|| panic!("{call:?} does not say what {name} is"))
         });

@@ -1,31 +1,45 @@
-//! What a server takes over while it serves: keys that another process has changed, and policies that
-//! another machine has.
+//! What a server takes over from what was decided: the keys before it serves, and while it serves policies
+//! that another machine has changed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge::auth::Auth;
+
+use super::ServeError;
 use crate::app::App;
+use crate::backend::Backend;
+use crate::http::problem::Problem;
+use crate::keys;
 use crate::workloads::policy::rules::follow_all;
 
-/// How often the file of keys is looked at. `firstcome key` waits until it was.
-const KEYS_LOOK: Duration = Duration::from_millis(50);
+/// How often a server that has not caught up looks for the keys.
+const KEYS_LOOK: Duration = Duration::from_millis(20);
+
 /// How often the counters of rate limits follow what other machines have decided.
 const POLICIES_LOOK: Duration = Duration::from_secs(1);
 
-/// Reads keys again that another process has changed. An error is logged once.
-pub(super) async fn keys(app: Arc<App>) {
-    let mut ticks = tokio::time::interval(KEYS_LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut said = String::new();
+/// Learns which keys there are before anyone is let in: without any, whoever is on this machine would be.
+/// Across machines, that is when the server has caught up with the record.
+pub(super) async fn learn_keys(backend: &Backend, auth: &Auth) -> Result<(), ServeError> {
+    let mut is_told = false;
     loop {
-        ticks.tick().await;
-        let app = Arc::clone(&app);
-        let Ok(refreshed) = tokio::task::spawn_blocking(move || app.edge.auth.refresh()).await else { continue };
-        let error = refreshed.err().map(|error| error.to_string()).unwrap_or_default();
-        if !error.is_empty() && error != said {
-            tracing::error!(error, "the keys cannot be read again; those from before stay in use");
+        match keys::ring_of(backend).await {
+            Ok(ring) => {
+                auth.follow(&ring);
+                return Ok(());
+            }
+            Err(declined) if backend.engine().is_some() => return Err(ServeError::ApiKeys(Problem::from(declined).code())),
+            Err(_) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::info!("catching up with the log; nobody is answered before the keys are known");
+                }
+                tokio::time::sleep(KEYS_LOOK).await;
+            }
         }
-        said = error;
+        if let Some(why) = backend.failure() {
+            return Err(ServeError::Stopped(why));
+        }
     }
 }
 

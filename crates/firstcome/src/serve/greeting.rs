@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use edge::auth::Auth;
 
 /// Where everything is, for a person at a terminal.
-pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<SocketAddr>, auth: &Auth) -> String {
+pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<SocketAddr>, auth: &Auth, data: &Path) -> String {
     let mut text = String::new();
     let base = format!("{scheme}://{address}");
     // Writing to a string cannot fail.
@@ -19,8 +20,11 @@ pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<
         let _ = writeln!(text, "  Admin address         {scheme}://{admin_address}");
     }
     if !auth.needs_no_credential() {
-        let live = auth.ring().iter().filter(|key| key.revoked_at.is_none()).count();
+        let live = auth.ring().live_count();
         let _ = writeln!(text, "  Callers must show a key ({live} in use) as Authorization: Bearer …\n");
+        if auth.ring().is_empty() && !auth.accepts_tokens() {
+            let _ = writeln!(text, "  Make the first one    firstcome key create admin --scopes admin --data {}\n", data.display());
+        }
         return text;
     }
     let _ = writeln!(text, "  No keys: only this machine may call.\n\n  Try it:");

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::keyring::Ring;
 use edge::auth::AuthSettings;
-use edge::auth::keys::KeyRing;
 use edge::gateway::GatewaySettings;
 use edge::limits::HttpLimits;
 use edge::live::LiveLimits;
@@ -37,7 +37,6 @@ pub struct ServeSettings {
     pub(super) segment_bytes: u64,
     pub(super) snapshot_every: u64,
     pub(super) accept_clock_behind: bool,
-    #[cfg_attr(not(feature = "scaled"), expect(dead_code, reason = "it can only be None"))]
     pub(super) scaled: Option<ScaledSettings>,
     /// The clock; tests move one by hand.
     pub clock: Clock,
@@ -58,7 +57,7 @@ impl ServeSettings {
             listen,
             admin_listen: args.admin_listen,
             tls: tls_files(args)?,
-            auth: auth::settings(args)?,
+            auth: AuthSettings { is_reachable: reachable([Some(listen), args.admin_listen]).is_some(), ..auth::settings(args)? },
             gateway: gateway::settings(args)?,
             data: args.data.clone().unwrap_or_else(|| PathBuf::from(DATA_FOLDER)),
             http: HttpLimits {
@@ -139,15 +138,20 @@ pub(crate) fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, 
     Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")))
 }
 
-/// Closed by default: a server that other machines can reach does not start without a valid key.
-pub(super) fn require_key(settings: &ServeSettings, keys: &KeyRing) -> Result<(), ServeError> {
-    let addresses = [Some(settings.listen), settings.admin_listen];
-    let Some(address) = addresses.into_iter().flatten().find(|address| !address.ip().is_loopback()) else { return Ok(()) };
-    if keys.has_live() {
+/// The first address that other machines can reach.
+fn reachable(addresses: [Option<SocketAddr>; 2]) -> Option<SocketAddr> {
+    addresses.into_iter().flatten().find(|address| !address.ip().is_loopback())
+}
+
+/// Closed by default: a server that other machines can reach does not start without a valid key. Across
+/// machines it does, and lets nobody in until there is one: keys are made through a server that runs.
+pub(super) fn require_key(settings: &ServeSettings, ring: &Ring) -> Result<(), ServeError> {
+    let Some(address) = reachable([Some(settings.listen), settings.admin_listen]) else { return Ok(()) };
+    if ring.keys.values().any(|key| key.revoked_at.is_none()) {
         return Ok(());
     }
     // A revoked key's name cannot be used again.
     let name = (1..).map(|number| if number == 1 { "admin".to_owned() } else { format!("admin-{number}") });
-    let name = name.into_iter().find(|name| keys.get(name).is_err()).unwrap_or_default();
+    let name = name.into_iter().find(|name| !ring.keys.contains_key(name.as_str())).unwrap_or_default();
     Err(ServeError::NotLoopback { address, data: settings.data.clone(), name })
 }

@@ -19,12 +19,12 @@ use tokens::Signer;
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Runs `firstcome key …` on a data folder: exit code, stdout without its line end, stderr.
-fn key(data: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+pub(super) fn key(data: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let (code, stdout, stderr) = run(program(&[&["key"], args, &["--data", data.to_str().unwrap()]].concat()));
     (code, stdout.trim_end().to_owned(), stderr)
 }
 
-fn made(data: &Path, args: &[&str]) -> String {
+pub(super) fn made(data: &Path, args: &[&str]) -> String {
     let (code, stdout, stderr) = key(data, args);
     assert_eq!(code, Some(0), "{stderr}");
     stdout
@@ -34,7 +34,7 @@ fn bearer(key: &str) -> String {
     format!("Bearer {key}")
 }
 
-fn status(server: &Process, key: &str, method: &str, target: &str, body: &str) -> u16 {
+pub(super) fn status(server: &Process, key: &str, method: &str, target: &str, body: &str) -> u16 {
     Client::new(server.address).send(method, target, &[("authorization", &bearer(key))], body).status
 }
 
@@ -208,11 +208,6 @@ fn what_is_typed_wrongly_is_told() {
     told(&["revoke", "nobody"], "there is no key of this name");
     let (_, listed, _) = key(&data, &["list"]);
     assert!(listed.lines().count() == 2 && listed.contains("admin") && listed.contains("in use"), "{listed}");
-    fs::write(data.join("keys.json"), "{").unwrap();
-    let (code, _, stderr) = key(&data, &["list"]);
-    assert!(code == Some(3) && stderr.contains("keys.json is damaged"), "{stderr}");
-    let (code, _, stderr) = run(program(&serve_args(&data)));
-    assert!(code == Some(3) && stderr.contains("keys.json is damaged"), "{stderr}");
 }
 
 #[test]
@@ -306,7 +301,7 @@ fn a_key_or_token_is_seen_nowhere() {
     assert!(stderr.contains("TRACE"), "the log was not as talkative as it can be");
     assert_without("the log", stderr.as_bytes(), &traces);
     let files = process::bytes_of(&data);
-    assert!(files.keys().any(|path| path.ends_with("keys.json")) && 4 < files.len(), "{:?}", files.keys());
+    assert!(files.keys().any(|path| path.to_str().unwrap().contains("journal")) && 4 < files.len(), "{:?}", files.keys());
     for (path, bytes) in files {
         assert_without(&path.display().to_string(), &bytes, &traces);
     }
@@ -407,63 +402,6 @@ fn a_key_that_ends_while_a_body_is_on_its_way_does_nothing_more() {
 }
 
 #[test]
-fn keys_that_are_lost_or_put_back_open_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, path) = (folder.path(), folder.path().join("keys.json"));
-    let admin = made(data, &["create", "admin", "--scopes", "admin"]);
-    let shop = made(data, &["create", "shop", "--scopes", "read"]);
-    let older = fs::read(&path).unwrap();
-    let server = Process::serve(data);
-    assert_eq!(key(data, &["revoke", "shop"]).0, Some(0));
-    let newer = fs::read(&path).unwrap();
-    // Put back from before the revocation: not while it serves.
-    fs::write(&path, &older).unwrap();
-    process::eventually("it is noticed", || server.stderr().contains("older than the keys in use"));
-    assert_eq!((status(&server, &shop, "GET", "/v1/campaigns", ""), status(&server, &admin, "GET", "/v1/campaigns", "")), (401, 200));
-    let create = r#"{"key":"till","scopes":["read"]}"#;
-    let refused = Client::new(server.address).try_send("POST", "/v1/keys", &[("authorization", &bearer(&admin)), JSON], create).unwrap();
-    assert_eq!((refused.status, fs::read(&path).unwrap() == older), (500, true));
-    // Gone: neither while it serves, nor at the next start.
-    fs::remove_file(&path).unwrap();
-    process::eventually("it is missed", || server.stderr().contains("keys.json is missing"));
-    assert_eq!((status(&server, &shop, "GET", "/v1/campaigns", ""), status(&server, &admin, "GET", "/v1/campaigns", "")), (401, 200));
-    assert_eq!(Client::new(server.address).get("/v1/campaigns").status, 401);
-    assert_eq!(server.terminate().0, Some(0));
-    for damage in [None, Some(r#"{"format":1,"revision":9,"keys":[]}"#)] {
-        damage.inspect(|text| fs::write(&path, text).unwrap());
-        let (code, _, stderr) = run(program(&serve_args(data)));
-        assert!(code == Some(3) && stderr.contains("from a backup"), "{stderr}");
-        assert_eq!(key(data, &["create", "more", "--scopes", "admin"]).0, Some(3));
-    }
-    fs::write(&path, newer).unwrap();
-    assert_eq!(status(&Process::serve(data), &admin, "GET", "/v1/campaigns", ""), 200);
-}
-
-/// As root beside a server of an account of its own.
-#[test]
-fn what_another_account_changes_the_folders_owner_can_read() {
-    use std::os::unix::fs::{MetadataExt, chown};
-    let folder = tempfile::tempdir().unwrap();
-    if chown(folder.path(), Some(65_534), Some(65_534)).is_err() {
-        eprintln!("left out: only root can give folders away");
-        return;
-    }
-    made(folder.path(), &["create", "admin", "--scopes", "admin"]);
-    let file = fs::metadata(folder.path().join("keys.json")).unwrap();
-    assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (65_534, 65_534, 0o600));
-}
-
-#[test]
-fn the_data_folder_is_for_its_owner_only() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    made(&data, &["create", "admin", "--scopes", "admin"]);
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&data), mode(&data.join("lock")), mode(&data.join("keys.lock"))), (0o700, 0o600, 0o600));
-}
-
-#[test]
 fn what_anybody_may_ask_does_not_wait_for_a_body() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::serve(folder.path());
@@ -482,7 +420,7 @@ fn the_settings_file_of_the_server_names_the_folder_for_the_other_commands_too()
     let config = config.to_str().unwrap();
     let with_config = |args: &[&str]| run(program(&[args, &["--config", config]].concat()));
     assert_eq!(with_config(&["key", "create", "admin", "--scopes", "admin"]).0, Some(0));
-    assert!(data.join("keys.json").exists());
+    assert!(data.join("journal").is_dir());
     assert!(with_config(&["key", "list"]).1.contains("admin"));
     assert_eq!(Process::start(program(&["serve", "--config", config])).terminate().0, Some(0));
     for command in ["verify", "inspect"] {

@@ -19,6 +19,7 @@ mod doors;
 mod gateway;
 mod inspect;
 mod keys;
+mod keys_in_folder;
 mod live;
 mod openapi;
 mod queue;

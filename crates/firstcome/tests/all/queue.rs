@@ -242,7 +242,7 @@ fn who_follows_an_answer_with_a_key_that_ends_is_not_told_it() {
     claim("ann");
     let place = place_of(&claim("bob"));
     let (mut ended, mut goes_on) = (follow(&server, &place, &shop), follow(&server, &place, &admin));
-    server.app.edge.auth.change(|ring| ring.with_revoked("shop", server.app.clock.now())).unwrap();
+    server.revoke_key("shop");
     wait_until(&server, START + 1);
     assert_eq!(next_event(&mut ended), None);
     assert_eq!(next_event(&mut goes_on).unwrap().0, "answer");

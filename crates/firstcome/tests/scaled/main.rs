@@ -37,6 +37,7 @@ mod cut_off;
 mod drill;
 mod engines;
 mod gate;
+mod keys;
 #[cfg(feature = "lab")]
 mod lab;
 mod policies;

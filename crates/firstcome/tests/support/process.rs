@@ -163,14 +163,14 @@ impl Drop for Process {
     }
 }
 
-/// Every file under a folder with its bytes, the lock aside.
+/// Every file under a folder with its bytes, the lock and the operator's socket aside.
 pub fn bytes_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(bytes_of(&path));
-        } else if path.file_name().unwrap() != "lock" {
+        } else if path.is_file() && path.file_name().unwrap() != "lock" {
             let bytes = fs::read(&path).unwrap();
             files.insert(path, bytes);
         }

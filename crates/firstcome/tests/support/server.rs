@@ -8,10 +8,11 @@ use std::sync::{Arc, LazyLock};
 
 use domain::types::Timestamp;
 use edge::auth::caller::Scope;
-use edge::auth::keys::NewKey;
 use engine::clock::{Clock, ManualClock};
 use firstcome::app::App;
 use firstcome::cli::ServeArgs;
+use firstcome::keys::{self, Change, Decider};
+use firstcome::operator::ORIGIN;
 use firstcome::serve::{ServeSettings, Server};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -63,13 +64,21 @@ impl TestServer {
 
     /// Makes a key and gives what its holder sends.
     pub fn make_key(&self, name: &str, scopes: &[Scope], campaigns: &str) -> String {
-        let new = NewKey { name, scopes: scopes.iter().copied().collect(), campaigns };
-        let now = self.app.clock.now();
-        let made = self.app.edge.auth.change(|ring| {
-            let (ring, secret) = ring.with_created(&new, now)?;
-            Ok((ring, secret.key(name)))
-        });
-        made.unwrap().1
+        let scopes = scopes.iter().map(|scope| scope.word().to_owned()).collect();
+        let change = Change::Create { key: name.to_owned(), scopes, campaigns: Some(campaigns.to_owned()).filter(|text| !text.is_empty()) };
+        self.change_key(&change).unwrap()
+    }
+
+    /// Ends a key.
+    pub fn revoke_key(&self, name: &str) {
+        self.change_key(&Change::Revoke { key: name.to_owned() });
+    }
+
+    /// As an operator would, at the socket.
+    fn change_key(&self, change: &Change) -> Option<String> {
+        let changed = RUNTIME.block_on(keys::change(Decider::Server(&self.app.backend), &ORIGIN, change)).unwrap();
+        self.app.edge.auth.follow(&changed.ring);
+        changed.secret
     }
 
     /// Stops it as a signal would, and waits until it has closed its folder.

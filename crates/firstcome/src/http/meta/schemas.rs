@@ -54,7 +54,7 @@ pub(super) fn server() -> Schema {
         .has("live_campaigns", count(0), "Campaigns that are watched.")
         .has("request_keys", count(0), "Request keys in memory.")
         .has("keys", flag(false), "Whether callers must show a key or token.");
-    for kind in Kind::ALL.iter().filter(|kind| !kind.is_example()) {
+    for kind in Kind::ALL.iter().filter(|kind| kind.is_served() && !kind.is_example()) {
         schema = schema.has(kind.path(), count(1), &format!("How many {} there are.", kind.path()));
         schema = schema.has(kind.entries(), count(1), &format!("How many {} are in memory, of all {}.", kind.entries(), kind.path()));
     }

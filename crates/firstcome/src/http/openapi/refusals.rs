@@ -75,7 +75,6 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     ("WriteUnavailable", &["busy", "stopping", "not_caught_up", "outcome_unknown"], WAIT),
     ("NoRoom", &["storage_full", "memory_limit"], "The server has no room for a new decision. Reads and repeats are still answered."),
     ("NoMemory", &["memory_limit"], "As many keys are counted, or reservations and leases held, as may be."),
-    ("DiskFull", &["storage_full"], "The disk is full; nothing took effect."),
 ];
 
 impl Call {

@@ -2,8 +2,8 @@
 
 use axum::http::HeaderValue;
 
+use domain::keyring::Prefix;
 use edge::auth::caller::{Scope, Scopes};
-use edge::auth::keys::is_prefix;
 use edge::auth::{AuthSettings, UserSettings};
 use edge::tokens::{LEEWAY_S_MAX, LEEWAY_S_STANDARD, TokenKeys, TokenSettings};
 
@@ -15,7 +15,7 @@ use crate::cli::{ServeArgs, SettingsError};
 /// [`SettingsError`] that names the option.
 pub(super) fn settings(args: &ServeArgs) -> Result<AuthSettings, SettingsError> {
     let origins = args.cors_origin.iter().flatten().map(|origin| origin_of(origin)).collect::<Result<_, _>>()?;
-    Ok(AuthSettings { users: users(args)?, origins })
+    Ok(AuthSettings { users: users(args)?, origins, is_reachable: false })
 }
 
 fn users(args: &ServeArgs) -> Result<Option<UserSettings>, SettingsError> {
@@ -38,7 +38,7 @@ fn users(args: &ServeArgs) -> Result<Option<UserSettings>, SettingsError> {
         return Err(wrong(&format!("--jwt-leeway-s must be {LEEWAY_S_MAX} at most")));
     }
     let campaigns = args.jwt_campaigns.clone().unwrap_or_default();
-    if args.jwt_campaigns.as_deref() == Some("") || !is_prefix(&campaigns) {
+    if args.jwt_campaigns.as_deref() == Some("") || Prefix::new(&campaigns).is_err() {
         return Err(wrong("--jwt-campaigns must be of the characters of a campaign's name"));
     }
     let tokens = TokenSettings { keys, issuer, audience, leeway_s };

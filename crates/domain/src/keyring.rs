@@ -1,0 +1,486 @@
+//! The keyring: who may call. One aggregate of a fixed name holds every API key, so that keys are made,
+//! rotated and revoked at one place in the order of all decisions. Secrets are never here, only their
+//! digests; whoever presents one is authenticated outside.
+//!
+//! Invariants ([`Workload::check`]): no key with the scope `admin` is limited to some campaigns; a key
+//! that was revoked has one secret at most; there are at most [`KEYS_MAX`] keys.
+//!
+//! Terms: to *rotate* a key is to give it another secret; the *overlap* is how long the secret before
+//! stays valid; the *asker* is who asks for a change, as far as the rules need to know it.
+
+mod values;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use self::values::{
+    Asker, KeyName, Overlap, Prefix, Scope, Scopes, SecretDigest, ShownDigest, USERS, UnknownScope, WrongName, WrongPrefix,
+};
+use crate::hash::HashSeed;
+use crate::rows::{Rows, Table};
+use crate::types::{Name, Timestamp};
+use crate::wire::DecodeError;
+use crate::wire::bytes::{In, Out, Part, Reader};
+use crate::workload::{Aggregate, Ask, Decided, Items, Kind, Workload};
+use crate::{fields, messages, rejections};
+
+/// The workload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keyring;
+
+/// The keyring with its keys.
+pub type KeptKeyring = Aggregate<Keyring>;
+
+/// The name of the only keyring. Names belong to a kind, so that a campaign may have the same.
+pub const NAME: Name<'static> = Name::fixed("keyring");
+/// How many keys there may be, revoked ones included.
+pub const KEYS_MAX: usize = 10_000;
+/// How long the secret before may stay valid after a rotation, in milliseconds: 30 days.
+pub const OVERLAP_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+
+// --- Settings -------------------------------------------------------------------------------
+
+fields! {
+    /// There is nothing to choose.
+    pub struct KeyringSettings {}
+}
+
+fields! {
+    /// What follows from what the keyring holds.
+    pub struct KeyringFigures {
+        1 keys: u32 = required, "How many keys there are, revoked ones included.";
+        2 changes: u64 = required, "How many changes there were.";
+    }
+}
+
+// --- Commands and events --------------------------------------------------------------------
+
+messages! {
+    /// What can be asked of the keyring.
+    pub enum Command<'a> {
+        /// Make a key.
+        1 CreateKey {
+            /// Who asks.
+            by: Asker<'a>,
+            /// The name of the key.
+            key: KeyName<'a>,
+            /// What the key allows.
+            scopes: Scopes,
+            /// The beginning of the names of its campaigns.
+            campaigns: Prefix<'a>,
+            /// The digest of its secret.
+            secret: ShownDigest<'a>,
+        },
+        /// Give a key another secret.
+        2 RotateKey {
+            /// Who asks.
+            by: Asker<'a>,
+            /// Which key.
+            key: KeyName<'a>,
+            /// The digest of the new secret.
+            secret: ShownDigest<'a>,
+            /// For how many milliseconds the secret before stays valid.
+            overlap_ms: u64,
+        },
+        /// End a key with both its secrets.
+        3 RevokeKey {
+            /// Who asks.
+            by: Asker<'a>,
+            /// Which key.
+            key: KeyName<'a>,
+        },
+    }
+}
+
+messages! {
+    /// What happened in the keyring.
+    pub enum Event<'a> {
+        /// There is a key.
+        1 KeyCreated {
+            /// The name of the key.
+            key: KeyName<'a>,
+            /// What the key allows.
+            scopes: Scopes,
+            /// The beginning of the names of its campaigns.
+            campaigns: Prefix<'a>,
+            /// The digest of its secret.
+            secret: ShownDigest<'a>,
+        },
+        /// A key has another secret.
+        2 KeyRotated {
+            /// Which key.
+            key: KeyName<'a>,
+            /// The digest of the new secret.
+            secret: ShownDigest<'a>,
+            /// For how many milliseconds the secret before stays valid.
+            overlap_ms: u64,
+        },
+        /// A key has ended.
+        3 KeyRevoked {
+            /// Which key.
+            key: KeyName<'a>,
+        },
+    }
+}
+
+messages! {
+    /// What took effect. The key is the request's own.
+    pub enum Outcome {
+        /// There is a key.
+        1 KeyCreated,
+        /// A key has another secret.
+        2 KeyRotated,
+        /// A key has ended.
+        3 KeyRevoked,
+    }
+}
+
+// --- Rejections -----------------------------------------------------------------------------
+
+rejections! {
+    /// Why not, in the order of precedence.
+    pub enum Rejection {
+        /// The asker's own key was revoked or rotated ahead of the command; or the asker needed no key,
+        /// and now there are keys.
+        60 AskerEnded "asker_ended" lasting,
+        /// A key with the scope `admin` manages keys, which belong to no campaign.
+        61 AdminLimited "admin_key_limited" lasting,
+        /// With a first key without `admin`, no caller could make a second one.
+        62 FirstNotAdmin "first_key_not_admin" lasting,
+        /// There is or was a key of this name. Names are not used again, because the record names callers
+        /// by them.
+        63 KeyExists "key_exists" lasting,
+        /// There are as many keys as there may be.
+        64 KeysFull "keys_full" lasting,
+        /// There is no key of this name.
+        65 KeyNotFound "key_not_found" lasting,
+        /// The key was revoked.
+        66 KeyRevoked "key_revoked" lasting {
+            /// When.
+            revoked_at: Timestamp,
+        },
+        /// The overlap is longer than [`OVERLAP_MS_MAX`].
+        67 OverlapTooLong "key_overlap_too_long" lasting,
+        /// Without this key, no caller could make keys.
+        68 LastAdmin "last_admin_key" lasting,
+    }
+}
+
+// --- State ----------------------------------------------------------------------------------
+
+/// A key, without its name and its secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// What the key allows.
+    pub scopes: Scopes,
+    /// The beginning of the names of its campaigns; empty: all campaigns.
+    pub campaigns: Box<str>,
+    /// When the key was created.
+    pub created_at: Timestamp,
+    /// When the key last got another secret.
+    pub rotated_at: Option<Timestamp>,
+    /// Since when the key is not accepted.
+    pub revoked_at: Option<Timestamp>,
+    /// The digest of its secret.
+    pub secret: SecretDigest,
+    /// The secret before, while it is valid beside that one.
+    pub overlap: Option<Overlap>,
+}
+
+/// Keys by their names, revoked ones included.
+pub type Keys = BTreeMap<Box<str>, Key>;
+
+/// All keys, after so many changes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ring {
+    /// How many changes there were: whoever follows the keyring tells a later one from an earlier one.
+    pub changes: u64,
+    /// The keys.
+    pub keys: Keys,
+}
+
+/// What the keyring holds.
+#[derive(Debug, Default)]
+pub struct KeyringItems {
+    /// The keys, shared with whoever authenticates by them.
+    pub ring: Arc<Ring>,
+}
+
+impl Key {
+    /// Until when the secret before is accepted, if it still is.
+    #[must_use]
+    pub fn overlap_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.overlap.map(|overlap| overlap.until).filter(|until| now < *until && self.revoked_at.is_none())
+    }
+
+    fn is_admin(&self) -> bool {
+        self.revoked_at.is_none() && self.scopes.allow(Scope::Admin)
+    }
+
+    /// Whether a secret of this digest is valid at `now`. Never for what a caller presents: the time
+    /// that it takes depends on the digests.
+    fn has_secret(&self, secret: &SecretDigest, now: Timestamp) -> bool {
+        let is_before = self.overlap.as_ref().is_some_and(|overlap| overlap.secret == *secret && now < overlap.until);
+        self.revoked_at.is_none() && (self.secret == *secret || is_before)
+    }
+}
+
+// --- The workload ---------------------------------------------------------------------------
+
+impl Workload for Keyring {
+    const KIND: Kind = Kind::Keyring;
+    const ENTRIES: &'static str = "api_keys";
+    const IS_REMOVABLE: bool = false;
+    const COUNT_MAX: usize = 1;
+    // Who may read need not know who may call: `/v1/keys` is for those who manage keys.
+    const IS_SERVED: bool = false;
+    // What a key may do is nobody's business who reads reports; the API lists keys from the state.
+    const TABLES: &'static [&'static Table] = &[];
+
+    type Settings = KeyringSettings;
+    type Figures = KeyringFigures;
+    type Items = KeyringItems;
+    type Command<'a> = Command<'a>;
+    type Event<'a> = Event<'a>;
+    type Outcome = Outcome;
+    type View = Arc<Ring>;
+    type Rejection = Rejection;
+
+    fn items(_settings: &KeyringSettings, _seed: HashSeed) -> KeyringItems {
+        KeyringItems::default()
+    }
+
+    fn decide<'a>(keyring: &KeptKeyring, command: &Self::Command<'a>, ask: Ask) -> Result<Decided<'a, Self>, Rejection> {
+        let keys = &keyring.items.ring.keys;
+        match *command {
+            Command::CreateKey { by, key, scopes, campaigns, secret } => {
+                check_asker(keys, by, ask.now)?;
+                check_new(keys, key, scopes, campaigns)?;
+                Ok(Decided::Event(Event::KeyCreated { key, scopes, campaigns, secret }))
+            }
+            Command::RotateKey { by, key, secret, overlap_ms } => {
+                check_asker(keys, by, ask.now)?;
+                live(keys, key)?;
+                check_overlap(overlap_ms)?;
+                Ok(Decided::Event(Event::KeyRotated { key, secret, overlap_ms }))
+            }
+            Command::RevokeKey { by, key } => {
+                check_asker(keys, by, ask.now)?;
+                // The operator has the data folder at hand, and can make another key.
+                if by != Asker::Operator && is_last_admin(keys, key) {
+                    return Err(Rejection::LastAdmin);
+                }
+                live(keys, key)?;
+                Ok(Decided::Event(Event::KeyRevoked { key }))
+            }
+        }
+    }
+
+    fn evolve(keyring: &mut KeptKeyring, event: &Event<'_>, at: Timestamp) -> Outcome {
+        let Ring { changes, keys } = Arc::make_mut(&mut keyring.items.ring);
+        *changes = changes.saturating_add(1);
+        match *event {
+            Event::KeyCreated { key, scopes, campaigns, secret } => {
+                let campaigns = campaigns.as_str().into();
+                let made =
+                    Key { scopes, campaigns, created_at: at, rotated_at: None, revoked_at: None, secret: secret.get(), overlap: None };
+                keys.insert(key.as_str().into(), made);
+                Outcome::KeyCreated
+            }
+            Event::KeyRotated { key, secret, overlap_ms } => {
+                let kept = changing(keys, key);
+                let before = std::mem::replace(&mut kept.secret, secret.get());
+                kept.overlap = (overlap_ms != 0).then(|| Overlap { secret: before, until: at.plus_millis(overlap_ms) });
+                kept.rotated_at = Some(at);
+                Outcome::KeyRotated
+            }
+            Event::KeyRevoked { key } => {
+                let kept = changing(keys, key);
+                (kept.revoked_at, kept.overlap) = (Some(at), None);
+                Outcome::KeyRevoked
+            }
+        }
+    }
+
+    fn fits(keyring: &KeptKeyring, event: &Event<'_>) -> bool {
+        let keys = &keyring.items.ring.keys;
+        match *event {
+            Event::KeyCreated { key, scopes, campaigns, .. } => check_new(keys, key, scopes, campaigns).is_ok(),
+            Event::KeyRotated { key, overlap_ms, .. } => live(keys, key).is_ok() && check_overlap(overlap_ms).is_ok(),
+            Event::KeyRevoked { key } => live(keys, key).is_ok(),
+        }
+    }
+
+    fn figures(keyring: &KeptKeyring, _now: Timestamp) -> KeyringFigures {
+        let Ring { changes, keys } = &*keyring.items.ring;
+        let Ok(keys) = u32::try_from(keys.len()) else { panic!("more keys than any keyring holds") };
+        KeyringFigures { keys, changes: *changes }
+    }
+
+    fn view(keyring: &KeptKeyring, _outcome: Outcome, _now: Timestamp) -> Option<Arc<Ring>> {
+        Some(Arc::clone(&keyring.items.ring))
+    }
+
+    fn entries_count(keyring: &KeptKeyring) -> u64 {
+        keyring.items.ring.keys.len() as u64
+    }
+
+    fn rows(_event: &Event<'_>, _at: Timestamp, _rows: &mut impl Rows) {}
+
+    fn touched(keyring: &KeptKeyring, event: &Event<'_>, each: &mut dyn FnMut(&[u8])) {
+        let (Event::KeyCreated { key, .. } | Event::KeyRotated { key, .. } | Event::KeyRevoked { key }) = event;
+        if let Some(kept) = keyring.items.ring.keys.get(key.as_str()) {
+            each(&key_bytes(key.as_str(), kept));
+        }
+    }
+
+    fn entries(keyring: &KeptKeyring, each: &mut dyn FnMut(&[u8])) {
+        keyring.items.ring.keys.iter().for_each(|(key, kept)| each(&key_bytes(key, kept)));
+    }
+
+    fn check(keyring: &KeptKeyring) -> Result<(), &'static str> {
+        let keys = &keyring.items.ring.keys;
+        if KEYS_MAX < keys.len() {
+            return Err("there are more keys than there may be");
+        }
+        if keys.values().any(|key| key.scopes.allow(Scope::Admin) && !key.campaigns.is_empty()) {
+            return Err("a key with the scope admin is limited to some campaigns");
+        }
+        if keys.values().any(|key| key.revoked_at.is_some() && key.overlap.is_some()) {
+            return Err("a revoked key has a secret before its last");
+        }
+        Ok(())
+    }
+
+    fn loaded(keyring: &mut KeptKeyring) -> Result<(), DecodeError> {
+        Self::check(keyring).map_err(DecodeError)
+    }
+
+    fn adds_entry(keyring: &KeptKeyring, command: &Command<'_>) -> bool {
+        matches!(command, Command::CreateKey { key, .. } if !keyring.items.ring.keys.contains_key(key.as_str()))
+    }
+}
+
+impl Items for KeyringItems {
+    type Frozen = Arc<Ring>;
+
+    fn freeze(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring)
+    }
+
+    fn section(frozen: &Arc<Ring>, index: usize) -> Option<Vec<u8>> {
+        if index != 0 {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        let mut out = Out { body: &mut bytes, private: None };
+        frozen.changes.put(&mut out);
+        (frozen.keys.len() as u64).put(&mut out);
+        frozen.keys.iter().for_each(|(key, kept)| put_key(key, kept, &mut out));
+        Some(bytes)
+    }
+
+    fn load(&mut self, index: usize, section: &[u8]) -> Result<(), DecodeError> {
+        if index != 0 {
+            return Err(DecodeError("a keyring has one section"));
+        }
+        let mut from = In { body: Reader::new(section), private: None };
+        let (changes, mut keys) = (u64::take(&mut from)?, Keys::new());
+        for _ in 0..u64::take(&mut from)? {
+            let (key, kept) = take_key(&mut from)?;
+            if keys.last_key_value().is_some_and(|(last, _)| key <= *last) {
+                return Err(DecodeError("a key is out of order"));
+            }
+            keys.insert(key, kept);
+        }
+        self.ring = Arc::new(Ring { changes, keys });
+        from.end()
+    }
+}
+
+// --- Helpers --------------------------------------------------------------------------------
+
+/// What the rules say of a key that would be the first: the keyring itself is made with it.
+///
+/// # Errors
+/// [`Rejection`].
+pub fn check_first(key: KeyName<'_>, scopes: Scopes, campaigns: Prefix<'_>) -> Result<(), Rejection> {
+    check_new(&Keys::new(), key, scopes, campaigns)
+}
+
+/// A caller was authenticated before the command got its place in the order. What has happened to the
+/// caller's key since then counts.
+fn check_asker(keys: &Keys, by: Asker<'_>, now: Timestamp) -> Result<(), Rejection> {
+    let may_ask = match by {
+        Asker::Operator => true,
+        Asker::Anyone => keys.is_empty(),
+        Asker::Holder { key, secret } => keys.get(key.as_str()).is_some_and(|kept| kept.has_secret(&secret.get(), now)),
+    };
+    if may_ask { Ok(()) } else { Err(Rejection::AskerEnded) }
+}
+
+fn check_new(keys: &Keys, key: KeyName<'_>, scopes: Scopes, campaigns: Prefix<'_>) -> Result<(), Rejection> {
+    if scopes.allow(Scope::Admin) && !campaigns.as_str().is_empty() {
+        return Err(Rejection::AdminLimited);
+    }
+    if keys.is_empty() && !scopes.allow(Scope::Admin) {
+        return Err(Rejection::FirstNotAdmin);
+    }
+    if keys.contains_key(key.as_str()) {
+        return Err(Rejection::KeyExists);
+    }
+    if KEYS_MAX <= keys.len() {
+        return Err(Rejection::KeysFull);
+    }
+    Ok(())
+}
+
+fn check_overlap(overlap_ms: u64) -> Result<(), Rejection> {
+    if overlap_ms <= OVERLAP_MS_MAX { Ok(()) } else { Err(Rejection::OverlapTooLong) }
+}
+
+fn live<'k>(keys: &'k Keys, key: KeyName<'_>) -> Result<&'k Key, Rejection> {
+    let kept = keys.get(key.as_str()).ok_or(Rejection::KeyNotFound)?;
+    kept.revoked_at.map_or(Ok(kept), |revoked_at| Err(Rejection::KeyRevoked { revoked_at }))
+}
+
+fn is_last_admin(keys: &Keys, key: KeyName<'_>) -> bool {
+    let is_admin = keys.get(key.as_str()).is_some_and(Key::is_admin);
+    is_admin && !keys.iter().any(|(name, other)| **name != *key.as_str() && other.is_admin())
+}
+
+fn changing<'k>(keys: &'k mut Keys, key: KeyName<'_>) -> &'k mut Key {
+    let Some(kept) = keys.get_mut(key.as_str()) else { panic!("a record changes the key {:?}, which is not there", key.as_str()) };
+    kept
+}
+
+/// A key as canonical bytes: what a digest of the state is made of.
+#[must_use]
+pub fn key_bytes(name: &str, key: &Key) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(160);
+    put_key(name, key, &mut Out { body: &mut bytes, private: None });
+    bytes
+}
+
+fn put_key(name: &str, key: &Key, out: &mut Out<'_>) {
+    let Ok(name) = KeyName::new(name) else { panic!("{name:?} is stored as the name of a key and is none") };
+    let Ok(campaigns) = Prefix::new(&key.campaigns) else { panic!("{:?} is stored as a beginning of names and is none", key.campaigns) };
+    name.put(out);
+    key.scopes.put(out);
+    campaigns.put(out);
+    key.created_at.put(out);
+    key.rotated_at.put(out);
+    key.revoked_at.put(out);
+    key.secret.put(out);
+    key.overlap.put(out);
+}
+
+fn take_key(from: &mut In<'_>) -> Result<(Box<str>, Key), DecodeError> {
+    let (name, scopes, campaigns) = (KeyName::take(from)?, Scopes::take(from)?, Prefix::take(from)?);
+    let (created_at, rotated_at, revoked_at) = (Part::take(from)?, Part::take(from)?, Part::take(from)?);
+    let (secret, overlap) = (Part::take(from)?, Part::take(from)?);
+    let key = Key { scopes, campaigns: campaigns.as_str().into(), created_at, rotated_at, revoked_at, secret, overlap };
+    Ok((name.as_str().into(), key))
+}
+
+// Tests: `crates/domain/tests/all/keyring.rs`, and over HTTP `crates/firstcome/tests/all/keys.rs`.

@@ -1,0 +1,322 @@
+//! Changes of API keys, whoever asks for them: a caller of the API, the operator of a running server, or
+//! the operator of a stopped one, for whom `firstcome key` writes the journal itself. And keys as all of
+//! them show them.
+
+use std::sync::Arc;
+
+use domain::keyring::{
+    self, Asker, Command as Ask, Key, KeyName, Keyring, KeyringSettings, NAME, Prefix, Rejection, Ring, Scope, Scopes, SecretDigest,
+};
+use domain::state::Precondition;
+use domain::types::{ActorId, RequestId, Timestamp};
+use domain::{Action, Command, Kind, Listed};
+use edge::auth::secret::Secret;
+use edge::times;
+use engine::Engine;
+use engine::views::{Done, Refusal};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::backend::{Backend, Declined};
+
+/// What is to change.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// Make a key.
+    Create {
+        /// Its name.
+        key: String,
+        /// What it allows.
+        scopes: Vec<String>,
+        /// The beginning of the names of its campaigns; `None`: all campaigns.
+        campaigns: Option<String>,
+    },
+    /// Give a key another secret.
+    Rotate {
+        /// Which key.
+        key: String,
+        /// For how many milliseconds the secret before stays valid.
+        overlap_ms: u64,
+    },
+    /// End a key.
+    Revoke {
+        /// Which key.
+        key: String,
+    },
+}
+
+/// Who asks, as the record and the rules need to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The actor in the record.
+    pub actor: ActorId<'a>,
+    /// The request.
+    pub request_id: RequestId<'a>,
+    /// The asker.
+    pub by: Asker<'a>,
+}
+
+/// Who decides.
+#[derive(Clone, Copy, Debug)]
+pub enum Decider<'a> {
+    /// A server.
+    Server(&'a Backend),
+    /// The journal of a stopped server.
+    Journal(&'a Engine),
+}
+
+/// What a change came to.
+pub struct Changed {
+    /// All keys after it.
+    pub ring: Arc<Ring>,
+    /// The whole key as its holder sends it, if it has a new secret. It is shown once and not stored.
+    pub secret: Option<String>,
+}
+
+/// Why the keys do not change.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// What is asked for makes no sense, whatever the keys.
+    #[error("{what}")]
+    Field {
+        /// The field of the API's body.
+        field: &'static str,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The rules.
+    #[error("{}", words_of(.0))]
+    Rejected(Rejection),
+    /// It could not be decided.
+    #[error("{}", reason_of(.0))]
+    Declined(Declined),
+    /// The operating system provided no random bytes.
+    #[error("cannot get random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+impl Change {
+    /// The name of the key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        let (Self::Create { key, .. } | Self::Rotate { key, .. } | Self::Revoke { key }) = self;
+        key
+    }
+
+    /// The change in the past tense, for the log.
+    #[must_use]
+    pub fn done(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "key made",
+            Self::Rotate { .. } => "key rotated",
+            Self::Revoke { .. } => "key revoked",
+        }
+    }
+
+    /// The command, with the digest of a new secret where it needs one.
+    fn command<'a>(&'a self, by: Asker<'a>, secret: &'a SecretDigest) -> Result<Ask<'a>, KeyError> {
+        let unknown = |_| KeyError::Rejected(Rejection::KeyNotFound);
+        let secret = secret.shown();
+        Ok(match self {
+            Self::Create { key, scopes, campaigns } => {
+                let key = KeyName::new(key).map_err(|_| KeyError::Field { field: "key", what: WRONG_NAME })?;
+                let scopes = scopes_of(scopes)?;
+                // An empty text is most likely a variable that is not set: all campaigns were not meant.
+                let prefix = Prefix::new(campaigns.as_deref().unwrap_or_default()).ok().filter(|_| campaigns.as_deref() != Some(""));
+                let campaigns = prefix.ok_or(KeyError::Field { field: "campaigns", what: WRONG_PREFIX })?;
+                Ask::CreateKey { by, key, scopes, campaigns, secret }
+            }
+            Self::Rotate { key, overlap_ms } => {
+                Ask::RotateKey { by, key: KeyName::new(key).map_err(unknown)?, secret, overlap_ms: *overlap_ms }
+            }
+            Self::Revoke { key } => Ask::RevokeKey { by, key: KeyName::new(key).map_err(unknown)? },
+        })
+    }
+}
+
+impl Decider<'_> {
+    async fn submit(&self, origin: &Origin<'_>, action: Action<'_>) -> Result<Done, Declined> {
+        let command = Command { actor: origin.actor, request: None, action };
+        match self {
+            Self::Server(backend) => backend.submit(&command, origin.request_id).await,
+            Self::Journal(engine) => Ok(engine.submit(&command, origin.request_id).await?),
+        }
+    }
+
+    /// Makes the keyring, which comes with the first key.
+    async fn make_keyring(&self, origin: &Origin<'_>) -> Result<(), Declined> {
+        let settings = Keyring::any_settings(KeyringSettings {});
+        match self.submit(origin, Action::Put { name: NAME, settings, precondition: Precondition::IsNew }).await {
+            // Another caller was faster.
+            Ok(_) | Err(Declined(Refusal::Rejected(domain::Rejection::Exists(Kind::Keyring)))) => Ok(()),
+            Err(declined) => Err(declined),
+        }
+    }
+}
+
+/// All keys as they are.
+///
+/// # Errors
+/// [`Declined`].
+pub async fn ring_of(backend: &Backend) -> Result<Arc<Ring>, Declined> {
+    backend.read_of::<Keyring, _>(NAME, |keyring, _| keyring.map(|keyring| Arc::clone(&keyring.items.ring)).unwrap_or_default()).await
+}
+
+/// Makes a change, and waits until it is durable.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn change(decider: Decider<'_>, origin: &Origin<'_>, change: &Change) -> Result<Changed, KeyError> {
+    let secret = Secret::new().map_err(KeyError::Random)?;
+    let digest = secret.digest();
+    let command = change.command(origin.by, &digest)?;
+    let action = Action::of::<Keyring>(NAME, command);
+    let done = match decider.submit(origin, action).await {
+        Err(Declined(Refusal::Rejected(domain::Rejection::NotFound(Kind::Keyring)))) => {
+            check_first(&command).map_err(KeyError::Rejected)?;
+            decider.make_keyring(origin).await.map_err(KeyError::Declined)?;
+            decider.submit(origin, action).await
+        }
+        done => done,
+    };
+    let done = done.map_err(KeyError::of)?;
+    let Some((_, ring)) = done.shown::<Keyring>() else { panic!("a change of the keyring shows the keyring") };
+    let secret = (!matches!(change, Change::Revoke { .. })).then(|| secret.key(change.key()));
+    Ok(Changed { ring: Arc::clone(ring), secret })
+}
+
+/// Makes a change on a server that runs, which goes by it from then on.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn change_served(app: &App, origin: &Origin<'_>, asked: &Change) -> Result<Changed, KeyError> {
+    let changed = change(Decider::Server(&app.backend), origin, asked).await;
+    match &changed {
+        Ok(changed) => app.edge.auth.follow(&changed.ring),
+        // A no may come after a change whose outcome nobody was told.
+        Err(_) => ring_of(&app.backend).await.into_iter().for_each(|ring| app.edge.auth.follow(&ring)),
+    }
+    changed
+}
+
+/// What the rules say while there is no keyring.
+fn check_first(command: &Ask<'_>) -> Result<(), Rejection> {
+    match *command {
+        Ask::CreateKey { key, scopes, campaigns, .. } => keyring::check_first(key, scopes, campaigns),
+        Ask::RotateKey { .. } | Ask::RevokeKey { .. } => Err(Rejection::KeyNotFound),
+    }
+}
+
+impl KeyError {
+    fn of(declined: Declined) -> Self {
+        let Declined(Refusal::Rejected(domain::Rejection::Of(rejection))) = &declined else { return Self::Declined(declined) };
+        match Keyring::rejection(rejection) {
+            Some(rejection) => Self::Rejected(rejection.clone()),
+            None => Self::Declined(declined),
+        }
+    }
+
+    /// Whether asking otherwise would help.
+    #[must_use]
+    pub fn is_misuse(&self) -> bool {
+        matches!(self, Self::Field { .. } | Self::Rejected(_))
+    }
+}
+
+const WRONG_NAME: &str = "the name must be 1 to 64 of A-Z a-z 0-9 _ . -, and not local, users or engine";
+const WRONG_SCOPES: &str = "the scopes must be one or more of admin, issue, redeem and read";
+const WRONG_PREFIX: &str =
+    "the campaigns' prefix must be of the characters of a campaign's name, and not empty; leave it out for all campaigns";
+
+/// Scopes by their names, each at most once.
+fn scopes_of(words: &[String]) -> Result<Scopes, KeyError> {
+    let wrong = |what| KeyError::Field { field: "scopes", what };
+    let parsed: Result<Vec<Scope>, _> = words.iter().map(|word| word.parse()).collect();
+    let parsed = parsed.map_err(|_| wrong("must be admin, issue, redeem or read"))?;
+    let scopes: Scopes = parsed.iter().copied().collect();
+    if scopes.is_empty() {
+        return Err(wrong(WRONG_SCOPES));
+    }
+    if scopes.listed().len() < parsed.len() { Err(wrong("names one twice")) } else { Ok(scopes) }
+}
+
+/// What is said of a rejection of the rules.
+fn words_of(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::AskerEnded => "the key that asks was revoked or rotated meanwhile",
+        Rejection::AdminLimited => "a key with the scope admin cannot be limited to some campaigns",
+        Rejection::FirstNotAdmin => "the first key must have the scope admin",
+        Rejection::KeyExists => "there is or was a key of this name",
+        Rejection::KeysFull => "there are 10000 keys, as many as there may be",
+        Rejection::KeyNotFound => "there is no key of this name",
+        Rejection::KeyRevoked { .. } => "the key was revoked",
+        Rejection::OverlapTooLong => "the overlap must be 30 days at most",
+        Rejection::LastAdmin => "it is the last key with the scope admin; make another one first",
+    }
+}
+
+fn reason_of(Declined(refusal): &Declined) -> String {
+    match refusal {
+        Refusal::Rejected(rejection) => format!("the server refused ({})", rejection.code()),
+        Refusal::Busy => "the server is busy; nothing was done".to_owned(),
+        Refusal::StorageFull => "the disk is full; nothing was done".to_owned(),
+        Refusal::MemoryLimit(limit) => format!("as many {limit} are in memory as may be; nothing was done"),
+        Refusal::Stopping => "the server is about to stop; nothing was done".to_owned(),
+        Refusal::NotCaughtUp => "the server has not heard from the log in time; nothing was done".to_owned(),
+        Refusal::Unknown => "whether it took effect is not known; list the keys to learn it".to_owned(),
+    }
+}
+
+/// A key as the API and `firstcome key` show it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct KeyJson {
+    /// Its name.
+    pub key: String,
+    /// What it allows.
+    pub scopes: Vec<String>,
+    /// The beginning of the names of its campaigns.
+    pub campaigns: String,
+    /// When it was made.
+    pub created_at: String,
+    /// When it last got another secret.
+    pub rotated_at: Option<String>,
+    /// Until when the secret before is accepted.
+    pub overlap_until: Option<String>,
+    /// Since when it is not accepted.
+    pub revoked_at: Option<String>,
+    /// Only in the answer that makes the key or rotates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+impl KeyJson {
+    /// The key without its secret.
+    #[must_use]
+    pub fn new(name: &str, key: &Key, now: Timestamp) -> Self {
+        Self {
+            key: name.to_owned(),
+            scopes: key.scopes.listed().into_iter().map(|scope| scope.word().to_owned()).collect(),
+            campaigns: key.campaigns.to_string(),
+            created_at: times::format(key.created_at),
+            rotated_at: key.rotated_at.map(times::format),
+            overlap_until: key.overlap_until(now).map(times::format),
+            revoked_at: key.revoked_at.map(times::format),
+            secret: None,
+        }
+    }
+
+    /// The key that a change was for, with its new secret if it has one.
+    #[must_use]
+    pub fn changed(name: &str, changed: Changed, now: Timestamp) -> Self {
+        let Changed { ring, secret } = changed;
+        let Some(key) = ring.keys.get(name) else { panic!("a key that was changed is in the keyring") };
+        Self { secret, ..Self::new(name, key, now) }
+    }
+
+    /// All keys without their secrets.
+    #[must_use]
+    pub fn all(ring: &Ring, now: Timestamp) -> Vec<Self> {
+        ring.keys.iter().map(|(name, key)| Self::new(name, key, now)).collect()
+    }
+}

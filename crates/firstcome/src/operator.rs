@@ -1,0 +1,195 @@
+//! The operator's socket: how `firstcome key` speaks to the server that uses its data folder. A Unix socket
+//! in the folder, so that whoever may use it is whoever may write the folder: the server's own account, the
+//! folder's owner, and root. The system says who connects; nothing that could be copied lets anyone in.
+//!
+//! A question is a line of JSON, and so is its answer; then the connection ends.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as Connection;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::keyring::Asker;
+use domain::types::{ActorId, RequestId};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::app::App;
+use crate::keys::{self, Change, KeyError, KeyJson, Origin};
+
+/// The sockets' names are `operator-ID.sock`: servers across machines may share a folder.
+const NAME_BEGIN: &str = "operator-";
+const NAME_END: &str = ".sock";
+/// A socket's path has at most 108 bytes.
+const PATH_BYTES_MAX: usize = 100;
+/// How long a question may take to arrive, and the server to answer it.
+const QUESTION_TIME: Duration = Duration::from_secs(5);
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+const QUESTION_BYTES_MAX: u64 = 64 << 10;
+
+/// What an operator asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// All keys.
+    List,
+    /// A change.
+    Change(Change),
+}
+
+/// What an operator is answered.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// All keys, or the one that was changed.
+    Keys(Vec<KeyJson>),
+    /// A no.
+    Refused {
+        /// Why.
+        what: String,
+        /// Whether asking otherwise would help.
+        is_misuse: bool,
+    },
+}
+
+/// A socket that is removed at the end.
+#[derive(Debug)]
+pub struct OperatorSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Whose processes may connect, beside those of the server's own account and root.
+    owner: u32,
+}
+
+impl OperatorSocket {
+    /// Makes a socket in a data folder, and removes those that servers have left that were killed.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn open(folder: &Path, random: u64) -> io::Result<Self> {
+        for path in sockets_in(folder)? {
+            if let Err(error) = connect(folder, &path)
+                && error.kind() == io::ErrorKind::ConnectionRefused
+            {
+                let _ = fs::remove_file(path);
+            }
+        }
+        let path = folder.join(format!("{NAME_BEGIN}{random:016x}{NAME_END}"));
+        let listener = with_short(folder, &path, |short| UnixListener::bind(short))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path, owner: fs::metadata(folder)?.uid() })
+    }
+
+    /// Answers operators, one after the other; never ends.
+    pub async fn serve(&self, app: &Arc<App>) {
+        loop {
+            let served = match self.listener.accept().await {
+                Ok((stream, _)) => self.answer(stream, app).await,
+                Err(error) => {
+                    // Most likely there is no file descriptor left: another try at once would not help.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    Err(error)
+                }
+            };
+            if let Err(error) = served {
+                tracing::warn!(%error, "a question at the operator's socket was not answered");
+            }
+        }
+    }
+
+    async fn answer(&self, stream: UnixStream, app: &Arc<App>) -> io::Result<()> {
+        let uid = stream.peer_cred()?.uid();
+        if ![0, rustix::process::geteuid().as_raw(), self.owner].contains(&uid) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("account {uid} is not that of the data folder")));
+        }
+        let mut stream = BufStream::new(stream);
+        let mut line = String::new();
+        tokio::time::timeout(QUESTION_TIME, (&mut stream).take(QUESTION_BYTES_MAX).read_line(&mut line)).await??;
+        let app = Arc::clone(app);
+        let question: Question = serde_json::from_str(&line)?;
+        // To its end, even if the operator goes away.
+        let reply = tokio::spawn(async move { reply(&app, &question).await }).await.map_err(io::Error::from)?;
+        stream.write_all((serde_json::to_string(&reply)? + "\n").as_bytes()).await?;
+        stream.flush().await
+    }
+}
+
+impl Drop for OperatorSocket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn reply(app: &App, question: &Question) -> Reply {
+    let now = app.clock.now();
+    match question {
+        Question::List => match keys::ring_of(&app.backend).await {
+            Ok(ring) => Reply::Keys(KeyJson::all(&ring, now)),
+            Err(declined) => Reply::refused(&KeyError::Declined(declined)),
+        },
+        Question::Change(change) => match keys::change_served(app, &ORIGIN, change).await {
+            Ok(changed) => {
+                tracing::info!(key = change.key(), by = "operator", "{}", change.done());
+                Reply::Keys(vec![KeyJson::changed(change.key(), changed, now)])
+            }
+            Err(error) => Reply::refused(&error),
+        },
+    }
+}
+
+/// Whoever has the data folder is in the record as whoever runs this machine.
+pub const ORIGIN: Origin<'static> = Origin { actor: ActorId::LOCAL, request_id: RequestId::OPERATOR, by: Asker::Operator };
+
+impl Reply {
+    /// A no.
+    #[must_use]
+    pub fn refused(error: &KeyError) -> Self {
+        Self::Refused { what: error.to_string(), is_misuse: error.is_misuse() }
+    }
+}
+
+/// Asks whatever server uses the folder; `None` if none can be reached.
+///
+/// # Errors
+/// The system's error: nobody knows whether the question had an effect.
+pub fn ask(folder: &Path, question: &Question) -> io::Result<Option<Reply>> {
+    let mut sockets = sockets_in(folder)?.into_iter();
+    let Some(mut connection) = sockets.find_map(|path| connect(folder, &path).ok()) else { return Ok(None) };
+    connection.set_read_timeout(Some(ANSWER_TIME))?;
+    connection.write_all((serde_json::to_string(question)? + "\n").as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line)?;
+    Ok(Some(serde_json::from_str(&line)?))
+}
+
+fn sockets_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| name.starts_with(NAME_BEGIN) && name.ends_with(NAME_END));
+        if is_ours && entry.file_type()?.is_socket() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+fn connect(folder: &Path, path: &Path) -> io::Result<Connection> {
+    with_short(folder, path, |short| Connection::connect(short))
+}
+
+/// Runs `open` with a path that is short enough for a socket: a deep folder is reached by its descriptor.
+fn with_short<T>(folder: &Path, path: &Path, open: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    if path.as_os_str().len() <= PATH_BYTES_MAX {
+        return open(path);
+    }
+    let opened = fs::File::open(folder)?;
+    open(&Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string()).join(name))
+}
