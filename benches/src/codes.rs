@@ -18,7 +18,7 @@ const BATCH: u32 = 1_000;
 /// Nanoseconds of each.
 pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
     let folder = tempfile::tempdir()?;
-    let keys = CodeKeys::open(folder.path(), false, [7; 16])?;
+    let keys = CodeKeys::open(folder.path(), false, [7; 32])?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let codes: Vec<String> = serials().map(|serial| keys.code(1, CAMPAIGN, serial)).collect();
     let (mut made, mut read, mut mac) = (Vec::new(), Vec::new(), Vec::new());

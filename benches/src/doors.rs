@@ -39,7 +39,7 @@ pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
         secret: secret.digest(),
         overlap: None,
     };
-    auth.follow(&Ring { changes: 1, keys: [("bench".into(), kept)].into_iter().collect() });
+    auth.follow(&Ring { changes: 1, keys: [("bench".into(), kept)].into_iter().collect(), ..Ring::default() });
     let key = secret.key("bench");
     let mut shown: Vec<(String, String)> = vec![
         ("key".to_owned(), key.clone()),

@@ -98,7 +98,7 @@ fn large_state(plan: &Plan, add: &mut impl FnMut(&str, Value)) -> Outcome<()> {
     if plan.has("size") {
         // The folders were not made by a server, which would have made the key first.
         for folder in [small.path().join("lock"), data] {
-            fs::write(folder.join("code-keys"), format!("1 {}\n", "5a".repeat(16)))?;
+            fs::write(folder.join("code-secret"), "5a".repeat(32) + "\n")?;
         }
         add("cost_by_size", http::compare_sizes(small.path(), large.path(), plan.large, plan.seconds, plan.rounds)?);
     }

@@ -15,6 +15,7 @@ pub mod queue;
 
 use crate::claims::{Claim, ClaimStatus, Claims};
 use crate::hash::HashSeed;
+use crate::keyring::CODE_KEYS_MAX;
 use crate::rows::{Cell, Column, ColumnKind, OneEach, RowChange, Rows, Table};
 use crate::types::{Quantity, Serial, SubjectId, Timestamp};
 use crate::wire::bytes::{In, Out, Part, Reader, put_u32};
@@ -47,7 +48,7 @@ fields! {
         7 mode: Mode = Mode::Direct, "How claims are answered. `direct`: with the decision. `queued`: with the place where the decision will be.";
         8 decisions_per_second_max: Option<u32> = None, in 1..=PACE_MAX, "Pending claims that are decided in any 1,000 ms; `null`: all at once. In the direct mode it does not matter.";
         9 queue_max: u32 = 1_000_000, in 1..=QUEUE_MAX, "Claims that may be pending; one more is refused with `queue_full`.";
-        @internal 10 code_key: u32 = 0, "The number of the key that the campaign's codes come from.";
+        @internal 10 code_key: u32 = 0, in 0..=CODE_KEYS_MAX, "The number of the key that the campaign's codes come from.";
     }
 }
 

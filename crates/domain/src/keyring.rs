@@ -1,9 +1,12 @@
 //! The keyring: who may call. One aggregate of a fixed name holds every API key, so that keys are made,
 //! rotated and revoked at one place in the order of all decisions. Secrets are never here, only their
-//! digests; whoever presents one is authenticated outside.
+//! digests; whoever presents one is authenticated outside. Beside them is the number of the *code key*:
+//! the key from which the codes of new campaigns' claims come. The keys themselves are derived outside, from
+//! a secret that is not in the record.
 //!
 //! Invariants ([`Workload::check`]): no key with the scope `admin` is limited to some campaigns; a key
-//! that was revoked has one secret at most; there are at most [`KEYS_MAX`] keys.
+//! that was revoked has one secret at most; there are at most [`KEYS_MAX`] keys, and [`CODE_KEYS_MAX`] code
+//! keys.
 //!
 //! Terms: to *rotate* a key is to give it another secret; the *overlap* is how long the secret before
 //! stays valid; the *asker* is who asks for a change, as far as the rules need to know it.
@@ -35,6 +38,8 @@ pub type KeptKeyring = Aggregate<Keyring>;
 pub const NAME: Name<'static> = Name::fixed("keyring");
 /// How many keys there may be, revoked ones included.
 pub const KEYS_MAX: usize = 10_000;
+/// How many code keys there may be. A server keeps those in memory that it uses.
+pub const CODE_KEYS_MAX: u32 = 1_000;
 /// How long the secret before may stay valid after a rotation, in milliseconds: 30 days.
 pub const OVERLAP_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 
@@ -50,6 +55,7 @@ fields! {
     pub struct KeyringFigures {
         1 keys: u32 = required, "How many keys there are, revoked ones included.";
         2 changes: u64 = required, "How many changes there were.";
+        3 code_key: u32 = required, "The number of the key from which the codes of new campaigns come.";
     }
 }
 
@@ -89,6 +95,11 @@ messages! {
             /// Which key.
             key: KeyName<'a>,
         },
+        /// Take another code key for campaigns that are made from now on.
+        4 RotateCodeKey {
+            /// Who asks.
+            by: Asker<'a>,
+        },
     }
 }
 
@@ -120,6 +131,11 @@ messages! {
             /// Which key.
             key: KeyName<'a>,
         },
+        /// Campaigns that are made from now on have another code key.
+        4 CodeKeyRotated {
+            /// Its number.
+            number: u32,
+        },
     }
 }
 
@@ -132,6 +148,11 @@ messages! {
         2 KeyRotated,
         /// A key has ended.
         3 KeyRevoked,
+        /// There is another code key.
+        4 CodeKeyRotated {
+            /// Its number.
+            number: u32,
+        },
     }
 }
 
@@ -163,6 +184,8 @@ rejections! {
         67 OverlapTooLong "key_overlap_too_long" lasting,
         /// Without this key, no caller could make keys.
         68 LastAdmin "last_admin_key" lasting,
+        /// There were as many code keys as there may be.
+        69 CodeKeysFull "code_keys_full" lasting,
     }
 }
 
@@ -191,10 +214,12 @@ pub struct Key {
 pub type Keys = BTreeMap<Box<str>, Key>;
 
 /// All keys, after so many changes.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ring {
     /// How many changes there were: whoever follows the keyring tells a later one from an earlier one.
     pub changes: u64,
+    /// The number of the code key of new campaigns, from 1.
+    pub code_key: u32,
     /// The keys.
     pub keys: Keys,
 }
@@ -204,6 +229,13 @@ pub struct Ring {
 pub struct KeyringItems {
     /// The keys, shared with whoever authenticates by them.
     pub ring: Arc<Ring>,
+}
+
+/// As it is before there is a keyring.
+impl Default for Ring {
+    fn default() -> Self {
+        Self { changes: 0, code_key: 1, keys: Keys::new() }
+    }
 }
 
 impl Key {
@@ -273,11 +305,16 @@ impl Workload for Keyring {
                 live(keys, key)?;
                 Ok(Decided::Event(Event::KeyRevoked { key }))
             }
+            Command::RotateCodeKey { by } => {
+                check_asker(keys, by, ask.now)?;
+                let number = next_code_key(&keyring.items.ring).ok_or(Rejection::CodeKeysFull)?;
+                Ok(Decided::Event(Event::CodeKeyRotated { number }))
+            }
         }
     }
 
     fn evolve(keyring: &mut KeptKeyring, event: &Event<'_>, at: Timestamp) -> Outcome {
-        let Ring { changes, keys } = Arc::make_mut(&mut keyring.items.ring);
+        let Ring { changes, code_key, keys } = Arc::make_mut(&mut keyring.items.ring);
         *changes = changes.saturating_add(1);
         match *event {
             Event::KeyCreated { key, scopes, campaigns, secret } => {
@@ -299,6 +336,10 @@ impl Workload for Keyring {
                 (kept.revoked_at, kept.overlap) = (Some(at), None);
                 Outcome::KeyRevoked
             }
+            Event::CodeKeyRotated { number } => {
+                *code_key = number;
+                Outcome::CodeKeyRotated { number }
+            }
         }
     }
 
@@ -308,13 +349,14 @@ impl Workload for Keyring {
             Event::KeyCreated { key, scopes, campaigns, .. } => check_new(keys, key, scopes, campaigns).is_ok(),
             Event::KeyRotated { key, overlap_ms, .. } => live(keys, key).is_ok() && check_overlap(overlap_ms).is_ok(),
             Event::KeyRevoked { key } => live(keys, key).is_ok(),
+            Event::CodeKeyRotated { number } => next_code_key(&keyring.items.ring) == Some(number),
         }
     }
 
     fn figures(keyring: &KeptKeyring, _now: Timestamp) -> KeyringFigures {
-        let Ring { changes, keys } = &*keyring.items.ring;
+        let Ring { changes, code_key, keys } = &*keyring.items.ring;
         let Ok(keys) = u32::try_from(keys.len()) else { panic!("more keys than any keyring holds") };
-        KeyringFigures { keys, changes: *changes }
+        KeyringFigures { keys, changes: *changes, code_key: *code_key }
     }
 
     fn view(keyring: &KeptKeyring, _outcome: Outcome, _now: Timestamp) -> Option<Arc<Ring>> {
@@ -328,7 +370,7 @@ impl Workload for Keyring {
     fn rows(_event: &Event<'_>, _at: Timestamp, _rows: &mut impl Rows) {}
 
     fn touched(keyring: &KeptKeyring, event: &Event<'_>, each: &mut dyn FnMut(&[u8])) {
-        let (Event::KeyCreated { key, .. } | Event::KeyRotated { key, .. } | Event::KeyRevoked { key }) = event;
+        let (Event::KeyCreated { key, .. } | Event::KeyRotated { key, .. } | Event::KeyRevoked { key }) = event else { return };
         if let Some(kept) = keyring.items.ring.keys.get(key.as_str()) {
             each(&key_bytes(key.as_str(), kept));
         }
@@ -342,6 +384,9 @@ impl Workload for Keyring {
         let keys = &keyring.items.ring.keys;
         if KEYS_MAX < keys.len() {
             return Err("there are more keys than there may be");
+        }
+        if !(1..=CODE_KEYS_MAX).contains(&keyring.items.ring.code_key) {
+            return Err("the number of the code key is none that there may be");
         }
         if keys.values().any(|key| key.scopes.allow(Scope::Admin) && !key.campaigns.is_empty()) {
             return Err("a key with the scope admin is limited to some campaigns");
@@ -375,6 +420,7 @@ impl Items for KeyringItems {
         let mut bytes = Vec::new();
         let mut out = Out { body: &mut bytes, private: None };
         frozen.changes.put(&mut out);
+        frozen.code_key.put(&mut out);
         (frozen.keys.len() as u64).put(&mut out);
         frozen.keys.iter().for_each(|(key, kept)| put_key(key, kept, &mut out));
         Some(bytes)
@@ -385,7 +431,7 @@ impl Items for KeyringItems {
             return Err(DecodeError("a keyring has one section"));
         }
         let mut from = In { body: Reader::new(section), private: None };
-        let (changes, mut keys) = (u64::take(&mut from)?, Keys::new());
+        let (changes, code_key, mut keys) = (u64::take(&mut from)?, u32::take(&mut from)?, Keys::new());
         for _ in 0..u64::take(&mut from)? {
             let (key, kept) = take_key(&mut from)?;
             if keys.last_key_value().is_some_and(|(last, _)| key <= *last) {
@@ -393,7 +439,7 @@ impl Items for KeyringItems {
             }
             keys.insert(key, kept);
         }
-        self.ring = Arc::new(Ring { changes, keys });
+        self.ring = Arc::new(Ring { changes, code_key, keys });
         from.end()
     }
 }
@@ -442,6 +488,10 @@ fn check_overlap(overlap_ms: u64) -> Result<(), Rejection> {
 fn live<'k>(keys: &'k Keys, key: KeyName<'_>) -> Result<&'k Key, Rejection> {
     let kept = keys.get(key.as_str()).ok_or(Rejection::KeyNotFound)?;
     kept.revoked_at.map_or(Ok(kept), |revoked_at| Err(Rejection::KeyRevoked { revoked_at }))
+}
+
+fn next_code_key(ring: &Ring) -> Option<u32> {
+    ring.code_key.checked_add(1).filter(|number| *number <= CODE_KEYS_MAX)
 }
 
 fn is_last_admin(keys: &Keys, key: KeyName<'_>) -> bool {

@@ -1,6 +1,7 @@
 //! One request: its caller, id, names, request key and body. Everything is checked here, so that handlers
 //! see valid values only.
 
+use data_encoding::HEXLOWER;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -241,10 +242,7 @@ impl<A> Context<A> {
         RequestKey::new(key).map_err(|_| Problem::header(IDEMPOTENCY_KEY.as_str(), "must be 1 to 255 visible ASCII characters"))?;
         Ok(Some(match self.caller.only_subject() {
             None => Cow::Borrowed(key),
-            Some(subject) => {
-                let digest = digest_of([subject.as_bytes(), key.as_bytes()]);
-                Cow::Owned(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-            }
+            Some(subject) => Cow::Owned(HEXLOWER.encode(&digest_of([subject.as_bytes(), key.as_bytes()]))),
         }))
     }
 

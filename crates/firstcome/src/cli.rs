@@ -53,6 +53,9 @@ pub enum Command {
     /// Make, list, rotate and revoke keys; a running server takes them over at once
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Show or rotate the key that the codes of new campaigns come from
+    #[command(subcommand)]
+    CodeKey(CodeKeyCommand),
 }
 
 /// Options of `serve`. Each is also an environment variable and a line of the settings file; a
@@ -290,6 +293,15 @@ pub enum KeyCommand {
     Rotate(RotateKeyArgs),
     /// End a key, for good
     Revoke(RevokeKeyArgs),
+}
+
+/// What to do with the code key.
+#[derive(Debug, Subcommand)]
+pub enum CodeKeyCommand {
+    /// Print the number of the key that the codes of new campaigns come from
+    Show(KeyDataArgs),
+    /// Take another one for campaigns that are made from now on, and print its number
+    Rotate(KeyDataArgs),
 }
 
 /// Where keys are, and how they are shown.

@@ -11,16 +11,18 @@
 
 mod numerals;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use aes::Aes128Enc;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use domain::keyring::CODE_KEYS_MAX;
 use domain::types::Serial;
 use fpe::ff1::FF1;
-use sha2::{Digest, Sha256};
+use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 
 use self::numerals::Numerals;
 use crate::data::write_durably;
@@ -32,7 +34,9 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const RADIX: u32 = 32;
 /// One of AES-128.
 const KEY_BYTES: usize = 16;
-const FILE_NAME: &str = "code-keys";
+/// As many as the digest of HKDF has.
+const SECRET_BYTES: usize = 32;
+const FILE_NAME: &str = "code-secret";
 
 /// Why a text is no code of a campaign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,9 +49,9 @@ pub enum CodeError {
     Unknown,
 }
 
-/// Why the keys cannot be used.
+/// Why the secret cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeysError {
+pub enum SecretError {
     /// The file cannot be read or written.
     #[error("cannot use {path}: {source}")]
     Io {
@@ -57,22 +61,10 @@ pub enum KeysError {
         source: io::Error,
     },
     /// The file is there, but not as it was written.
-    #[error("{path} is damaged at line {line}: it must be a number that no other line has, and 32 hexadecimal digits")]
+    #[error("{path} is damaged: it must be one line of 64 hexadecimal digits; put the file back from a backup")]
     Malformed {
         /// Which file.
         path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
-    },
-    /// Codes were given out with a key that is not there any more.
-    #[error("{path} lacks code key {number}, which campaign {campaign:?} uses; put the file back from a backup")]
-    Missing {
-        /// Which file.
-        path: PathBuf,
-        /// Which key.
-        number: u32,
-        /// Whose codes need it.
-        campaign: String,
     },
     /// The file is gone, though the data folder is in use.
     #[error("{path} is missing, but coupons may have been given out with it; put the file back from a backup")]
@@ -82,17 +74,24 @@ pub enum KeysError {
     },
 }
 
-/// The code keys of a data folder, by number; at least one. The highest is used for new campaigns.
+/// The code keys, all derived from the secret of a data folder by HKDF-SHA256 (RFC 5869).
 pub struct CodeKeys {
-    keys: BTreeMap<u32, CodeKey>,
+    secret: Prk,
+    /// What tells the secret from others without giving it away.
+    fingerprint: [u8; 16],
+    /// By number; each is made when it is first used, because its schedule is a tenth of the work of a
+    /// code. Campaigns without a number of their own have 0.
+    keys: Box<[OnceLock<Box<CodeKey>>]>,
 }
 
-/// One key, made ready once: its schedule is a tenth of the work of a code.
+/// One key, made ready.
 struct CodeKey {
     // Both directions of FF1 use AES to encrypt.
     cipher: FF1<Aes128Enc>,
-    fingerprint: [u8; 16],
 }
+
+/// How much of HKDF's output is taken.
+struct KeyLength;
 
 /// What a text is made for. The tweak begins with it, so that texts of one kind tell nothing of
 /// the other's.
@@ -106,78 +105,62 @@ type CodeNumerals = Numerals<{ RADIX as u64 }, { CODE_CHARACTERS - 1 }>;
 
 impl fmt::Debug for CodeKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.keys()).finish()
+        f.write_str("CodeKeys(…)")
     }
 }
 
 impl CodeKeys {
-    /// Reads the keys of a data folder; makes the first one, durably, where there is none and
-    /// nothing has been decided yet.
+    /// Reads the secret of a data folder; makes it, durably, where there is none and nothing has been
+    /// decided yet.
     ///
     /// # Errors
-    /// [`KeysError`].
-    pub fn open(folder: &Path, has_decisions: bool, random: [u8; KEY_BYTES]) -> Result<Self, KeysError> {
-        let path = path_in(folder);
-        match fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text, &path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && has_decisions => Err(KeysError::Gone { path }),
+    /// [`SecretError`].
+    pub fn open(folder: &Path, has_decisions: bool, random: [u8; SECRET_BYTES]) -> Result<Self, SecretError> {
+        let path = folder.join(FILE_NAME);
+        match fs::read(&path) {
+            Ok(line) => secret_in(&line).map(|secret| Self::of(&secret)).ok_or(SecretError::Malformed { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && has_decisions => Err(SecretError::Gone { path }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_durably(folder, FILE_NAME, line_of(1, &random).as_bytes()).map_err(|source| KeysError::Io { path, source })?;
-                Ok(Self { keys: BTreeMap::from([(1, CodeKey::new(&random))]) })
+                let line = HEXLOWER.encode(&random) + "\n";
+                write_durably(folder, FILE_NAME, line.as_bytes()).map_err(|source| SecretError::Io { path, source })?;
+                Ok(Self::of(&random))
             }
-            Err(source) => Err(KeysError::Io { path, source }),
+            Err(source) => Err(SecretError::Io { path, source }),
         }
     }
 
-    /// The number of the key that new campaigns use.
+    fn of(secret: &[u8; SECRET_BYTES]) -> Self {
+        let secret = Salt::new(HKDF_SHA256, b"firstcome codes").extract(secret);
+        let fingerprint = derived(&secret, &[b"fingerprint"]);
+        Self { secret, fingerprint, keys: (0..=CODE_KEYS_MAX).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// What tells the secret from others without giving it away.
     #[must_use]
-    pub fn newest(&self) -> u32 {
-        let Some((number, _)) = self.keys.last_key_value() else { panic!("a data folder has a code key, or it is not opened") };
-        *number
+    pub fn fingerprint(&self) -> [u8; 16] {
+        self.fingerprint
     }
 
-    /// The number of each key.
-    #[must_use]
-    pub fn numbers(&self) -> BTreeSet<u32> {
-        self.keys.keys().copied().collect()
-    }
-
-    /// The number of each key, and what tells it from others without giving it away.
-    pub fn fingerprints(&self) -> impl Iterator<Item = (u32, [u8; 16])> + '_ {
-        self.keys.iter().map(|(number, key)| (*number, key.fingerprint))
-    }
-
-    /// Makes sure that a campaign's key is there.
-    ///
-    /// # Errors
-    /// [`KeysError::Missing`].
-    pub fn require(&self, folder: &Path, number: u32, campaign: &str) -> Result<(), KeysError> {
-        if self.keys.contains_key(&number) {
-            return Ok(());
-        }
-        Err(KeysError::Missing { path: path_in(folder), number, campaign: campaign.to_owned() })
-    }
-
-    /// The code of a claim. Its campaign's key must be there (see [`Self::require`]).
+    /// The code of a claim.
     #[must_use]
     pub fn code(&self, key: u32, campaign: &str, serial: Serial) -> String {
-        self.key(key, campaign).written(Purpose::Code, campaign, serial)
+        self.key(key).written(Purpose::Code, campaign, serial)
     }
 
     /// The serial that a code stands for. Case, hyphens and the look-alikes I, L and O do not
-    /// matter. The campaign's key must be there (see [`Self::require`]).
+    /// matter.
     ///
     /// # Errors
     /// [`CodeError`].
     pub fn serial(&self, key: u32, campaign: &str, code: &str) -> Result<Serial, CodeError> {
-        self.key(key, campaign).read(Purpose::Code, campaign, code)
+        self.key(key).read(Purpose::Code, campaign, code)
     }
 
     /// The name of a claim's answer: it is known to whoever made the claim, and cannot be guessed.
     /// Its last part is made as a code is, but for another purpose: the claim's code does not tell it.
     #[must_use]
     pub fn answer(&self, key: u32, campaign: &str, serial: Serial) -> String {
-        format!("{campaign}:{}", self.key(key, campaign).written(Purpose::Answer, campaign, serial))
+        format!("{campaign}:{}", self.key(key).written(Purpose::Answer, campaign, serial))
     }
 
     /// The claim that an answer's name stands for, of the campaign that the name begins with.
@@ -185,37 +168,21 @@ impl CodeKeys {
     /// # Errors
     /// [`CodeError`].
     pub fn answered(&self, key: u32, campaign: &str, code: &str) -> Result<Serial, CodeError> {
-        self.key(key, campaign).read(Purpose::Answer, campaign, code)
+        self.key(key).read(Purpose::Answer, campaign, code)
     }
 
-    /// Codes made with an invented key would be accepted by nobody who has the true one.
-    fn key(&self, number: u32, campaign: &str) -> &CodeKey {
-        let Some(key) = self.keys.get(&number) else {
-            panic!("a server without code key {number} of campaign {campaign:?} does not start, or stops before it answers")
+    fn key(&self, number: u32) -> &CodeKey {
+        let Some(place) = usize::try_from(number).ok().and_then(|number| self.keys.get(number)) else {
+            panic!("no campaign has code key {number}")
         };
-        key
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Self, KeysError> {
-        let malformed = |line| KeysError::Malformed { path: path.to_owned(), line };
-        let mut keys = BTreeMap::new();
-        for (place, line) in text.lines().enumerate() {
-            let (number, key) = parse_line(line).ok_or_else(|| malformed(place + 1))?;
-            // Which of two keys codes were given out with, nobody could tell.
-            if keys.insert(number, CodeKey::new(&key)).is_some() {
-                return Err(malformed(place + 1));
-            }
-        }
-        if keys.is_empty() { Err(malformed(1)) } else { Ok(Self { keys }) }
+        place.get_or_init(|| Box::new(CodeKey::new(&derived(&self.secret, &[b"code key", &number.to_le_bytes()]))))
     }
 }
 
 impl CodeKey {
     fn new(key: &[u8; KEY_BYTES]) -> Self {
         let Ok(cipher) = FF1::new(key, RADIX) else { panic!("FF1 is defined for the radix {RADIX}") };
-        let digest: [u8; 32] = Sha256::new_with_prefix(b"firstcome code key").chain_update(key).finalize().into();
-        let [fingerprint @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest;
-        Self { cipher, fingerprint }
+        Self { cipher }
     }
 
     fn written(&self, purpose: Purpose, campaign: &str, serial: Serial) -> String {
@@ -244,25 +211,22 @@ fn tweak_of(purpose: Purpose, campaign: &str) -> Vec<u8> {
     [&[purpose as u8], campaign.as_bytes()].concat()
 }
 
-fn path_in(folder: &Path) -> PathBuf {
-    folder.join(FILE_NAME)
+impl KeyType for KeyLength {
+    fn len(&self) -> usize {
+        KEY_BYTES
+    }
 }
 
-fn line_of(number: u32, key: &[u8; KEY_BYTES]) -> String {
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{number} {hex}\n")
+/// What is derived for one purpose tells nothing of what is derived for another.
+fn derived(secret: &Prk, purpose: &[&[u8]]) -> [u8; KEY_BYTES] {
+    let mut bytes = [0; KEY_BYTES];
+    let filled = secret.expand(purpose, KeyLength).and_then(|output| output.fill(&mut bytes));
+    assert!(filled.is_ok(), "HKDF-SHA256 gives up to 8160 bytes");
+    bytes
 }
 
-fn parse_line(line: &str) -> Option<(u32, [u8; KEY_BYTES])> {
-    let (number, hex) = line.split_once(' ')?;
-    if hex.len() != 2 * KEY_BYTES || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut key = [0; KEY_BYTES];
-    for (place, byte) in key.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hex.get(2 * place..2 * place + 2)?, 16).ok()?;
-    }
-    Some((number.parse().ok()?, key))
+fn secret_in(line: &[u8]) -> Option<[u8; SECRET_BYTES]> {
+    HEXLOWER_PERMISSIVE.decode(line.trim_ascii_end()).ok()?.try_into().ok()
 }
 
 fn digits_of(code: &str) -> Option<[u8; CODE_CHARACTERS]> {

@@ -9,7 +9,8 @@ use journal::Lsn;
 
 use edge::clock;
 
-use crate::cli::{CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
+use crate::cli::{CodeKeyCommand, CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
+use crate::key::KeyCommandError;
 use crate::keys::KeyJson;
 use crate::scaled::ScaledSettings;
 use crate::{inspect, key, rush, verify};
@@ -139,8 +140,7 @@ pub fn key(command: &KeyCommand) -> ExitCode {
     let is_json = shown.json;
     let keys = match key::run(command, &data) {
         Ok(keys) => keys,
-        Err(error @ key::KeyCommandError::Misuse(_)) => return misused(&error),
-        Err(error) => return failed(&error),
+        Err(error) => return undone(&error),
     };
     match command {
         KeyCommand::List(_) => print!("{}", key_list(&keys, is_json)),
@@ -149,6 +149,26 @@ pub fn key(command: &KeyCommand) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// `firstcome code-key …`.
+#[must_use]
+pub fn code_key(command: &CodeKeyCommand) -> ExitCode {
+    let (CodeKeyCommand::Show(shown) | CodeKeyCommand::Rotate(shown)) = command;
+    let data = match shown.at.folder() {
+        Ok(data) => data,
+        Err(error) => return misused(&error),
+    };
+    match key::run_code_key(command, &data) {
+        Ok(number) if shown.json => println!("{}", one_line(&serde_json::json!({ "number": number }))),
+        Ok(number) => println!("{number}"),
+        Err(error) => return undone(&error),
+    }
+    ExitCode::SUCCESS
+}
+
+fn undone(error: &KeyCommandError) -> ExitCode {
+    if matches!(error, KeyCommandError::Misuse(_)) { misused(error) } else { failed(error) }
 }
 
 /// A secret goes to the output, where a script can take it; all else is for people.

@@ -5,11 +5,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::hash::HashSeed;
-use domain::keyring::{Keyring, NAME};
+use domain::keyring::{Keyring, NAME, Ring};
 use domain::types::Timestamp;
+use domain::{Kind, State};
 use edge::clock;
 use engine::Engine;
 use engine::clock::Clock;
@@ -18,10 +20,10 @@ use engine::limits::Limits;
 use engine::views::Over;
 use journal::writer::{OpenError, Options};
 
-use crate::cli::KeyCommand;
-use crate::codes::{CodeKeys, KeysError};
+use crate::cli::{CodeKeyCommand, KeyCommand};
+use crate::codes::{CodeKeys, SecretError};
 use crate::data::{DataError, DataFolder};
-use crate::keys::{self, Change, Decider, KeyJson};
+use crate::keys::{self, Change, Decider, KeyError, KeyJson};
 use crate::operator::{self, ORIGIN, Question, Reply};
 
 /// How long the folder may be in use without a server that answers: it may be about to start or to end.
@@ -59,9 +61,9 @@ pub enum KeyCommandError {
         /// Why.
         source: OpenError,
     },
-    /// The code keys, which come with the journal.
+    /// The secret of the codes, which comes with the journal.
     #[error(transparent)]
-    Codes(#[from] KeysError),
+    Codes(#[from] SecretError),
     /// The system.
     #[error("cannot use the data folder: {0}")]
     System(#[from] io::Error),
@@ -81,8 +83,35 @@ pub fn run(command: &KeyCommand, data: &Path) -> Result<Vec<KeyJson>, KeyCommand
     }
     match decided(&question_of(command), data)? {
         Reply::Keys(keys) => Ok(keys),
-        Reply::Refused { what, is_misuse: true } => Err(KeyCommandError::Misuse(what)),
-        Reply::Refused { what, is_misuse: false } => Err(KeyCommandError::Refused(what)),
+        other => Err(refused(other)),
+    }
+}
+
+fn refused(reply: Reply) -> KeyCommandError {
+    match reply {
+        Reply::Refused { what, is_misuse: true } => KeyCommandError::Misuse(what),
+        Reply::Refused { what, is_misuse: false } => KeyCommandError::Refused(what),
+        Reply::Keys(_) | Reply::CodeKey(_) => {
+            KeyCommandError::Refused("the server answered something else; is it of this version?".to_owned())
+        }
+    }
+}
+
+/// Runs a command about the code key: the number of the one of new campaigns.
+///
+/// # Errors
+/// [`KeyCommandError`].
+pub fn run_code_key(command: &CodeKeyCommand, data: &Path) -> Result<u32, KeyCommandError> {
+    if !data.is_dir() {
+        return Err(KeyCommandError::NoFolder(data.to_owned()));
+    }
+    let question = match command {
+        CodeKeyCommand::Show(_) => Question::CodeKey,
+        CodeKeyCommand::Rotate(_) => Question::RotateCodeKey,
+    };
+    match decided(&question, data)? {
+        Reply::CodeKey(number) => Ok(number),
+        other => Err(refused(other)),
     }
 }
 
@@ -126,10 +155,12 @@ fn in_journal(question: &Question, folder: &DataFolder) -> Result<Reply, KeyComm
     if !has_journal && data.join("log-snapshots").is_dir() {
         return Err(KeyCommandError::AcrossMachines(data.to_owned()));
     }
-    if !has_journal && matches!(question, Question::List) {
-        return Ok(Reply::Keys(Vec::new()));
+    match question {
+        Question::List if !has_journal => return Ok(Reply::Keys(Vec::new())),
+        Question::CodeKey if !has_journal => return Ok(Reply::CodeKey(Ring::default().code_key)),
+        _ => {}
     }
-    // As a server does it: a journal never is without the keys of codes.
+    // As a server does it: a journal never is without the secret of the codes.
     CodeKeys::open(data, has_journal, random()?)?;
     let settings = EngineSettings {
         folder: data.to_owned(),
@@ -148,18 +179,21 @@ fn in_journal(question: &Question, folder: &DataFolder) -> Result<Reply, KeyComm
 }
 
 async fn decide(question: &Question, engine: &Engine, now: Timestamp) -> Reply {
+    let look = |state: &State, _: Timestamp| state.get::<Keyring>(NAME).map(|keyring| Arc::clone(&keyring.items.ring)).unwrap_or_default();
+    let ring = async || engine.read(Over::One(Kind::Keyring, NAME), look).await.map_err(|refusal| KeyError::Declined(refusal.into()));
     let decided = match question {
-        Question::List => {
-            let look = |state: &domain::State, _| state.get::<Keyring>(NAME).map(|keyring| KeyJson::all(&keyring.items.ring, now));
-            let listed = engine.read(Over::One(domain::Kind::Keyring, NAME), look).await;
-            listed.map(Option::unwrap_or_default).map_err(|refusal| keys::KeyError::Declined(refusal.into()))
-        }
+        Question::List => ring().await.map(|ring| Reply::Keys(KeyJson::all(&ring, now))),
         Question::Change(change) => {
             let changed = keys::change(Decider::Journal(engine), &ORIGIN, change).await;
-            changed.map(|changed| vec![KeyJson::changed(change.key(), changed, now)])
+            changed.map(|changed| Reply::Keys(vec![KeyJson::changed(change.key(), changed, now)]))
+        }
+        Question::CodeKey => ring().await.map(|ring| Reply::CodeKey(ring.code_key)),
+        Question::RotateCodeKey => {
+            let rotated = keys::rotate_code_key(Decider::Journal(engine), &ORIGIN).await;
+            rotated.map(|rotated| Reply::CodeKey(rotated.number))
         }
     };
-    decided.map_or_else(|error| Reply::refused(&error), Reply::Keys)
+    decided.unwrap_or_else(|error| Reply::refused(&error))
 }
 
 /// Root may write the folder of another account, whose server must be able to use what is new in it.

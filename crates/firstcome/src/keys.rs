@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use domain::keyring::{
-    self, Asker, Command as Ask, Key, KeyName, Keyring, KeyringSettings, NAME, Prefix, Rejection, Ring, Scope, Scopes, SecretDigest,
+    self, Asker, Command as Ask, Key, KeyName, Keyring, KeyringSettings, NAME, Outcome, Prefix, Rejection, Ring, Scope, Scopes,
+    SecretDigest,
 };
+use domain::request::Keyed;
 use domain::state::Precondition;
 use domain::types::{ActorId, RequestId, Timestamp};
-use domain::{Action, Command, Kind, Listed};
+use domain::{Action, Command, Kind, Listed, Novelty};
 use edge::auth::secret::Secret;
 use edge::times;
 use engine::Engine;
@@ -53,6 +55,8 @@ pub struct Origin<'a> {
     pub actor: ActorId<'a>,
     /// The request.
     pub request_id: RequestId<'a>,
+    /// Its request key, if the answer may be given again.
+    pub request: Option<Keyed<'a>>,
     /// The asker.
     pub by: Asker<'a>,
 }
@@ -72,6 +76,15 @@ pub struct Changed {
     pub ring: Arc<Ring>,
     /// The whole key as its holder sends it, if it has a new secret. It is shown once and not stored.
     pub secret: Option<String>,
+}
+
+/// The code key of new campaigns, after a rotation.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeKeyRotated {
+    /// Its number.
+    pub number: u32,
+    /// Whether this is the answer to an earlier request with the same key.
+    pub is_replayed: bool,
 }
 
 /// Why the keys do not change.
@@ -137,7 +150,7 @@ impl Change {
 
 impl Decider<'_> {
     async fn submit(&self, origin: &Origin<'_>, action: Action<'_>) -> Result<Done, Declined> {
-        let command = Command { actor: origin.actor, request: None, action };
+        let command = Command { actor: origin.actor, request: origin.request, action };
         match self {
             Self::Server(backend) => backend.submit(&command, origin.request_id).await,
             Self::Journal(engine) => Ok(engine.submit(&command, origin.request_id).await?),
@@ -147,7 +160,11 @@ impl Decider<'_> {
     /// Makes the keyring, which comes with the first key.
     async fn make_keyring(&self, origin: &Origin<'_>) -> Result<(), Declined> {
         let settings = Keyring::any_settings(KeyringSettings {});
-        match self.submit(origin, Action::Put { name: NAME, settings, precondition: Precondition::IsNew }).await {
+        // The request's key is for the change itself.
+        match self
+            .submit(&Origin { request: None, ..*origin }, Action::Put { name: NAME, settings, precondition: Precondition::IsNew })
+            .await
+        {
             // Another caller was faster.
             Ok(_) | Err(Declined(Refusal::Rejected(domain::Rejection::Exists(Kind::Keyring)))) => Ok(()),
             Err(declined) => Err(declined),
@@ -171,6 +188,26 @@ pub async fn change(decider: Decider<'_>, origin: &Origin<'_>, change: &Change) 
     let secret = Secret::new().map_err(KeyError::Random)?;
     let digest = secret.digest();
     let command = change.command(origin.by, &digest)?;
+    let done = decided(decider, origin, command).await?;
+    let Some((_, ring)) = done.shown::<Keyring>() else { panic!("a change of the keyring shows the keyring") };
+    let secret = (!matches!(change, Change::Revoke { .. })).then(|| secret.key(change.key()));
+    Ok(Changed { ring: Arc::clone(ring), secret })
+}
+
+/// Takes another code key for the campaigns that are made from now on, and waits until that is durable.
+///
+/// # Errors
+/// [`KeyError`].
+pub async fn rotate_code_key(decider: Decider<'_>, origin: &Origin<'_>) -> Result<CodeKeyRotated, KeyError> {
+    let done = decided(decider, origin, Ask::RotateCodeKey { by: origin.by }).await?;
+    match done.shown::<Keyring>() {
+        Some((Outcome::CodeKeyRotated { number }, _)) => Ok(CodeKeyRotated { number, is_replayed: done.novelty == Novelty::Replayed }),
+        _ => panic!("a change of the code key shows its number"),
+    }
+}
+
+/// The keyring comes with the first change.
+async fn decided(decider: Decider<'_>, origin: &Origin<'_>, command: Ask<'_>) -> Result<Done, KeyError> {
     let action = Action::of::<Keyring>(NAME, command);
     let done = match decider.submit(origin, action).await {
         Err(Declined(Refusal::Rejected(domain::Rejection::NotFound(Kind::Keyring)))) => {
@@ -180,10 +217,7 @@ pub async fn change(decider: Decider<'_>, origin: &Origin<'_>, change: &Change) 
         }
         done => done,
     };
-    let done = done.map_err(KeyError::of)?;
-    let Some((_, ring)) = done.shown::<Keyring>() else { panic!("a change of the keyring shows the keyring") };
-    let secret = (!matches!(change, Change::Revoke { .. })).then(|| secret.key(change.key()));
-    Ok(Changed { ring: Arc::clone(ring), secret })
+    done.map_err(KeyError::of)
 }
 
 /// Makes a change on a server that runs, which goes by it from then on.
@@ -205,6 +239,7 @@ fn check_first(command: &Ask<'_>) -> Result<(), Rejection> {
     match *command {
         Ask::CreateKey { key, scopes, campaigns, .. } => keyring::check_first(key, scopes, campaigns),
         Ask::RotateKey { .. } | Ask::RevokeKey { .. } => Err(Rejection::KeyNotFound),
+        Ask::RotateCodeKey { .. } => Ok(()),
     }
 }
 
@@ -252,6 +287,7 @@ fn words_of(rejection: &Rejection) -> &'static str {
         Rejection::KeyNotFound => "there is no key of this name",
         Rejection::KeyRevoked { .. } => "the key was revoked",
         Rejection::OverlapTooLong => "the overlap must be 30 days at most",
+        Rejection::CodeKeysFull => "there were 1000 code keys, as many as there may be",
         Rejection::LastAdmin => "it is the last key with the scope admin; make another one first",
     }
 }

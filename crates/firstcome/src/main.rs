@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => commands::verify(&args),
         Command::Inspect(args) => commands::inspect(&args),
         Command::Key(command) => commands::key(&command),
+        Command::CodeKey(command) => commands::code_key(&command),
     }
 }
 

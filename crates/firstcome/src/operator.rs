@@ -20,7 +20,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::app::App;
-use crate::keys::{self, Change, KeyError, KeyJson, Origin};
+use crate::keys::{self, Change, Decider, KeyError, KeyJson, Origin};
 
 /// The sockets' names are `operator-ID.sock`: servers across machines may share a folder.
 const NAME_BEGIN: &str = "operator-";
@@ -40,6 +40,10 @@ pub enum Question {
     List,
     /// A change.
     Change(Change),
+    /// The number of the code key of new campaigns.
+    CodeKey,
+    /// Another code key for new campaigns.
+    RotateCodeKey,
 }
 
 /// What an operator is answered.
@@ -48,6 +52,8 @@ pub enum Question {
 pub enum Reply {
     /// All keys, or the one that was changed.
     Keys(Vec<KeyJson>),
+    /// The number of the code key of new campaigns.
+    CodeKey(u32),
     /// A no.
     Refused {
         /// Why.
@@ -139,11 +145,22 @@ async fn reply(app: &App, question: &Question) -> Reply {
             }
             Err(error) => Reply::refused(&error),
         },
+        Question::CodeKey => match keys::ring_of(&app.backend).await {
+            Ok(ring) => Reply::CodeKey(ring.code_key),
+            Err(declined) => Reply::refused(&KeyError::Declined(declined)),
+        },
+        Question::RotateCodeKey => match keys::rotate_code_key(Decider::Server(&app.backend), &ORIGIN).await {
+            Ok(rotated) => {
+                tracing::info!(number = rotated.number, by = "operator", "code key rotated");
+                Reply::CodeKey(rotated.number)
+            }
+            Err(error) => Reply::refused(&error),
+        },
     }
 }
 
 /// Whoever has the data folder is in the record as whoever runs this machine.
-pub const ORIGIN: Origin<'static> = Origin { actor: ActorId::LOCAL, request_id: RequestId::OPERATOR, by: Asker::Operator };
+pub const ORIGIN: Origin<'static> = Origin { actor: ActorId::LOCAL, request_id: RequestId::OPERATOR, request: None, by: Asker::Operator };
 
 impl Reply {
     /// A no.

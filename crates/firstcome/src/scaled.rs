@@ -5,6 +5,7 @@ mod positions;
 mod project;
 mod start;
 
+use data_encoding::HEXLOWER;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -222,12 +223,14 @@ impl Connected {
             None => stored.as_ref().and_then(stored_log).ok_or(ScaledError::NoBeginning)?,
         };
         let partitions = u32::try_from(topic.offsets.len()).unwrap_or(u32::MAX);
-        let origin =
-            Origin { cluster_id: topic.cluster_id.clone(), topic: settings.kafka.topic.clone(), topic_id: log_id.to_string(), partitions };
+        let origin = Origin {
+            cluster_id: topic.cluster_id.clone(),
+            topic: settings.kafka.topic.clone(),
+            topic_id: log_id.to_string(),
+            partitions,
+            code_secret: HEXLOWER.encode(&codes.fingerprint()),
+        };
         postgres.claim_origin(&origin).await?;
-        for (number, fingerprint) in codes.fingerprints() {
-            postgres.check_code_key(number, fingerprint).await?;
-        }
         let gate = match &settings.redis {
             Some(url) => Some(Arc::new(RedisGate::open(url, &settings.kafka.topic).await?)),
             None => None,
@@ -237,7 +240,7 @@ impl Connected {
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
         // Looked at again: snapshots and copies are made meanwhile.
         reaching(settings, "what this server starts from", &offsets).await?;
-        let node = Arc::new(Node::new(node_id, log_id, log, gate, starting.limits, codes.numbers(), replicas));
+        let node = Arc::new(Node::new(node_id, log_id, log, gate, starting.limits, replicas));
         let failure = Arc::new(OnceLock::new());
         let sink = NodeSink { node: Arc::clone(&node), failure: Arc::clone(&failure), log_id, auth: Arc::clone(&starting.auth) };
         let follower = Mutex::new(Some(Follower::start(&settings.kafka, &offsets, Pace::AtOnce, sink)?));
@@ -260,14 +263,6 @@ impl Scaled {
         let postgres = Postgres::connect(PostgresSettings::new(settings.postgres.clone())).await?;
         let origin = postgres.origin().await?;
         Ok(Connected { postgres, origin })
-    }
-
-    /// Asks `require` for the code key of every campaign that is known by now.
-    ///
-    /// # Errors
-    /// What `require` says.
-    pub fn require_codes<E>(&self, mut require: impl FnMut(u32, &str) -> Result<(), E>) -> Result<(), E> {
-        self.node.code_keys().into_iter().try_for_each(|(number, campaign)| require(number, &campaign))
     }
 
     /// Why the node cannot go on, if it cannot.

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::coupon::Coupon;
 use domain::hash::HashSeed;
 use domain::keyring::{Keyring, NAME, Ring};
 use edge::auth::Auth;
@@ -27,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::{App, Parts};
 use crate::backend::Backend;
 use crate::cli::{ServeArgs, SettingsError};
-use crate::codes::{CodeKeys, KeysError};
+use crate::codes::{CodeKeys, SecretError};
 use crate::data::{DataError, DataFolder};
 use crate::history::History;
 use crate::http::calls::{self, Route};
@@ -62,9 +61,9 @@ pub enum ServeError {
         /// Why.
         source: journal::writer::OpenError,
     },
-    /// The code keys.
+    /// The secret of the codes.
     #[error(transparent)]
-    Keys(#[from] KeysError),
+    CodeSecret(#[from] SecretError),
     /// The history.
     #[error(transparent)]
     History(#[from] projection::OpenError),
@@ -117,9 +116,9 @@ pub enum ServeError {
     #[cfg(feature = "scaled")]
     #[error(transparent)]
     Scaled(#[from] ScaledError),
-    /// The keys of codes are those of another cluster, or not there.
-    #[error("{0}; copy code-keys from the data folder of a server of this cluster")]
-    CodeKeys(KeysError),
+    /// A server of a cluster lacks the secret of the codes.
+    #[error("{0}; copy it from the data folder of a server of this cluster")]
+    ClusterSecret(SecretError),
     /// The rate limits cannot be counted.
     #[error("the rate limits cannot be taken over from what was decided: {0}")]
     Policies(&'static str),
@@ -321,18 +320,17 @@ fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
         clock: settings.clock.clone(),
         snapshot_every: settings.snapshot_every,
     };
-    // The keys are durable before anything can be decided with them, and nothing is opened that
-    // cannot be answered for.
+    // The secret is durable before anything can be decided with it, and nothing is opened that cannot be
+    // answered for.
     let has_decisions = data.path().join(JOURNAL_FOLDER).is_dir();
     let codes = CodeKeys::open(data.path(), has_decisions, random()?)?;
     let (engine, restarted) = Engine::open_if(&engine_settings, |state, restarted| {
         check_clock(settings, restarted)?;
         let none = Ring::default();
         settings::require_key(settings, state.get::<Keyring>(NAME).map_or(&none, |keyring| &keyring.items.ring))?;
-        let mut campaigns = state.all::<Coupon>();
-        Ok(campaigns.try_for_each(|campaign| codes.require(data.path(), campaign.settings.code_key, &campaign.head.name))?)
+        Ok::<_, Refused>(())
     })
-    .map_err(|refused: Refused| refused.in_folder(&settings.data))?;
+    .map_err(|refused| refused.in_folder(&settings.data))?;
     let engine = Arc::new(engine);
     report(&restarted);
     let history = History::start(data.path(), &engine)?;
@@ -347,9 +345,10 @@ impl Opened {
             #[cfg(feature = "scaled")]
             Self::Scaled { settings: scaled, data } => {
                 let connected = Scaled::connect(&scaled).await?;
-                // Where a cluster has begun, its codes come from keys that it has.
-                let new_key = random()?;
-                let codes = data.alone(|| CodeKeys::open(data.path(), connected.has_begun(), new_key).map_err(ServeError::CodeKeys))?;
+                // Where a cluster has begun, its codes come from a secret that its servers have.
+                let new_secret = random()?;
+                let codes =
+                    data.alone(|| CodeKeys::open(data.path(), connected.has_begun(), new_secret).map_err(ServeError::ClusterSecret))?;
                 let starting = Starting {
                     data: data.path().to_owned(),
                     limits: settings.limits,
@@ -359,7 +358,6 @@ impl Opened {
                 };
                 let random = [number()?, number()?, number()?, number()?, number()?];
                 let opened = connected.open(&scaled, &codes, &starting, random).await?;
-                opened.require_codes(|number, campaign| codes.require(data.path(), number, campaign)).map_err(ServeError::CodeKeys)?;
                 (Backend::Scaled(Box::new(opened)), codes, data)
             }
         };
@@ -400,12 +398,6 @@ impl From<OpenError> for Refused {
 impl From<ServeError> for Refused {
     fn from(error: ServeError) -> Self {
         Self::Other(Box::new(error))
-    }
-}
-
-impl From<KeysError> for Refused {
-    fn from(error: KeysError) -> Self {
-        Self::Other(Box::new(error.into()))
     }
 }
 

@@ -50,6 +50,11 @@ pub enum Ask<'a> {
         /// Which key.
         key: &'a str,
     },
+    /// Take another code key.
+    RotateCodeKey {
+        /// Who asks.
+        by: Asker<'a>,
+    },
 }
 
 /// What is answered.
@@ -61,6 +66,8 @@ pub enum Outcome {
     Rotated,
     /// A key has ended.
     Revoked,
+    /// The code key of this number is the one of new campaigns.
+    CodeKey(u32),
 }
 
 /// What changes.
@@ -88,6 +95,8 @@ pub enum Effect {
     },
     /// A key has ended.
     Revoked(String),
+    /// The code key of this number is the one of new campaigns.
+    CodeKey(u32),
 }
 
 /// The keyring as it is kept.
@@ -101,6 +110,8 @@ pub struct Ring {
     pub keys: BTreeMap<String, Key>,
     /// How many changes there were.
     pub changes: u64,
+    /// The number of the code key of new campaigns.
+    pub code_key: u32,
 }
 
 impl Rules for Ring {
@@ -111,11 +122,15 @@ impl Rules for Ring {
     const IS_REMOVABLE: bool = false;
 
     fn new(head: Head, settings: KeyringSettings) -> Self {
-        Self { head, settings, keys: BTreeMap::new(), changes: 0 }
+        Self { head, settings, keys: BTreeMap::new(), changes: 0, code_key: 1 }
     }
 
     fn figures(&self, _settings: &KeyringSettings, _now: Timestamp) -> Vec<(&'static str, Value)> {
-        vec![("keys", Value::Number(self.keys.len() as u64)), ("changes", Value::Number(self.changes))]
+        vec![
+            ("keys", Value::Number(self.keys.len() as u64)),
+            ("changes", Value::Number(self.changes)),
+            ("code_key", Value::Number(u64::from(self.code_key))),
+        ]
     }
 
     fn decide(&self, ask: &Ask<'_>, _has_key: bool, now: Timestamp) -> Result<RulingOf<Self>, No> {
@@ -143,6 +158,12 @@ impl Rules for Ring {
                 self.check_live(key)?;
                 Ok(Ruling::effect(Outcome::Revoked, Effect::Revoked(key.to_owned())))
             }
+            Ask::RotateCodeKey { by } => {
+                self.check_asker(by, now)?;
+                refuse_if(1_000 <= self.code_key, || No::new("code_keys_full"))?;
+                let number = self.code_key + 1;
+                Ok(Ruling::effect(Outcome::CodeKey(number), Effect::CodeKey(number)))
+            }
         }
     }
 
@@ -168,8 +189,10 @@ impl Rules for Ring {
                     kept.overlap = None;
                 }
             }
+            Effect::CodeKey(number) => self.code_key = *number,
         }
     }
+
     /// Who asked is not in the record of the effect, so that the question is the operator's, whom nothing
     /// but the keys themselves binds.
     fn asked_for<'a>(_it: Option<&'a Self>, effect: &'a Effect) -> Ask<'a> {
@@ -180,6 +203,7 @@ impl Rules for Ring {
             }
             Effect::Rotated { key, secret, overlap_ms } => Ask::Rotate { by, key, secret: secret.shown(), overlap_ms: *overlap_ms },
             Effect::Revoked(key) => Ask::Revoke { by, key },
+            Effect::CodeKey(_) => Ask::RotateCodeKey { by },
         }
     }
 }
@@ -219,6 +243,7 @@ impl Translated for Ring {
             }
             theirs::Command::RotateKey { by, key, secret, overlap_ms } => Ask::Rotate { by, key: key.as_str(), secret, overlap_ms },
             theirs::Command::RevokeKey { by, key } => Ask::Revoke { by, key: key.as_str() },
+            theirs::Command::RotateCodeKey { by } => Ask::RotateCodeKey { by },
         }
     }
 
@@ -232,22 +257,25 @@ impl Translated for Ring {
                 Effect::Rotated { key: key.as_str().to_owned(), secret: secret.get(), overlap_ms }
             }
             theirs::Event::KeyRevoked { key } => Effect::Revoked(key.as_str().to_owned()),
+            theirs::Event::CodeKeyRotated { number } => Effect::CodeKey(number),
         }
     }
 
     fn answer(outcome: &theirs::Outcome) -> Outcome {
-        match outcome {
+        match *outcome {
             theirs::Outcome::KeyCreated => Outcome::Created,
             theirs::Outcome::KeyRotated => Outcome::Rotated,
             theirs::Outcome::KeyRevoked => Outcome::Revoked,
+            theirs::Outcome::CodeKeyRotated { number } => Outcome::CodeKey(number),
         }
     }
 
     fn outcome(answer: &Outcome) -> Option<theirs::Outcome> {
-        Some(match answer {
+        Some(match *answer {
             Outcome::Created => theirs::Outcome::KeyCreated,
             Outcome::Rotated => theirs::Outcome::KeyRotated,
             Outcome::Revoked => theirs::Outcome::KeyRevoked,
+            Outcome::CodeKey(number) => theirs::Outcome::CodeKeyRotated { number },
         })
     }
 

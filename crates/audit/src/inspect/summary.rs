@@ -1,5 +1,6 @@
 //! The summary: one pass over the whole journal.
 
+use data_encoding::HEXLOWER;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
@@ -63,7 +64,7 @@ impl Summary {
 
     fn read_journal(&mut self, storage: &Arc<FileStorage>) -> Result<(), ReadError> {
         let Some(mut reader) = Reader::open(Arc::clone(storage), Lsn::ZERO)? else { return Ok(()) };
-        self.journal_id = reader.journal_id().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.journal_id = HEXLOWER.encode(&reader.journal_id());
         while let Some(batch) = reader.next_batch(None)? {
             self.batches += 1;
             self.bytes += batch.header.total_bytes();

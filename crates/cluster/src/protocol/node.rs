@@ -5,15 +5,14 @@
 //! answer. Otherwise the command is appended, with the gate's leave if it takes a unit of something,
 //! and the answer is what the rules decide when the record comes by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use domain::coupon::Coupon;
 use domain::types::{Name, Timestamp};
 use domain::wire::state::FrozenState;
 use domain::workload::AnyAggregate;
-use domain::{Action, Command, Kind, Number, Rejection, State};
+use domain::{Action, Command, Kind, Rejection, State};
 use due::DueWork;
 use engine::engine::Counts;
 use engine::limits::Limits;
@@ -54,8 +53,6 @@ pub struct Node<L, G> {
     log: L,
     gate: Option<Arc<G>>,
     limits: Limits,
-    /// The numbers of the code keys that this server has.
-    code_keys: BTreeSet<u32>,
     partitions: Vec<Partition<G>>,
     sequence: AtomicU64,
     pending: Mutex<BTreeMap<u64, oneshot::Sender<Answered>>>,
@@ -72,8 +69,6 @@ type Lanes<G> = BTreeMap<(Kind, String), Arc<Lane<G>>>;
 #[derive(Debug)]
 struct Partition<G> {
     replica: Mutex<Replica>,
-    /// Numbers of aggregates that were looked at for a code key.
-    numbers_checked: AtomicU32,
     barriers: Barriers,
     /// Something that this node appended did not come by in time.
     is_cut_off: AtomicBool,
@@ -100,21 +95,11 @@ pub struct NodeStatus {
 
 impl<L: Log, G: GateServer> Node<L, G> {
     /// A node that follows these replicas, one for each partition, in their order. `limits` count for
-    /// each partition. `code_keys` are the numbers of those that this server has: a campaign with
-    /// another one stops the node, whose codes would be wrong.
+    /// each partition.
     #[must_use]
-    pub fn new(
-        id: NodeId,
-        log_id: LogId,
-        log: L,
-        gate: Option<Arc<G>>,
-        limits: Limits,
-        code_keys: BTreeSet<u32>,
-        replicas: Vec<Replica>,
-    ) -> Self {
+    pub fn new(id: NodeId, log_id: LogId, log: L, gate: Option<Arc<G>>, limits: Limits, replicas: Vec<Replica>) -> Self {
         let partitions = replicas.into_iter().map(|replica| Partition {
             replica: Mutex::new(replica),
-            numbers_checked: AtomicU32::new(0),
             barriers: Barriers::default(),
             is_cut_off: AtomicBool::new(false),
             lanes: Mutex::new(BTreeMap::new()),
@@ -126,7 +111,6 @@ impl<L: Log, G: GateServer> Node<L, G> {
             log,
             gate,
             limits,
-            code_keys,
             partitions: partitions.collect(),
             sequence: AtomicU64::new(0),
             pending: Mutex::new(BTreeMap::new()),
@@ -197,7 +181,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
             }
             place.due.lock().applied();
             // Before anybody is answered: a yes may carry a code.
-            self.check(partition, place, &replica)?;
+            self.check(partition, &replica)?;
         }
         if !answers.is_empty() || barrier != 0 {
             place.is_cut_off.store(false, Ordering::Relaxed);
@@ -281,18 +265,6 @@ impl<L: Log, G: GateServer> Node<L, G> {
         let partition = self.partition_of(name);
         self.pass_barrier(partition).await?;
         Ok((partition, self.with_replica(partition, Replica::progress)))
-    }
-
-    /// The number of each campaign's code key, with the campaign's name.
-    #[must_use]
-    pub fn code_keys(&self) -> Vec<(u32, String)> {
-        let mut keys = Vec::new();
-        for place in &self.partitions {
-            let replica = place.replica.lock();
-            let campaigns = replica.core().state().all::<Coupon>();
-            keys.extend(campaigns.map(|campaign| (campaign.settings.code_key, campaign.head.name.to_string())));
-        }
-        keys
     }
 
     /// A partition's state as it is now, shared rather than copied, and how far it is.
@@ -391,20 +363,12 @@ impl<L: Log, G: GateServer> Node<L, G> {
         status
     }
 
-    /// Whether this node may go on with what the log says: it is the one that the node follows, and no
-    /// campaign in it has a code key that is not here.
-    fn check(&self, partition: u32, place: &Partition<G>, replica: &Replica) -> Result<(), Fault> {
-        if let Some(log) = replica.log().filter(|log| *log != self.log_id) {
-            let what = format!("it belongs to log {log}, and this server follows log {}", self.log_id);
-            return Err(Fault::Genesis { partition, what });
-        }
-        let state = replica.core().state();
-        let checked = place.numbers_checked.swap(state.number_next().0, Ordering::Relaxed);
-        let campaigns = (checked..state.number_next().0).filter_map(|number| state.get_at::<Coupon>(Number(number)));
-        match campaigns.into_iter().find(|campaign| !self.code_keys.contains(&campaign.settings.code_key)) {
-            Some(campaign) => {
-                let (number, campaign) = (campaign.settings.code_key, campaign.head.name.to_string());
-                Err(Fault::CodeKeyMissing { number, campaign })
+    /// Whether this node may go on with what the log says: it is the one that the node follows.
+    fn check(&self, partition: u32, replica: &Replica) -> Result<(), Fault> {
+        match replica.log().filter(|log| *log != self.log_id) {
+            Some(log) => {
+                let what = format!("it belongs to log {log}, and this server follows log {}", self.log_id);
+                Err(Fault::Genesis { partition, what })
             }
             None => Ok(()),
         }

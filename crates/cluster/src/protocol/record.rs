@@ -2,6 +2,7 @@
 //! it and the partition where it belongs. Integers are little-endian; a text is its length in one byte
 //! and its bytes.
 
+use data_encoding::HEXLOWER;
 use domain::types::RequestId;
 use domain::wire::command::{decode_command, encode_command};
 use domain::{Action, Command};
@@ -45,7 +46,7 @@ pub struct LogId(pub [u8; 16]);
 
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One partition's state, from its records in their order. Nodes that apply the same records have the
 //! same state: nothing but the records and their broker's times goes in.
 
+use data_encoding::HEXLOWER;
 use std::collections::VecDeque;
 
 use domain::hash::HashSeed;
@@ -160,16 +161,6 @@ pub enum Fault {
         /// How.
         what: String,
     },
-    /// A campaign's codes are made with a key that this server does not have.
-    #[error(
-        "campaign {campaign:?} makes its codes with code key {number}, which this server does not have; copy code-keys from the data folder of the server that made the campaign"
-    )]
-    CodeKeyMissing {
-        /// Which key.
-        number: u32,
-        /// Whose.
-        campaign: String,
-    },
     /// The history does not say which state it holds, so that nothing can be compared with it.
     #[error("the history's digest of partition {partition} has {bytes} bytes and must have {DIGEST_BYTES}")]
     NoDigest {
@@ -309,8 +300,8 @@ impl Replica {
             Some(own) if own != other.digest => Err(Fault::Disagreement {
                 partition: self.topology.partition,
                 offset_next: other.offset_next,
-                own: hex(&own),
-                other: hex(&other.digest),
+                own: HEXLOWER.encode(&own),
+                other: HEXLOWER.encode(&other.digest),
             }),
             Some(_) | None => Ok(()),
         }
@@ -427,8 +418,4 @@ impl Watch for Unwatched {
     fn before(&mut self, _record: &Record<'_>, _state: &State) {}
 
     fn after(&mut self, _lsn: Lsn, _record: &Record<'_>, _state: &State) {}
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

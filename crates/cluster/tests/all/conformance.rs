@@ -101,7 +101,7 @@ impl ClusterBackend {
         let limits = Limits { entries_max: 1_000, requests_max: 1_000, aggregates_max: 100, ..Limits::STANDARD };
         let nodes = [1, 2].map(|id| {
             let replicas = (0..PARTITIONS).map(|partition| replica(partition, HashSeed(id, 7))).collect();
-            Arc::new(Node::new(NodeId(id), LOG, BrokerLog(Arc::clone(&broker)), gates.clone(), limits, [0].into(), replicas))
+            Arc::new(Node::new(NodeId(id), LOG, BrokerLog(Arc::clone(&broker)), gates.clone(), limits, replicas))
         });
         for (node, lag) in nodes.iter().zip([1, 3]) {
             runtime.spawn(follow(Arc::clone(node), Arc::clone(&broker), Duration::from_millis(lag)));

@@ -3,8 +3,8 @@
 
 use domain::hash::HashSeed;
 use domain::keyring::{
-    self, Asker, Command as Ask, Event, KEYS_MAX, Key, KeyName, Keyring, KeyringSettings, OVERLAP_MS_MAX, Prefix, Rejection, Scope, Scopes,
-    SecretDigest, ShownDigest,
+    self, Asker, CODE_KEYS_MAX, Command as Ask, Event, KEYS_MAX, Key, KeyName, Keyring, KeyringSettings, OVERLAP_MS_MAX, Prefix, Rejection,
+    Scope, Scopes, SecretDigest, ShownDigest,
 };
 use domain::state::{Action, Change, Command, Decision, Done, Precondition, Record, State, decide};
 use domain::types::{ActorId, RequestId, Timestamp};
@@ -60,6 +60,7 @@ fn by(asker: Asker<'static>, ask: Ask<'static>) -> Ask<'static> {
         Ask::CreateKey { key, scopes, campaigns, secret, .. } => Ask::CreateKey { by: asker, key, scopes, campaigns, secret },
         Ask::RotateKey { key, secret, overlap_ms, .. } => Ask::RotateKey { by: asker, key, secret, overlap_ms },
         Ask::RevokeKey { key, .. } => Ask::RevokeKey { by: asker, key },
+        Ask::RotateCodeKey { .. } => Ask::RotateCodeKey { by: asker },
     }
 }
 
@@ -203,6 +204,29 @@ fn there_is_a_limit_to_keys() {
     assert_eq!(world.ask(2, create("more", &[Scope::Read], 1)), Err(Rejection::KeysFull));
 }
 
+/// The number goes up by one each time, so that no campaign has the key that another one had before it.
+#[test]
+fn code_keys_are_numbered_and_have_a_limit() {
+    let mut world = World::empty();
+    let code_key = |world: &World| world.0.get::<Keyring>(keyring::NAME).unwrap().items.ring.code_key;
+    assert_eq!(code_key(&world), 1);
+    let rotate = Ask::RotateCodeKey { by: Asker::Anyone };
+    assert_eq!(world.ask(1, rotate), Ok(()));
+    world.ask(2, create("admin", &[Scope::Admin], 1)).unwrap();
+    assert_eq!(world.ask(3, rotate), Err(Rejection::AskerEnded));
+    let rotate = by(Asker::Operator, rotate);
+    for number in 3..=CODE_KEYS_MAX {
+        world.ask(4, rotate).unwrap();
+        assert_eq!(code_key(&world), number);
+    }
+    assert_eq!(world.ask(5, rotate), Err(Rejection::CodeKeysFull));
+    assert_eq!(code_key(&rebuilt(&world)), CODE_KEYS_MAX);
+}
+
+fn rebuilt(world: &World) -> World {
+    World(rebuild(&sections(&world.0), SEED).unwrap())
+}
+
 /// A record that the rules cannot have decided is refused on replay.
 #[test]
 fn a_forged_record_does_not_fit() {
@@ -217,7 +241,7 @@ fn a_forged_record_does_not_fit() {
     let rotated = |key, overlap_ms| Event::KeyRotated { key, secret: secret(4), overlap_ms };
     let (all, some) = (Prefix::new("").unwrap(), Prefix::new("a").unwrap());
     assert!(fits(created(name("new"), &[Scope::Admin], all)) && fits(rotated(name("shop"), 0)));
-    assert!(fits(Event::KeyRevoked { key: name("admin") }));
+    assert!(fits(Event::KeyRevoked { key: name("admin") }) && fits(Event::CodeKeyRotated { number: 2 }));
     for event in [
         created(name("shop"), &[Scope::Read], all),
         created(name("old"), &[Scope::Read], all),
@@ -227,6 +251,8 @@ fn a_forged_record_does_not_fit() {
         rotated(name("shop"), OVERLAP_MS_MAX + 1),
         Event::KeyRevoked { key: name("old") },
         Event::KeyRevoked { key: name("nobody") },
+        Event::CodeKeyRotated { number: 1 },
+        Event::CodeKeyRotated { number: 3 },
     ] {
         assert!(!fits(event), "{event:?}");
     }
@@ -255,7 +281,8 @@ fn asks() -> impl Strategy<Value = Ask<'static>> {
     let rotate =
         (askers(), key(), digest(), overlap).prop_map(|(by, key, secret, overlap_ms)| Ask::RotateKey { by, key, secret, overlap_ms });
     let revoke = (askers(), key()).prop_map(|(by, key)| Ask::RevokeKey { by, key });
-    prop_oneof![4 => create, 4 => rotate, 1 => revoke]
+    let code_key = askers().prop_map(|by| Ask::RotateCodeKey { by });
+    prop_oneof![4 => create, 4 => rotate, 1 => revoke, 1 => code_key]
 }
 
 fn actions() -> impl Strategy<Value = Action<'static>> {

@@ -5,6 +5,7 @@
 //! in hexadecimal. One round of SHA-256 is enough: 256 random bits cannot be guessed, unlike a password,
 //! which would need a slow hash.
 
+use data_encoding::HEXLOWER;
 use std::fmt;
 
 use domain::keyring::SecretDigest;
@@ -26,7 +27,7 @@ impl Secret {
     pub fn new() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; SECRET_BYTES];
         getrandom::fill(&mut bytes)?;
-        Ok(Self(hex(&bytes)))
+        Ok(Self(HEXLOWER.encode(&bytes)))
     }
 
     /// The whole key, as its holder sends it.
@@ -86,10 +87,6 @@ impl fmt::Debug for PresentedDigest {
 #[must_use]
 pub fn parts_of(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix(PREFIX)?.rsplit_once('_')
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

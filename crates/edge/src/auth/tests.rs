@@ -24,7 +24,7 @@ fn kept(secret: &Secret, scope: Scope) -> domain::keyring::Key {
 
 fn make_key(auth: &Auth, name: &str, scope: Scope) -> String {
     let secret = Secret::new().unwrap();
-    auth.follow(&Ring { changes: 1, keys: [(name.into(), kept(&secret, scope))].into_iter().collect() });
+    auth.follow(&Ring { changes: 1, keys: [(name.into(), kept(&secret, scope))].into_iter().collect(), ..Ring::default() });
     secret.key(name)
 }
 
@@ -100,7 +100,7 @@ fn later_keys_are_followed_and_earlier_ones_are_not() {
     assert!(opens());
     let with_another = |changes| {
         let admin = kept(&Secret::new().unwrap(), Scope::Admin);
-        auth.follow(&Ring { changes, keys: [("admin".into(), admin)].into_iter().collect() });
+        auth.follow(&Ring { changes, keys: [("admin".into(), admin)].into_iter().collect(), ..Ring::default() });
     };
     with_another(1);
     assert!(opens());

@@ -1,11 +1,18 @@
-//! Codes: known answers, properties, typing errors, and the file of the keys.
+//! Codes: known answers, properties, typing errors, and the file of the secret.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::HashSet;
 
 fn keys() -> CodeKeys {
-    CodeKeys { keys: BTreeMap::from([(1, CodeKey::new(&[7; 16])), (2, CodeKey::new(&[8; 16]))]) }
+    CodeKeys::of(&[7; 32])
+}
+
+/// With this as key 1.
+fn keys_with(key: &[u8; KEY_BYTES]) -> CodeKeys {
+    let keys = keys();
+    assert!(keys.keys[1].set(Box::new(CodeKey::new(key))).is_ok());
+    keys
 }
 
 fn serial(number: u32) -> Serial {
@@ -17,7 +24,7 @@ fn serial(number: u32) -> Serial {
 #[test]
 fn codes_are_what_they_were() {
     let key = [0x2B, 0x7E, 0x15, 0x16, 0x28, 0xAE, 0xD2, 0xA6, 0xAB, 0xF7, 0x15, 0x88, 0x09, 0xCF, 0x4F, 0x3C];
-    let keys = CodeKeys { keys: BTreeMap::from([(1, CodeKey::new(&key))]) };
+    let keys = keys_with(&key);
     let longest = "x".repeat(128);
     for (campaign, number, code) in [
         ("spring", 1, "VZAMENZX8AKE5"),
@@ -36,16 +43,16 @@ fn codes_are_what_they_were() {
 proptest! {
     #[test]
     fn a_code_gives_its_serial_back(key: [u8; 16], campaign in "[A-Za-z0-9_.-]{1,128}", number in 1..=u32::MAX) {
-        let keys = CodeKeys { keys: BTreeMap::from([(9, CodeKey::new(&key))]) };
-        let code = keys.code(9, &campaign, serial(number));
+        let keys = keys_with(&key);
+        let code = keys.code(1, &campaign, serial(number));
         prop_assert_eq!(code.len(), CODE_CHARACTERS);
         prop_assert!(code.bytes().all(|character| ALPHABET.contains(&character)));
-        prop_assert_eq!(keys.serial(9, &campaign, &code), Ok(serial(number)));
+        prop_assert_eq!(keys.serial(1, &campaign, &code), Ok(serial(number)));
         // Each of these would be right once in 2^28 tries.
-        prop_assert_eq!(keys.answered(9, &campaign, &code), Err(CodeError::Unknown));
-        prop_assert_eq!(keys.serial(9, &format!("{campaign}x"), &code), Err(CodeError::Unknown));
-        let other = CodeKeys { keys: BTreeMap::from([(9, CodeKey::new(&key.map(|byte| byte ^ 1)))]) };
-        prop_assert_eq!(other.serial(9, &campaign, &code), Err(CodeError::Unknown));
+        prop_assert_eq!(keys.answered(1, &campaign, &code), Err(CodeError::Unknown));
+        prop_assert_eq!(keys.serial(1, &format!("{campaign}x"), &code), Err(CodeError::Unknown));
+        let other = keys_with(&key.map(|byte| byte ^ 1));
+        prop_assert_eq!(other.serial(1, &campaign, &code), Err(CodeError::Unknown));
     }
 
     /// Whoever knows how the check character is made guesses, and one guess in 2^28 decrypts to a
@@ -85,10 +92,21 @@ fn a_code_does_not_tell_how_many_were_given_out() {
     }
 }
 
+/// Computed apart from this program, by HKDF as RFC 5869 states it.
 #[test]
-#[should_panic(expected = "code key 3")]
-fn a_code_is_never_made_with_a_key_that_is_not_there() {
-    let _ = keys().code(3, "spring", serial(1));
+fn keys_are_derived_as_they_were() {
+    let secret: [u8; SECRET_BYTES] = std::array::from_fn(|place| u8::try_from(place).unwrap());
+    let keys = CodeKeys::of(&secret);
+    let key = |number: u32| HEXLOWER.encode(&derived(&keys.secret, &[b"code key", &number.to_le_bytes()]));
+    assert_eq!(key(1), "c3e415ce9313aec5f46302d584ddfb74");
+    assert_eq!(key(1_000), "774dd7687b8370919f687f79ffa18f1c");
+    assert_eq!(HEXLOWER.encode(&keys.fingerprint()), "10fb1d92d0ece3edc52847aeb8622c10");
+}
+
+#[test]
+#[should_panic(expected = "code key 1001")]
+fn a_number_that_no_campaign_has_is_a_fault() {
+    let _ = keys().code(CODE_KEYS_MAX + 1, "spring", serial(1));
 }
 
 #[test]
@@ -123,17 +141,19 @@ fn case_hyphens_and_look_alikes_do_not_matter() {
 }
 
 #[test]
-fn the_key_file_is_made_once_for_its_owner_only_and_missed_when_it_is_gone() {
+fn the_secret_is_made_once_for_its_owner_only_and_missed_when_it_is_gone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
-    let made = CodeKeys::open(folder.path(), false, [3; 16]).unwrap();
-    let mode = fs::metadata(folder.path().join("code-keys")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let read = CodeKeys::open(folder.path(), true, [4; 16]).unwrap();
+    let path = folder.path().join("code-secret");
+    let made = CodeKeys::open(folder.path(), false, [3; 32]).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let read = CodeKeys::open(folder.path(), true, [4; 32]).unwrap();
     assert_eq!(made.code(1, "spring", serial(1)), read.code(1, "spring", serial(1)));
-    assert!(matches!(read.require(folder.path(), 2, "spring"), Err(KeysError::Missing { number: 2, .. })));
-    fs::write(folder.path().join("code-keys"), "1 xyz\n").unwrap();
-    assert!(matches!(CodeKeys::open(folder.path(), true, [4; 16]), Err(KeysError::Malformed { line: 1, .. })));
-    fs::remove_file(folder.path().join("code-keys")).unwrap();
-    assert!(matches!(CodeKeys::open(folder.path(), true, [4; 16]), Err(KeysError::Gone { .. })));
+    assert_eq!(made.fingerprint(), read.fingerprint());
+    for damaged in ["", "xyz", &"0".repeat(62), &"0".repeat(66), &format!("{0}\n{0}\n", "0".repeat(64))] {
+        fs::write(&path, damaged).unwrap();
+        assert!(matches!(CodeKeys::open(folder.path(), true, [4; 32]), Err(SecretError::Malformed { .. })), "{damaged:?}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(CodeKeys::open(folder.path(), true, [4; 32]), Err(SecretError::Gone { .. })));
 }

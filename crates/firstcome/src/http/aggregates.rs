@@ -22,6 +22,7 @@ use super::problem::{HandlerResult, Problem};
 use super::settings::{self, patch_of, settings_of};
 use crate::app::App;
 use crate::backend::Declined;
+use crate::keys;
 
 /// What a schema of a kind is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,7 +174,7 @@ impl Served {
 pub async fn put(context: Context, kind: Kind) -> HandlerResult {
     let name = named(&context, kind)?;
     context.query([])?;
-    let settings = complete(&context.app, settings_of(kind, context.json_body("application/json")?)?)?;
+    let settings = complete(&context.app, settings_of(kind, context.json_body("application/json")?)?).await?;
     let precondition = precondition(&context)?;
     written(submit(&context, Action::Put { name, settings, precondition }).await?)
 }
@@ -232,10 +233,10 @@ pub fn of_another_kind(done: &Done) -> Problem {
 }
 
 /// Fills in what the program sets itself.
-fn complete(app: &App, mut settings: AnySettings) -> Result<AnySettings, Problem> {
+async fn complete(app: &App, mut settings: AnySettings) -> Result<AnySettings, Problem> {
     for field in settings.kind().settings().iter().filter(|field| field.is_internal) {
         let value = match field.name {
-            "code_key" => Value::Number(u64::from(app.codes.newest())),
+            "code_key" => Value::Number(u64::from(keys::ring_of(&app.backend).await?.code_key)),
             other => return Err(Problem::new("internal", format!("nobody sets {other}"))),
         };
         settings.set(field.name, value).map_err(|error| Problem::new("internal", format!("{} {error}", field.name)))?;

@@ -17,7 +17,7 @@ use super::context::Context;
 use super::lists::AS_OF;
 use super::openapi::describe::Description;
 use super::problem::HandlerResult;
-use super::{demonstration, keys, meta, web};
+use super::{code_key, demonstration, keys, meta, web};
 use crate::app::App;
 use crate::workloads;
 
@@ -121,7 +121,7 @@ methods! {
 /// Every call of the program.
 pub static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
     let of_workloads = workloads::TABLES.iter().map(|table| table.calls);
-    let tables = of_workloads.chain([keys::calls as fn() -> Vec<Call>, meta::calls, demonstration::calls, web::calls]);
+    let tables = of_workloads.chain([keys::calls as fn() -> Vec<Call>, code_key::calls, meta::calls, demonstration::calls, web::calls]);
     tables.flat_map(|calls| calls()).collect()
 });
 

@@ -18,6 +18,7 @@ use super::openapi::refusals::DECIDES;
 use super::openapi::schema::{Schema, count, flag, object, text, word};
 use super::problem::{HandlerResult, Problem, problem};
 use crate::demonstration::{NotStarted, OVER, Outcome, Run, STOCK, USERS};
+use crate::keys;
 
 const TAG: &str = "Server";
 
@@ -95,7 +96,8 @@ pub async fn start(context: Context) -> HandlerResult {
 async fn make(context: &Context, campaign: &str) -> Result<(), Problem> {
     let name = Name::new(campaign).map_err(|error| Problem::new("internal", error.to_string()))?;
     let stock = Quantity::new(STOCK).ok_or_else(|| Problem::new("internal", "the stock is none"))?;
-    let settings = AnySettings::Campaign(Settings { code_key: context.app.codes.newest(), ..Settings::plain(stock) });
+    let code_key = keys::ring_of(&context.app.backend).await?.code_key;
+    let settings = AnySettings::Campaign(Settings { code_key, ..Settings::plain(stock) });
     submit(context, Action::Put { name, settings, precondition: Precondition::IsNew }).await.map(drop)
 }
 

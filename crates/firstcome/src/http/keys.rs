@@ -149,7 +149,7 @@ pub async fn revoke(context: Context) -> HandlerResult {
 async fn change(context: Context, change: Change) -> Result<KeyJson, Problem> {
     let changing = tokio::spawn(async move {
         let (app, caller) = (Arc::clone(&context.app), &context.caller);
-        let origin = Origin { actor: caller.actor(), request_id: request_id(&context), by: asker(caller)? };
+        let origin = Origin { actor: caller.actor(), request_id: request_id(&context), request: None, by: asker(caller)? };
         let changed = keys::change_served(&app, &origin, &change).await?;
         tracing::info!(key = change.key(), by = caller.actor().as_str(), "{}", change.done());
         Ok(KeyJson::changed(change.key(), changed, app.clock.now()))
@@ -160,7 +160,7 @@ async fn change(context: Context, change: Change) -> Result<KeyJson, Problem> {
 
 /// The caller as the rules need to know it: whoever was authenticated may have lost the key until the
 /// change gets its place.
-fn asker(caller: &Caller) -> Result<Asker<'_>, Problem> {
+pub(super) fn asker(caller: &Caller) -> Result<Asker<'_>, Problem> {
     match caller {
         Caller::Local => Ok(Asker::Anyone),
         Caller::Key(key) => {
@@ -187,6 +187,7 @@ impl From<KeyError> for Problem {
             Rejection::OverlapTooLong => Self::field("overlap_ms", said),
             Rejection::KeyExists => Self::new("key_exists", said),
             Rejection::KeysFull => Self::new("keys_full", said),
+            Rejection::CodeKeysFull => Self::new("code_keys_full", said),
             Rejection::KeyNotFound => Self::new("key_not_found", said),
             Rejection::KeyRevoked { revoked_at } => Self::new("key_revoked", said).with("revoked_at", json!(times::format(revoked_at))),
             Rejection::LastAdmin => Self::new("last_admin_key", said),

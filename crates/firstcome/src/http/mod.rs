@@ -7,6 +7,7 @@
 pub mod aggregates;
 pub mod answer;
 pub mod calls;
+pub mod code_key;
 pub mod context;
 pub mod demonstration;
 pub mod docs;

@@ -45,6 +45,53 @@ fn sockets(data: &Path) -> Vec<std::path::PathBuf> {
     entries.filter(|entry| entry.file_type().unwrap().is_socket()).map(|entry| entry.path()).collect()
 }
 
+/// Campaigns keep the key that their codes came from, whatever is rotated afterwards and by whom.
+#[test]
+fn a_rotated_code_key_is_that_of_new_campaigns_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let code_key = |args: &[&str]| {
+        let (code, stdout, stderr) = run(program(&[&["code-key"], args, &["--data", data.to_str().unwrap()]].concat()));
+        (code, stdout.trim_end().to_owned() + stderr.trim_end())
+    };
+    let done = |number: &str| (Some(0), number.to_owned());
+    assert_eq!(code_key(&["show"]), done("1"));
+    let server = Process::serve(data);
+    let mut client = Client::new(server.address);
+    let code = |client: &mut Client, campaign: &str| {
+        assert_eq!(client.put(&format!("/v1/campaigns/{campaign}"), r#"{"stock":9}"#).status, 201);
+        let claimed = client.claim(campaign, "ann").json();
+        claimed["code"].as_str().unwrap().to_owned()
+    };
+    let first = code(&mut client, "first");
+    assert_eq!((code_key(&["show"]), code_key(&["rotate"])), (done("1"), done("2")));
+    let second = code(&mut client, "second");
+    let rotate = |client: &mut Client| client.send("POST", "/v1/code-key/rotate", &[("idempotency-key", "once")], "");
+    let rotated = [rotate(&mut client), rotate(&mut client)].map(|answer| (answer.status, answer.json()["number"].as_u64()));
+    assert_eq!(rotated, [(200, Some(3)); 2]);
+    assert_eq!(client.get("/v1/code-key").json()["number"], 3);
+    let third = code(&mut client, "third");
+    assert_eq!(server.terminate().0, Some(0));
+    assert_eq!((code_key(&["rotate"]), code_key(&["show", "--json"])), (done("4"), done(r#"{"number":4}"#)));
+
+    let server = Process::serve(data);
+    let mut client = Client::new(server.address);
+    for (campaign, code) in [("first", first), ("second", second), ("third", third)] {
+        let found = client.get(&format!("/v1/campaigns/{campaign}/codes/{code}"));
+        assert_eq!((found.status, &found.json()["subject"]), (200, &"ann".into()), "{campaign}");
+        assert_eq!(client.put(&format!("/v1/campaigns/{campaign}"), r#"{"stock":10}"#).status, 200);
+        assert_eq!(client.get(&format!("/v1/campaigns/{campaign}/codes/{code}")).status, 200);
+    }
+    assert_eq!(server.terminate().0, Some(0));
+    let (_, records, _) = run(program(&["inspect", "--records", "--data", data.to_str().unwrap()]));
+    let used = |campaign: &str, number: u32| {
+        let lines = records.lines().filter(|line| line.contains(&format!(" {campaign} ")) && line.contains("created"));
+        assert!(lines.clone().count() == 1 && lines.clone().all(|line| line.contains(&format!("code_key={number}"))), "{records}");
+    };
+    [("first", 1), ("second", 2), ("third", 3)].into_iter().for_each(|(campaign, number)| used(campaign, number));
+    assert_eq!(run(program(&["verify", "--data", data.to_str().unwrap()])).0, Some(0));
+}
+
 /// A deep folder, whose path is too long for a socket.
 #[test]
 fn a_server_in_a_deep_folder_is_asked_as_well() {
@@ -77,7 +124,7 @@ fn what_another_account_changes_the_folders_owner_can_read() {
     made(folder.path(), &["create", "admin", "--scopes", "admin"]);
     let journal = folder.path().join("journal");
     let files = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path());
-    let all: Vec<_> = files.chain([folder.path().join("lock"), folder.path().join("code-keys"), journal.clone()]).collect();
+    let all: Vec<_> = files.chain([folder.path().join("lock"), folder.path().join("code-secret"), journal.clone()]).collect();
     assert!(4 <= all.len());
     for path in all {
         let file = fs::metadata(&path).unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::task::block_in_place;
 
-use super::scenario;
 use super::world::{Brokers, World, eventually};
+use super::{check, scenario};
 use crate::support_process::http::{Answer, Connection, Request};
 use crate::support_process::program::{Program, program};
 
@@ -52,6 +52,42 @@ pub fn a_key_that_one_server_made_works_on_all_and_ends_on_all() {
         world.until_ready(0).await;
         let first = world.address(0);
         assert_eq!([status(first, &admin).await, status(first, &rotated).await, status(first, "").await], [200, 401, 401]);
+        block_in_place(|| verify(&world));
+    });
+}
+
+/// Through whichever server: a campaign that is made after the answer takes the new key, and its codes are
+/// read by all.
+#[test]
+pub fn a_code_key_that_one_server_rotated_is_that_of_campaigns_made_on_another() {
+    scenario::alone(async {
+        let mut world = World::new("code-key", &Brokers::One, None).with_servers(2, 10).await;
+        world.until_ready(1).await;
+        let servers = [world.address(0), world.address(1)];
+        let mut codes = Vec::new();
+        for round in 0..4_usize {
+            let (one, other) = (servers[round % 2], servers[(round + 1) % 2]);
+            let rotated = ask(one, "POST", "/v1/code-key/rotate", "", "").await;
+            assert_eq!((rotated.status, rotated.json()["number"].as_u64()), (200, Some(round as u64 + 2)), "{}", rotated.text());
+            let campaign = format!("/v1/campaigns/c{round}");
+            assert_eq!(ask(other, "PUT", &campaign, "", r#"{"stock":9}"#).await.status, 201);
+            let claimed = ask(one, "POST", &format!("{campaign}/claims"), "", r#"{"subject":"ann"}"#).await.json();
+            codes.push(format!("{campaign}/codes/{}", claimed["code"].as_str().unwrap()));
+        }
+        for server in [0, 1] {
+            world.kill(server);
+            world.start(server);
+            world.until_ready(server).await;
+            for code in &codes {
+                assert_eq!(ask(world.address(server), "GET", code, "", "").await.status, 200, "{code}");
+            }
+        }
+        let db = check::connect(&world.postgres).await;
+        let code_keys = async || {
+            let rows = db.query("SELECT code_key FROM firstcome.campaigns ORDER BY name", &[]).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>()
+        };
+        eventually("the tables tell which", FOLLOWED_MAX, async || code_keys().await == [2, 3, 4, 5]).await;
         block_in_place(|| verify(&world));
     });
 }

@@ -81,22 +81,21 @@ fn what_cannot_be_used_is_named_and_no_password_is_shown() {
 }
 
 #[test]
-fn code_keys_of_another_cluster_are_refused_before_a_code_is_given() {
+fn the_code_secret_of_another_cluster_is_refused_before_a_code_is_given() {
     scenario::alone(async {
-        let mut world = World::new("code-keys", &Brokers::One, None).with_servers(1, 10).await;
+        let mut world = World::new("code-secret", &Brokers::One, None).with_servers(1, 10).await;
         world.stop(0);
         let (none, other) = (world.folder().join("none"), world.folder().join("other"));
         fs::create_dir_all(&other).unwrap();
-        let key = fs::read_to_string(world.data().join("code-keys")).unwrap();
-        let (number, secret) = key.split_once(' ').unwrap();
+        let secret = fs::read_to_string(world.data().join("code-secret")).unwrap();
         let turned = secret.replace(|digit: char| digit.is_ascii_hexdigit(), if secret.starts_with('0') { "1" } else { "0" });
-        fs::write(other.join("code-keys"), format!("{number} {turned}")).unwrap();
+        fs::write(other.join("code-secret"), turned).unwrap();
         let topic = world.kafka.topic.clone();
         let case = |what, data, words| Case { data: Some(data), ..Case::new(what, "--kafka-topic", topic.clone(), words) };
         let cases = [
-            case("no code keys", none, &["code-keys is missing", "copy code-keys"]),
-            case("other code keys", other, &["code key 1 is another one"]),
-            Case::new("another topic", "--kafka-topic", "another", &["the topic is code_keys", "another here"]),
+            case("no code secret", none, &["code-secret is missing", "copy it from"]),
+            case("another code secret", other, &["the fingerprint of code-secret is", "here"]),
+            Case::new("another topic", "--kafka-topic", "another", &["the topic is code_secret", "another here"]),
         ];
         refused(&world, &cases).await;
         world.start(0);

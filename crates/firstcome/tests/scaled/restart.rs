@@ -86,7 +86,7 @@ pub fn a_server_with_a_folder_of_its_own_begins_where_the_copies_of_the_state_en
         world.stop(0);
         let elsewhere = world.folder().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
-        fs::copy(world.data().join("code-keys"), elsewhere.join("code-keys")).unwrap();
+        fs::copy(world.data().join("code-secret"), elsewhere.join("code-secret")).unwrap();
         let mut command = program();
         command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info", "--data"]).arg(&elsewhere).args(world.flags());
         let mut program = Program::spawn_command(command);

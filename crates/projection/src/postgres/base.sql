@@ -18,6 +18,7 @@ CREATE TABLE firstcome.origin (
     topic      text        NOT NULL,
     topic_id   text        NOT NULL,
     partitions integer     NOT NULL CHECK (0 < partitions),
+    code_secret text       NOT NULL,
     stored_at  timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE firstcome.origin IS 'Which record of decisions these tables follow; one row, which never changes';
@@ -26,15 +27,8 @@ COMMENT ON COLUMN firstcome.origin.cluster_id IS 'The id of the Kafka cluster';
 COMMENT ON COLUMN firstcome.origin.topic IS 'The name of the topic';
 COMMENT ON COLUMN firstcome.origin.topic_id IS 'The id of the topic: a topic that is made anew under the same name has another';
 COMMENT ON COLUMN firstcome.origin.partitions IS 'How many partitions the topic has';
+COMMENT ON COLUMN firstcome.origin.code_secret IS 'A digest of the secret that the codes of claims come from, never the secret';
 COMMENT ON COLUMN firstcome.origin.stored_at IS 'When this row was written, by the clock of this database';
-
-CREATE TABLE firstcome.code_keys (
-    number      bigint PRIMARY KEY CHECK (0 <= number),
-    fingerprint bytea  NOT NULL CHECK (octet_length(fingerprint) = 16)
-);
-COMMENT ON TABLE firstcome.code_keys IS 'Which keys the codes of claims come from, so that no node starts with another one';
-COMMENT ON COLUMN firstcome.code_keys.number IS 'The number of the key; campaigns.code_key names it';
-COMMENT ON COLUMN firstcome.code_keys.fingerprint IS 'A digest of the key, never the key';
 
 CREATE TABLE firstcome.positions (
     partition     integer     PRIMARY KEY CHECK (0 <= partition),

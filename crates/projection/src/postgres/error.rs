@@ -130,16 +130,6 @@ pub enum OriginError {
         /// As this node has it.
         given: String,
     },
-    /// A code key is another one than the campaigns' codes come from.
-    #[error("code key {number} is another one here (fingerprint {given}) than that of the tables of --postgres (fingerprint {stored})")]
-    CodeKeyDiffers {
-        /// The number of the key.
-        number: u32,
-        /// The fingerprint in the tables.
-        stored: String,
-        /// The fingerprint here.
-        given: String,
-    },
     /// The database cannot be asked now; trying again is right.
     #[error("cannot reach the tables of --postgres: {0}")]
     Unavailable(String),

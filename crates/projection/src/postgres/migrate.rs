@@ -16,7 +16,7 @@ use super::values::get;
 const MIGRATE_MAX: Duration = Duration::from_secs(15 * 60);
 const LOCK: i32 = 1;
 /// The number of the form of the tables in `base.sql`. There is no way from one number to another yet.
-const FORM: i32 = 3;
+const FORM: i32 = 4;
 const BASE: &str = include_str!("base.sql");
 
 const COLUMNS: &str =

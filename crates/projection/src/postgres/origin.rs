@@ -22,6 +22,8 @@ pub struct Origin {
     pub topic_id: String,
     /// How many partitions it has, at least 1.
     pub partitions: u32,
+    /// What tells the secret that the claims' codes come from from others, without giving it away.
+    pub code_secret: String,
 }
 
 /// How far one partition is.
@@ -49,7 +51,7 @@ impl PartitionPosition {
     }
 }
 
-const ORIGIN: &str = "SELECT cluster_id, topic, topic_id, partitions FROM firstcome.origin";
+const ORIGIN: &str = "SELECT cluster_id, topic, topic_id, partitions, code_secret FROM firstcome.origin";
 pub(super) const POSITIONS: &str =
     "SELECT partition, offset_next, decisions, effective_at, rules_version, digest FROM firstcome.positions ORDER BY partition";
 const POSITION: &str =
@@ -71,25 +73,13 @@ impl Postgres {
             ("the topic", &stored.topic, &origin.topic),
             ("the topic id", &stored.topic_id, &origin.topic_id),
             ("the number of partitions", &stored.partitions.to_string(), &origin.partitions.to_string()),
+            ("the fingerprint of code-secret", &stored.code_secret, &origin.code_secret),
         ] {
             if stored != given {
                 return Err(OriginError::Differs { what, stored: stored.clone(), given: given.clone() });
             }
         }
         Ok(())
-    }
-
-    /// Says which key a number stands for, the first time; later, checks that it is this one.
-    ///
-    /// # Errors
-    /// [`OriginError`].
-    pub async fn check_code_key(&self, number: u32, fingerprint: [u8; 16]) -> Result<(), OriginError> {
-        let db = self.open().await?;
-        let stored = within(self.inner.settings.answer_max(), store_code_key(&db, number, fingerprint)).await?;
-        if stored == fingerprint {
-            return Ok(());
-        }
-        Err(OriginError::CodeKeyDiffers { number, stored: hex(&stored), given: hex(&fingerprint) })
     }
 
     /// The record that the tables follow; `None` before the first [`Postgres::claim_origin`].
@@ -130,8 +120,9 @@ impl Postgres {
 /// node's waits until that one is committed or gone, so that all see the same.
 async fn store_origin(db: &mut tokio_postgres::Client, origin: &Origin, partitions: i32) -> Result<Origin, Failure> {
     let transaction = db.transaction().await?;
-    let insert = "INSERT INTO firstcome.origin (cluster_id, topic, topic_id, partitions) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    transaction.execute(insert, &[&origin.cluster_id, &origin.topic, &origin.topic_id, &partitions]).await?;
+    let insert = "INSERT INTO firstcome.origin (cluster_id, topic, topic_id, partitions, code_secret)
+                  VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    transaction.execute(insert, &[&origin.cluster_id, &origin.topic, &origin.topic_id, &partitions, &origin.code_secret]).await?;
     let positions = "INSERT INTO firstcome.positions (partition, offset_next, decisions, effective_at, rules_version, digest)
                      SELECT number, 0, 0, to_timestamp(0), 0, '' FROM firstcome.origin, generate_series(0, partitions - 1) AS number
                      ON CONFLICT DO NOTHING";
@@ -141,20 +132,13 @@ async fn store_origin(db: &mut tokio_postgres::Client, origin: &Origin, partitio
     Ok(stored)
 }
 
-async fn store_code_key(db: &tokio_postgres::Client, number: u32, fingerprint: [u8; 16]) -> Result<Vec<u8>, Failure> {
-    let (number, fingerprint) = (i64::from(number), fingerprint.as_slice());
-    let insert = "INSERT INTO firstcome.code_keys (number, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    db.execute(insert, &[&number, &fingerprint]).await?;
-    let row = db.query_one("SELECT fingerprint FROM firstcome.code_keys WHERE number = $1", &[&number]).await?;
-    get(&row, 0)
-}
-
 pub(super) async fn read_origin(reading: &Reading) -> Result<Option<Origin>, Failure> {
     reading.first(ORIGIN, &[]).await?.as_ref().map(origin_row).transpose()
 }
 
 pub(super) fn origin_row(row: &Row) -> Result<Origin, Failure> {
-    Ok(Origin { cluster_id: get(row, 0)?, topic: get(row, 1)?, topic_id: get(row, 2)?, partitions: unsigned_small(row, 3)? })
+    let (cluster_id, topic, topic_id) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+    Ok(Origin { cluster_id, topic, topic_id, partitions: unsigned_small(row, 3)?, code_secret: get(row, 4)? })
 }
 
 pub(super) fn position_row(row: &Row) -> Result<PartitionPosition, Failure> {
@@ -166,8 +150,4 @@ pub(super) fn position_row(row: &Row) -> Result<PartitionPosition, Failure> {
         rules_version: unsigned_small(row, 4)?,
         digest: get(row, 5)?,
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

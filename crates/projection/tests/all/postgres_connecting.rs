@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use domain::coupon::CLAIMS;
-use projection::postgres::{ConnectError, Origin, OriginError, Postgres, Settings};
+use projection::postgres::{ConnectError, Origin, Postgres, Settings};
 use support::cluster::{begin, origin, raw, tables, test_settings};
 use support::{ALL, claim, name, put, settings};
 
@@ -201,26 +201,21 @@ async fn many_nodes_start_at_once_and_agree() {
         let url = url.clone();
         tokio::spawn(async move {
             let postgres = Postgres::connect(test_settings(&url)).await.unwrap();
-            let key = postgres.check_code_key(1, [u8::try_from(node % 2).unwrap(); 16]).await;
-            (postgres.claim_origin(&Origin { topic_id: format!("t-{}", node % 2), ..origin(3) }).await, key)
+            postgres.claim_origin(&Origin { topic_id: format!("t-{}", node % 2), ..origin(3) }).await
         })
     };
     let nodes: Vec<_> = (0..10).map(start).collect();
-    let (mut origins, mut keys) = (Vec::new(), Vec::new());
+    let mut agreed = Vec::new();
     for node in nodes {
-        let (origin, key) = node.await.unwrap();
-        origins.push(origin.is_ok());
-        keys.push(key.is_ok());
+        agreed.push(node.await.unwrap().is_ok());
     }
     // All of one kind were let in, all of the other were not.
-    for agreed in [origins, keys] {
-        assert_eq!(agreed.iter().filter(|ok| **ok).count(), 5, "{agreed:?}");
-        assert!(agreed.chunks(2).all(|pair| pair == [agreed[0], agreed[1]]), "{agreed:?}");
-    }
+    assert_eq!(agreed.iter().filter(|ok| **ok).count(), 5, "{agreed:?}");
+    assert!(agreed.chunks(2).all(|pair| pair == [agreed[0], agreed[1]]), "{agreed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_origin_or_code_key_is_refused_by_name() {
+async fn another_origin_is_refused_by_name() {
     let server = Services::start().unwrap();
     let postgres = tables(&server.new_database("origin").unwrap(), 3).await;
     postgres.claim_origin(&origin(3)).await.unwrap();
@@ -229,18 +224,13 @@ async fn another_origin_or_code_key_is_refused_by_name() {
         (Origin { topic: "second".to_owned(), ..origin(3) }, "the topic is firstcome there, and second here"),
         (Origin { topic_id: "t-2".to_owned(), ..origin(3) }, "the topic id is t-1 there, and t-2 here"),
         (origin(4), "the number of partitions is 3 there, and 4 here"),
+        (Origin { code_secret: "07he5".to_owned(), ..origin(3) }, "the fingerprint of code-secret is 5ec7e7 there, and 07he5 here"),
     ] {
         let error = postgres.claim_origin(&other).await.unwrap_err();
         assert!(error.to_string().contains(what), "{error}");
         assert_eq!(postgres.origin().await.unwrap(), Some(origin(3)));
         assert_eq!(postgres.positions().await.unwrap().len(), 3);
     }
-    postgres.check_code_key(1, [1; 16]).await.unwrap();
-    postgres.check_code_key(1, [1; 16]).await.unwrap();
-    postgres.check_code_key(2, [2; 16]).await.unwrap();
-    let error = postgres.check_code_key(1, [0xab; 16]).await.unwrap_err();
-    assert!(matches!(error, OriginError::CodeKeyDiffers { number: 1, .. }), "{error}");
-    assert!(error.to_string().contains("abababab") && error.to_string().contains("01010101"), "{error}");
 }
 
 /// A read that waits too long fails by itself, its connection is not used again, and others are

@@ -1,7 +1,7 @@
 //! Kafka's published jars: fetched by Maven, held against their checksums before every use, and kept
 //! for the next time; and what makes a broker start fast, made from them once.
 
-use std::fmt::Write;
+use data_encoding::HEXLOWER;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -105,7 +105,7 @@ fn fetch(cache: &Path, folder: &Path) -> Result<(), ServiceError> {
 
 fn checksum_of(file: &Path) -> Result<String, ServiceError> {
     let bytes = fs::read(file).map_err(ServiceError::file(file))?;
-    Ok(hex(&Sha256::digest(&bytes)))
+    Ok(HEXLOWER.encode(&Sha256::digest(&bytes)))
 }
 
 /// An archive of classes fits only the Java that made it.
@@ -113,12 +113,5 @@ fn name_of_java(java: &Path) -> Result<String, ServiceError> {
     let file = java.canonicalize().map_err(ServiceError::file(java))?;
     let made_at = file.metadata().and_then(|metadata| metadata.modified()).map_err(ServiceError::file(&file))?;
     let digest = Sha256::digest(format!("{} {made_at:?}", file.display()));
-    Ok(hex(&digest).chars().take(16).collect())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Ok(HEXLOWER.encode(&digest).chars().take(16).collect())
 }

@@ -202,7 +202,7 @@ impl Fleet {
         let wire = Arc::new(Wire::new(&self.broker, self.dice.clone(), &self.trouble, &self.judge, cut, place));
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
         let log = SimLog(Arc::clone(&wire));
-        let node = Arc::new(Node::new(id, LOG, log, Some(Arc::clone(&self.gates)), self.limits, [1].into(), replicas));
+        let node = Arc::new(Node::new(id, LOG, log, Some(Arc::clone(&self.gates)), self.limits, replicas));
         // As the program does; one that does not is slower with its first answers, and as right.
         if self.dice.one_in(2) {
             node.catch_up();

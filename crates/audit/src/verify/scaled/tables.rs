@@ -1,5 +1,6 @@
 //! PostgreSQL's rows against what the record's first so many records add up to.
 
+use data_encoding::HEXLOWER;
 use domain::rows::Table;
 use domain::{Kind, Number};
 use oracle::Oracle;
@@ -121,8 +122,8 @@ fn compare_position(position: &PartitionPosition, partition: &Partition, finding
     fields.compare("effective_at", position.effective_at.millis(), oracle.time.millis());
     fields.compare("rules_version", position.rules_version, partition.rules_version.0);
     // At the very beginning there is nothing to have a digest of.
-    let expected = if position.offset_next == 0 { String::new() } else { hex(&digest(oracle)) };
-    fields.compare("digest", hex(&position.digest), expected);
+    let expected = if position.offset_next == 0 { String::new() } else { HEXLOWER.encode(&digest(oracle)) };
+    fields.compare("digest", HEXLOWER.encode(&position.digest), expected);
     fields.report(|| format!("the position of partition {}", position.partition), findings);
 }
 
@@ -157,8 +158,4 @@ async fn compare_entries(
     }
     merge.end();
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,6 +1,5 @@
 //! What stands on every node beside campaigns, and commands on two aggregates of a group.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use cluster::protocol::limits::GATE_PATIENCE;
@@ -73,7 +72,7 @@ impl Log for Destinations {
 async fn what_is_in_one_group_goes_to_one_partition() {
     let replica = |partition| Replica::new(Topology { partition, partitions: 8 }, RULES_KNOWN, HashSeed(1, 2));
     let replicas = (0..8).map(replica).collect();
-    let node: Node<Destinations, MemoryGates> = Node::new(NodeId(1), LOG, Destinations::default(), None, LIMITS, BTreeSet::new(), replicas);
+    let node: Node<Destinations, MemoryGates> = Node::new(NodeId(1), LOG, Destinations::default(), None, LIMITS, replicas);
     let node = Arc::new(node);
     for name in ["spring", "spring:vip", "spring:api:1", "a", "a:spring"] {
         let node = Arc::clone(&node);

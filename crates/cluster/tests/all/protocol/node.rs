@@ -9,14 +9,13 @@ use cluster::protocol::record::{Body, Genesis, LogId, RULES_KNOWN, RulesVersion,
 use cluster::protocol::replica::{Delivered, Fault};
 use domain::coupon::{self, ClaimView, Coupon, Settings, TargetBy};
 use domain::types::{RequestId, Serial, Timestamp};
-use domain::workload::AnySettings;
 use domain::{Action, Command, Kind, Listed, Novelty, State};
 use engine::limits::Limits;
 use engine::views::{Done, Effect, Over, Refusal};
 use tokio::task::JoinHandle;
 
 use super::support::{
-    LIMITS, TestNode, World, at, cancel, claim, commanded, keyed, name, of_group, of_partition, put, put_any, redeem, settings, subject,
+    LIMITS, TestNode, World, at, cancel, claim, commanded, keyed, name, of_group, of_partition, put, redeem, settings, subject,
 };
 
 pub(super) type Answer = Result<Done, Refusal>;
@@ -333,19 +332,6 @@ async fn whoever_was_refused_for_want_of_room_may_ask_again_at_once() {
     let before = tokio::time::Instant::now();
     assert_eq!(serial(&ask(&world, &node, claim("spring", "ann")).await), 1);
     assert!(before.elapsed() < Duration::from_millis(100));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_campaign_with_a_code_key_that_is_not_here_stops_the_node_before_it_answers() {
-    let (world, node) = opened(1).await;
-    let other_key = put_any("autumn", AnySettings::Campaign(Settings { code_key: 2, ..settings(1) }));
-    world.records.add(commanded("autumn", other_key));
-    let asked = submit(&node, claim("spring", "ann"));
-    rest().await;
-    let missing = Fault::CodeKeyMissing { number: 2, campaign: "autumn".to_owned() };
-    assert_eq!(world.deliver(&node), Err(missing));
-    node.fail();
-    assert_eq!(asked.await.unwrap(), Err(Refusal::Unknown));
 }
 
 #[tokio::test(start_paused = true)]

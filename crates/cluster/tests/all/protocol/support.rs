@@ -242,7 +242,7 @@ impl World {
 
     pub(crate) fn node_with(&self, id: u64, limits: Limits, replica: Replica) -> Arc<TestNode> {
         let log = MemoryLog(Arc::clone(&self.records));
-        Arc::new(Node::new(NodeId(id), LOG, log, Some(Arc::clone(&self.gates)), limits, [CODE_KEY].into(), vec![replica]))
+        Arc::new(Node::new(NodeId(id), LOG, log, Some(Arc::clone(&self.gates)), limits, vec![replica]))
     }
 
     /// The node applies everything that is in the log.

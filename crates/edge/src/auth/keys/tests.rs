@@ -25,7 +25,7 @@ fn kept(secret: &Secret, scope: Scope) -> Kept {
 fn with_shop() -> (Ring, String) {
     let (admin, shop) = (Secret::new().unwrap(), Secret::new().unwrap());
     let keys = [("admin", kept(&admin, Scope::Admin)), ("shop", kept(&shop, Scope::Issue))];
-    let ring = Ring { changes: 2, keys: keys.map(|(name, key)| (name.into(), key)).into_iter().collect() };
+    let ring = Ring { changes: 2, keys: keys.map(|(name, key)| (name.into(), key)).into_iter().collect(), ..Ring::default() };
     (ring, shop.key("shop"))
 }
 

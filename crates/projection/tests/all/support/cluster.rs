@@ -156,7 +156,13 @@ pub fn sections(state: &State) -> Vec<Vec<u8>> {
 }
 
 pub fn origin(partitions: u32) -> Origin {
-    Origin { cluster_id: "c-1".to_owned(), topic: "firstcome".to_owned(), topic_id: "t-1".to_owned(), partitions }
+    Origin {
+        cluster_id: "c-1".to_owned(),
+        topic: "firstcome".to_owned(),
+        topic_id: "t-1".to_owned(),
+        partitions,
+        code_secret: "5ec7e7".to_owned(),
+    }
 }
 
 /// Limits that suit a busy machine and a short test.
