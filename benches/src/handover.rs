@@ -4,7 +4,7 @@
 //! here so that anybody can measure it again.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use domain::coupon::{self, ClaimView, Coupon, Settings};
 use domain::hash::HashSeed;
@@ -12,13 +12,14 @@ use domain::state::Precondition;
 use domain::types::{Name, Quantity, RequestId, SubjectId};
 use domain::{Action, Command, Listed};
 use engine::clock::Clock;
-use engine::commit::{Committer, lock};
+use engine::commit::Committer;
 use engine::core::Core;
 use engine::limits::Limits;
 use engine::restart::restart;
 use engine::views::{Done, Refusal};
 use journal::storage::FileStorage;
 use journal::writer::Options;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Outcome;
@@ -69,7 +70,7 @@ impl WriterThread {
 /// Takes what is waiting, decides all of it, commits once, answers everybody.
 fn run(core: Core, mut committer: Committer<FileStorage>, mut waiting: mpsc::Receiver<Ask>) {
     let core = Mutex::new(core);
-    lock(&core).settle(u64::MAX / 2);
+    core.lock().settle(u64::MAX / 2);
     create(&core);
     let mut asks = Vec::with_capacity(BATCH_MAX);
     let mut answers = Vec::with_capacity(BATCH_MAX);
@@ -91,12 +92,12 @@ fn decide(core: &Mutex<Core>, ask: &Ask) -> Result<Done, Refusal> {
     let (Ok(campaign), Ok(subject)) = (Name::new(CAMPAIGN), SubjectId::new(&ask.subject)) else { return Err(Refusal::Unknown) };
     let request_id = RequestId::new(&ask.request_id).unwrap_or(RequestId::ENGINE);
     let command = Command::local(Action::of::<Coupon>(campaign, coupon::Command::Claim { subject }));
-    lock(core).submit(&command, request_id, Clock::System.now()).value
+    core.lock().submit(&command, request_id, Clock::System.now()).value
 }
 
 fn create(core: &Mutex<Core>) {
     if let Some(command) = put_command() {
-        let _ = lock(core).submit(&command, RequestId::ENGINE, Clock::System.now());
+        let _ = core.lock().submit(&command, RequestId::ENGINE, Clock::System.now());
     }
 }
 

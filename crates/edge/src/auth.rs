@@ -18,13 +18,14 @@ pub mod caller;
 pub mod keys;
 pub mod secret;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use domain::keyring::Ring;
 use domain::types::Timestamp;
+use parking_lot::RwLock;
 
 use self::admission::{Admission, OpenRequests, Permit};
 use self::caller::{Caller, Scope, UserGrant};
@@ -194,7 +195,7 @@ impl Auth {
     /// The current keys.
     #[must_use]
     pub fn ring(&self) -> Arc<KeyRing> {
-        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.ring.read())
     }
 
     /// Whether end users' tokens are accepted.
@@ -274,7 +275,7 @@ impl Auth {
         if credential.starts_with(PREFIX) {
             return ring.authenticate(credential, head.now).map(Caller::Key).ok_or(Denied::CredentialInvalid);
         }
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Denied::CredentialInvalid)?;
+        let tokens = self.tokens.read().clone().ok_or(Denied::CredentialInvalid)?;
         let subject = tokens.subject(credential, head.now).map_err(Denied::Token)?;
         Ok(Caller::User { grant: Arc::clone(&self.grant), subject: subject.into() })
     }
@@ -294,7 +295,7 @@ impl Auth {
         if ring.changes <= self.ring().revision() {
             return;
         }
-        let mut current = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.ring.write();
         if current.revision() < ring.changes {
             *current = Arc::new(KeyRing::of(ring, &current));
             tracing::info!(revision = ring.changes, "keys in use");
@@ -308,7 +309,7 @@ impl Auth {
     pub fn reload_tokens(&self) -> Result<(), TokensError> {
         let Some(users) = &self.users else { return Ok(()) };
         let tokens = Arc::new(Tokens::load(&users.tokens)?);
-        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
+        *self.tokens.write() = Some(tokens);
         Ok(())
     }
 

@@ -19,9 +19,10 @@ mod transport;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use self::channel::Channel;
@@ -217,7 +218,7 @@ impl Live {
     }
 
     fn channels(&self) -> MutexGuard<'_, HashMap<String, Arc<Channel>>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+        self.channels.lock()
     }
 }
 
@@ -240,7 +241,7 @@ impl AddressCounts {
     }
 
     fn each(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
-        self.each.lock().unwrap_or_else(PoisonError::into_inner)
+        self.each.lock()
     }
 }
 

@@ -5,9 +5,9 @@ mod live;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
 
 use axum::http::{Method, StatusCode};
+use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -85,14 +85,14 @@ impl Metrics {
     pub fn answered(&self, path: &'static str, method: &Method, status: StatusCode, code: &'static str, seconds: f64) {
         self.latency.observe(seconds);
         let key = ((path, status.as_u16(), code), method.clone());
-        if let Some(counter) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(counter) = self.known.read().get(&key) {
             counter.inc();
             return;
         }
         let labels = [("route", format!("{method} {path}")), ("status", status.as_u16().to_string()), ("code", code.to_owned())];
         let counter = self.requests.get_or_create(&labels).clone();
         counter.inc();
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(key, counter);
+        self.known.write().insert(key, counter);
     }
 
     /// Counts an accepted connection.

@@ -4,10 +4,11 @@
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::types::Timestamp;
+use parking_lot::RwLock;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::client::verify_server_cert_signed_by_trust_anchor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -106,14 +107,14 @@ impl Tls {
     /// [`TlsError`], with the file; the previous certificate stays in use.
     pub fn reload(&self, now: Timestamp) -> Result<(), TlsError> {
         let read = Arc::new(read(&self.files, now)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = read;
+        *self.current.write() = read;
         Ok(())
     }
 
     /// The acceptor for the next handshake.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)).into()
+        Arc::clone(&self.current.read()).into()
     }
 }
 

@@ -1,11 +1,10 @@
 //! Taking what is staged to the journal: one write and one sync for all that has gathered.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use journal::Lsn;
 use journal::batch::Batch;
 use journal::storage::Storage;
 use journal::writer::{AppendError, Journal};
+use parking_lot::Mutex;
 
 use crate::core::Core;
 
@@ -35,16 +34,10 @@ impl<S: Storage> Committer<S> {
     /// [`AppendError`]: whether the records are there is unknown, and nothing more may be
     /// committed.
     pub fn commit(&mut self, core: &Mutex<Core>) -> Result<Lsn, AppendError> {
-        let staged_lsn = lock(core).take_staged(&mut self.batch);
+        let staged_lsn = core.lock().take_staged(&mut self.batch);
         let durable_lsn = self.journal.append(&mut self.batch)?;
         assert_eq!(staged_lsn, durable_lsn, "records are numbered by the core as the journal numbers them");
-        lock(core).settle(self.journal.room_bytes());
+        core.lock().settle(self.journal.room_bytes());
         Ok(durable_lsn)
     }
-}
-
-/// The core's lock. A panic in the critical section ends the process, so that it is never
-/// poisoned by a change that is half done.
-pub fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
-    core.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use journal::Lsn;
+use parking_lot::{Mutex, MutexGuard};
 
 /// The engine has failed, or the disk does not answer: what was not durable by then is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,7 +83,7 @@ impl Durable {
     }
 
     fn waiters(&self) -> MutexGuard<'_, VecDeque<(Lsn, Waker)>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiters.lock()
     }
 }
 

@@ -4,8 +4,8 @@
 mod alarm;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ use journal::format::JournalId;
 use journal::segments::Spares;
 use journal::storage::FileStorage;
 use journal::writer::{OpenError, Options};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::clock::{Clock, elapsed};
-use crate::commit::{Committer, lock};
+use crate::commit::Committer;
 use crate::core::{Core, RestsOn};
 use crate::durable::Durable;
 use crate::feed::{Feed, FeedError};
@@ -231,7 +232,7 @@ impl Engine {
     /// [`Refusal::Unknown`] if the engine has failed.
     pub async fn read<T>(&self, over: Over<'_>, look: impl FnOnce(&State, Timestamp) -> T) -> Result<T, Refusal> {
         let wall = self.shared.clock.now();
-        let answer = lock(&self.shared.core).read(over, wall, look);
+        let answer = self.shared.core.lock().read(over, wall, look);
         self.release(answer).await
     }
 
@@ -259,7 +260,7 @@ impl Engine {
     #[must_use]
     pub fn status(&self) -> Status {
         let wall = self.shared.clock.now();
-        let core = lock(&self.shared.core);
+        let core = self.shared.core.lock();
         Status {
             durable_lsn: self.shared.durable.lsn(),
             snapshot_lsn: Lsn(self.shared.snapshot_lsn.load(Ordering::Relaxed)),
@@ -273,20 +274,20 @@ impl Engine {
     /// The digest of the state's canonical bytes, as staged (J1).
     #[must_use]
     pub fn state_digest(&self) -> [u8; 32] {
-        let frozen = lock(&self.shared.core).state().freeze();
+        let frozen = self.shared.core.lock().state().freeze();
         journal::snapshot::digest_of(frozen.sections())
     }
 
     /// Takes no further command, commits what is staged, takes a last snapshot, and ends the
     /// threads. Calling it again does nothing.
     pub fn close(&self) {
-        lock(&self.shared.core).stop();
+        self.shared.core.lock().stop();
         self.shared.staged.notify_all();
         *self.shared.keeper.is_closed() = true;
         self.shared.keeper.changed.notify_all();
         self.shared.alarm.close();
         self.shared.spares.close();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             // A panic in a thread has ended the process already.
             let _ = thread.join();
@@ -297,7 +298,7 @@ impl Engine {
     pub fn stage(&self, command: &Command<'_>, request_id: RequestId<'_>) -> RestsOn<Result<Done, Refusal>> {
         let wall = self.shared.clock.now();
         let (answer, has_staged, is_due_earlier) = {
-            let mut core = lock(&self.shared.core);
+            let mut core = self.shared.core.lock();
             let answer = core.submit(command, request_id, wall);
             (answer, core.has_staged(), core.take_due_earlier())
         };
@@ -314,7 +315,7 @@ impl Engine {
     #[must_use]
     pub fn journal_work(&self) -> JournalWork {
         let durable = self.shared.durable.lsn();
-        let staged = lock(&self.shared.core).staged_lsn();
+        let staged = self.shared.core.lock().staged_lsn();
         self.shared.meter.work(staged.0.saturating_sub(durable.0))
     }
 
@@ -336,14 +337,14 @@ impl Drop for Engine {
 
 impl Keeper {
     fn is_closed(&self) -> MutexGuard<'_, bool> {
-        self.is_closed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.is_closed.lock()
     }
 
     /// Waits for a tick or the end; says whether it was the end.
     fn wait(&self) -> bool {
-        let closed = self.is_closed();
-        let waited = self.changed.wait_timeout_while(closed, TICK, |is_closed| !*is_closed);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut is_closed = self.is_closed();
+        self.changed.wait_while_for(&mut is_closed, |is_closed| !*is_closed, TICK);
+        *is_closed
     }
 }
 
@@ -372,7 +373,7 @@ fn run_committer(shared: &Shared, mut committer: Committer<FileStorage>) {
             }
             Err(error) => {
                 tracing::error!(%error, "the journal cannot be written; nothing more is accepted");
-                lock(&shared.core).stop();
+                shared.core.lock().stop();
                 shared.durable.fail();
                 return;
             }
@@ -382,7 +383,7 @@ fn run_committer(shared: &Shared, mut committer: Committer<FileStorage>) {
 
 /// Waits until something is staged; `false` once the engine stops and nothing is.
 fn wait_for_staged(shared: &Shared) -> bool {
-    let mut core = lock(&shared.core);
+    let mut core = shared.core.lock();
     loop {
         if core.has_staged() {
             return true;
@@ -391,7 +392,7 @@ fn wait_for_staged(shared: &Shared) -> bool {
             return false;
         }
         shared.committer_waits.store(true, Ordering::Release);
-        core = shared.staged.wait(core).unwrap_or_else(PoisonError::into_inner);
+        shared.staged.wait(&mut core);
     }
 }
 
@@ -419,13 +420,12 @@ fn run_spares(shared: &Shared) {
 
 /// A spare segment is ready: the core may stage more, if no batch is on its way.
 fn refresh_room(shared: &Shared) {
-    lock(&shared.core).add_room(shared.spares.capacity_bytes());
+    shared.core.lock().add_room(shared.spares.capacity_bytes());
 }
 
 impl Keeper {
     fn sleep(&self, at_most: Duration) {
-        let closed = self.is_closed();
-        drop(self.changed.wait_timeout_while(closed, at_most, |is_closed| !*is_closed));
+        self.changed.wait_while_for(&mut self.is_closed(), |is_closed| !*is_closed, at_most);
     }
 }
 
@@ -459,7 +459,7 @@ impl Stall {
     /// Counts ticks without progress while something waits to become durable.
     fn has_lasted(&mut self, shared: &Shared) -> bool {
         let durable = shared.durable.lsn();
-        let is_stuck = durable == self.lsn && durable < lock(&shared.core).staged_lsn();
+        let is_stuck = durable == self.lsn && durable < shared.core.lock().staged_lsn();
         self.lsn = durable;
         self.ticks = if is_stuck { self.ticks + 1 } else { 0 };
         self.ticks != 0 && self.ticks.is_multiple_of(STALL_TICKS_MAX)
@@ -469,7 +469,7 @@ impl Stall {
 /// A snapshot of the state as staged, written once that is durable.
 fn take_snapshot(shared: &Shared, journal: JournalId) {
     let (frozen, lsn) = {
-        let core = lock(&shared.core);
+        let core = shared.core.lock();
         (core.state().freeze(), core.staged_lsn())
     };
     if wait_blocking(shared, lsn).is_err() {

@@ -3,8 +3,10 @@
 //! every answer checked as `firstcome rush` checks them.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::app::App;
 
@@ -122,7 +124,7 @@ impl Demonstration {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Run>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock()
     }
 }
 

@@ -7,8 +7,8 @@
 //! speed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use domain::wire::Position;
 use engine::Engine;
 use engine::feed::{FedRecords, FeedError};
 use journal::Lsn;
+use parking_lot::{Condvar, Mutex};
 use projection::{ApplyError, HistoryReader, OpenError, ReadError};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
@@ -107,7 +108,7 @@ impl History {
         let (keeper, engine) = (Arc::clone(&history), Arc::clone(engine));
         let started = thread::Builder::new().name("history".to_owned()).spawn(move || keeper.run(&engine, tables));
         match started {
-            Ok(thread) => *locked(&history.thread) = Some(thread),
+            Ok(thread) => *history.thread.lock() = Some(thread),
             Err(error) => {
                 tracing::error!(%error, "cannot start the history's thread; lists will not be answered");
                 history.is_broken.store(true, Ordering::Relaxed);
@@ -132,7 +133,7 @@ impl History {
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         self.wake.notify_all();
-        if let Some(thread) = locked(&self.thread).take() {
+        if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
     }
@@ -191,14 +192,14 @@ impl History {
     /// # Errors
     /// [`ReadError`].
     pub fn with_reader<T>(&self, work: impl FnOnce(&mut HistoryReader) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        let pooled = locked(&self.readers).pop();
+        let pooled = self.readers.lock().pop();
         let mut reader = match pooled {
             Some(reader) => reader,
             None => HistoryReader::open(&self.path)?,
         };
         let outcome = work(&mut reader);
         if outcome.is_ok() {
-            locked(&self.readers).push(reader);
+            self.readers.lock().push(reader);
         }
         outcome
     }
@@ -225,7 +226,7 @@ impl History {
             }
             FollowError::Apply(ApplyError::Damaged(what)) => {
                 tracing::warn!(%error, "the history is begun anew");
-                locked(&self.readers).clear();
+                self.readers.lock().clear();
                 let begun = tables.begin_anew(projection::Rebuilt::Damaged(what.clone()));
                 self.position.store(tables.position().0, Ordering::Release);
                 begun.is_ok()
@@ -258,13 +259,13 @@ impl History {
 
     /// Rests, until somebody waits for a list or it is closed.
     fn rest(&self, at_most: Duration) {
-        let guard = locked(&self.lock);
+        let mut guard = self.lock.lock();
         let goes_on = |(): &mut ()| self.waiting_count.load(Ordering::Relaxed) == 0 && !self.is_closed.load(Ordering::Relaxed);
         if self.waiting_count.load(Ordering::Relaxed) == 0 {
-            drop(self.wake.wait_timeout_while(guard, at_most, goes_on));
+            self.wake.wait_while_for(&mut guard, goes_on, at_most);
         } else {
             // Somebody waits for records that this thread has not seen yet: they come at any moment.
-            drop(self.wake.wait_timeout(guard, Duration::from_millis(1)));
+            self.wake.wait_for(&mut guard, Duration::from_millis(1));
         }
     }
 }
@@ -293,7 +294,7 @@ impl<'a> Waiting<'a> {
     fn new(history: &'a History) -> Self {
         history.waiting_count.fetch_add(1, Ordering::Relaxed);
         // With the lock, so that the thread is either before its look at the count or asleep.
-        drop(locked(&history.lock));
+        drop(history.lock.lock());
         history.wake.notify_all();
         Self(history)
     }
@@ -312,8 +313,4 @@ enum FollowError {
     Feed(#[from] FeedError),
     #[error(transparent)]
     Apply(#[from] ApplyError),
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,12 +9,13 @@ mod held;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use domain::rate_limit::policies::{Numbers, Rule};
 use domain::rate_limit::reserve::SettleRejection;
 use domain::rate_limit::{Decision, Moment, PolicyError, Settings};
 use domain::types::{LimitKey, Name};
+use parking_lot::RwLock;
 use rate_limit_layer::{Ask, HeldPlace, Hold, InFlightStore, Key, KeysFull, Store, StoreOptions, check_all};
 
 pub use clock::LimitClock;
@@ -114,7 +115,7 @@ impl Limits {
     /// [`PolicyError`]: the rules let no such numbers pass.
     pub fn follow(&self, policy: &str, kept: Option<(Rule, Overrides)>) -> Result<(), PolicyError> {
         let now = self.clock.now();
-        let mut by_policy = self.by_policy.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_policy = self.by_policy.write();
         let Some((rule, overrides)) = kept else {
             by_policy.remove(policy);
             return Ok(());
@@ -133,13 +134,13 @@ impl Limits {
             return Ok(());
         }
         let now = self.clock.now();
-        let mut by_policy = self.by_policy.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_policy = self.by_policy.write();
         by_policy.retain(|policy, _| kept.contains_key(policy.as_str()));
         kept.into_iter().try_for_each(|(name, kept)| follow(&mut by_policy, &name, kept, now))
     }
 
     fn has_exactly(&self, kept: &BTreeMap<Arc<str>, (Rule, Overrides)>) -> bool {
-        let by_policy = self.by_policy.read().unwrap_or_else(PoisonError::into_inner);
+        let by_policy = self.by_policy.read();
         let is_same = |(policy, counted): (&String, &Counted)| {
             kept.get(policy.as_str()).is_some_and(|(rule, overrides)| counted.rule == *rule && Arc::ptr_eq(&counted.overrides, overrides))
         };
@@ -149,7 +150,7 @@ impl Limits {
     /// Whether a policy is counted.
     #[must_use]
     pub fn knows(&self, policy: Name<'_>) -> bool {
-        self.by_policy.read().unwrap_or_else(PoisonError::into_inner).contains_key(policy.as_str())
+        self.by_policy.read().contains_key(policy.as_str())
     }
 
     /// Checks one key; takes the cost if it conforms. A key of a limit on what is in flight gets a
@@ -259,7 +260,7 @@ impl Limits {
     }
 
     fn counters(&self, policy: Name<'_>) -> Result<Arc<Counters>, LimitRefusal> {
-        let by_policy = self.by_policy.read().unwrap_or_else(PoisonError::into_inner);
+        let by_policy = self.by_policy.read();
         by_policy.get(policy.as_str()).map(|counted| Arc::clone(&counted.counters)).ok_or(LimitRefusal::PolicyNotFound)
     }
 }

@@ -6,9 +6,10 @@ mod project;
 mod start;
 
 use data_encoding::HEXLOWER;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cluster::kafka::{self, FollowError, Follower, KafkaLog, KafkaSettings, Pace, Sink, Topic};
@@ -274,7 +275,7 @@ impl Scaled {
     /// Ends everything; what is not in the tables by then is written after the next start.
     pub async fn close(&self) {
         self.node.stop();
-        let projector = self.projector.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let projector = self.projector.lock().take();
         if let Some(mut projector) = projector {
             self.projecting.ends.notify_one();
             if tokio::time::timeout(LAST_COPY_MAX, &mut projector).await.is_err() {
@@ -282,12 +283,12 @@ impl Scaled {
                 let _ = projector.await;
             }
         }
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             task.abort();
             let _ = task.await;
         }
-        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let follower = self.follower.lock().take();
         // Waiting for its thread, and for the disk, must not keep others from running.
         let (own, node) = (Arc::clone(&self.own), Arc::clone(&self.node));
         let ended = tokio::task::spawn_blocking(move || {
@@ -312,8 +313,8 @@ impl Scaled {
         });
         let storing = tokio::spawn(start::keep(Arc::clone(&self.own), Arc::clone(&self.node), starting.snapshot_every));
         let tasks = [tokio::spawn(keeping), tokio::spawn(doing), tokio::spawn(checking), tokio::spawn(following), storing];
-        *self.projector.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(projecting));
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
+        *self.projector.lock() = Some(tokio::spawn(projecting));
+        self.tasks.lock().extend(tasks);
     }
 }
 

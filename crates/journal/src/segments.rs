@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::format::{JournalId, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::reader::in_memory;
@@ -168,9 +169,9 @@ impl<S: Storage> Spares<S> {
 
     /// Waits until none is ready, or `at_most` has passed; `false` once it is closed.
     pub fn wait_until_wanted(&self, at_most: Duration) -> bool {
-        let state = self.state();
-        let waited = self.changed.wait_timeout_while(state, at_most, |state| !state.is_closed && !state.ready.is_empty());
-        !waited.unwrap_or_else(PoisonError::into_inner).0.is_closed
+        let mut state = self.state();
+        self.changed.wait_while_for(&mut state, |state| !state.is_closed && !state.ready.is_empty(), at_most);
+        !state.is_closed
     }
 
     /// Ends [`Spares::wait_until_wanted`].
@@ -198,6 +199,6 @@ impl<S: Storage> Spares<S> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<S::File>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

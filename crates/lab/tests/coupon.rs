@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lab::stampede::report::StrategyReport;
 use lab::{Engines, LabError, Options, Programs, Report};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Those that are exact and need no program but the lab's own.
 const EXACT: [&str; 7] =
@@ -49,7 +49,7 @@ fn run(options: &Options) -> Result<Report, LabError> {
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    ALONE.lock()
 }
 
 fn run_alone(options: &Options) -> Result<Report, LabError> {

@@ -2,11 +2,12 @@
 //! both, so that a fault can be planned for the Nth; every byte written goes into a digest.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use journal::memory::{self, MemoryFile, MemoryStorage};
 use journal::storage::{Storage, StorageFile};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::plant::Plant;
@@ -148,31 +149,31 @@ impl Disk {
 
     /// Plans a fault for the call that comes `after` other calls; there is at most one.
     pub fn plan(&self, after: u64, fault: Fault) {
-        let mut shared = lock(&self.shared);
+        let mut shared = self.shared.lock();
         shared.planned = Some((shared.calls + after + 1, fault));
     }
 
     /// Plans no fault.
     pub fn clear_plan(&self) {
-        lock(&self.shared).planned = None;
+        self.shared.lock().planned = None;
     }
 
     /// How many calls there were.
     #[must_use]
     pub fn calls_count(&self) -> u64 {
-        lock(&self.shared).calls
+        self.shared.lock().calls
     }
 
     /// What has gone wrong since the last time this was asked.
     #[must_use]
     pub fn take_fired(&self) -> Vec<Fired> {
-        std::mem::take(&mut lock(&self.shared).fired)
+        std::mem::take(&mut self.shared.lock().fired)
     }
 
     /// Whether power is off.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        lock(&self.shared).is_off
+        self.shared.lock().is_off
     }
 
     /// Power goes, if it has not yet, and comes back.
@@ -187,7 +188,7 @@ impl Disk {
         };
         self.journal.inner.power_cycle(&mut choose);
         self.snapshots.inner.power_cycle(&mut choose);
-        let mut shared = lock(&self.shared);
+        let mut shared = self.shared.lock();
         shared.is_off = false;
         shared.planned = None;
         shared.tamper.restart();
@@ -195,7 +196,7 @@ impl Disk {
 
     /// From now on no file can grow, or all can.
     pub fn set_full(&self, is_full: bool) {
-        lock(&self.shared).is_full = is_full;
+        self.shared.lock().is_full = is_full;
         let capacity = is_full.then_some(0);
         self.journal.inner.set_capacity(capacity);
         self.snapshots.inner.set_capacity(capacity);
@@ -204,23 +205,23 @@ impl Disk {
     /// Whether no file can grow.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        lock(&self.shared).is_full
+        self.shared.lock().is_full
     }
 
     /// Recovery begins or ends; some planted faults are only in it.
     pub fn set_recovering(&self, is_recovering: bool) {
-        lock(&self.shared).tamper.set_recovering(is_recovering);
+        self.shared.lock().tamper.set_recovering(is_recovering);
     }
 
     /// Takes something that was said into the digest.
     pub fn note(&self, text: &str) {
-        lock(&self.shared).tape.update(text.as_bytes());
+        self.shared.lock().tape.update(text.as_bytes());
     }
 
     /// The digest of every byte written and everything noted.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        lock(&self.shared).tape.clone().finalize().into()
+        self.shared.lock().tape.clone().finalize().into()
     }
 
     /// The bytes of a file of the journal, as programs see them.
@@ -264,10 +265,6 @@ impl Shared {
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A folder on the disk.
 #[derive(Clone, Debug)]
 pub struct SimStorage {
@@ -278,7 +275,7 @@ pub struct SimStorage {
 
 impl SimStorage {
     fn begin(&self, call: Call, name: &str) -> io::Result<()> {
-        lock(&self.shared).begin(call, name).map_err(Fault::error)
+        self.shared.lock().begin(call, name).map_err(Fault::error)
     }
 
     fn file(&self, inner: MemoryFile, name: &str) -> SimFile {
@@ -316,7 +313,7 @@ impl Storage for SimStorage {
 
     fn sync_folder(&self) -> io::Result<()> {
         self.begin(Call::SyncFolder, "")?;
-        if lock(&self.shared).tamper.skips_folder_sync(self.folder) {
+        if self.shared.lock().tamper.skips_folder_sync(self.folder) {
             return Ok(());
         }
         self.inner.sync_folder()
@@ -335,15 +332,15 @@ pub struct SimFile {
 
 impl SimFile {
     fn begin(&self, call: Call) -> Result<(), Fault> {
-        lock(&self.storage.shared).begin(call, &self.name)
+        self.storage.shared.lock().begin(call, &self.name)
     }
 
     fn tamper<T>(&self, ask: impl FnOnce(&mut Tamper) -> T) -> T {
-        ask(&mut lock(&self.storage.shared).tamper)
+        ask(&mut self.storage.shared.lock().tamper)
     }
 
     fn write_some(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut shared = lock(&self.storage.shared);
+        let mut shared = self.storage.shared.lock();
         shared.tape.update(offset.to_le_bytes());
         shared.tape.update(bytes);
         drop(shared);

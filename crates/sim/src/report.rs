@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
+
+use parking_lot::Mutex;
 
 use crate::counts::{Counts, Rarity};
 
@@ -59,7 +60,7 @@ pub fn run_all<O: SeedOutcome>(
                 return;
             }
             let outcome = run(seed);
-            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut report = report.lock();
             report.add(outcome);
             after_each(report.seeds_count);
         }
@@ -69,7 +70,7 @@ pub fn run_all<O: SeedOutcome>(
             scope.spawn(work);
         }
     });
-    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut report = report.into_inner();
     report.failed.sort_by_key(O::seed);
     report
 }

@@ -2,7 +2,6 @@
 //! the driver likes, and what clients see of it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard};
 
 use domain::Kind;
 use domain::coupon::{Coupon, TargetBy};
@@ -10,7 +9,7 @@ use domain::rejections::Coded;
 use domain::types::{Name, RequestId, SubjectId, Timestamp};
 use domain::wire::Position;
 use domain::wire::state::FrozenState;
-use engine::commit::{Committer, lock};
+use engine::commit::Committer;
 use engine::core::Core;
 use engine::feed::{FedRecords, Feed, FeedError};
 use engine::limits::Limits;
@@ -18,6 +17,7 @@ use engine::views::Over;
 use journal::Lsn;
 use journal::format::SEGMENT_HEADER_BYTES;
 use journal::writer::Options;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::ask::{self, Answer, Ask, Question, Said, Verb};
 use crate::checker::{Checker, Told};
@@ -96,7 +96,7 @@ impl Process {
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
-        lock(&self.core)
+        self.core.lock()
     }
 }
 

@@ -2,10 +2,11 @@
 //! go on.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::frame::Picture;
@@ -86,7 +87,7 @@ impl Channel {
     }
 
     pub(super) fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock()
     }
 
     pub(super) fn add(&self, number: u64, state: &Arc<SubscriptionState>) {
@@ -157,7 +158,7 @@ impl Channel {
     }
 
     fn subscribers(&self) -> MutexGuard<'_, HashMap<u64, Checked>> {
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.subscribers.lock()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::channel::{Channel, Mark};
@@ -58,7 +58,7 @@ impl SubscriptionState {
     }
 
     fn permit(&self) -> MutexGuard<'_, Result<SubscriberPermit, Ended>> {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
+        self.permit.lock()
     }
 }
 

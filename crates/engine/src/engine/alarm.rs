@@ -1,10 +1,10 @@
 //! The thread that looks after deadlines: it sleeps until the next one and does what has fallen due.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
 use super::{Engine, Shared};
-use crate::commit::lock;
 
 /// The longest sleep: a clock that was set does not keep anything from falling due for longer.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
@@ -46,8 +46,8 @@ impl Alarm {
 
     /// Sleeps until it is called, at most so long; says whether to go on.
     fn sleep(&self, at_most: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(self.call(), at_most, |call| *call == Call::None);
-        let mut call = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut call = self.call();
+        self.changed.wait_while_for(&mut call, |call| *call == Call::None, at_most);
         if *call == Call::Look {
             *call = Call::None;
         }
@@ -55,7 +55,7 @@ impl Alarm {
     }
 
     fn call(&self) -> MutexGuard<'_, Call> {
-        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+        self.call.lock()
     }
 }
 
@@ -76,14 +76,14 @@ pub(super) fn run(shared: &Shared) {
 /// Does what has fallen due by now.
 fn do_due(shared: &Shared) {
     // The lock is given back after each: others come in between.
-    while lock(&shared.core).tick(shared.clock.now()) {
+    while shared.core.lock().tick(shared.clock.now()) {
         shared.staged.notify_one();
     }
 }
 
 fn until_next(shared: &Shared) -> Duration {
     let wall = shared.clock.now();
-    let Some(deadline) = lock(&shared.core).next_deadline() else { return SLEEP_MAX };
+    let Some(deadline) = shared.core.lock().next_deadline() else { return SLEEP_MAX };
     match deadline.millis().checked_sub(wall.millis()) {
         Some(millis) if 0 < millis => Duration::from_millis(millis).clamp(SLEEP_MIN, SLEEP_MAX),
         // What was due a moment ago has been done, unless it could not be written.

@@ -9,7 +9,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode};
@@ -17,6 +17,7 @@ use bytes::Bytes;
 use domain::request::Fingerprint;
 use edge::clock;
 use edge::context::digest_of;
+use parking_lot::{Mutex as SyncMutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -88,7 +89,7 @@ impl Once {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -2,9 +2,9 @@
 //! room.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::rate_limit::Moment;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Things under ids that only this process gives.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl<T> Held<T> {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept<T>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

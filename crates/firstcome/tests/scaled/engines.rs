@@ -2,14 +2,15 @@
 //! ones of a scenario's own. What a scenario stops goes on when it ends, also when it fails.
 
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
+use parking_lot::{Mutex, MutexGuard};
 use services::{Kafka, KafkaOptions, Postgres, Redis, RedisOptions};
 
 /// One broker: for servers with `--kafka-dev`.
 pub fn one_broker() -> MutexGuard<'static, Kafka> {
     static KAFKA: OnceLock<Mutex<Kafka>> = OnceLock::new();
-    locked(KAFKA.get_or_init(|| Mutex::new(Kafka::start(KafkaOptions::default()).unwrap())))
+    KAFKA.get_or_init(|| Mutex::new(Kafka::start(KafkaOptions::default()).unwrap())).lock()
 }
 
 /// Three brokers, as in earnest. A broker that is gone is replaced soon: a test has no nine seconds.
@@ -17,23 +18,18 @@ pub fn three_brokers() -> MutexGuard<'static, Kafka> {
     static KAFKA: OnceLock<Mutex<Kafka>> = OnceLock::new();
     let settings = ["broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500", "replica.lag.time.max.ms=5000"];
     let options = KafkaOptions { brokers: 3, settings: settings.map(str::to_owned).to_vec(), ..KafkaOptions::default() };
-    locked(KAFKA.get_or_init(|| Mutex::new(Kafka::start(options).unwrap())))
+    KAFKA.get_or_init(|| Mutex::new(Kafka::start(options).unwrap())).lock()
 }
 
 /// The tables' server.
 pub fn postgres() -> MutexGuard<'static, Postgres> {
     static POSTGRES: OnceLock<Mutex<Postgres>> = OnceLock::new();
-    locked(POSTGRES.get_or_init(|| Mutex::new(Postgres::start().unwrap())))
+    POSTGRES.get_or_init(|| Mutex::new(Postgres::start().unwrap())).lock()
 }
 
 /// A gate of one's own, which has lost its memory when it is started again.
 pub fn forgetful_redis() -> Redis {
     Redis::start_with(RedisOptions { persistent: false, ..RedisOptions::default() }).unwrap()
-}
-
-/// A scenario that has failed leaves its engines as good as they were: see [`Frozen`].
-fn locked<T>(engine: &'static Mutex<T>) -> MutexGuard<'static, T> {
-    engine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Brokers that are there and say nothing, until this is dropped.

@@ -1,8 +1,9 @@
 //! How a scenario runs: alone, on a runtime of its own; when its faults strike, and how long they
 //! last.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::support_process::random::Random;
 
@@ -17,7 +18,7 @@ static DRAWS: Mutex<Option<Random>> = Mutex::new(None);
 /// Runs a scenario while no other one runs.
 pub fn alone(scenario: impl Future<Output = ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = ALONE.lock();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let started = Instant::now();
     runtime.block_on(scenario);
@@ -26,7 +27,7 @@ pub fn alone(scenario: impl Future<Output = ()>) {
 
 /// From here on instants and times are drawn from a seed.
 pub fn draw_from(seed: u64) {
-    *DRAWS.lock().unwrap() = Some(Random(seed));
+    *DRAWS.lock() = Some(Random(seed));
 }
 
 /// How long something is away.
@@ -40,5 +41,5 @@ pub fn strikes_at(usually: u64) -> usize {
 }
 
 fn draw(least: u64, most: u64) -> u64 {
-    DRAWS.lock().unwrap().as_mut().map_or(least, |random| least + random.below(most - least + 1))
+    DRAWS.lock().as_mut().map_or(least, |random| least + random.below(most - least + 1))
 }

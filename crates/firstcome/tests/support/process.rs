@@ -7,9 +7,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_firstcome");
 /// How long a test waits for the program before it fails.
@@ -106,12 +108,12 @@ impl Process {
         let reader = thread::spawn(move || {
             let mut line = String::new();
             while lines.read_line(&mut line).is_ok_and(|count| 0 < count) {
-                written.lock().unwrap().push_str(&line);
+                written.lock().push_str(&line);
                 line.clear();
             }
         });
         let address = || {
-            let text = stderr.lock().unwrap();
+            let text = stderr.lock();
             let line = text.lines().find(|line| line.contains("Firstcome serves at"))?.to_owned();
             line.rsplit("://").next()?.trim().parse().ok()
         };
@@ -119,7 +121,7 @@ impl Process {
         eventually("the server says where it serves", || {
             found = address();
             let ended = child.try_wait().unwrap();
-            assert!(found.is_some() || ended.is_none(), "it ended with {ended:?}: {}", stderr.lock().unwrap());
+            assert!(found.is_some() || ended.is_none(), "it ended with {ended:?}: {}", stderr.lock());
             found.is_some()
         });
         Self { address: found.unwrap(), child, stderr, reader: Some(reader) }
@@ -130,7 +132,7 @@ impl Process {
     }
 
     pub fn stderr(&self) -> String {
-        self.stderr.lock().unwrap().clone()
+        self.stderr.lock().clone()
     }
 
     /// Asks it to leave, and gives its exit code and all of what it wrote.

@@ -2,11 +2,12 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use cluster::kafka::{KafkaLog, KafkaSettings};
 use cluster::protocol::node::Log;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use services::{Kafka, KafkaOptions, Postgres, Redis};
 use tempfile::TempDir;
@@ -48,7 +49,7 @@ impl Cluster {
     /// Nothing has happened in it.
     pub fn new(name: &str) -> Self {
         static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURN.lock();
         let url = engines().postgres.new_database(name).unwrap();
         Self { topic: format!("topic-{name}"), url, data: tempfile::tempdir().unwrap(), _turn: turn }
     }

@@ -1,9 +1,10 @@
 //! Kafka first: everybody is accepted; a consumer asks Redis and writes the database.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::Script;
 use redis::aio::ConnectionManager;
 use serde::{Deserialize, Serialize};
@@ -113,13 +114,13 @@ impl Strategy for KafkaFirst {
 impl KafkaFirst {
     fn wait_for(&self, subject: &str) -> oneshot::Receiver<Outcome> {
         let (sender, receiver) = oneshot::channel();
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         waiting.entry(subject.to_owned()).or_default().push(sender);
         receiver
     }
 
     fn tell(&self, subject: &str, outcome: &Outcome) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(subject);
+        let waiting = self.waiting.lock().remove(subject);
         for sender in waiting.into_iter().flatten() {
             // Whoever has gone meanwhile asks again.
             let _ = sender.send(outcome.clone());

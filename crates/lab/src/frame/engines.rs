@@ -1,8 +1,8 @@
 //! Where the engines are, how they are set, and a place in each for one strategy alone.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::about::{About, DurableBy};
@@ -218,14 +218,14 @@ impl Places {
     /// Makes one, with these tables in its database.
     pub(crate) async fn make(&self, engines: &Engines, about: &About, tables: &str) -> Result<Place, LabError> {
         let place = Place::new(engines, about);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(place.clone());
+        self.0.lock().push(place.clone());
         place.fill(tables).await?;
         Ok(place)
     }
 
     /// Takes all of them away again.
     pub(crate) async fn remove_all(&self) -> Result<(), LabError> {
-        let places = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let places = std::mem::take(&mut *self.0.lock());
         for place in places {
             place.remove().await?;
         }

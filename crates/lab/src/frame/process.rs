@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -76,7 +77,7 @@ impl Launch {
             false => {
                 // What was said last may still be on its way.
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-                Err(failed(said.lock().unwrap_or_else(PoisonError::into_inner).join(" | ")))
+                Err(failed(said.lock().join(" | ")))
             }
         }
     }
@@ -104,12 +105,12 @@ impl Hear {
         let mut lines = BufReader::new(from).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             if line.contains(self.greeting)
-                && let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take()
+                && let Some(sender) = self.sender.lock().take()
             {
                 // Whoever has waited may have given up.
                 let _ = sender.send(());
             }
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut said = self.said.lock();
             if said.len() == SAID_LINES_MAX {
                 said.remove(0);
             }

@@ -2,13 +2,14 @@
 //! the workers have counted.
 
 use std::future::{Future, poll_fn};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::answers::Answers;
@@ -62,7 +63,7 @@ pub(crate) async fn run(options: &Options, targets: &[Arc<Target>]) -> Result<Lo
         asked,
         skipped,
         tally,
-        answers: crowd.answers.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()),
+        answers: crowd.answers.into_inner(),
         subjects: crowd.subjects,
         duration,
         server_cpu_percent: server.and_then(|mark| mark.percent_since(duration)),

@@ -2,12 +2,13 @@
 //! answer.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::Full;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 
 use super::answers::{Answers, Coupon};
@@ -55,7 +56,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.answers.lock()
     }
 
     /// Where a person's answer is; says whether it is the first place that the person was given.
@@ -68,7 +69,7 @@ impl Crowd {
     }
 
     fn places(&self) -> MutexGuard<'_, Vec<Option<Uri>>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock()
     }
 
     pub(crate) fn unsettled(&self) -> u64 {

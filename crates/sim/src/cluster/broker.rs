@@ -3,8 +3,8 @@
 //! its own. What is committed stays.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::protocol::node::{Full, Log};
@@ -12,11 +12,12 @@ use cluster::protocol::record::{Body, LogRecord, Origin, decode, encode};
 use domain::coupon::{Command as Of, Coupon, TargetBy};
 use domain::state::{Action, Step};
 use domain::workload::AnyCommand;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::counts::Rare;
-use super::dice::{Dice, Signal, locked};
+use super::dice::{Dice, Signal};
 use super::judge::Judge;
 use super::plant::Plant;
 use super::trouble::Trouble;
@@ -73,13 +74,13 @@ impl Broker {
     /// Tells how many records are committed, now and later.
     #[must_use]
     pub fn follow(&self, partition: u32) -> Arc<Signal<usize>> {
-        Arc::clone(&locked(&self.partitions[partition as usize]).committed)
+        Arc::clone(&self.partitions[partition as usize].lock().committed)
     }
 
     /// Committed records from a place on.
     #[must_use]
     pub fn read(&self, partition: u32, from: usize, count: usize) -> Vec<Stored> {
-        let place = locked(&self.partitions[partition as usize]);
+        let place = self.partitions[partition as usize].lock();
         let committed = place.committed.get();
         place.records[from.min(committed)..(from + count).min(committed)].to_vec()
     }
@@ -93,7 +94,7 @@ impl Broker {
     /// What the clock of a partition's leader shows.
     #[must_use]
     pub fn clock_ms(&self, partition: u32) -> u64 {
-        self.shown_to(&locked(&self.partitions[partition as usize]))
+        self.shown_to(&self.partitions[partition as usize].lock())
     }
 
     fn shown_to(&self, leader: &Partition) -> u64 {
@@ -105,14 +106,14 @@ impl Broker {
     pub async fn append(&self, partition: u32, batch: Vec<Arc<[u8]>>) {
         let place = &self.partitions[partition as usize];
         loop {
-            let leader_from = locked(place).leader_from;
+            let leader_from = place.lock().leader_from;
             if leader_from <= Instant::now() {
                 break;
             }
             sleep_until(leader_from).await;
         }
         let target = {
-            let mut place = locked(place);
+            let mut place = place.lock();
             let at = self.shown_to(&place);
             place.records.extend(batch.into_iter().map(|bytes| Stored { at, bytes }));
             place.records.len()
@@ -122,9 +123,9 @@ impl Broker {
     }
 
     fn commit(&self, partition: u32, target: usize) {
-        let place = locked(&self.partitions[partition as usize]);
+        let place = self.partitions[partition as usize].lock();
         let (from, target) = (place.committed.get(), target.min(place.records.len()));
-        let mut judge = locked(&self.judge);
+        let mut judge = self.judge.lock();
         for stored in place.records.iter().take(target).skip(from) {
             judge.commit(partition, stored.at, &stored.bytes);
         }
@@ -133,7 +134,7 @@ impl Broker {
 
     /// Another broker leads a partition, after a while.
     pub fn change_leader(&self, partition: u32) {
-        let mut place = locked(&self.partitions[partition as usize]);
+        let mut place = self.partitions[partition as usize].lock();
         let committed = place.committed.get();
         if committed < place.records.len() && self.dice.one_in(2) {
             place.records.truncate(committed);
@@ -203,7 +204,7 @@ impl Wire {
     pub async fn carry(&self, partition: u32) {
         let queue = &self.queues[partition as usize];
         loop {
-            let batch: Vec<_> = locked(&queue.waiting).drain(..).collect();
+            let batch: Vec<_> = queue.waiting.lock().drain(..).collect();
             if batch.is_empty() {
                 queue.filled.notified().await;
                 continue;
@@ -288,7 +289,7 @@ impl Log for SimLog {
     fn append(&self, partition: u32, _key: &str, bytes: Vec<u8>) -> Result<(), Full> {
         let (wire, read) = (&self.0, decode(&bytes).ok());
         let queue = &wire.queues[partition as usize];
-        if wire.queue_max <= locked(&queue.waiting).len() {
+        if wire.queue_max <= queue.waiting.lock().len() {
             return Err(Full);
         }
         match read {
@@ -296,12 +297,12 @@ impl Log for SimLog {
                 queue.barrier.fetch_max(origin.sequence, Ordering::Relaxed);
                 queue.barrier_came.notify_one();
             }
-            Some(LogRecord { body: Body::Command { request_id, .. }, .. }) => locked(&wire.judge).appended(request_id.as_str()),
+            Some(LogRecord { body: Body::Command { request_id, .. }, .. }) => wire.judge.lock().appended(request_id.as_str()),
             _ => {}
         }
         let (partition, bytes) = wire.planted(partition, bytes);
         let queue = &wire.queues[partition as usize];
-        locked(&queue.waiting).push_back((Instant::now(), bytes.into()));
+        queue.waiting.lock().push_back((Instant::now(), bytes.into()));
         queue.filled.notify_one();
         Ok(())
     }

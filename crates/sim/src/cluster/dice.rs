@@ -1,9 +1,10 @@
 //! Chance, shared by all who live at once, and how they wait for each other. They take turns on one
 //! thread, so that the same seed gives everybody the same.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::rng::Rng;
@@ -22,25 +23,25 @@ impl Dice {
     /// A number below `limit`; 0 where that is 0.
     #[must_use]
     pub fn below(&self, limit: u64) -> u64 {
-        locked(&self.0).below(limit)
+        self.0.lock().below(limit)
     }
 
     /// A number below `limit`, to use as an index.
     #[must_use]
     pub fn index(&self, limit: usize) -> usize {
-        locked(&self.0).index(limit)
+        self.0.lock().index(limit)
     }
 
     /// True once in `of` times.
     #[must_use]
     pub fn one_in(&self, of: u64) -> bool {
-        locked(&self.0).one_in(of)
+        self.0.lock().one_in(of)
     }
 
     /// One of these.
     #[must_use]
     pub fn pick<T: Copy, const N: usize>(&self, items: &[T; N]) -> T {
-        locked(&self.0).pick(items)
+        self.0.lock().pick(items)
     }
 
     /// Between so many milliseconds and so many.
@@ -68,12 +69,12 @@ impl<T: Copy> Signal<T> {
     /// The value.
     #[must_use]
     pub fn get(&self) -> T {
-        *locked(&self.value)
+        *self.value.lock()
     }
 
     /// Another value from now on.
     pub fn set(&self, value: T) {
-        *locked(&self.value) = value;
+        *self.value.lock() = value;
         self.changed.notify_waiters();
     }
 
@@ -87,9 +88,4 @@ impl<T: Copy> Signal<T> {
             changed.await;
         }
     }
-}
-
-/// A lock that nobody can have poisoned: a panic ends the run.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,17 +2,18 @@
 //! forgets.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use cluster::protocol::gate::{
     Away, Correct, Corrected, Enter, Entered, Gate, GateKey, GateServer, GateVerdict, GateVersion, Mark, Settled,
 };
 use cluster::protocol::record::{LogId, NodeId};
 use domain::Kind;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::counts::Rare;
-use super::dice::{Dice, locked};
+use super::dice::Dice;
 use super::plant::Plant;
 use super::trouble::Trouble;
 
@@ -46,7 +47,7 @@ impl SimGates {
 
     /// Something happens to the machine.
     pub fn suffer(&self) {
-        let mut kept = locked(&self.kept);
+        let mut kept = self.kept.lock();
         let kind = if self.trouble.has_gate() { self.dice.below(6) } else { 3 };
         match kind {
             0 | 1 => kept.away_until = Instant::now() + self.dice.millis(50, 4_000),
@@ -70,13 +71,13 @@ impl SimGates {
 
     /// The machine can be reached, whatever it has kept.
     pub fn heal(&self) {
-        locked(&self.kept).away_until = Instant::now();
+        self.kept.lock().away_until = Instant::now();
     }
 
     /// Whether the gate would say that nothing is left.
     #[must_use]
     pub fn says_sold_out(&self, key: &GateKey) -> bool {
-        let mut gate = locked(&self.kept).gates.get(&key.name).cloned();
+        let mut gate = self.kept.lock().gates.get(&key.name).cloned();
         let (known, settled) = (GateVersion::default(), Settled::default());
         let enter = Enter { key: key.clone(), node: NodeId(0), known, settled, marks: vec![None] };
         matches!(Gate::enter(gate.as_mut(), &enter, 0), Entered::Verdicts(_, verdicts) if verdicts == [GateVerdict::SoldOut])
@@ -88,7 +89,7 @@ impl SimGates {
 
     async fn call<T>(&self, campaign: &str, effect: impl FnOnce(&mut Option<Gate>, u64) -> T) -> Result<T, Away> {
         sleep(self.dice.millis(0, 2)).await;
-        let is_away = Instant::now() < locked(&self.kept).away_until;
+        let is_away = Instant::now() < self.kept.lock().away_until;
         if is_away || (self.trouble.has_gate() && self.dice.one_in(80)) {
             self.trouble.saw(Rare::GateAway);
             let wait = self.dice.pick(&[0, 5, 1_000]);
@@ -96,7 +97,7 @@ impl SimGates {
             return Err(Away("nobody answers".to_owned()));
         }
         let value = {
-            let mut kept = locked(&self.kept);
+            let mut kept = self.kept.lock();
             let mut gate = kept.gates.remove(campaign);
             let value = effect(&mut gate, self.now_ms());
             if let Some(gate) = gate {
@@ -115,12 +116,12 @@ impl SimGates {
     fn planted(&self, correct: &Correct, is_empty: bool) -> Correct {
         match self.trouble.plant() {
             Some(Plant::FlightsIgnored) => {
-                let mut kept = locked(&self.kept);
+                let mut kept = self.kept.lock();
                 kept.corrections += 1;
                 Correct { base: (1 << 40) + kept.corrections, flight: 0, ..correct.clone() }
             }
             Some(Plant::GateFilledWithStock) if is_empty => {
-                let mut kept = locked(&self.kept);
+                let mut kept = self.kept.lock();
                 let stock = kept.stocks.entry(correct.key.name.clone()).or_insert(correct.remaining);
                 Correct { remaining: *stock, flight: 0, ..correct.clone() }
             }
@@ -155,7 +156,7 @@ impl GateServer for SimGates {
     }
 
     async fn correct(&self, correct: &Correct) -> Result<Corrected, Away> {
-        let is_empty = !locked(&self.kept).gates.contains_key(&correct.key.name);
+        let is_empty = !self.kept.lock().gates.contains_key(&correct.key.name);
         let planted = self.planted(correct, is_empty);
         let corrected = self.call(&correct.key.name, |gate, now| Gate::correct(gate, &planted, now)).await?;
         match &corrected {

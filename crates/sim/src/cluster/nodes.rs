@@ -2,8 +2,8 @@
 //! the beginning of the log or from a state that a history kept.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::protocol::node::Node;
@@ -12,12 +12,13 @@ use cluster::protocol::replica::{Delivered, Fault, Replica, Topology};
 use domain::hash::HashSeed;
 use domain::wire::state::StateBuilder;
 use engine::limits::Limits;
+use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{interval, sleep};
 
 use super::broker::{Broker, SimLog, Stored, Wire, renumbered};
 use super::counts::Rare;
-use super::dice::{Dice, Signal, locked};
+use super::dice::{Dice, Signal};
 use super::gates::SimGates;
 use super::judge::{Judge, Kind, RULES_NEWEST, Snapshot};
 use super::plant::Plant;
@@ -142,14 +143,14 @@ impl Fleet {
     /// The process at this place, if it is up.
     #[must_use]
     pub fn find(&self, place: usize) -> Option<Found> {
-        let running = locked(&self.slots[place].running);
+        let running = self.slots[place].running.lock();
         running.as_ref().map(|running| Found { node: Arc::clone(&running.node), is_killed: Arc::clone(&running.is_killed) })
     }
 
     /// The history keeps the states as they are now.
     pub fn keep_snapshot(&self) {
-        let mut snapshots = locked(&self.snapshots);
-        snapshots.push_back(locked(&self.judge).snapshots());
+        let mut snapshots = self.snapshots.lock();
+        snapshots.push_back(self.judge.lock().snapshots());
         if SNAPSHOTS_KEPT < snapshots.len() {
             snapshots.pop_front();
         }
@@ -173,12 +174,12 @@ impl Fleet {
 
     /// A newer program is installed at every place; it runs from the next start on.
     pub fn install_newest(&self) {
-        self.slots.iter().for_each(|slot| *locked(&slot.rules) = RULES_NEWEST);
+        self.slots.iter().for_each(|slot| *slot.rules.lock() = RULES_NEWEST);
     }
 
     /// The process at this place is killed.
     pub fn kill(&self, place: usize) {
-        if let Some(running) = locked(&self.slots[place].running).take() {
+        if let Some(running) = self.slots[place].running.lock().take() {
             self.trouble.saw(Rare::Killed);
             running.is_killed.set(true);
             running.tasks.iter().for_each(AbortHandle::abort);
@@ -188,14 +189,14 @@ impl Fleet {
     /// Starts a process, unless it is up or its program is too old.
     pub fn start(self: &Arc<Self>, place: usize) {
         let slot = &self.slots[place];
-        if locked(&slot.running).is_some() {
+        if slot.running.lock().is_some() {
             return;
         }
-        let rules = *locked(&slot.rules);
+        let rules = *slot.rules.lock();
         let replicas = match self.replicas(rules) {
             Ok(replicas) => replicas,
             Err(Fault::UnknownRules { .. }) if rules < RULES_NEWEST => return self.trouble.saw(Rare::OldRulesStopped),
-            Err(fault) => return locked(&self.judge).break_promise(Kind::Exactness, format!("a node did not start: {fault}")),
+            Err(fault) => return self.judge.lock().break_promise(Kind::Exactness, format!("a node did not start: {fault}")),
         };
         let id = NodeId(self.starts.fetch_add(1, Ordering::Relaxed) + 1);
         let cut = Arc::clone(&slot.is_cut);
@@ -232,14 +233,14 @@ impl Fleet {
             }
         };
         tasks.push(tokio::spawn(decide).abort_handle());
-        *locked(&slot.running) = Some(Running { node, tasks, is_killed: Arc::default() });
+        *slot.running.lock() = Some(Running { node, tasks, is_killed: Arc::default() });
     }
 
     /// What a program that knows these rules starts from.
     fn replicas(&self, rules: RulesVersion) -> Result<Vec<Replica>, Fault> {
         let known = if self.trouble.plant() == Some(Plant::RulesIgnored) { RULES_NEWEST } else { rules };
         let partitions = self.broker.partitions_count();
-        let (seed, snapshots) = (HashSeed(self.dice.below(1_000), 3), locked(&self.snapshots));
+        let (seed, snapshots) = (HashSeed(self.dice.below(1_000), 3), self.snapshots.lock());
         if snapshots.is_empty() || self.dice.one_in(3) {
             self.trouble.saw(Rare::StartedAtZero);
             let topologies = (0..partitions).map(|partition| Topology { partition, partitions });
@@ -256,10 +257,10 @@ impl Fleet {
         if rules < RULES_NEWEST && matches!(fault, Fault::UnknownRules { .. }) {
             self.trouble.saw(Rare::OldRulesStopped);
         } else {
-            locked(&self.judge).break_promise(Kind::Exactness, format!("a node stopped: {fault}"));
+            self.judge.lock().break_promise(Kind::Exactness, format!("a node stopped: {fault}"));
         }
         node.fail();
-        if let Some(running) = locked(&self.slots[place].running).take() {
+        if let Some(running) = self.slots[place].running.lock().take() {
             running.tasks.iter().for_each(AbortHandle::abort);
         }
     }
@@ -324,7 +325,7 @@ impl Follower {
         self.node.apply(self.partition, records)?;
         self.next += batch.len() as u64;
         let progress = self.node.progress()[self.partition as usize];
-        locked(&self.fleet.judge).compare(self.partition, self.next, progress.digest, self.rules);
+        self.fleet.judge.lock().compare(self.partition, self.next, progress.digest, self.rules);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Who asks: people who want a unit and ask until they know, operators who change settings, and
 //! some who only look.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::protocol::gate::GateKey;
@@ -15,11 +15,12 @@ use domain::types::{Name, Quantity, RequestId, Serial, SubjectId};
 use domain::workload::{AnyOutcome, AnyView};
 use domain::{Kind, Number, Rejection};
 use engine::views::{Done, Effect, Refusal, Shown};
+use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::broker::EPOCH_MS;
 use super::counts::Rare;
-use super::dice::{Dice, locked};
+use super::dice::Dice;
 use super::gates::SimGates;
 use super::judge::Judge;
 use super::nodes::{Fleet, Found, LOG};
@@ -55,7 +56,7 @@ impl People {
         let found = self.find(place)?;
         let id = format!("r{}", self.asked.fetch_add(1, Ordering::Relaxed));
         let ask = Ask { id, campaign, key, what };
-        locked(&self.judge).register(&ask);
+        self.judge.lock().register(&ask);
         let answer = if self.trouble.profile().has_leaving && self.dice.one_in(15) {
             timeout(self.dice.millis(0, 60), Box::pin(self.submit(found, &ask))).await
         } else {
@@ -63,11 +64,11 @@ impl People {
         };
         match answer {
             Ok(answer) => {
-                locked(&self.judge).tell(&ask.id, &answer);
+                self.judge.lock().tell(&ask.id, &answer);
                 Some(Said::of(&answer, false))
             }
             Err(_) => {
-                locked(&self.judge).gone(&ask.id);
+                self.judge.lock().gone(&ask.id);
                 None
             }
         }
@@ -106,7 +107,7 @@ impl People {
     /// What is told where it is planted that the node should not be asked.
     fn planted(&self, found: &Found, ask: &Ask) -> Option<Result<Done, Refusal>> {
         let What::Claim(subject) = &ask.what else { return None };
-        let (partition, _) = locked(&self.judge).place_of(ask.campaign);
+        let (partition, _) = self.judge.lock().place_of(ask.campaign);
         match self.trouble.plant()? {
             Plant::GateBelieved => {
                 let key = GateKey { log: LOG, partition, kind: Kind::Campaign, name: ask.campaign.to_owned() };
@@ -115,7 +116,7 @@ impl People {
             }
             Plant::ToldBeforeItCameBy => {
                 let place = found.node.progress()[partition as usize].offset_next;
-                let said = locked(&self.judge).places_of(ask.campaign).answer(ask, place);
+                let said = self.judge.lock().places_of(ask.campaign).answer(ask, place);
                 let Answer::Claim { verb, serial, claimed_at, .. } = said.answer else { return None };
                 let serial = Serial::new(serial)?;
                 let view = ClaimView {
@@ -190,22 +191,22 @@ impl People {
     /// Somebody looks at a campaign.
     pub async fn look(&self, campaign: &'static str) {
         let (Some(Found { node, .. }), Ok(name)) = (self.find(None), Name::new(campaign)) else { return };
-        let since = locked(&self.judge).place_of(campaign).1;
+        let since = self.judge.lock().place_of(campaign).1;
         let read = node.read_one(name, |state, now| state.get::<Coupon>(name).map(|campaign| campaign.summary(now))).await;
-        locked(&self.judge).shown(campaign, since, &read);
+        self.judge.lock().shown(campaign, since, &read);
     }
 
     async fn look_for(&self, campaign: &'static str, subject: &str) {
         let (Some(Found { node, .. }), Ok(name)) = (self.find(None), Name::new(campaign)) else { return };
         let Ok(by) = SubjectId::new(subject) else { return };
-        let since = locked(&self.judge).place_of(campaign).1;
+        let since = self.judge.lock().place_of(campaign).1;
         let look = |state: &domain::State, now| {
             let campaign = state.get::<Coupon>(name).ok_or(Kind::Campaign.not_found())?;
             let claim = campaign.find(TargetBy::Subject { subject: by }).map_err(|rejection| rejection.code())?;
             campaign.claim_view(claim.serial, now).ok_or("claim_not_found")
         };
         let read = node.read_one(name, look).await;
-        locked(&self.judge).shown_claim((campaign, subject), since, &read);
+        self.judge.lock().shown_claim((campaign, subject), since, &read);
     }
 
     /// Writes settings until that is answered, for at most so long.

@@ -2,19 +2,20 @@
 //! every unit must be sold.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster::protocol::limits::UNGATED_MAX;
 use cluster::protocol::record::RulesVersion;
 use oracle::coupon::Campaign;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::broker::Broker;
 use super::counts::{Counts, Rare};
-use super::dice::{Dice, locked};
+use super::dice::Dice;
 use super::gates::SimGates;
 use super::judge::{Broken, Judge, Kind, RULES_NEWEST};
 use super::nodes::Fleet;
@@ -142,9 +143,9 @@ struct Play {
 async fn play(seed: u64, options: &Options) -> Outcome {
     let play = Play::new(seed, options);
     if let Err(story) = play.all().await {
-        locked(&play.judge).break_promise(Kind::Liveness, story);
+        play.judge.lock().break_promise(Kind::Liveness, story);
     }
-    let mut judge = locked(&play.judge);
+    let mut judge = play.judge.lock();
     judge.finish();
     let extra = [0, 1, 2].map(|place| Extra {
         stock: play.stocks[place],
@@ -309,7 +310,7 @@ impl Play {
     async fn sell_all(&self) -> Result<(), String> {
         for (place, campaign) in CAMPAIGNS.iter().enumerate() {
             self.drain(campaign).await?;
-            let taken = locked(&self.judge).campaign(campaign).map_or(0, Campaign::taken);
+            let taken = self.judge.lock().campaign(campaign).map_or(0, Campaign::taken);
             let open = settings(self.stocks[place].max(taken), if *campaign == "summer" { 3 } else { 1 });
             self.people.put_for_sure(campaign, open, SALE).await?;
             timeout(SALE, self.sell(campaign)).await.map_err(|_| format!("units of {campaign} stayed unsold though people asked"))?;
@@ -320,14 +321,14 @@ impl Play {
 
     /// Nobody asks any more, and everybody in the queue is decided, whoever of the nodes is left.
     async fn drain(&self, campaign: &'static str) -> Result<(), String> {
-        let pending = || locked(&self.judge).campaign(campaign).map_or(0, Campaign::pending);
+        let pending = || self.judge.lock().campaign(campaign).map_or(0, Campaign::pending);
         if pending() == 0 {
             return Ok(());
         }
         // Until the leader's clock has come up to that of the one before, the record's time stands
         // still, and so does the queue.
-        let (partition, _) = locked(&self.judge).place_of(campaign);
-        let time = locked(&self.judge).places_of(campaign).last().time.millis();
+        let (partition, _) = self.judge.lock().place_of(campaign);
+        let time = self.judge.lock().places_of(campaign).last().time.millis();
         sleep(Duration::from_millis(time.saturating_sub(self.broker.clock_ms(partition)))).await;
         // Where the way to the log is long, there is that much time between two decisions.
         let at_most = Duration::from_millis(20_000 + 1_500 * u64::from(pending()));
@@ -351,7 +352,7 @@ impl Play {
             }
             let said: Vec<_> = asking.join_all().await.into_iter().flatten().map(|said| said.answer).collect();
             let is_over = said.contains(&Answer::No("sold_out")) || said.contains(&Answer::NotTaken("claims"));
-            if is_over || locked(&self.judge).broken().is_some() {
+            if is_over || self.judge.lock().broken().is_some() {
                 return self.trouble.saw(Rare::LastUnitClaimed);
             }
             sleep(self.dice.millis(10, 100)).await;
@@ -369,7 +370,7 @@ impl Play {
             }
         }
         let has_room = 1_000 < self.fleet.claims_max();
-        let judge = locked(&self.judge);
+        let judge = self.judge.lock();
         let left = judge.campaign(campaign).map(|known| known.remaining()).filter(|left| *left != 0);
         match left {
             Some(left) if has_room && judge.broken().is_none() => Err(format!("{left} units of {campaign} stayed unsold")),

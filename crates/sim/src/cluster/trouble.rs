@@ -1,10 +1,10 @@
 //! What goes wrong in a run, and when it ends.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
+
 use super::counts::{Counts, Rare};
-use super::dice::locked;
 use super::plant::Plant;
 
 /// Which parts of the world are allowed to fail.
@@ -91,12 +91,12 @@ impl Trouble {
 
     /// It happened.
     pub fn saw(&self, rare: Rare) {
-        locked(&self.counts).saw(rare);
+        self.counts.lock().saw(rare);
     }
 
     /// What happened.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        locked(&self.counts).clone()
+        self.counts.lock().clone()
     }
 }

@@ -1,7 +1,6 @@
 //! A campaign as its live stream shows it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 
 use domain::Listed;
 use domain::coupon::{ClaimView, Coupon};
@@ -10,6 +9,7 @@ use domain::workload::{AnyAggregate, AnySummary};
 use edge::live::Picture;
 use edge::{clock, times};
 use engine::histogram::Counts;
+use parking_lot::Mutex;
 use serde_json::{Map, json};
 
 use super::json::status_parts;
@@ -63,7 +63,7 @@ impl Show for CampaignShow {
 
     fn picture(&self, app: &App, name: &str, seen: Watched) -> Picture {
         let tally = app.tallies.find(name);
-        let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rates = self.0.lock();
         picture(&seen, tally.as_deref(), &mut rates, clock::elapsed_ms())
     }
 }

@@ -2,12 +2,13 @@
 //! answer was given, and so after what it rests on was durable.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use edge::clock;
 use engine::histogram::{Counts, Histogram};
+use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 
 use super::claims;
@@ -35,13 +36,13 @@ impl Tallies {
     /// Of a campaign of which claims were counted.
     #[must_use]
     pub fn find(&self, campaign: &str) -> Option<Arc<Tally>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(campaign).cloned()
+        self.0.read().get(campaign).cloned()
     }
 
     /// Of a campaign that there is.
     #[must_use]
     pub fn of(&self, campaign: &str) -> Arc<Tally> {
-        Arc::clone(self.0.write().unwrap_or_else(PoisonError::into_inner).entry(campaign.to_owned()).or_default())
+        Arc::clone(self.0.write().entry(campaign.to_owned()).or_default())
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rush::coupon::{self, Options, Report};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -132,11 +133,11 @@ impl Server {
 
     /// People whose connection was closed instead of an answer.
     pub(crate) fn dropped(&self) -> u64 {
-        self.shared.dropped.lock().unwrap().len() as u64
+        self.shared.dropped.lock().len() as u64
     }
 
     pub(crate) fn last_token(&self) -> Option<String> {
-        self.shared.last_token.lock().unwrap().clone()
+        self.shared.last_token.lock().clone()
     }
 }
 
@@ -236,7 +237,7 @@ impl Shared {
     }
 
     fn create(&self, path: &str, body: &Value) -> Response<Full<Bytes>> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         let existed = state.stock != 0;
         state.campaign = path.rsplit('/').next().unwrap().to_owned();
         state.stock = body["stock"].as_u64().unwrap();
@@ -248,7 +249,7 @@ impl Shared {
     }
 
     fn campaign(&self) -> Response<Full<Bytes>> {
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         if state.stock == 0 {
             return problem(StatusCode::NOT_FOUND, "campaign_not_found");
         }
@@ -263,7 +264,7 @@ impl Shared {
     }
 
     fn shown(&self, subject: &str) -> Response<Full<Bytes>> {
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         let index = state.by_subject.get(subject).filter(|index| !(self.cheats(Cheat::HidesAClaimWhenAsked) && **index == 5));
         match index.map(|index| &state.claims[*index]) {
             Some(claim) => claim_answer(&state, subject, claim.serial, &claim.code, true),
@@ -272,16 +273,16 @@ impl Shared {
     }
 
     fn place(&self, subject: &str) -> Response<Full<Bytes>> {
-        let campaign = self.state.lock().unwrap().campaign.clone();
+        let campaign = self.state.lock().campaign.clone();
         let place = json!({ "answer": subject, "status": "pending", "campaign": campaign, "subject": subject, "place": 1, "wait_ms": 1 });
         json_answer(StatusCode::ACCEPTED, &place)
     }
 
     fn answer(&self, subject: &str) -> Response<Full<Bytes>> {
-        if self.looked_at.lock().unwrap().insert(subject.to_owned()) {
+        if self.looked_at.lock().insert(subject.to_owned()) {
             return self.place(subject);
         }
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         let index = state.by_subject[subject];
         if self.cheats(Cheat::TakesAPlaceBack) && index == 5 {
             return problem(StatusCode::CONFLICT, "sold_out");
@@ -294,7 +295,7 @@ impl Shared {
         if self.record_asked.fetch_add(1, Ordering::SeqCst) < self.behaviour.record_busy {
             return busy("0");
         }
-        let state = self.state.lock().unwrap();
+        let state = self.state.lock();
         let mut lines: Vec<Value> = state.claims.iter().map(record_line).collect();
         match self.behaviour.cheat {
             Some(Cheat::ForgetsOneInTheRecord) => drop(lines.remove(7)),
@@ -315,7 +316,7 @@ impl Shared {
     async fn claim(&self, request: Request<Incoming>) -> Reply {
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let token = request.headers().get("authorization");
-        *self.last_token.lock().unwrap() = token.map(|token| token.to_str().unwrap().to_owned());
+        *self.last_token.lock() = token.map(|token| token.to_str().unwrap().to_owned());
         self.wait_out_stall(number).await;
         if let Some((_, retry_after)) = self.behaviour.busy.filter(|(count, _)| number <= *count) {
             return Ok(busy(retry_after));
@@ -340,7 +341,7 @@ impl Shared {
     }
 
     fn drops(&self, number: u64, subject: &str) -> bool {
-        let mut dropped = self.dropped.lock().unwrap();
+        let mut dropped = self.dropped.lock();
         let drops = match self.behaviour.drops {
             Drops::Never => false,
             Drops::Every(every) => number.is_multiple_of(every) && !dropped.contains(subject),
@@ -363,7 +364,7 @@ impl Shared {
     }
 
     fn decide(&self, subject: &str) -> Response<Full<Bytes>> {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         if let Some(&index) = state.by_subject.get(subject) {
             return self.decide_again(&mut state, index);
         }
