@@ -156,7 +156,7 @@ async fn begin(parts: &Parts) -> Result<Next, ProjectingError> {
     let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
     let (sender, mut receiver) = mpsc::channel(BATCHES_MAX);
     let wanted = copying.iter().map(|copying| Arc::clone(&copying.is_wanted)).collect();
-    let reading = Reading { replicas, wanted, partitions: parts.partitions, sender };
+    let reading = Reading { replicas, wanted, copied: offsets.clone(), partitions: parts.partitions, sender };
     // Waiting for its thread must not keep others from running.
     let _follower = Detached(Some(Follower::start(&parts.kafka, &offsets, Pace::InBulk, reading)?));
     parts.state.is_at_work.store(true, Ordering::Relaxed);
@@ -238,6 +238,9 @@ struct Reading {
     replicas: Vec<Replica>,
     /// Of which partitions a copy is wanted.
     wanted: Vec<Arc<AtomicBool>>,
+    /// The place of each partition's last copy. A projector that follows another one reads from the copies
+    /// on and is behind the tables at first: a copy of what it has not read again would be the last one.
+    copied: Vec<u64>,
     partitions: u32,
     sender: mpsc::Sender<Result<Batch, ProjectingError>>,
 }
@@ -255,9 +258,11 @@ impl Sink for Reading {
     }
 
     fn pause(&mut self) -> Result<(), FollowError> {
-        for ((partition, replica), wanted) in (0..).zip(&self.replicas).zip(&self.wanted) {
-            if wanted.swap(false, Ordering::Relaxed) {
+        for (partition, wanted) in (0..).zip(&self.wanted) {
+            let (replica, copied) = (&self.replicas[partition as usize], &mut self.copied[partition as usize]);
+            if *copied < replica.offset_next() && wanted.swap(false, Ordering::Relaxed) {
                 let (progress, state) = replica.freeze();
+                *copied = progress.offset_next;
                 let at = position_of(partition, &progress);
                 self.pass(Batch { after: at.clone(), decided: DecidedRecords::default(), copy: Some(StateCopy { at, state }) })?;
             }
@@ -287,5 +292,37 @@ impl Drop for Detached {
             follower.stop();
             tokio::task::spawn_blocking(move || drop(follower));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, RULES_KNOWN, Routing, encode};
+    use cluster::protocol::replica::Topology;
+    use domain::types::Timestamp;
+
+    /// The database refuses a copy of nothing, and the projector would begin anew each second.
+    #[test]
+    fn a_partition_of_which_nothing_was_read_since_the_last_copy_is_not_copied() {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let wanted = Arc::new(AtomicBool::new(true));
+        let replicas = vec![Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(1, 2))];
+        let mut reading = Reading { replicas, wanted: vec![Arc::clone(&wanted)], copied: vec![0], partitions: 1, sender };
+        let mut copies = |reading: &mut Reading| {
+            reading.pause().unwrap();
+            std::iter::from_fn(|| receiver.try_recv().ok())
+                .filter_map(|batch| batch.unwrap().copy)
+                .map(|copy| copy.at.offset_next)
+                .collect()
+        };
+        let none: Vec<u64> = copies(&mut reading);
+        assert_eq!((none, wanted.load(Ordering::Relaxed)), (Vec::new(), true));
+        let genesis = Body::Genesis(Genesis { log: LogId([7; 16]), partitions: 1, rules: RULES_KNOWN });
+        let record = LogRecord { origin: Origin { node: NodeId(1), sequence: 0 }, routing: Routing::Partition(0), body: genesis };
+        reading.apply(0, &[Delivered { offset: 0, at: Timestamp::default(), bytes: &encode(&record) }]).unwrap();
+        assert_eq!(copies(&mut reading), [1]);
+        wanted.store(true, Ordering::Relaxed);
+        assert!(copies(&mut reading).is_empty());
     }
 }

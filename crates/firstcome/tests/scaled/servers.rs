@@ -76,6 +76,7 @@ pub fn a_projector_that_was_given_up_for_dead_doubles_nothing_when_it_wakes() {
         for place in [first, second] {
             assert_eq!(world.metric(place, "history_broken").await, 0);
         }
-        assert_eq!(world.metric(second, "projecting").await, 1, "it has lost its right to the one that woke");
+        let is_projecting = world.metric(second, "projecting").await;
+        assert_eq!(is_projecting, 1, "it has lost its right to the one that woke: {}", world.program(second).said());
     });
 }
