@@ -293,25 +293,10 @@ pub fn request_id_of(edge: &Edge, headers: &HeaderMap) -> String {
     usable.map_or_else(|| edge.request_ids.next(), str::to_owned)
 }
 
-/// The query's pairs. Clients may encode more than they must, such as the colon of a name.
+/// The query's pairs as HTML forms and `URLSearchParams` write them: a space is `+` or `%20`. An incomplete
+/// encoding stays as it is; bytes that are not UTF-8 become U+FFFD, which no valid value contains.
 fn decoded_pairs(query: &str) -> Vec<(String, String)> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.map(|(name, value)| (percent_decoded(name), percent_decoded(value))).collect()
-}
-
-/// An incomplete encoding stays as it is; bytes that are not UTF-8 become U+FFFD, which no valid value
-/// contains.
-fn percent_decoded(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let encoded = part.get(..2).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match encoded.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => bytes.extend([byte].iter().chain(part.as_bytes().iter().skip(2))),
-            None => bytes.extend(b"%".iter().chain(part.as_bytes())),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 fn not_utf8(error: &RawPathParamsRejection) -> Problem {
@@ -380,8 +365,8 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded_pair_by_pair() {
-        let pairs = decoded_pairs("after=a%3Ab&limit=%&&status");
+        let pairs = decoded_pairs("after=a%3Ab&limit=%&&status&key=Ann+%26%20S%C3%B6hne");
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(pairs, [("after", "a:b"), ("limit", "%"), ("status", "")]);
+        assert_eq!(pairs, [("after", "a:b"), ("limit", "%"), ("status", ""), ("key", "Ann & Söhne")]);
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 pub use rush::{RushArgs, RushCommand};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use domain::keyring::OVERLAP_MS_MAX;
 use edge::auth::caller::Scope;
@@ -60,7 +61,7 @@ pub enum Command {
 
 /// Options of `serve`. Each is also an environment variable and a line of the settings file; a
 /// flag wins over the environment, and that over the file.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[derive(Clone, Debug, Default, Args, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct ServeArgs {
     /// Settings file (TOML); its keys are the long names of these options
@@ -99,6 +100,7 @@ pub struct ServeArgs {
     /// with it
     #[arg(long, env = "FIRSTCOME_KAFKA_DEV")]
     #[cfg_attr(not(feature = "scaled"), arg(help_heading = SCALED_LEFT_OUT))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kafka_dev: bool,
     /// Redis or Valkey, single or cluster, as the gate of the scaled mode [default: none]
     #[arg(long, env = "FIRSTCOME_REDIS", value_name = "URL", hide_env_values = true)]
@@ -187,6 +189,7 @@ pub struct ServeArgs {
     pub snapshot_every: Option<u64>,
     /// Start although the last record is more than a minute ahead of the clock
     #[arg(long, env = "FIRSTCOME_ACCEPT_CLOCK_BEHIND")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub accept_clock_behind: bool,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
@@ -214,7 +217,7 @@ impl DataArgs {
     /// # Errors
     /// [`SettingsError`] if the settings file cannot be used.
     pub fn folder(&self) -> Result<PathBuf, SettingsError> {
-        let of_file = || Ok::<_, SettingsError>(self.config.as_deref().map(read_file).transpose()?.and_then(|file| file.data));
+        let of_file = || Ok::<_, SettingsError>(self.config.as_deref().map(read_file::<ServeArgs>).transpose()?.and_then(|file| file.data));
         let named = self.data.clone().map_or_else(of_file, |data| Ok(Some(data)))?;
         Ok(named.unwrap_or_else(|| PathBuf::from(DATA_FOLDER)))
     }
@@ -388,53 +391,18 @@ impl ServeArgs {
     /// [`SettingsError`].
     pub fn with_file(self) -> Result<Self, SettingsError> {
         let Some(path) = self.config.clone() else { return Ok(self) };
-        let file = read_file(&path)?;
-        Ok(Self {
-            config: self.config,
-            listen: self.listen.or(file.listen),
-            admin_listen: self.admin_listen.or(file.admin_listen),
-            tls_cert: self.tls_cert.or(file.tls_cert),
-            tls_key: self.tls_key.or(file.tls_key),
-            data: self.data.or(file.data),
-            kafka: self.kafka.or(file.kafka),
-            kafka_topic: self.kafka_topic.or(file.kafka_topic),
-            kafka_partitions: self.kafka_partitions.or(file.kafka_partitions),
-            kafka_dev: self.kafka_dev || file.kafka_dev,
-            redis: self.redis.or(file.redis),
-            postgres: self.postgres.or(file.postgres),
-            cors_origin: self.cors_origin.or(file.cors_origin),
-            jwt_jwks: self.jwt_jwks.or(file.jwt_jwks),
-            jwt_secret: self.jwt_secret.or(file.jwt_secret),
-            jwt_issuer: self.jwt_issuer.or(file.jwt_issuer),
-            jwt_audience: self.jwt_audience.or(file.jwt_audience),
-            jwt_leeway_s: self.jwt_leeway_s.or(file.jwt_leeway_s),
-            jwt_scopes: self.jwt_scopes.or(file.jwt_scopes),
-            jwt_campaigns: self.jwt_campaigns.or(file.jwt_campaigns),
-            limit_address: self.limit_address.or(file.limit_address),
-            limit_key: self.limit_key.or(file.limit_key),
-            limit_subject: self.limit_subject.or(file.limit_subject),
-            trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
-            requests_max: self.requests_max.or(file.requests_max),
-            connections_max: self.connections_max.or(file.connections_max),
-            live_clients_max: self.live_clients_max.or(file.live_clients_max),
-            live_clients_per_address_max: self.live_clients_per_address_max.or(file.live_clients_per_address_max),
-            header_time_ms: self.header_time_ms.or(file.header_time_ms),
-            body_time_ms: self.body_time_ms.or(file.body_time_ms),
-            idle_time_ms: self.idle_time_ms.or(file.idle_time_ms),
-            write_time_ms: self.write_time_ms.or(file.write_time_ms),
-            drain_time_ms: self.drain_time_ms.or(file.drain_time_ms),
-            claims_max: self.claims_max.or(file.claims_max),
-            request_keys_max: self.request_keys_max.or(file.request_keys_max),
-            segment_mib: self.segment_mib.or(file.segment_mib),
-            snapshot_every: self.snapshot_every.or(file.snapshot_every),
-            accept_clock_behind: self.accept_clock_behind || file.accept_clock_behind,
-            end_with_parent: self.end_with_parent,
-            log: self.log.or(file.log),
-        })
+        // By itself first: what is wrong is said with its line.
+        read_file::<Self>(&path)?;
+        let mut merged: serde_json::Map<String, serde_json::Value> = read_file(&path)?;
+        let unusable = |error: serde_json::Error| SettingsError::Value(format!("an option cannot be used beside a settings file: {error}"));
+        let serde_json::Value::Object(given) = serde_json::to_value(&self).map_err(unusable)? else { panic!("options have names") };
+        merged.extend(given.into_iter().filter(|(_, value)| !value.is_null()));
+        let merged: Self = serde_json::from_value(merged.into()).map_err(unusable)?;
+        Ok(Self { config: self.config, end_with_parent: self.end_with_parent, ..merged })
     }
 }
 
-fn read_file(path: &Path) -> Result<ServeArgs, SettingsError> {
+fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })
 }
@@ -484,6 +452,9 @@ mod tests {
         let flags = ServeArgs { config: Some(path.clone()), segment_mib: Some(16), ..ServeArgs::default() };
         let merged = flags.clone().with_file().unwrap();
         assert_eq!((merged.segment_mib, merged.listen.map(|listen| listen.port())), (Some(16), Some(1)));
+        std::fs::write(&path, "kafka-dev = true\nclaims-max = 7\n").unwrap();
+        let merged = ServeArgs { claims_max: Some(u64::MAX), ..flags.clone() }.with_file().unwrap();
+        assert_eq!((merged.kafka_dev, merged.accept_clock_behind, merged.claims_max), (true, false, Some(u64::MAX)));
         std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
         assert!(flags.with_file().unwrap_err().to_string().contains("lisen"));
     }

@@ -7,6 +7,8 @@
 mod accept;
 mod export;
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, header};
 use domain::rows::{Cell, Column, ColumnKind, Table};
@@ -31,6 +33,9 @@ use super::times;
 use crate::app::App;
 use crate::backend::{Chosen, Declined, WaitError};
 use crate::history::ListError;
+
+/// Room for most lines of CSV; longer ones are written in parts.
+const LINE_BYTES: usize = 256;
 
 /// The instant that an export rests on.
 pub const AS_OF: HeaderName = HeaderName::from_static("firstcome-as-of");
@@ -267,9 +272,7 @@ fn cells_head(listing: &Listing) -> String {
 
 fn write_cells(_app: &App, listing: &Listing, (aggregate, cells): Row<'_>, format: Format, text: &mut Vec<u8>) -> Result<(), ReadError> {
     if format == Format::Csv {
-        let fields = cells.iter().map(|cell| csv_field(&as_text(cell)));
-        let line = [csv_field(&aggregate.name)].into_iter().chain(fields).collect::<Vec<_>>().join(",");
-        text.extend_from_slice(format!("{line}\r\n").as_bytes());
+        write_csv(std::iter::once(&*aggregate.name).map(Cow::Borrowed).chain(cells.iter().map(as_text)), text);
         return Ok(());
     }
     let named = listing.table.columns.iter().zip(cells).map(|(column, cell)| (column.name.to_owned(), cell_as_json(cell)));
@@ -287,23 +290,24 @@ pub fn write_json(object: &impl serde::Serialize, format: Format, text: &mut Vec
     }
 }
 
-fn as_text(cell: &Cell<'_>) -> String {
+fn as_text<'c>(cell: &Cell<'c>) -> Cow<'c, str> {
     match *cell {
-        Cell::Null => String::new(),
-        Cell::Number(number) => number.to_string(),
-        Cell::Text(text) => text.to_owned(),
-        Cell::Time(time) => times::format(time),
-        Cell::Bool(value) => value.to_string(),
+        Cell::Null => Cow::Borrowed(""),
+        Cell::Number(number) => number.to_string().into(),
+        Cell::Text(text) => text.into(),
+        Cell::Time(time) => times::format(time).into(),
+        Cell::Bool(value) => value.to_string().into(),
     }
 }
 
-/// A field of CSV (RFC 4180). What a spreadsheet would take for a formula begins with an apostrophe, as is
-/// the custom.
-#[must_use]
-pub fn csv_field(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+/// Appends a line of CSV (RFC 4180). What a spreadsheet would take for a formula begins with an apostrophe,
+/// as is the custom.
+pub fn write_csv<'f>(fields: impl IntoIterator<Item = Cow<'f, str>>, text: &mut Vec<u8>) {
+    let safe = |field: Cow<'f, str>| if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{field}").into() } else { field };
+    let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).buffer_capacity(LINE_BYTES).from_writer(text);
+    let written = fields.into_iter().try_for_each(|field| line.write_field(safe(field).as_bytes()));
+    let ended = written.and_then(|()| line.write_record(None::<&[u8]>)).and_then(|()| Ok(line.flush()?));
+    assert!(ended.is_ok(), "writing to memory does not fail");
 }
 
 // --- Cursors --------------------------------------------------------------------------------
@@ -353,10 +357,8 @@ mod tests {
 
     #[test]
     fn a_field_of_csv_is_quoted_where_it_must_be() {
-        assert_eq!(csv_field("ann"), "ann");
-        assert_eq!(csv_field("a,b"), "\"a,b\"");
-        assert_eq!(csv_field("a\"b"), "\"a\"\"b\"");
-        assert_eq!(csv_field("=1+1"), "'=1+1");
-        assert_eq!(csv_field("-1,5"), "\"'-1,5\"");
+        let mut text = Vec::new();
+        write_csv(["ann", "", "a,b", "a\"b", "a\r\nb", "=1+1", "-1,5"].map(Cow::Borrowed), &mut text);
+        assert_eq!(String::from_utf8_lossy(&text), "ann,,\"a,b\",\"a\"\"b\",\"a\r\nb\",'=1+1,\"'-1,5\"\r\n");
     }
 }

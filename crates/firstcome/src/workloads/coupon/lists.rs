@@ -1,5 +1,6 @@
 //! Lists of claims: those of a campaign, and those of a subject.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::coupon::queue::Mode;
@@ -14,7 +15,7 @@ use projection::{AggregateRow, EntryKey, OwnedCell, ReadError};
 use super::json::{ClaimJson, status_parts};
 use crate::app::App;
 use crate::http::context::{Context, number};
-use crate::http::lists::{Filter, Format, Listing, Row, csv_field, json_page, not_a_cursor, write_json};
+use crate::http::lists::{Filter, Format, Listing, Row, json_page, not_a_cursor, write_csv, write_json};
 use crate::http::problem::{HandlerResult, Problem};
 
 /// The first line of a list as CSV.
@@ -45,24 +46,24 @@ fn write(app: &App, _listing: &Listing, (campaign, cells): Row<'_>, format: Form
     let view = view_of(campaign, cells)?;
     match format {
         Format::Json | Format::Ndjson => write_json(&ClaimJson::new(&app.codes, &view), format, text),
-        Format::Csv => text.extend_from_slice(csv_row(app, &view).as_bytes()),
+        Format::Csv => write_csv(csv_fields(app, &view), text),
     }
     Ok(())
 }
 
-fn csv_row(app: &App, view: &ClaimView) -> String {
+fn csv_fields<'v>(app: &App, view: &'v ClaimView) -> [Cow<'v, str>; 8] {
     let (status, redeemed_at, cancelled_at) = status_parts(view.status);
-    let time = |time: Option<Timestamp>| time.map(times::format).unwrap_or_default();
-    format!(
-        "{},{},{},{},{},{status},{},{}\r\n",
-        csv_field(&view.campaign),
-        view.serial.get(),
-        csv_field(&view.subject),
-        app.codes.code(view.code_key, &view.campaign, view.serial),
-        times::format(view.claimed_at),
+    let time = |time: Option<Timestamp>| Cow::Owned(time.map(times::format).unwrap_or_default());
+    [
+        Cow::Borrowed(&*view.campaign),
+        view.serial.get().to_string().into(),
+        view.subject.as_str().into(),
+        app.codes.code(view.code_key, &view.campaign, view.serial).into(),
+        time(Some(view.claimed_at)),
+        status.into(),
         time(redeemed_at),
         time(cancelled_at),
-    )
+    ]
 }
 
 fn view_of(campaign: &AggregateRow, cells: &[Cell<'_>]) -> Result<ClaimView, ReadError> {
