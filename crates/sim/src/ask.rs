@@ -3,15 +3,19 @@
 use domain::claims::ClaimStatus;
 use domain::coupon::{self, ClaimView, Command as Of, Coupon, Outcome, Settings, TargetBy};
 use domain::fields::{Patch, Value};
-use domain::request::{Fingerprint, Keyed};
+use domain::request::{Fingerprint, Keyed, Outcome as Remembered};
 use domain::state::Precondition;
-use domain::types::{ActorId, Name, Quantity, RequestKey, Serial, SubjectId};
+use domain::types::{ActorId, Name, Quantity, RequestKey, Serial, SubjectId, Timestamp};
 use domain::workload::Summary;
 use domain::{Action, Command, Listed, Novelty};
 use engine::views::{Done, Effect, Refusal};
+use oracle::adapter;
 use sha2::{Digest, Sha256};
 
-/// What is asked of a campaign.
+use crate::asks::keyring::KeyringAsk;
+use crate::asks::policy::PolicyAsk;
+
+/// What is asked: the first five of a campaign.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum What {
     /// Create it or write its settings.
@@ -24,6 +28,10 @@ pub enum What {
     Redeem(By),
     /// Give a claim back.
     Cancel(By),
+    /// Of a policy.
+    Policy(PolicyAsk),
+    /// Of the keyring.
+    Keyring(KeyringAsk),
 }
 
 /// How a claim is named.
@@ -40,8 +48,8 @@ pub enum By {
 pub struct Ask {
     /// Its own id, never used twice.
     pub id: String,
-    /// The campaign.
-    pub campaign: &'static str,
+    /// The name of the campaign or of what else is asked for.
+    pub name: &'static str,
     /// The request key.
     pub key: Option<String>,
     /// What.
@@ -101,6 +109,8 @@ pub enum Answer {
         /// When it was decided.
         claimed_at: u64,
     },
+    /// Of what is no campaign, as the oracle remembers it.
+    Other(Box<oracle::Outcome>),
     /// The rules say no.
     No(&'static str),
     /// There is no such campaign.
@@ -135,12 +145,12 @@ impl Ask {
     /// A digest of what is asked.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let digest: [u8; 32] = Sha256::digest(format!("{} {:?}", self.campaign, self.what)).into();
+        let digest: [u8; 32] = Sha256::digest(format!("{} {:?}", self.name, self.what)).into();
         Fingerprint(*digest.first_chunk().unwrap_or(&[0; 16]))
     }
 
     fn action(&self) -> Option<Action<'_>> {
-        let name = Name::new(self.campaign).ok()?;
+        let name = Name::new(self.name).ok()?;
         let subject = |text| SubjectId::new(text).ok();
         Some(match &self.what {
             What::Put(settings, precondition) => {
@@ -160,6 +170,8 @@ impl Ask {
             What::Claim(whose) => Action::of::<Coupon>(name, Of::Claim { subject: subject(whose)? }),
             What::Redeem(by) => Action::of::<Coupon>(name, Of::Redeem { by: by.target()? }),
             What::Cancel(by) => Action::of::<Coupon>(name, Of::Cancel { by: by.target()? }),
+            What::Policy(ask) => ask.action(name)?,
+            What::Keyring(ask) => ask.action(name)?,
         })
     }
 }
@@ -213,8 +225,19 @@ fn of_done(done: &Done) -> Answer {
         Some((Outcome::Claimed { .. }, view)) => of_claim(Verb::Claimed, view),
         Some((Outcome::Redeemed { .. }, view)) => of_claim(Verb::Redeemed, view),
         Some((Outcome::Cancelled { .. }, view)) => of_claim(Verb::Cancelled, view),
-        None => Answer::No("nothing"),
+        None => of_other(&done.effect),
     }
+}
+
+fn of_other(effect: &Effect) -> Answer {
+    let outcome = match effect.clone() {
+        Effect::Written { created, summary } => Remembered::Written { created, summary },
+        Effect::Removed { summary } => Remembered::Removed { summary },
+        Effect::Did(shown) => Remembered::Did(shown.number, shown.outcome),
+        Effect::DidBoth(first, second) => Remembered::DidBoth((first.number, first.outcome), (second.number, second.outcome)),
+        Effect::Nothing => return Answer::No("nothing"),
+    };
+    Answer::other(adapter::outcome(&outcome))
 }
 
 /// A campaign as it was shown.
@@ -241,6 +264,15 @@ pub fn of_claim_read(view: &ClaimView) -> Answer {
 }
 
 impl Answer {
+    /// An outcome in the oracle's words. When it was looked at says nothing of what is there.
+    #[must_use]
+    pub fn other(mut outcome: oracle::Outcome) -> Self {
+        if let oracle::Outcome::Written { view, .. } | oracle::Outcome::Removed(view) = &mut outcome {
+            view.at = Timestamp::default();
+        }
+        Self::Other(Box::new(outcome))
+    }
+
     /// Whether this is a right answer to who was told `earlier` before: the same, or the claim, where
     /// that was a place in the queue.
     #[must_use]

@@ -6,6 +6,7 @@ use domain::state::Precondition;
 use domain::types::{Quantity, Serial};
 
 use crate::ask::{Ask, By, Question, What};
+use crate::asks;
 use crate::rng::Rng;
 use crate::run::settings;
 use crate::world::{World, time};
@@ -20,10 +21,15 @@ pub(crate) fn ask(world: &mut World, chance: &mut Rng) -> Ask {
     {
         return again(id, old.clone(), chance);
     }
+    if chance.one_in(6) {
+        let (name, what) = asks::any(|limit| chance.below(limit));
+        let key = chance.one_in(3).then(|| format!("key-{id}"));
+        return Ask { id, name, key, what };
+    }
     let campaign = chance.pick(&CAMPAIGNS);
     let what = what(world, chance, campaign);
     let key = (campaign == "several" || chance.one_in(3)).then(|| format!("key-{id}"));
-    Ask { id, campaign, key, what }
+    Ask { id, name: campaign, key, what }
 }
 
 /// Mostly the same with the same key; sometimes something else with the same key.

@@ -64,6 +64,14 @@ rare! {
     QueueFull,
     /// A start found claims in the queue.
     StartedWithQueue,
+    /// A policy was created, changed or removed, or numbers of a key were.
+    PolicyChanged,
+    /// The keyring was made, or a key or the code key changed.
+    KeyringChanged,
+    /// An answer about a policy or the keyring was replayed by its request key.
+    OtherReplayed,
+    /// A caller's own key had ended ahead of a change of keys.
+    AskerEnded,
     /// An answer had to wait for the disk.
     AnswerHeld,
     /// A read or refusal had to wait for the disk.

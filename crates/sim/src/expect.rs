@@ -55,10 +55,12 @@ fn answer_to(oracle: &Oracle, outcome: &Outcome, effect: Option<&Effect>, now: T
         Some(Effect::Did(_, Happening::Coupon(CouponEffect::Accepted(serial, subject)))) => return new(Verb::Accepted, subject, *serial),
         _ => {}
     }
-    if let Outcome::Written { created, view } = outcome {
-        return campaign_answer(*created, view);
-    }
-    let Outcome::Did(number, Ruled::Coupon(outcome)) = outcome else { return Answer::No("nothing") };
+    let (number, outcome) = match outcome {
+        Outcome::Written { created, view } if matches!(view.settings, AnySettings::Campaign(_)) => return campaign_answer(*created, view),
+        Outcome::Did(number, Ruled::Coupon(outcome)) => (number, outcome),
+        Outcome::KeysForgotten(_) | Outcome::Nothing(_) => return Answer::No("nothing"),
+        other => return Answer::other(other.clone()),
+    };
     let known = |serial: Serial, verb: fn(ClaimStatus) -> Verb| {
         let campaign = oracle.campaign_at(*number);
         campaign.map_or(Answer::NoCampaign, |campaign| claim_answer(campaign, serial, verb))

@@ -5,7 +5,7 @@
 //! Layout, in reading order:
 //! - [`rng`]: the only source of chance;
 //! - [`disk`]: two folders on one disk, every call counted, faults planned for the Nth;
-//! - [`ask`]: what clients ask and are told;
+//! - [`ask`]: what clients ask and are told; `asks` has what is asked of other workloads than campaigns;
 //! - [`world`]: one process, driven step by step; [`snapshots`] and [`recovery`] belong to it;
 //! - [`expect`]: what the oracle says of a question and of a record;
 //! - [`history`]: what stands in the journal;
@@ -21,6 +21,7 @@
 mod lists;
 
 pub mod ask;
+mod asks;
 pub mod checker;
 mod clients;
 pub mod cluster;

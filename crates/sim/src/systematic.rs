@@ -161,7 +161,7 @@ pub fn fail_everywhere() -> Result<u64, String> {
 /// # Errors
 /// [`End`].
 pub fn submit(world: &mut World, campaign: &'static str, key: Option<&str>, what: What) -> Result<(), End> {
-    let ask = Ask { id: world.next_id(), campaign, key: key.map(str::to_owned), what };
+    let ask = Ask { id: world.next_id(), name: campaign, key: key.map(str::to_owned), what };
     world.submit(ask).map(|_| ())
 }
 

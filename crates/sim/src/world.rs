@@ -19,7 +19,7 @@ use journal::format::SEGMENT_HEADER_BYTES;
 use journal::writer::Options;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::ask::{self, Answer, Ask, Question, Said, Verb};
+use crate::ask::{self, Answer, Ask, Question, Said, Verb, What};
 use crate::checker::{Checker, Told};
 use crate::counts::{Counts, Rare};
 use crate::disk::{Call, Disk, Fault, Fired, SimStorage};
@@ -204,6 +204,12 @@ impl World {
     fn tell(&mut self, told: Told) {
         self.disk.note(&format!("{:?}", told.said));
         let rare = match &told.said.answer {
+            Answer::Other(_) if told.said.has_effect => Some(match &told.question {
+                Question::Ask(Ask { what: What::Policy(_), .. }) => Rare::PolicyChanged,
+                _ => Rare::KeyringChanged,
+            }),
+            Answer::Other(_) if told.said.is_repeat => Some(Rare::OtherReplayed),
+            Answer::No("asker_ended") => Some(Rare::AskerEnded),
             Answer::No("sold_out") => Some(Rare::SoldOut),
             Answer::No("request_key_reused") => Some(Rare::KeyReused),
             Answer::No("queue_full") => Some(Rare::QueueFull),

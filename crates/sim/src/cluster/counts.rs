@@ -39,6 +39,10 @@ rare! {
     ClaimedAgain,
     /// Settings were written.
     SettingsWritten,
+    /// A policy or the keyring was changed.
+    OtherChanged,
+    /// A caller's own key had ended ahead of a change of keys.
+    AskerEnded,
     /// Nobody knew what had become of a command.
     Unknown,
     /// What was unknown had taken effect.

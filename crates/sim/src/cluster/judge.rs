@@ -170,13 +170,13 @@ impl Judge {
     #[must_use]
     pub fn unclear_of(&self, campaign: &str) -> u64 {
         let is_unclear =
-            |asked: &&Asked| asked.ask.campaign == campaign && asked.appended != 0 && matches!(asked.told, Told::Unknown | Told::Gone);
+            |asked: &&Asked| asked.ask.name == campaign && asked.appended != 0 && matches!(asked.told, Told::Unknown | Told::Gone);
         self.asked.values().filter(is_unclear).count() as u64
     }
 
     /// Somebody asks.
     pub fn register(&mut self, ask: &Ask) {
-        let (partition, since) = self.place_of(ask.campaign);
+        let (partition, since) = self.place_of(ask.name);
         let asked = Asked { ask: ask.clone(), partition, since, appended: 0, first: None, effects: 0, told: Told::Nothing };
         self.asked.insert(ask.id.clone(), asked);
     }
@@ -265,7 +265,7 @@ impl Judge {
             let is_extra = said.answer == Answer::No("sold_out") || (matches!(asked.ask.what, What::Claim(_)) && said.is_repeat);
             if is_extra {
                 self.trouble.saw(Rare::ExtraRecord);
-                *self.extra.entry(asked.ask.campaign.to_owned()).or_default() += 1;
+                *self.extra.entry(asked.ask.name.to_owned()).or_default() += 1;
             }
             asked.first = Some(said);
         }
@@ -404,7 +404,7 @@ fn check_asked(command: &Command<'_>, ask: &Ask, oracle: &Oracle) -> Result<(), 
     let asked = ask.command().ok_or("nobody asks for a malformed name")?;
     let is_named = |by: TargetBy<'_>, asked: TargetBy<'_>| match (by, asked) {
         (TargetBy::SubjectSerial { subject, serial }, TargetBy::Subject { subject: asked }) => {
-            let claim = oracle.campaign(ask.campaign).and_then(|campaign| campaign.claim(serial));
+            let claim = oracle.campaign(ask.name).and_then(|campaign| campaign.claim(serial));
             subject == asked && claim.is_some_and(|claim| claim.subject() == asked)
         }
         _ => by == asked,
@@ -434,7 +434,9 @@ fn count(trouble: &Trouble, said: &Said) {
         Answer::Claim { verb: Verb::Claimed, .. } if !said.is_repeat => Rare::Granted,
         Answer::Claim { verb: Verb::Accepted, .. } if !said.is_repeat => Rare::Accepted,
         Answer::Claim { verb: Verb::Claimed | Verb::Accepted, .. } => Rare::Repeated,
-        Answer::Claim { .. } | Answer::Campaign { .. } if said.is_repeat => Rare::Replayed,
+        Answer::Claim { .. } | Answer::Campaign { .. } | Answer::Other(_) if said.is_repeat => Rare::Replayed,
+        Answer::Other(_) => Rare::OtherChanged,
+        Answer::No("asker_ended") => Rare::AskerEnded,
         Answer::Claim { verb: Verb::Redeemed, .. } => Rare::Redeemed,
         Answer::Claim { .. } => Rare::Cancelled,
         Answer::Campaign { .. } => Rare::SettingsWritten,

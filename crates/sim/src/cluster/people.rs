@@ -27,6 +27,7 @@ use super::nodes::{Fleet, Found, LOG};
 use super::plant::Plant;
 use super::trouble::Trouble;
 use crate::ask::{Answer, Ask, By, Said, Verb, What};
+use crate::asks;
 use crate::run::settings;
 use crate::world::time;
 
@@ -55,7 +56,7 @@ impl People {
     pub async fn ask(&self, place: Option<usize>, campaign: &'static str, key: Option<String>, what: What) -> Option<Said> {
         let found = self.find(place)?;
         let id = format!("r{}", self.asked.fetch_add(1, Ordering::Relaxed));
-        let ask = Ask { id, campaign, key, what };
+        let ask = Ask { id, name: campaign, key, what };
         self.judge.lock().register(&ask);
         let answer = if self.trouble.profile().has_leaving && self.dice.one_in(15) {
             timeout(self.dice.millis(0, 60), Box::pin(self.submit(found, &ask))).await
@@ -107,20 +108,20 @@ impl People {
     /// What is told where it is planted that the node should not be asked.
     fn planted(&self, found: &Found, ask: &Ask) -> Option<Result<Done, Refusal>> {
         let What::Claim(subject) = &ask.what else { return None };
-        let (partition, _) = self.judge.lock().place_of(ask.campaign);
+        let (partition, _) = self.judge.lock().place_of(ask.name);
         match self.trouble.plant()? {
             Plant::GateBelieved => {
-                let key = GateKey { log: LOG, partition, kind: Kind::Campaign, name: ask.campaign.to_owned() };
+                let key = GateKey { log: LOG, partition, kind: Kind::Campaign, name: ask.name.to_owned() };
                 let sold_out = Refusal::Rejected(Rejection::of::<Coupon>(coupon::Rejection::SoldOut));
                 self.gates.says_sold_out(&key).then_some(Err(sold_out))
             }
             Plant::ToldBeforeItCameBy => {
                 let place = found.node.progress()[partition as usize].offset_next;
-                let said = self.judge.lock().places_of(ask.campaign).answer(ask, place);
+                let said = self.judge.lock().places_of(ask.name).answer(ask, place);
                 let Answer::Claim { verb, serial, claimed_at, .. } = said.answer else { return None };
                 let serial = Serial::new(serial)?;
                 let view = ClaimView {
-                    campaign: ask.campaign.into(),
+                    campaign: ask.name.into(),
                     code_key: 1,
                     subject: subject.clone(),
                     serial,
@@ -235,6 +236,18 @@ impl People {
                 }
             };
             drop(self.ask(None, CAMPAIGNS[place], None, what).await);
+        }
+    }
+
+    /// Operators who change policies and keys now and then, as long as things go wrong.
+    pub async fn administer(&self) {
+        while !self.trouble.has_ended() {
+            sleep(self.dice.millis(20, 1_000)).await;
+            let (name, what) = asks::any(|limit| self.dice.below(limit));
+            let key = self.dice.one_in(3).then(|| format!("key-{}", self.dice.below(30)));
+            for _ in 0..=self.dice.below(2) {
+                drop(self.ask(None, name, key.clone(), what.clone()).await);
+            }
         }
     }
 

@@ -213,6 +213,8 @@ impl Play {
         let mut rush = self.rush();
         let (people, stocks) = (Arc::clone(&self.people), self.stocks);
         rush.spawn(async move { people.operate(stocks).await });
+        let people = Arc::clone(&self.people);
+        rush.spawn(async move { people.administer().await });
         let until = Instant::now() + self.dice.millis(3_000, 12_000);
         self.suffer(until).await;
         self.heal().await;

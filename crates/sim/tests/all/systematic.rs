@@ -84,9 +84,9 @@ fn a_flipped_bit_in_a_batch_that_was_never_synced_is_cleared() {
 }
 
 fn claim(world: &mut World, subject: &str) -> Answer {
-    let put = Ask { id: world.next_id(), campaign: "spring", key: None, what: What::Put(settings(900, 1), Precondition::Always) };
+    let put = Ask { id: world.next_id(), name: "spring", key: None, what: What::Put(settings(900, 1), Precondition::Always) };
     world.submit(put).unwrap();
-    let ask = Ask { id: world.next_id(), campaign: "spring", key: None, what: What::Claim(subject.to_owned()) };
+    let ask = Ask { id: world.next_id(), name: "spring", key: None, what: What::Claim(subject.to_owned()) };
     world.submit(ask).unwrap().answer
 }
 

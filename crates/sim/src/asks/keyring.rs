@@ -1,0 +1,97 @@
+//! What is asked of the keyring, by operators and by callers whose own keys come and go meanwhile.
+
+use domain::keyring::{Asker, Command, KeyName, Keyring, KeyringSettings, Prefix, Scope, Scopes, SecretDigest};
+use domain::state::Precondition;
+use domain::types::Name;
+use domain::{Action, Listed};
+
+const KEYS: [&str; 4] = ["admin", "shop", "till", "gate"];
+static SECRETS: [SecretDigest; 4] = [SecretDigest([1; 32]), SecretDigest([2; 32]), SecretDigest([3; 32]), SecretDigest([4; 32])];
+
+/// A request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyringAsk {
+    /// Make the keyring, which is there for good then.
+    Make,
+    /// Make a key.
+    Create(By, &'static str, Scopes, usize),
+    /// Give a key another secret, and let the one before be valid for so many milliseconds.
+    Rotate(By, &'static str, usize, u64),
+    /// End a key.
+    Revoke(By, &'static str),
+    /// Take another code key.
+    RotateCodeKey(By),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// The operator.
+    Operator,
+    /// Somebody without a key.
+    Anyone,
+    /// The holder of a key, authenticated by this secret.
+    Holder(&'static str, usize),
+}
+
+impl KeyringAsk {
+    /// Any of them; `below` gives a number below another one.
+    pub fn any(mut below: impl FnMut(u64) -> u64) -> Self {
+        let by = match below(4) {
+            0 => By::Anyone,
+            1 | 2 => By::Holder(some_key(&mut below), some_secret(&mut below)),
+            _ => By::Operator,
+        };
+        let key = some_key(&mut below);
+        match below(12) {
+            0 => Self::Make,
+            1..=4 => Self::Create(by, key, some_scopes(&mut below), some_secret(&mut below)),
+            5..=7 => Self::Rotate(by, key, some_secret(&mut below), [0, 0, 50, 5_000][some_secret(&mut below)]),
+            8 => Self::Revoke(by, key),
+            _ => Self::RotateCodeKey(by),
+        }
+    }
+
+    pub(crate) fn action<'a>(&'a self, name: Name<'a>) -> Option<Action<'a>> {
+        let command = match *self {
+            Self::Make => {
+                let settings = Keyring::any_settings(KeyringSettings {});
+                return Some(Action::Put { name, settings, precondition: Precondition::IsNew });
+            }
+            Self::Create(by, key, scopes, secret) => {
+                let (key, campaigns) = (KeyName::new(key).ok()?, Prefix::new("").ok()?);
+                Command::CreateKey { by: by.asker()?, key, scopes, campaigns, secret: SECRETS[secret].shown() }
+            }
+            Self::Rotate(by, key, secret, overlap_ms) => {
+                Command::RotateKey { by: by.asker()?, key: KeyName::new(key).ok()?, secret: SECRETS[secret].shown(), overlap_ms }
+            }
+            Self::Revoke(by, key) => Command::RevokeKey { by: by.asker()?, key: KeyName::new(key).ok()? },
+            Self::RotateCodeKey(by) => Command::RotateCodeKey { by: by.asker()? },
+        };
+        Some(Action::of::<Keyring>(name, command))
+    }
+}
+
+impl By {
+    fn asker(self) -> Option<Asker<'static>> {
+        Some(match self {
+            Self::Operator => Asker::Operator,
+            Self::Anyone => Asker::Anyone,
+            Self::Holder(key, secret) => Asker::Holder { key: KeyName::new(key).ok()?, secret: SECRETS[secret].shown() },
+        })
+    }
+}
+
+/// Mostly an admin's, whose end has more consequences.
+fn some_scopes(below: &mut impl FnMut(u64) -> u64) -> Scopes {
+    let sets: [&[Scope]; 3] = [&[Scope::Admin], &[Scope::Admin, Scope::Read], &[Scope::Issue, Scope::Redeem]];
+    sets[usize::try_from(below(3)).unwrap_or(0)].iter().copied().collect()
+}
+
+fn some_key(below: &mut impl FnMut(u64) -> u64) -> &'static str {
+    KEYS[usize::try_from(below(4)).unwrap_or(0)]
+}
+
+fn some_secret(below: &mut impl FnMut(u64) -> u64) -> usize {
+    usize::try_from(below(4)).unwrap_or(0)
+}

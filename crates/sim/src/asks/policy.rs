@@ -1,0 +1,85 @@
+//! What is asked of policies of rate limits.
+
+use domain::fields::{Fields, Patch, Value};
+use domain::rate_limit::policies::{Command, Limit, LimitAlgorithm, Numbers, PolicySettings};
+use domain::state::Precondition;
+use domain::types::{LimitKey, Name};
+use domain::{Action, Kind, Listed};
+
+/// One has that of a campaign.
+const NAMES: [&str; 3] = ["api", "api:night", "spring"];
+const KEYS: [&str; 3] = ["ann", "bob", "Ann & Söhne"];
+
+/// A request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PolicyAsk {
+    /// Create it or write its settings.
+    Put(PolicySettings, Precondition),
+    /// Change its quota.
+    Patch(u64),
+    /// Remove it.
+    Remove(Precondition),
+    /// Give a key numbers of its own, or take them away.
+    Override(&'static str, Option<Numbers>),
+}
+
+impl PolicyAsk {
+    /// Any of them; `below` gives a number below another one.
+    pub fn any(mut below: impl FnMut(u64) -> u64) -> Self {
+        let mut pick = |items: [Precondition; 4]| items[usize::try_from(below(4)).unwrap_or(0)];
+        let precondition = pick([Precondition::Always, Precondition::Always, Precondition::IsNew, Precondition::Version(2)]);
+        match below(10) {
+            0..=2 => Self::Put(some_settings(&mut below), precondition),
+            3 | 4 => Self::Patch(below(20)),
+            5 => Self::Remove(precondition),
+            6 | 7 => Self::Override(some_key(&mut below), None),
+            _ => {
+                let numbers =
+                    Numbers { quota: 1 + small(&mut below), window_ns: 1_000_000 * (1 + below(90_000)), burst: small(&mut below) };
+                Self::Override(some_key(&mut below), Some(numbers))
+            }
+        }
+    }
+
+    pub(crate) fn action<'a>(&'a self, name: Name<'a>) -> Option<Action<'a>> {
+        Some(match self {
+            Self::Put(settings, precondition) => {
+                Action::Put { name, settings: Limit::any_settings(*settings), precondition: *precondition }
+            }
+            Self::Patch(quota) => {
+                let mut patch = Patch::<PolicySettings>::default();
+                patch.set("quota", Value::Number(*quota)).ok()?;
+                Action::Patch { name, patch: Limit::any_patch(patch), precondition: Precondition::Always }
+            }
+            Self::Remove(precondition) => Action::Remove { kind: Kind::Policy, name, precondition: *precondition },
+            Self::Override(key, numbers) => {
+                let key = LimitKey::new(key).ok()?;
+                let write = |numbers| Command::PutOverride { key, numbers };
+                Action::of::<Limit>(name, numbers.map_or(Command::RemoveOverride { key }, write))
+            }
+        })
+    }
+}
+
+pub(super) fn some_name(below: &mut impl FnMut(u64) -> u64) -> &'static str {
+    NAMES[usize::try_from(below(3)).unwrap_or(0)]
+}
+
+/// Some of them no policy may have.
+fn some_settings(below: &mut impl FnMut(u64) -> u64) -> PolicySettings {
+    let algorithms = LimitAlgorithm::ALL;
+    let algorithm = algorithms[usize::try_from(below(algorithms.len() as u64)).unwrap_or(0)];
+    let plain = PolicySettings { algorithm, quota: below(20), shadow: below(5) == 0, ..PolicySettings::least() };
+    match algorithm {
+        LimitAlgorithm::InFlight => PolicySettings { timeout_ms: Some(below(60_000)), ..plain },
+        _ => PolicySettings { window_ms: Some(below(60_000)), burst: below(3), ..plain },
+    }
+}
+
+fn some_key(below: &mut impl FnMut(u64) -> u64) -> &'static str {
+    KEYS[usize::try_from(below(3)).unwrap_or(0)]
+}
+
+fn small(below: &mut impl FnMut(u64) -> u64) -> u32 {
+    u32::try_from(below(9)).unwrap_or(0)
+}
