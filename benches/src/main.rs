@@ -8,7 +8,7 @@
 mod arrivals;
 mod clock;
 mod codes;
-mod doors;
+mod credentials;
 mod handover;
 mod http;
 mod inprocess;
@@ -56,7 +56,7 @@ enum Part {
         /// Folder for the plots
         #[arg(long, default_value = "docs/results")]
         plots: PathBuf,
-        /// Only these parts: http, limits, keys, doors, codes, overload, live, redis, scaled, inprocess, recovery, memory, size
+        /// Only these parts: http, limits, keys, credentials, codes, overload, live, redis, scaled, inprocess, recovery, memory, size
         #[arg(long, value_delimiter = ',')]
         only: Vec<String>,
     },

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::{Outcome, clock, codes, doors, http, live, overload, redis, scaled};
+use crate::{Outcome, clock, codes, credentials, http, live, overload, redis, scaled};
 
 /// Connections of the overload: twice as many as there are places.
 const OVERLOAD_CONNECTIONS: usize = 8_192;
@@ -50,8 +50,8 @@ pub(crate) fn all(plan: &Plan) -> Outcome<()> {
         add("keys_64", http::compare_keys(64, plan.seconds, plan.rounds)?);
         add("keys_512", http::compare_keys(512, plan.seconds, plan.rounds)?);
     }
-    if plan.has("doors") {
-        add("doors", doors::costs(plan.rounds)?);
+    if plan.has("credentials") {
+        add("credentials", credentials::costs(plan.rounds)?);
     }
     if plan.has("codes") {
         add("codes", codes::costs(plan.rounds)?);

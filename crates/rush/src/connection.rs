@@ -34,7 +34,7 @@ pub(crate) struct Connection {
     timeout: Duration,
 }
 
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Bytes,
@@ -58,7 +58,7 @@ impl Connection {
     }
 
     /// Sends one request and reads its answer to the end.
-    pub(crate) async fn exchange(&mut self, request: Outgoing) -> Result<Answer, Failure> {
+    pub(crate) async fn exchange(&mut self, request: Outgoing) -> Result<Response, Failure> {
         let deadline = clock::now() + self.timeout;
         let mut reply = pin!(read_answer(self.sender.try_send_request(request)));
         poll_fn(|cx| {
@@ -92,9 +92,9 @@ impl Connection {
 }
 
 /// The driver has ended: either the answer is there by now, or it never comes.
-fn last_word<F>(reply: Pin<&mut F>, cx: &mut Context<'_>) -> Result<Answer, Failure>
+fn last_word<F>(reply: Pin<&mut F>, cx: &mut Context<'_>) -> Result<Response, Failure>
 where
-    F: Future<Output = Result<Answer, Failure>>,
+    F: Future<Output = Result<Response, Failure>>,
 {
     match reply.poll(cx) {
         Poll::Ready(done) => done,
@@ -104,7 +104,7 @@ where
 
 /// The timer is armed again only when it fires, not for every request: the
 /// timeout is the same for all, so that it never fires too late.
-fn overdue(mut timer: Pin<&mut Sleep>, deadline: Instant, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
+fn overdue(mut timer: Pin<&mut Sleep>, deadline: Instant, cx: &mut Context<'_>) -> Poll<Result<Response, Failure>> {
     while timer.as_mut().poll(cx).is_ready() {
         if deadline <= timer.deadline().into_std() {
             return Poll::Ready(Err(Failure::Lost("no answer in time".to_owned())));
@@ -114,7 +114,7 @@ fn overdue(mut timer: Pin<&mut Sleep>, deadline: Instant, cx: &mut Context<'_>) 
     Poll::Pending
 }
 
-async fn read_answer<F>(sent: F) -> Result<Answer, Failure>
+async fn read_answer<F>(sent: F) -> Result<Response, Failure>
 where
     F: Future<Output = Result<http::Response<Incoming>, TrySendError<Outgoing>>>,
 {
@@ -127,7 +127,7 @@ where
         }
     })?;
     let (head, body) = response.into_parts();
-    Ok(Answer { status: head.status, retry_after: retry_after(&head.headers), body: read_body(body).await? })
+    Ok(Response { status: head.status, retry_after: retry_after(&head.headers), body: read_body(body).await? })
 }
 
 /// Almost every body comes in one piece, which is then not copied.

@@ -4,7 +4,7 @@
 
 mod answers;
 mod campaign;
-mod desk;
+mod dispatcher;
 mod elsewhere;
 mod load;
 mod page;

@@ -21,7 +21,7 @@ pub struct Connection {
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     head: String,
     pub body: Vec<u8>,
@@ -57,7 +57,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl Response {
     /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
@@ -97,17 +97,17 @@ impl Connection {
     }
 
     /// Reads one answer.
-    pub async fn receive(&mut self) -> io::Result<Answer> {
+    pub async fn receive(&mut self) -> io::Result<Response> {
         tokio::time::timeout(PATIENCE, self.receive_patiently()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
     /// Sends and receives.
-    pub async fn ask(&mut self, request: &Request) -> io::Result<Answer> {
+    pub async fn ask(&mut self, request: &Request) -> io::Result<Response> {
         self.send(request).await?;
         self.receive().await
     }
 
-    async fn receive_patiently(&mut self) -> io::Result<Answer> {
+    async fn receive_patiently(&mut self) -> io::Result<Response> {
         let head_end = loop {
             if let Some(place) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 break place + 4;
@@ -117,7 +117,7 @@ impl Connection {
         let head: Vec<u8> = self.buffer.drain(..head_end).collect();
         let head = String::from_utf8_lossy(&head).into_owned();
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-        let mut answer = Answer { status, head, body: Vec::new() };
+        let mut answer = Response { status, head, body: Vec::new() };
         if let Some(length) = answer.header("content-length") {
             let length = length.parse().map_err(|_| io::ErrorKind::InvalidData)?;
             answer.body = self.take(length).await?;

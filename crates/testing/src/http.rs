@@ -14,13 +14,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One answer, as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
@@ -94,32 +94,32 @@ impl Client {
         Self { address, stream: None }
     }
 
-    pub fn get(&mut self, target: &str) -> Answer {
+    pub fn get(&mut self, target: &str) -> Response {
         self.send("GET", target, &[], "")
     }
 
-    pub fn put(&mut self, target: &str, body: &str) -> Answer {
+    pub fn put(&mut self, target: &str, body: &str) -> Response {
         self.send("PUT", target, &[], body)
     }
 
-    pub fn post(&mut self, target: &str, body: &str) -> Answer {
+    pub fn post(&mut self, target: &str, body: &str) -> Response {
         self.send("POST", target, &[], body)
     }
 
-    pub fn claim(&mut self, campaign: &str, subject: &str) -> Answer {
+    pub fn claim(&mut self, campaign: &str, subject: &str) -> Response {
         self.post(&format!("/v1/campaigns/{campaign}/claims"), &format!(r#"{{"subject":"{subject}"}}"#))
     }
 
     /// Sends a request with a JSON body (none if it is empty) and holds the answer to
-    /// [`Answer::check`].
-    pub fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    /// [`Response::check`].
+    pub fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let answer = self.try_send(method, target, headers, body).unwrap_or_else(|error| panic!("{method} {target}: {error}"));
         answer.check();
         answer
     }
 
     /// As [`Client::send`], where the connection may break off; the answer is not checked.
-    pub fn try_send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer> {
+    pub fn try_send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Response> {
         let mut head = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n");
         if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
             head.push_str("content-type: application/json\r\n");
@@ -135,7 +135,7 @@ impl Client {
     }
 
     /// Sends bytes as they are and reads one answer.
-    pub fn exchange(&mut self, bytes: &[u8], is_head: bool) -> io::Result<Answer> {
+    pub fn exchange(&mut self, bytes: &[u8], is_head: bool) -> io::Result<Response> {
         let outcome = self.try_exchange(bytes, is_head);
         if !matches!(&outcome, Ok(answer) if answer.header("connection") != Some("close")) {
             self.stream = None;
@@ -143,7 +143,7 @@ impl Client {
         outcome
     }
 
-    fn try_exchange(&mut self, bytes: &[u8], is_head: bool) -> io::Result<Answer> {
+    fn try_exchange(&mut self, bytes: &[u8], is_head: bool) -> io::Result<Response> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             None => self.stream.insert(BufReader::new(connect(self.address)?)),
@@ -166,10 +166,10 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Reads one answer, passing over `100 Continue`.
-pub fn read_answer(stream: &mut impl BufRead, is_head: bool) -> io::Result<Answer> {
+pub fn read_answer(stream: &mut impl BufRead, is_head: bool) -> io::Result<Response> {
     loop {
         let (status, headers) = read_head(stream)?;
-        let mut answer = Answer { status, headers, body: Vec::new() };
+        let mut answer = Response { status, headers, body: Vec::new() };
         if status == 100 {
             continue;
         }
@@ -191,7 +191,7 @@ fn read_head(stream: &mut impl BufRead) -> io::Result<(u16, Vec<(String, String)
     }
 }
 
-fn read_body(stream: &mut impl BufRead, answer: &Answer) -> io::Result<Vec<u8>> {
+fn read_body(stream: &mut impl BufRead, answer: &Response) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     if answer.header("transfer-encoding") == Some("chunked") {
         loop {

@@ -32,7 +32,8 @@ pub fn calls() -> Vec<Call> {
     let secret = "Makes a key. Its secret is in this answer and never again: keep it, or rotate the key for another one. The first key \
                   must have the scope `admin`; from then on every call needs a key. The name is how the record names the caller, so it \
                   is never used again, also after the key was revoked.\n\nAsking again is 409 `key_exists`; `Idempotency-Key` is \
-                  ignored, because a secret is shown once.";
+                  ignored, because a secret is shown once. If the answer was lost, rotate the key: it is there, and nobody knows its \
+                  secret.";
     let rotated = "Gives a key another secret, which is in this answer and never again. The one before is good for `overlap_ms` yet, so \
                    that its holders can be changed over one by one. The key keeps its name, its scopes, and the answers to its request \
                    keys.\n\nAsking again gives yet another secret and ends the one before the last.";

@@ -11,7 +11,7 @@ use std::io::{BufReader, Read, Write};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use http::{Answer, Client, connect, read_answer};
+use http::{Client, Response, connect, read_answer};
 use server::TestServer;
 
 const SPRING: &str = "/v1/campaigns/spring";
@@ -37,7 +37,7 @@ impl Unmoved {
     }
 
     /// Sends it and expects this code; `naming` is the field, parameter or header that is named.
-    fn refuses(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str, code: &str, naming: &str) -> Answer {
+    fn refuses(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str, code: &str, naming: &str) -> Response {
         let answer = self.client.send(method, target, headers, body);
         self.judge(&answer, code, naming, &format!("{method} {target} {headers:?} {body:.200}"));
         answer
@@ -54,7 +54,7 @@ impl Unmoved {
         self.judge(&answer, code, naming, &sent);
     }
 
-    fn judge(&self, answer: &Answer, code: &str, naming: &str, sent: &str) {
+    fn judge(&self, answer: &Response, code: &str, naming: &str, sent: &str) {
         let problem = answer.json();
         let named = ["field", "parameter", "header"].iter().find_map(|kind| problem[kind].as_str()).unwrap_or_default();
         assert_eq!((answer.code().as_str(), named), (code, naming), "{sent}\n{problem}");

@@ -24,7 +24,7 @@ use firstcome::http::settings::value_as_json;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use http::{Answer, Client};
+use http::{Client, Response};
 use server::TestServer;
 
 /// Cases that ask as another caller than `local`, which is the only one where there are no keys.
@@ -114,7 +114,7 @@ impl HttpBackend {
         if self.keys.is_empty() { None } else { Some(("authorization", format!("Bearer {}", self.keys[name]))) }
     }
 
-    fn get(&mut self, target: &str) -> Answer {
+    fn get(&mut self, target: &str) -> Response {
         let credential = self.credential(ActorId::LOCAL);
         let headers: Vec<(&str, &str)> = credential.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.client.send("GET", target, &headers, "")
@@ -176,7 +176,7 @@ impl HttpBackend {
     }
 
     /// What a pending claim's answer says, or what the decision is, read at the place that was named.
-    fn reply_to_queued(&mut self, answer: &Answer) -> Reply {
+    fn reply_to_queued(&mut self, answer: &Response) -> Reply {
         let (body, location) = (answer.json(), answer.header("location").unwrap().to_owned());
         let later = self.get(&location);
         match (body["status"].as_str().unwrap(), later.status) {
@@ -261,14 +261,14 @@ fn body_of(values: Vec<(&'static Field, FieldValue)>) -> String {
 
 // --- Reading answers ------------------------------------------------------------------------
 
-fn reply_or_refusal(answer: &Answer, yes: impl FnOnce() -> Reply) -> Reply {
+fn reply_or_refusal(answer: &Response, yes: impl FnOnce() -> Reply) -> Reply {
     match answer.status {
         200 | 201 => yes(),
         _ => Reply::Refused(refusal(&answer.json())),
     }
 }
 
-fn reply_to(action: &Action<'_>, answer: &Answer) -> Reply {
+fn reply_to(action: &Action<'_>, answer: &Response) -> Reply {
     let body = answer.json();
     let novelty = if answer.is_replayed() { Novelty::Replayed } else { Novelty::Fresh };
     let version = || {

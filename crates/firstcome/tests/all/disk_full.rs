@@ -14,7 +14,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use http::{Answer, Client};
+use http::{Client, Response};
 use process::{Process, eventually, program_under, serve_args};
 
 const SPRING: &str = "/v1/campaigns/spring";
@@ -62,7 +62,7 @@ impl Drop for SmallDisk {
 }
 
 /// Claims under long names until it is refused; adds each yes to `yes`.
-fn claim_until_refused(client: &mut Client, yes: &mut BTreeMap<String, Vec<u8>>) -> Answer {
+fn claim_until_refused(client: &mut Client, yes: &mut BTreeMap<String, Vec<u8>>) -> Response {
     for _ in 0..100_000 {
         let subject = format!("{}-{}", "x".repeat(110), yes.len());
         let answer = client.claim("spring", &subject);
@@ -107,7 +107,7 @@ fn a_full_disk_refuses_what_is_new_and_keeps_every_yes() {
     let list = client.get(&format!("{SPRING}/claims?limit=1"));
     assert!(list.status == 200 || list.code() == "history_behind", "{list:?}");
     every_yes_is_there(server.address, &yes);
-    let asked: Vec<Answer> = (0..20).map(|user| client.claim("spring", &format!("late-{user}"))).collect();
+    let asked: Vec<Response> = (0..20).map(|user| client.claim("spring", &format!("late-{user}"))).collect();
     assert!(asked.iter().all(|answer| answer.code() == "storage_full"));
 
     server.kill();

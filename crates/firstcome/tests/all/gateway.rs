@@ -8,7 +8,7 @@ use crate::support::tokens;
 
 use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
-use http::Answer;
+use http::Response;
 use serde_json::json;
 use server::{TestServer, at_seconds};
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ impl World {
         Self::new(ServeArgs { limit_address: text(limit), trusted_proxies: Some(trusted), ..ServeArgs::default() })
     }
 
-    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let json = [("content-type", "application/json")];
         let headers: Vec<(&str, &str)> = headers.iter().copied().chain(json.into_iter().filter(|_| !body.is_empty())).collect();
         self.server.client().send(method, target, &headers, body)
@@ -51,11 +51,11 @@ impl World {
         self.ask("GET", "/v1/campaigns", &[("x-forwarded-for", forwarded)], "").status
     }
 
-    fn claim(&self, campaign: &str, subject: &str) -> Answer {
+    fn claim(&self, campaign: &str, subject: &str) -> Response {
         self.ask("POST", &format!("/v1/campaigns/{campaign}/claims"), &[], &format!(r#"{{"subject":"{subject}"}}"#))
     }
 
-    fn claim_with(&self, credential: &str, subject: &str) -> Answer {
+    fn claim_with(&self, credential: &str, subject: &str) -> Response {
         let bearer = format!("Bearer {credential}");
         self.ask("POST", CLAIMS, &[("authorization", &bearer)], &format!(r#"{{"subject":"{subject}"}}"#))
     }

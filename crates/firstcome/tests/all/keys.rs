@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use http::{Answer, Client};
+use http::{Client, Response};
 use process::{Process, program, run, serve_args};
 use tokens::Signer;
 
@@ -129,7 +129,7 @@ fn the_api_makes_lists_rotates_and_revokes_keys() {
         let headers: &[(&str, &str)] = if key.is_empty() { &[] } else { &[("authorization", &bearer)] };
         Client::new(server.address).send(method, target, headers, body)
     };
-    let problem = |answer: Answer| (answer.status, answer.code(), answer.json()["field"].as_str().unwrap_or_default().to_owned());
+    let problem = |answer: Response| (answer.status, answer.code(), answer.json()["field"].as_str().unwrap_or_default().to_owned());
     let invalid = |field: &str| (400, "invalid_field".to_owned(), field.to_owned());
     let coded = |status: u16, code: &str| (status, code.to_owned(), String::new());
     // The first key must be an admin's: nobody could make the second one.
@@ -331,7 +331,7 @@ fn the_keys_of_tokens_are_read_again_on_sighup() {
     write(&before);
     let options = ["--jwt-issuer", tokens::ISSUER, "--jwt-audience", tokens::AUDIENCE, "--jwt-jwks", jwks.to_str().unwrap()];
     let server = Process::start(program(&[&serve_args(&data)[..], &options].concat()));
-    // Tokens alone close the doors, too.
+    // With tokens alone a credential is needed, too.
     assert_eq!(Client::new(server.address).get("/v1/campaigns").code(), "credential_required");
     let lists = |signer: &Signer| status(&server, &signer.token(&tokens::claims("ann", 4_000_000_000)), "GET", "/v1/campaigns", "");
     assert_eq!((lists(&before), lists(&after)), (200, 401));
@@ -371,7 +371,7 @@ impl Begun {
         Self { stream, last: last.try_into().unwrap() }
     }
 
-    fn end(mut self) -> Answer {
+    fn end(mut self) -> Response {
         self.stream.write_all(&self.last).unwrap();
         http::read_answer(&mut BufReader::new(self.stream), false).unwrap()
     }

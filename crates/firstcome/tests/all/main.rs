@@ -8,6 +8,7 @@ mod support;
 #[path = "../support_process/mod.rs"]
 mod support_process;
 
+mod access;
 mod bad_input;
 mod conformance;
 #[cfg(feature = "example")]
@@ -15,7 +16,6 @@ mod counter;
 mod data_folder;
 mod demonstration;
 mod disk_full;
-mod doors;
 mod gateway;
 mod inspect;
 mod keys;

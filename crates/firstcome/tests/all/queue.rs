@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use edge::auth::caller::Scope;
 use firstcome::cli::ServeArgs;
-use http::{Answer, Client, connect};
+use http::{Client, Response, connect};
 use server::{TestServer, at_seconds};
 use support_process::program::{Program, verify};
 use support_process::queue::{Addresses, everybody, put_queued};
@@ -36,7 +36,7 @@ fn wait_until(server: &TestServer, seconds: u64) {
     server.app.backend.engine().unwrap().do_due();
 }
 
-fn place_of(answer: &Answer) -> String {
+fn place_of(answer: &Response) -> String {
     assert_eq!(answer.status, 202, "{}", answer.text());
     let place = answer.header("location").unwrap();
     assert_eq!(place, format!("/v1/answers/{}", answer.json()["answer"].as_str().unwrap()));

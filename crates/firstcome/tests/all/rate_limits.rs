@@ -13,7 +13,7 @@ use domain::types::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use http::{Answer, Client};
+use http::{Client, Response};
 use server::TestServer;
 
 const MS_NS: u64 = 1_000_000;
@@ -37,7 +37,7 @@ impl HttpLimits {
         Self { server, client, now: Moment::ZERO, latest: Moment::ZERO, held: HashMap::new(), _folder: folder }
     }
 
-    fn send(&mut self, method: &str, target: &str, body: &Value) -> Answer {
+    fn send(&mut self, method: &str, target: &str, body: &Value) -> Response {
         let headers: &[(&str, &str)] = if body.is_null() { &[] } else { &[("content-type", "application/json")] };
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.client.send(method, target, headers, &body)

@@ -12,7 +12,7 @@ use journal::Lsn;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use http::{Answer, Client};
+use http::{Client, Response};
 use server::{TestServer, at_seconds};
 
 const SPRING: &str = "/v1/campaigns/spring";
@@ -27,7 +27,7 @@ fn started() -> (TempDir, TestServer, Client) {
     (folder, server, client)
 }
 
-fn keyed(client: &mut Client, method: &str, target: &str, key: &str, body: &str) -> Answer {
+fn keyed(client: &mut Client, method: &str, target: &str, key: &str, body: &str) -> Response {
     client.send(method, target, &[("idempotency-key", key)], body)
 }
 
@@ -68,7 +68,7 @@ fn a_claim_says_where_it_is_and_its_code_leads_back_to_it() {
 /// Requests with keys, and their first answers.
 struct Keyed {
     asked: Vec<(&'static str, String, &'static str, String)>,
-    answers: Vec<Answer>,
+    answers: Vec<Response>,
 }
 
 impl Keyed {
@@ -81,7 +81,7 @@ impl Keyed {
             ("POST", format!("{CLAIMS}/ann/redeem"), "k-redeem", String::new()),
             ("DELETE", format!("{CLAIMS}/bob?serial=2"), "k-cancel", String::new()),
         ];
-        let answers: Vec<Answer> = asked.iter().map(|(method, target, key, body)| keyed(client, method, target, key, body)).collect();
+        let answers: Vec<Response> = asked.iter().map(|(method, target, key, body)| keyed(client, method, target, key, body)).collect();
         assert!(answers.iter().all(|answer| answer.status < 300 && !answer.is_replayed()), "{answers:?}");
         Self { asked, answers }
     }
@@ -149,7 +149,7 @@ fn of_many_with_one_key_at_once_one_is_fresh_and_all_hear_the_same() {
     client.put(SPRING, r#"{"stock":100,"per_subject_max":100}"#);
     for round in 0..10 {
         let key = format!("k-{round}");
-        let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let answers: Vec<Response> = std::thread::scope(|scope| {
             let ask = || keyed(&mut server.client(), "POST", CLAIMS, &key, r#"{"subject":"ann"}"#);
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()

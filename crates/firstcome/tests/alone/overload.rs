@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use edge::auth::caller::Scope;
 use edge::pause::REFUSALS_PER_SECOND;
 use firstcome::cli::ServeArgs;
-use http::{Answer, connect, read_answer};
+use http::{Response, connect, read_answer};
 use server::TestServer;
 use tokens::Signer;
 
@@ -42,11 +42,11 @@ impl World {
         world
     }
 
-    fn ask(&self, key: &str, method: &str, target: &str, body: &str) -> Answer {
+    fn ask(&self, key: &str, method: &str, target: &str, body: &str) -> Response {
         self.server.client().send(method, target, &[("authorization", &format!("Bearer {key}"))], body)
     }
 
-    fn claim(&self, key: &str) -> Answer {
+    fn claim(&self, key: &str) -> Response {
         self.ask(key, "POST", "/v1/campaigns/spring/claims", BODY)
     }
 

@@ -14,7 +14,7 @@ use tokio::task::block_in_place;
 use super::brokers::leaders;
 use super::world::{Brokers, World};
 use super::{engines, scenario};
-use crate::support_process::http::{Answer, Request};
+use crate::support_process::http::{Request, Response};
 use crate::support_process::program::ask;
 
 /// By how much a clock is wrong.
@@ -79,7 +79,7 @@ fn time(millis: u64) -> String {
     times::format(Timestamp::from_millis(millis).unwrap())
 }
 
-fn claimed_at(answer: &Answer) -> String {
+fn claimed_at(answer: &Response) -> String {
     answer.json()["claimed_at"].as_str().unwrap().to_owned()
 }
 
@@ -89,11 +89,11 @@ async fn put(world: &World, settings: Value) {
     assert!(answer.status == 200 || answer.status == 201, "{}", answer.text());
 }
 
-async fn claim(world: &World, place: usize, person: &str) -> Answer {
+async fn claim(world: &World, place: usize, person: &str) -> Response {
     ask(world.address(place), &Request::claim(&world.name, person, None)).await
 }
 
-async fn claim_until_told(world: &World, place: usize, person: &str) -> Answer {
+async fn claim_until_told(world: &World, place: usize, person: &str) -> Response {
     for _ in 0..300 {
         let answer = claim(world, place, person).await;
         if answer.status == 200 || answer.status == 201 {

@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 use super::world::{Brokers, World, eventually};
 use super::{check, engines, scenario};
 use crate::live_client::stream::Stream;
-use crate::support_process::http::{Answer, Connection, Request};
+use crate::support_process::http::{Connection, Request, Response};
 
 const GATE: &str = "/v1/counters/gate";
 const ADDITIONS: &str = "/v1/counters/gate/additions";
@@ -57,7 +57,7 @@ async fn is_full(world: &World, place: usize) {
     .await;
 }
 
-async fn ask(world: &World, place: usize, method: &str, path: &str, body: &str) -> Answer {
+async fn ask(world: &World, place: usize, method: &str, path: &str, body: &str) -> Response {
     let request = if body.is_empty() { Request::new(method, path) } else { Request::json(method, path, "", body) };
     Connection::open(world.address(place)).await.unwrap().ask(&request).await.unwrap()
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::book::{Book, Claim};
-use crate::support_process::http::{Answer, Connection, Request};
+use crate::support_process::http::{Connection, Request, Response};
 use crate::support_process::random::Random;
 
 /// How long a person waits for an answer before asking somewhere else.
@@ -213,7 +213,7 @@ impl Client {
         }
     }
 
-    fn learn_read(&self, server: usize, known: u64, answer: Option<Answer>) {
+    fn learn_read(&self, server: usize, known: u64, answer: Option<Response>) {
         let mut book = self.shared.book();
         book.reads_count += 1;
         match answer {
@@ -237,7 +237,7 @@ impl Client {
     }
 
     /// Nothing where the server is away, goes away, or says nothing for long.
-    async fn ask(&mut self, server: usize, request: &Request) -> Option<Answer> {
+    async fn ask(&mut self, server: usize, request: &Request) -> Option<Response> {
         let address = self.shared.addresses.lock().unwrap()[server]?;
         self.connections.resize_with(self.connections.len().max(server + 1), || None);
         let connection = match self.connections[server].take() {
@@ -250,7 +250,7 @@ impl Client {
     }
 }
 
-async fn ask_in_time(mut connection: Connection, request: &Request) -> Option<(Answer, Connection)> {
+async fn ask_in_time(mut connection: Connection, request: &Request) -> Option<(Response, Connection)> {
     let answer = timeout(ANSWER_MAX, connection.ask(request)).await.ok()?.ok()?;
     Some((answer, connection))
 }

@@ -9,7 +9,7 @@ use tokio::task::block_in_place;
 
 use super::world::{Brokers, World, eventually};
 use super::{check, scenario};
-use crate::support_process::http::{Answer, Connection, Request};
+use crate::support_process::http::{Connection, Request, Response};
 use crate::support_process::program::{Program, program};
 
 /// A change that one server has answered is followed by the others within this time.
@@ -111,7 +111,7 @@ pub fn a_server_that_others_can_reach_lets_nobody_in_until_there_is_a_key() {
     });
 }
 
-async fn ask(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> Answer {
+async fn ask(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> Response {
     let headers = if key.is_empty() { String::new() } else { format!("authorization: Bearer {key}\r\n") };
     let request = if body.is_empty() { Request::with_headers(method, path, &headers) } else { Request::json(method, path, &headers, body) };
     Connection::open(address).await.unwrap().ask(&request).await.unwrap()
@@ -125,7 +125,7 @@ async fn until(address: SocketAddr, key: &str, wanted: u16) {
     eventually("a change of keys is followed", FOLLOWED_MAX, async || status(address, key).await == wanted).await;
 }
 
-fn secret(answer: &Answer, wanted: u16) -> String {
+fn secret(answer: &Response, wanted: u16) -> String {
     assert_eq!(answer.status, wanted, "{}", answer.text());
     answer.json()["secret"].as_str().unwrap().to_owned()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::scenario;
 use super::world::{Brokers, World, eventually};
-use crate::support_process::http::{Answer, Connection, Request};
+use crate::support_process::http::{Connection, Request, Response};
 
 /// A change on one server is followed by the others within this time.
 const FOLLOWED_MAX: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ async fn until_limit(world: &World, place: usize, key: &str, limit: u64) {
     .await;
 }
 
-async fn ask(world: &World, place: usize, method: &str, path: &str, body: &str) -> Answer {
+async fn ask(world: &World, place: usize, method: &str, path: &str, body: &str) -> Response {
     let request = if body.is_empty() { Request::new(method, path) } else { Request::json(method, path, "", body) };
     Connection::open(world.address(place)).await.unwrap().ask(&request).await.unwrap()
 }

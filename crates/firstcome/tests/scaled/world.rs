@@ -10,7 +10,7 @@ use tokio::task::block_in_place;
 
 use super::crowd::{Addresses, Crowd, Plan};
 use super::engines;
-use crate::support_process::http::{Answer, Connection, Request};
+use crate::support_process::http::{Connection, Request, Response};
 use crate::support_process::program::{Program, program, put_campaign};
 
 /// Partitions: as many as there are by default.
@@ -167,7 +167,7 @@ impl World {
     }
 
     /// Asks a server something.
-    pub async fn get(&self, place: usize, path: &str) -> Option<Answer> {
+    pub async fn get(&self, place: usize, path: &str) -> Option<Response> {
         let mut connection = Connection::open(self.address(place)).await.ok()?;
         connection.ask(&Request::new("GET", path)).await.ok()
     }

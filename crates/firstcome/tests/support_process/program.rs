@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::http::{Answer, Connection, Request};
+use super::http::{Connection, Request, Response};
 
 /// The server's greeting, after which its address comes.
 const GREETING: &str = "Firstcome serves at";
@@ -150,7 +150,7 @@ pub fn signal_to(pid: u32, signal: Signal) {
 }
 
 /// One request on a connection of its own.
-pub async fn ask(address: SocketAddr, request: &Request) -> Answer {
+pub async fn ask(address: SocketAddr, request: &Request) -> Response {
     Connection::open(address).await.unwrap().ask(request).await.unwrap()
 }
 

@@ -10,7 +10,7 @@ use edge::times;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::http::{Answer, Connection, Request};
+use super::http::{Connection, Request, Response};
 use super::program::ask;
 
 /// Where each server is; `None` while it is away.
@@ -117,7 +117,7 @@ struct Asker {
 
 impl Asker {
     /// An answer that says what is so: not that it is not known, or not now.
-    async fn ask(&mut self, request: &Request) -> Answer {
+    async fn ask(&mut self, request: &Request) -> Response {
         loop {
             match self.try_ask(request).await {
                 Some(answer) if answer.status != 503 => return answer,
@@ -126,7 +126,7 @@ impl Asker {
         }
     }
 
-    async fn try_ask(&mut self, request: &Request) -> Option<Answer> {
+    async fn try_ask(&mut self, request: &Request) -> Option<Response> {
         if self.connection.is_none() {
             let there: Vec<SocketAddr> = self.addresses.lock().unwrap().iter().flatten().copied().collect();
             self.turn += 1;

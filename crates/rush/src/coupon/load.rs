@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 
 use super::answers::Answers;
 use super::campaign::claims_path;
-use super::desk::Desk;
+use super::dispatcher::Dispatcher;
 use super::plan::Plan;
 use super::subjects::Subjects;
 use super::tally::Tally;
-use super::worker::{Crowd, Door, Worker};
+use super::worker::{Crowd, Endpoint, Worker};
 use super::{Error, Options};
 use crate::clock;
 use crate::connection::Connection;
@@ -54,7 +54,7 @@ pub(crate) async fn run(options: &Options, targets: &[Arc<Target>]) -> Result<Lo
     let crowd = Arc::new(crowd(options, targets, plans, subjects, start)?);
     let mut tally = stampede(options, &crowd, connections).await?;
     let duration = start.elapsed();
-    tally.in_doubt.extend(crowd.doors.iter().flat_map(|door| door.desk.in_doubt()));
+    tally.in_doubt.extend(crowd.endpoints.iter().flat_map(|endpoint| endpoint.dispatcher.in_doubt()));
     let skipped = crowd.unsettled();
     let crowd = Arc::into_inner(crowd).ok_or_else(|| Error::Worker { detail: "a worker has not ended".to_owned() })?;
     Ok(Load {
@@ -93,14 +93,14 @@ async fn open_all(options: &Options, targets: &[Arc<Target>]) -> Result<Vec<Open
 }
 
 fn crowd(options: &Options, targets: &[Arc<Target>], plans: Vec<Plan>, subjects: Subjects, start: Instant) -> Result<Crowd, Error> {
-    let doors = targets.iter().zip(plans).map(|(target, plan)| {
+    let endpoints = targets.iter().zip(plans).map(|(target, plan)| {
         let mut headers = target.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let uri = target.uri(&claims_path(&options.campaign))?;
-        Ok(Door { target: Arc::clone(target), uri, headers, desk: Desk::new(plan, start) })
+        Ok(Endpoint { target: Arc::clone(target), uri, headers, dispatcher: Dispatcher::new(plan, start) })
     });
     Ok(Crowd {
-        doors: doors.collect::<Result<_, Error>>()?,
+        endpoints: endpoints.collect::<Result<_, Error>>()?,
         campaign: options.campaign.clone(),
         timeout: options.request_timeout,
         start,
@@ -126,9 +126,9 @@ async fn stampede(options: &Options, crowd: &Arc<Crowd>, connections: Vec<Opened
     }
 }
 
-/// The clocks of all desks, none of which ever comes to an end.
+/// The clocks of all dispatchers, none of which ever comes to an end.
 async fn keep_time(crowd: &Crowd) {
-    let mut clocks: Vec<_> = crowd.doors.iter().map(|door| Box::pin(door.desk.keep_time())).collect();
+    let mut clocks: Vec<_> = crowd.endpoints.iter().map(|endpoint| Box::pin(endpoint.dispatcher.keep_time())).collect();
     poll_fn(|cx| {
         for clock in &mut clocks {
             let _ = clock.as_mut().poll(cx);

@@ -12,11 +12,11 @@ use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 
 use super::answers::{Answers, Coupon};
-use super::desk::{Ask, Desk};
+use super::dispatcher::{Ask, Dispatcher};
 use super::subjects::{Subjects, UserIndex};
 use super::tally::Tally;
 use crate::clock;
-use crate::connection::{Answer, Connection, Failure};
+use crate::connection::{Connection, Failure, Response};
 use crate::figures::Sample;
 use crate::target::{Outgoing, Target};
 
@@ -31,16 +31,16 @@ const DIALS_MAX: u32 = 10;
 const DIAL_PAUSE: Duration = Duration::from_millis(100);
 
 /// One server, and those who are on their way to it.
-pub(crate) struct Door {
+pub(crate) struct Endpoint {
     pub(crate) target: Arc<Target>,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    pub(crate) desk: Desk,
+    pub(crate) dispatcher: Dispatcher,
 }
 
 /// What all workers share.
 pub(crate) struct Crowd {
-    pub(crate) doors: Vec<Door>,
+    pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) campaign: String,
     pub(crate) timeout: Duration,
     pub(crate) start: Instant,
@@ -73,11 +73,11 @@ impl Crowd {
     }
 
     pub(crate) fn unsettled(&self) -> u64 {
-        self.doors.iter().map(|door| door.desk.unsettled() as u64).sum()
+        self.endpoints.iter().map(|endpoint| endpoint.dispatcher.unsettled() as u64).sum()
     }
 
     pub(crate) fn settled(&self) -> u64 {
-        self.doors.iter().map(|door| door.desk.settled() as u64).sum()
+        self.endpoints.iter().map(|endpoint| endpoint.dispatcher.settled() as u64).sum()
     }
 }
 
@@ -118,7 +118,7 @@ struct ProblemBody<'a> {
 impl Worker {
     /// Works until everything is settled, or the server cannot be reached any more.
     pub(crate) async fn run(mut self) -> Tally {
-        while let Some(ask) = self.door().desk.take().await {
+        while let Some(ask) = self.endpoint().dispatcher.take().await {
             let Some(connection) = self.connect().await else {
                 self.fail(ask, || "cannot connect".to_owned());
                 break;
@@ -137,23 +137,23 @@ impl Worker {
         self.tally
     }
 
-    fn door(&self) -> &Door {
-        &self.crowd.doors[usize::from(self.server)]
+    fn endpoint(&self) -> &Endpoint {
+        &self.crowd.endpoints[usize::from(self.server)]
     }
 
     /// The claim, or the look at its answer.
     fn request(&self, ask: Ask) -> Option<Outgoing> {
-        let door = self.door();
+        let endpoint = self.endpoint();
         if ask.is_accepted {
             let mut request = Outgoing::new(Full::default());
             *request.uri_mut() = self.crowd.place_of(ask.user)?;
-            *request.headers_mut() = door.target.headers.clone();
+            *request.headers_mut() = endpoint.target.headers.clone();
             return Some(request);
         }
         let mut request = Outgoing::new(Full::new(self.crowd.subjects.body(ask.user)));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = door.uri.clone();
-        *request.headers_mut() = door.headers.clone();
+        *request.uri_mut() = endpoint.uri.clone();
+        *request.headers_mut() = endpoint.headers.clone();
         Some(request)
     }
 
@@ -167,7 +167,7 @@ impl Worker {
         }
         self.tally.reconnects += 1;
         for _ in 0..DIALS_MAX {
-            let dialled = Connection::open(&self.door().target, self.crowd.timeout).await;
+            let dialled = Connection::open(&self.endpoint().target, self.crowd.timeout).await;
             if let Ok(connection) = dialled {
                 return Some(connection);
             }
@@ -192,7 +192,7 @@ impl Worker {
         let lost = ask.lost + 1;
         let ask = Ask { lost, ..ask };
         match lost <= LOST_MAX {
-            true => self.door().desk.put_back(ask, clock::now()),
+            true => self.endpoint().dispatcher.put_back(ask, clock::now()),
             false => self.fail(ask, what),
         }
     }
@@ -200,7 +200,7 @@ impl Worker {
     fn again(&mut self, ask: Ask, pause: Duration) {
         let tries = ask.tries + 1;
         let instant = clock::now() + pause;
-        self.door().desk.put_back(Ask { tries, ..ask }, instant);
+        self.endpoint().dispatcher.put_back(Ask { tries, ..ask }, instant);
     }
 
     fn fail(&mut self, ask: Ask, what: impl FnOnce() -> String) {
@@ -209,10 +209,10 @@ impl Worker {
         }
         let at = self.crowd.start.elapsed();
         self.tally.error(at, what);
-        self.door().desk.settle();
+        self.endpoint().dispatcher.settle();
     }
 
-    fn judge(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Answer) {
+    fn judge(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Response) {
         match answer.status {
             StatusCode::ACCEPTED => self.judge_place(ask, sent, answer),
             StatusCode::CREATED | StatusCode::OK => self.judge_yes(ask, sent, answer),
@@ -225,7 +225,7 @@ impl Worker {
         }
     }
 
-    fn judge_yes(&mut self, ask: Ask, sent: Instant, answer: &Answer) {
+    fn judge_yes(&mut self, ask: Ask, sent: Instant, answer: &Response) {
         let Ok(claim) = serde_json::from_slice::<ClaimBody<'_>>(&answer.body) else {
             // A yes, but nobody can say to what.
             self.tally.in_doubt.push(ask.user);
@@ -257,7 +257,7 @@ impl Worker {
         !self.crowd.served[user as usize].swap(true, Ordering::AcqRel)
     }
 
-    fn judge_no(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Answer) {
+    fn judge_no(&mut self, ask: Ask, sent: Instant, told_before: bool, answer: &Response) {
         if is_sold_out(&answer.body) {
             self.tally.sold_out += 1;
         } else {
@@ -272,7 +272,7 @@ impl Worker {
         self.settle(ask, sent, false);
     }
 
-    fn come_back(&mut self, ask: Ask, answer: &Answer) {
+    fn come_back(&mut self, ask: Ask, answer: &Response) {
         let Some(pause) = pause(answer) else {
             return self.doubt(ask, || describe(answer));
         };
@@ -286,7 +286,7 @@ impl Worker {
     fn settle(&mut self, ask: Ask, sent: Instant, gave: bool) {
         let sample = self.sample(ask, sent, gave);
         self.tally.samples.push(sample);
-        self.door().desk.settle();
+        self.endpoint().dispatcher.settle();
     }
 
     fn sample(&self, ask: Ask, sent: Instant, gave: bool) -> Sample {
@@ -295,13 +295,13 @@ impl Worker {
     }
 
     /// A place in the queue: no yes, and the answer is read later.
-    fn judge_place(&mut self, ask: Ask, sent: Instant, answer: &Answer) {
+    fn judge_place(&mut self, ask: Ask, sent: Instant, answer: &Response) {
         let Ok(pending) = serde_json::from_slice::<PendingBody<'_>>(&answer.body) else {
             self.tally.in_doubt.push(ask.user);
             return self.fail(ask, || describe(answer));
         };
         let told_to = self.crowd.subjects.index_of(&pending.subject);
-        let place = self.door().target.uri(&format!("/v1/answers/{}", pending.answer));
+        let place = self.endpoint().target.uri(&format!("/v1/answers/{}", pending.answer));
         let (Some(_), Ok(place)) = (told_to.filter(|user| *user == ask.user), place) else {
             self.crowd.answers().misdirected += 1;
             return self.fail(ask, || describe(answer));
@@ -314,7 +314,7 @@ impl Worker {
             self.tally.accepted.push(sample);
         }
         let instant = clock::now() + Duration::from_millis(pending.wait_ms.clamp(LOOK_MS_MIN, LOOK_MS_MAX));
-        self.door().desk.put_back(Ask { is_accepted: true, tries: 0, ..ask }, instant);
+        self.endpoint().dispatcher.put_back(Ask { is_accepted: true, tries: 0, ..ask }, instant);
     }
 }
 
@@ -326,13 +326,13 @@ fn is_sold_out(body: &[u8]) -> bool {
 }
 
 /// Milliseconds in the body are preferred: the header only has whole seconds.
-fn pause(answer: &Answer) -> Option<Duration> {
+fn pause(answer: &Response) -> Option<Duration> {
     let problem = serde_json::from_slice::<ProblemBody<'_>>(&answer.body).ok();
     let precise = problem.and_then(|problem| problem.retry_after_ms);
     precise.map(Duration::from_millis).or(answer.retry_after)
 }
 
-fn describe(answer: &Answer) -> String {
+fn describe(answer: &Response) -> String {
     let text = String::from_utf8_lossy(&answer.body);
     let start: String = text.chars().take(200).collect();
     format!("{}: {start}", answer.status)

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
-use super::support_process::http::{Answer, Connection, Request};
+use super::support_process::http::{Connection, Request, Response};
 use super::support_process::random::Random;
 
 /// Campaigns: name, stock, claims per subject. `scarce` and `shared` sell out.
@@ -201,7 +201,7 @@ impl Client {
         }
     }
 
-    fn learn(&mut self, wish: &Wish, answer: &Answer) {
+    fn learn(&mut self, wish: &Wish, answer: &Response) {
         if answer.status == 503 && answer.json()["outcome"] == "rejected" {
             return;
         }
@@ -218,7 +218,7 @@ impl Client {
         }
     }
 
-    fn learn_claim(&mut self, campaign: &'static str, subject: &str, key: Option<&String>, answer: &Answer) {
+    fn learn_claim(&mut self, campaign: &'static str, subject: &str, key: Option<&String>, answer: &Response) {
         if answer.status == 409 {
             return self.learn_refusal(campaign, subject, answer);
         }
@@ -240,7 +240,7 @@ impl Client {
         self.held.push(Held { campaign, claim, key: key.cloned() });
     }
 
-    fn learn_refusal(&self, campaign: &str, subject: &str, answer: &Answer) {
+    fn learn_refusal(&self, campaign: &str, subject: &str, answer: &Response) {
         let problem = answer.json();
         let holds =
             self.held.iter().filter(|held| held.campaign == campaign && held.claim.subject == subject && held.claim.holds()).count();
@@ -251,7 +251,7 @@ impl Client {
         }
     }
 
-    fn learn_change(&mut self, place: usize, said_before: &str, answer: &Answer) {
+    fn learn_change(&mut self, place: usize, said_before: &str, answer: &Response) {
         let held = &mut self.held[place];
         if answer.status == 200 {
             let claim = claim_of(answer);
@@ -269,6 +269,6 @@ impl Client {
     }
 }
 
-fn claim_of(answer: &Answer) -> Claim {
+fn claim_of(answer: &Response) -> Claim {
     serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {} {}", answer.status, answer.text()))
 }

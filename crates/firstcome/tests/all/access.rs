@@ -19,7 +19,7 @@ use firstcome::http::calls::CALLS;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use http::{Answer, Client};
+use http::{Client, Response};
 use server::TestServer;
 use tokens::Signer;
 
@@ -86,7 +86,7 @@ impl World {
         world
     }
 
-    fn send(&self, method: &str, target: &str, credential: &str, body: &str) -> Answer {
+    fn send(&self, method: &str, target: &str, credential: &str, body: &str) -> Response {
         let value = format!("Bearer {credential}");
         self.server.client().send(method, target, &[("authorization", &value)], body)
     }
@@ -110,7 +110,7 @@ impl World {
             let put = self.calls.iter().find(|call| call.method == "PUT" && call.path == path).unwrap();
             assert_eq!(self.send("PUT", &own, &self.admin, &put.body).status, 201);
         }
-        let text = |answer: Answer, field: &str| answer.json()[field].as_str().unwrap().to_owned();
+        let text = |answer: Response, field: &str| answer.json()[field].as_str().unwrap().to_owned();
         let serial = Serial::new(u32::try_from(claim.json()["serial"].as_u64().unwrap()).unwrap()).unwrap();
         Fresh {
             subject,
@@ -124,7 +124,7 @@ impl World {
     }
 
     /// Asks a call with these headers, about what is fresh.
-    fn ask(&self, call: &Call, fresh: &Fresh, headers: &[(&str, &str)]) -> Answer {
+    fn ask(&self, call: &Call, fresh: &Fresh, headers: &[(&str, &str)]) -> Response {
         let target = call.path.replace("{campaign}", "spring").replace("{subject}", &fresh.subject);
         let target = target.replace("{code}", &fresh.code).replace("{key}", &fresh.key).replace("{policy}", &fresh.policy);
         let target = target.replace("{limit_key}", LIMIT_KEY).replace("{reservation}", &fresh.reservation).replace("{lease}", &fresh.lease);
@@ -147,11 +147,11 @@ impl World {
         answer
     }
 
-    fn ask_with(&self, call: &Call, fresh: &Fresh, credential: &str) -> Answer {
+    fn ask_with(&self, call: &Call, fresh: &Fresh, credential: &str) -> Response {
         self.ask(call, fresh, &[("authorization", &format!("Bearer {credential}"))])
     }
 
-    /// What the doors must not let a refused request change.
+    /// What a refused request must not change.
     fn fixed_point(&self) -> (u64, [u8; 32], u64) {
         let (lsn, digest) = self.server.fixed_point();
         (lsn, digest, self.server.app.edge.auth.ring().revision())

@@ -28,7 +28,7 @@ pub(crate) struct Ask {
 }
 
 /// Every queue here is bounded by the plan: an ask is in one place at a time.
-pub(crate) struct Desk {
+pub(crate) struct Dispatcher {
     plan: Plan,
     start: Instant,
     queues: Mutex<Queues>,
@@ -50,9 +50,9 @@ struct Queues {
     again: VecDeque<Ask>,
 }
 
-impl Desk {
-    pub(crate) fn new(plan: Plan, start: Instant) -> Desk {
-        Desk {
+impl Dispatcher {
+    pub(crate) fn new(plan: Plan, start: Instant) -> Dispatcher {
+        Dispatcher {
             unsettled: AtomicUsize::new(plan.count()),
             plan,
             start,
