@@ -1,5 +1,5 @@
-//! The only place that reads a clock. What is read is a proposal: the engine puts the larger of
-//! it and the last record's time on a command (T1).
+//! The only place that reads a clock. A reading is only a proposal: the engine stamps a command with the
+//! larger of the reading and the last record's time (T1).
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,24 +8,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::types::Timestamp;
 
-/// The time since the first call in this process, to tell how long something took. Nothing is
-/// decided by it.
+/// The monotonic time since the first call in this process, for measuring durations. No decision depends on
+/// it.
 pub(crate) fn elapsed() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }
 
-/// The system's clock, or one that stands still until it is moved.
+/// The system's clock, or a manual clock for tests.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The wall clock of the machine.
     System,
-    /// Moved by hand, for tests.
+    /// A [`ManualClock`], for tests.
     Manual(Arc<ManualClock>),
 }
 
 impl Clock {
-    /// The time now.
+    /// The current time, in whole milliseconds.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match self {
@@ -38,7 +38,7 @@ impl Clock {
     }
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that stands still until it is set.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     millis: AtomicU64,
@@ -51,7 +51,7 @@ impl ManualClock {
         Arc::new(Self { millis: AtomicU64::new(now.millis()) })
     }
 
-    /// Shows `now` from here on.
+    /// Sets the clock to `now`.
     pub fn set(&self, now: Timestamp) {
         self.millis.store(now.millis(), Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! Taking what is staged to the journal: one write and one sync for all that has gathered.
+//! Writes staged records to the journal: one write and one sync for all records staged since the last commit.
 
 use journal::Lsn;
 use journal::batch::Batch;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::core::Core;
 
-/// The journal, and the batch that is on its way to it.
+/// The journal, and the batch that is being written to it.
 #[derive(Debug)]
 pub struct Committer<S: Storage> {
     journal: Journal<S>,
@@ -16,7 +16,7 @@ pub struct Committer<S: Storage> {
 }
 
 impl<S: Storage> Committer<S> {
-    /// Appends to this journal.
+    /// A committer that appends to this journal.
     #[must_use]
     pub fn new(journal: Journal<S>) -> Self {
         Self { journal, batch: Batch::new() }
@@ -28,11 +28,10 @@ impl<S: Storage> Committer<S> {
         &self.journal
     }
 
-    /// Takes what is staged, writes and syncs it. Returns the last durable record.
+    /// Takes all staged records, writes and syncs them. Returns the LSN of the last durable record.
     ///
     /// # Errors
-    /// [`AppendError`]: whether the records are there is unknown, and nothing more may be
-    /// committed.
+    /// [`AppendError`]: whether the records reached the disk is unknown, and nothing more may be committed.
     pub fn commit(&mut self, core: &Mutex<Core>) -> Result<Lsn, AppendError> {
         let staged_lsn = core.lock().take_staged(&mut self.batch);
         let durable_lsn = self.journal.append(&mut self.batch)?;

@@ -1,9 +1,9 @@
-//! State, rules and staging: the critical section. Knows no disk, no thread and no clock, so that
-//! a simulation can run it, and another order than the journal's can feed it.
+//! State, rules and staging: the critical section. It uses no disk, thread or clock, so that the simulation
+//! can run it and Kafka's log can drive it in place of the journal.
 //!
-//! Deciding, evolving, numbering and staging happen in one call that cannot be interrupted (W1).
-//! What it returns names the record that it rests on; nobody may be told before that record is
-//! durable (W2).
+//! Deciding, evolving, assigning the LSN and staging happen in one call that cannot be interrupted (W1). The
+//! value that the call returns names the record that it rests on; the value must not leave the process before
+//! that record is durable (W2).
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -19,70 +19,70 @@ use journal::batch::Batch;
 use crate::limits::{Limits, RECORD_BYTES_MAX, ROOM_BYTES_MIN};
 use crate::views::{Done, Effect, Over, Refusal};
 
-/// Something that was worked out from the state, and the record that it rests on.
+/// A value computed from the state, and the last record that it rests on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use = "an answer may be given only when what it rests on is durable"]
 pub struct RestsOn<T> {
-    /// What.
+    /// The value; to be released only when `lsn` is durable.
     pub value: T,
     /// The last record that it depends on; 0 if it depends on none.
     pub lsn: Lsn,
 }
 
-/// What would become of a command.
+/// What a command would do if it were decided now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Prediction {
-    /// It would change something.
+    /// It would change the state.
     TakesEffect,
-    /// It would change nothing, and this would be the answer.
+    /// It would not change the state; this would be the answer.
     Answer(Box<Done>),
 }
 
-/// Sees each record as it takes effect.
+/// An observer of records: called for each one as it takes effect.
 pub trait Watch {
-    /// The state is the one that the record was decided on.
+    /// Called before `record` takes effect, with the state that it was decided on.
     fn before(&mut self, record: &Record<'_>, state: &State);
 
-    /// The state has the record's effect.
+    /// Called after `record` has taken effect.
     fn after(&mut self, lsn: Lsn, record: &Record<'_>, state: &State);
 }
 
-/// State, staged records, and how much more may be staged.
+/// State, staged records, and the capacity left for staging.
 #[derive(Debug)]
 pub struct Core {
     state: State,
     staged: Batch,
     staged_lsn: Lsn,
-    /// The last record of each aggregate that has changed since the start: what an answer about it
-    /// rests on.
+    /// For each aggregate changed since the start, the LSN of its last record: an answer about the aggregate
+    /// rests on that record.
     aggregate_lsns: BTreeMap<Number, Lsn>,
-    /// The last record of any aggregate of each kind.
+    /// For each kind, the LSN of the last record of any of its aggregates.
     kind_lsns: [Lsn; Kind::ALL.len()],
-    /// The last record by which an aggregate of each kind was removed: what "there is none" rests on.
+    /// For each kind, the LSN of the last record that removed an aggregate: the answer "not found" rests on
+    /// it.
     removed_lsns: [Lsn; Kind::ALL.len()],
-    /// The aggregate that had the last turn of those in which something falls due.
+    /// The aggregate whose deadline was served last; the next turn goes to the one after it.
     due_last: Option<Number>,
-    /// Whether something falls due earlier than was known.
+    /// Whether the next deadline has moved earlier since [`Core::take_due_earlier`] was last called.
     is_due_earlier: bool,
-    /// The record that the state's time comes from: what an answer rests on if the clock is
-    /// behind that time.
+    /// The record that set the state's time: an answer rests on it if the clock is behind that time.
     time_lsn: Lsn,
-    /// Bytes that were taken by the committer and are not durable yet.
+    /// Bytes that the committer has taken and that are not durable yet.
     in_flight_bytes: u64,
-    /// Bytes that the journal can take for sure.
+    /// Bytes that the journal is guaranteed to accept.
     room_bytes: u64,
     limits: Limits,
     is_stopping: bool,
 }
 
 impl Core {
-    /// A core in which nothing has happened.
+    /// A core with an empty state.
     #[must_use]
     pub fn new(seed: HashSeed, limits: Limits) -> Self {
         Self::resume(State::new(seed), Lsn::ZERO, limits)
     }
 
-    /// A core with the effect of all records up to `lsn`, which are durable.
+    /// A core whose state has the effect of all records up to `lsn`, all of them durable.
     #[must_use]
     pub fn resume(state: State, lsn: Lsn, limits: Limits) -> Self {
         assert!(limits.entries_max < u64::from(u32::MAX), "a serial has 32 bits");
@@ -103,13 +103,13 @@ impl Core {
         }
     }
 
-    /// The state, durable or not.
+    /// The state, including records that are not durable yet.
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// The last record that was staged.
+    /// The LSN of the last staged record.
     #[must_use]
     pub fn staged_lsn(&self) -> Lsn {
         self.staged_lsn
@@ -121,8 +121,8 @@ impl Core {
         !self.staged.is_empty()
     }
 
-    /// Decides a command and, if it changes something, makes it so and stages the record.
-    /// `wall` is the clock's time; the command gets the larger of it and the last record's (T1).
+    /// Decides a command. If it changes the state, applies the change and stages the record. `wall` is the
+    /// clock's time; the command's timestamp is the larger of `wall` and the last record's time (T1).
     pub fn submit(&mut self, command: &Command<'_>, request_id: RequestId<'_>, wall: Timestamp) -> RestsOn<Result<Done, Refusal>> {
         let guard = PanicEnds;
         let answer = self.decide(command, request_id, wall);
@@ -130,10 +130,10 @@ impl Core {
         answer
     }
 
-    /// Does what has fallen due by `wall`; says whether there was anything.
+    /// Runs one command that is due at `wall`; returns whether one was due and took effect.
     pub fn tick(&mut self, wall: Timestamp) -> bool {
         let now = self.state.time.max(wall);
-        // What is decided by itself leaves room for those who ask.
+        // Commands of the engine's own use at most half of the staging capacity; the rest is for callers.
         if self.limits.staged_bytes_max / 2 < self.staged.bytes_count() {
             return false;
         }
@@ -142,8 +142,8 @@ impl Core {
         self.submit(&command, RequestId::ENGINE, wall).value.is_ok()
     }
 
-    /// What is due at `now`, as the bytes of its command: what it names is in the state, which the
-    /// command changes.
+    /// The next command that is due at `now`, encoded: a decoded one would borrow names from the state that
+    /// it is about to change.
     fn take_due(&mut self, now: Timestamp) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         if let Some((number, command)) = self.state.due_after(self.due_last, now) {
@@ -156,22 +156,21 @@ impl Core {
         Some(bytes)
     }
 
-    /// Whether something falls due earlier than was known when this was last asked.
+    /// Whether the next deadline has moved earlier since the last call.
     pub fn take_due_earlier(&mut self) -> bool {
         mem::take(&mut self.is_due_earlier)
     }
 
-    /// The first instant at which [`Core::tick`] has something to do.
+    /// The next deadline: before it, [`Core::tick`] has nothing to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.state.next_deadline()
     }
 
-    /// Writes the effect of a record that is durable into the state, at start or behind another
-    /// order than the journal's.
+    /// Applies the effect of a record that is already durable, at start or when Kafka's log gives the order.
     ///
     /// # Errors
-    /// What does not fit: the record and the state are not of one history.
+    /// The record does not fit the state: they belong to different histories. The text says how.
     pub fn replay(&mut self, lsn: Lsn, record: &Record<'_>) -> Result<(), String> {
         if lsn != self.staged_lsn.next() {
             return Err(format!("it follows on record {}", self.staged_lsn));
@@ -210,7 +209,7 @@ impl Core {
         self.state.time = self.state.time.max(at);
     }
 
-    /// What would become of a command if it were decided now, at the state's time.
+    /// What a command would do if it were decided now, at the state's time. Changes nothing.
     ///
     /// # Errors
     /// The rules' rejection.
@@ -223,8 +222,8 @@ impl Core {
         })
     }
 
-    /// Takes all staged records away to be written; `batch` must be empty. They count as on their
-    /// way until [`Core::settle`]. Returns the last of them.
+    /// Moves all staged records into `batch`, which must be empty. They count as in flight until
+    /// [`Core::settle`]. Returns the LSN of the last one.
     pub fn take_staged(&mut self, batch: &mut Batch) -> Lsn {
         debug_assert!(batch.is_empty());
         mem::swap(&mut self.staged, batch);
@@ -232,35 +231,35 @@ impl Core {
         self.staged_lsn
     }
 
-    /// What was taken is durable, and the journal has room for so many bytes more.
+    /// The records taken last are durable; the journal has room for `room_bytes` more.
     pub fn settle(&mut self, room_bytes: u64) {
         self.in_flight_bytes = 0;
         self.room_bytes = room_bytes;
     }
 
-    /// A segment with room for so many bytes has become ready.
+    /// A spare segment with room for `capacity_bytes` has become ready.
     pub fn add_room(&mut self, capacity_bytes: u64) {
         self.room_bytes = self.room_bytes.max(capacity_bytes);
     }
 
-    /// Takes no further command.
+    /// Rejects every further command with [`Refusal::Stopping`].
     pub fn stop(&mut self) {
         self.is_stopping = true;
     }
 
-    /// Whether it takes no further command.
+    /// Whether every further command is rejected because the engine is stopping.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.is_stopping
     }
 
-    /// Whether it refuses to write because the journal has no room left.
+    /// Whether commands are rejected because the journal has no room left.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.room_bytes < ROOM_BYTES_MIN + self.in_flight_bytes
     }
 
-    /// Looks at the state as it stands at `wall`.
+    /// Reads the state as of `wall`, or of the last record's time where that is later.
     pub fn read<T>(&self, over: Over<'_>, wall: Timestamp, look: impl FnOnce(&State, Timestamp) -> T) -> RestsOn<T> {
         let value = look(&self.state, self.state.time.max(wall));
         RestsOn { value, lsn: self.lsn_over(over).max(self.lsn_of_time(wall)) }
@@ -299,7 +298,7 @@ impl Core {
         }
     }
 
-    /// From here the command takes effect, unless there is no room for it.
+    /// Applies and stages a command that takes effect, unless there is no room for it.
     fn record(
         &mut self,
         command: &Command<'_>,
@@ -337,7 +336,7 @@ impl Core {
         Done { effect, novelty: domain::Novelty::Fresh }
     }
 
-    /// An aggregate has changed, or is gone.
+    /// Notes that record `lsn` has changed or removed the aggregate.
     fn touched(&mut self, lsn: Lsn, number: Number) {
         let Some(aggregate) = self.state.at(number) else {
             self.aggregate_lsns.remove(&number);
@@ -370,8 +369,8 @@ impl Core {
         self.limits.exceeded(&self.state, command).map_or(Ok(()), |what| Err(Refusal::MemoryLimit(what)))
     }
 
-    /// A repeat or a rejection rests on the last record of each aggregate that the command is for,
-    /// and on what its time comes from.
+    /// A repeat or a rejection rests on the last record of each aggregate that the command names, and on the
+    /// record that set the state's time.
     fn rests<T>(&self, command: &Command<'_>, wall: Timestamp, value: T) -> RestsOn<T> {
         let Some((kind, name)) = command.action.target() else { return RestsOn { value, lsn: Lsn::ZERO } };
         let mut lsn = self.lsn_over(Over::One(kind, name)).max(self.lsn_of_time(wall));
@@ -392,7 +391,7 @@ impl Core {
         }
     }
 
-    /// Where the clock is behind, the time is that of a record, which may be lost yet.
+    /// If the clock is behind the state's time, that time comes from a record, which may not be durable yet.
     fn lsn_of_time(&self, wall: Timestamp) -> Lsn {
         if wall < self.state.time { self.time_lsn } else { Lsn::ZERO }
     }

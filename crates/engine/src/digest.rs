@@ -1,12 +1,11 @@
-//! A digest of the state that is carried along from record to record.
+//! A digest of the state, updated incrementally with each record.
 //!
-//! Nodes that run the rules over the same records compare it at the same place, many times a
-//! second, so that it must not cost a walk over the whole state. It is a sum: every aggregate, entry
-//! and request key adds the SHA-256 of its own bytes, as four numbers of 64 bits that wrap around,
-//! and takes the old one away when it changes. The order in which things came about makes no
-//! difference, so that a state that was read back from a snapshot has the same digest as one that was
-//! replayed. Sums of hashes find differences that nobody wanted; they are no defence against
-//! somebody who looks for two states with one sum.
+//! Nodes that run the rules over the same records compare it at the same offset, many times a second, so
+//! computing it must not need a walk over the whole state. It is a sum: every aggregate, entry and request
+//! key adds the SHA-256 of its own bytes, as four wrapping 64-bit numbers, and subtracts the old one when it
+//! changes. The sum does not depend on order, so a state read back from a snapshot has the same digest as a
+//! replayed one. Sums of hashes find accidental differences; they are no defence against an attacker who
+//! constructs two states with one sum.
 
 use domain::request::Remembered;
 use domain::types::Timestamp;
@@ -15,7 +14,7 @@ use domain::workload::{AnyAggregate, AnySettings, Head};
 use domain::{Change, Number, Record, State};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a digest.
+/// Length of a digest value.
 pub const DIGEST_BYTES: usize = 16;
 
 /// The digest of a state and its number of decided records.
@@ -29,7 +28,7 @@ const ENTRY: u8 = 2;
 const REQUEST: u8 = 3;
 
 impl RunningDigest {
-    /// The digest of a whole state, by a walk over it.
+    /// The digest of a whole state, computed by a walk over it.
     #[must_use]
     pub fn of(state: &State) -> Self {
         let mut digest = Self::default();
@@ -41,23 +40,23 @@ impl RunningDigest {
         digest
     }
 
-    /// Adds an aggregate without its entries: for whoever has come to a state in another way than by
+    /// Adds an aggregate without its entries: for code that rebuilds a state from another source than
     /// [`State`].
     pub fn add_aggregate(&mut self, head: &Head, settings: &AnySettings) {
         self.add(aggregate_item(head, settings));
     }
 
-    /// Adds an entry by its canonical bytes, as [`RunningDigest::add_aggregate`] does an aggregate.
+    /// Adds an entry by its canonical bytes; see [`RunningDigest::add_aggregate`].
     pub fn add_entry(&mut self, number: Number, bytes: &[u8]) {
         self.add(entry_item(number, bytes));
     }
 
-    /// Adds a remembered request, as [`RunningDigest::add_aggregate`] does an aggregate.
+    /// Adds a remembered request; see [`RunningDigest::add_aggregate`].
     pub fn add_request(&mut self, known: &Remembered) {
         self.add(request_item(known));
     }
 
-    /// Takes away what a record is about to change; `state` is the one before it.
+    /// Subtracts the items that a record is about to change; `state` does not have its effect yet.
     pub fn before(&mut self, record: &Record<'_>, state: &State) {
         match &record.change {
             Change::Created { .. } => {}
@@ -78,7 +77,7 @@ impl RunningDigest {
         }
     }
 
-    /// Adds what a record has changed; `state` is the one after it.
+    /// Adds the items that a record has changed; `state` has its effect.
     pub fn after(&mut self, record: &Record<'_>, state: &State) {
         match &record.change {
             Change::Created { number, .. } => {
@@ -104,7 +103,7 @@ impl RunningDigest {
         }
     }
 
-    /// The digest with the state's time and the number of decided records, as it is compared.
+    /// The value to compare: the sum, hashed with the state's time and the number of decided records.
     #[must_use]
     pub fn value(&self, time: Timestamp, decisions: u64) -> [u8; DIGEST_BYTES] {
         let mut hash = Sha256::new();

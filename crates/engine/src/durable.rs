@@ -9,24 +9,24 @@ use std::task::{Context, Poll, Waker};
 use journal::Lsn;
 use parking_lot::{Mutex, MutexGuard};
 
-/// The engine has failed, or the disk does not answer: what was not durable by then is unknown.
+/// The engine has failed, or the disk does not respond: whether the awaited record is durable is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failed;
 
-/// How far the journal is durable, and who waits for it to be further.
+/// How far the journal is durable, and the tasks that wait for later records.
 #[derive(Debug, Default)]
 pub struct Durable {
     lsn: AtomicU64,
     has_failed: AtomicBool,
-    /// How often those who waited were told that the disk does not answer.
+    /// How often waiting tasks were released with [`Failed`] because the disk did not respond.
     stalls_count: AtomicU64,
-    /// Those who wait, by the record that they wait for. Numbers are given and waits begin in
-    /// nearly the same order, so that those to wake are at the front.
+    /// Waiting tasks with the record that each waits for. LSNs are assigned and waits begin in nearly the
+    /// same order, so the tasks to wake are at the front.
     waiters: Mutex<VecDeque<(Lsn, Waker)>>,
 }
 
 impl Durable {
-    /// Durable up to `lsn`.
+    /// Starts with everything up to `lsn` durable.
     #[must_use]
     pub fn at(lsn: Lsn) -> Self {
         Self { lsn: AtomicU64::new(lsn.0), ..Self::default() }
@@ -44,20 +44,21 @@ impl Durable {
         self.has_failed.load(Ordering::Acquire)
     }
 
-    /// Durable up to `lsn` from now on: wakes all who waited for that.
+    /// Marks everything up to `lsn` as durable and wakes the tasks that waited for it.
     pub fn advance(&self, lsn: Lsn) {
         self.lsn.fetch_max(lsn.0, Ordering::AcqRel);
         let woken = self.take_waiters(|waited_for| waited_for <= lsn);
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Nothing more will become durable: wakes everybody.
+    /// Marks the engine as failed and wakes every waiting task: nothing more will become durable.
     pub fn fail(&self) {
         self.has_failed.store(true, Ordering::Release);
         self.take_waiters(|_| true).into_iter().for_each(Waker::wake);
     }
 
-    /// The disk does not answer: tells everybody who waits, and nobody who comes later.
+    /// The disk does not respond: releases every waiting task with [`Failed`]; later calls of `wait` wait
+    /// again.
     pub fn give_up(&self) {
         self.stalls_count.fetch_add(1, Ordering::AcqRel);
         self.take_waiters(|_| true).into_iter().for_each(Waker::wake);
@@ -66,7 +67,7 @@ impl Durable {
     /// Waits until `lsn` is durable.
     ///
     /// # Errors
-    /// [`Failed`] if it may never be.
+    /// [`Failed`] if the record may never become durable.
     pub fn wait(&self, lsn: Lsn) -> impl Future<Output = Result<(), Failed>> + '_ {
         Wait { durable: self, lsn, stalls_count: self.stalls_count.load(Ordering::Acquire) }
     }
@@ -114,7 +115,8 @@ impl Future for Wait<'_> {
             return Poll::Ready(outcome);
         }
         let mut waiters = self.durable.waiters();
-        // Under the lock: whoever advances takes the lock after it has stored the number.
+        // Checked under the lock, because `advance` takes the lock after it has stored the LSN: no wake-up is
+        // missed.
         if let Poll::Ready(outcome) = self.outcome() {
             return Poll::Ready(outcome);
         }

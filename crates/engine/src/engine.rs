@@ -1,5 +1,5 @@
-//! All of it with its threads: one that commits, one that keeps a spare segment ready, one that
-//! looks after deadlines, one that takes snapshots.
+//! The engine with its threads: one commits, one keeps a spare segment ready, one handles deadlines, one
+//! takes snapshots.
 
 mod alarm;
 
@@ -31,33 +31,33 @@ use crate::meter::{JournalWork, Meter};
 use crate::restart::{self, Restarted, restart};
 use crate::views::{Done, Over, Refusal};
 
-/// How an engine is opened.
+/// The settings with which an engine is opened.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The data folder.
     pub folder: PathBuf,
-    /// What it takes on at most.
+    /// The engine's capacity.
     pub limits: Limits,
-    /// The journal's part.
+    /// The journal's options.
     pub journal: Options,
-    /// The key of the tables; random.
+    /// The key of the hash tables; random.
     pub seed: HashSeed,
-    /// The clock.
+    /// The clock that timestamps commands.
     pub clock: Clock,
-    /// A snapshot is taken after so many records.
+    /// The number of records after which a snapshot is taken.
     pub snapshot_every: u64,
 }
 
-/// What the engine has to say of itself.
+/// The engine's status, for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Status {
     /// The last durable record.
     pub durable_lsn: Lsn,
-    /// The record of the last snapshot.
+    /// The LSN of the last snapshot.
     pub snapshot_lsn: Lsn,
     /// Writes and syncs so far.
     pub commits_count: u64,
-    /// What is in memory.
+    /// The numbers of aggregates, entries and request keys in memory.
     pub counts: Counts,
     /// Whether the journal has no room left.
     pub is_read_only: bool,
@@ -65,7 +65,7 @@ pub struct Status {
     pub ahead_of_clock_ms: u64,
 }
 
-/// What is in memory.
+/// The numbers of aggregates, entries and request keys in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Aggregates of each kind, in the order of [`Kind::ALL`].
@@ -77,7 +77,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What is in a state.
+    /// Counts the contents of a state.
     #[must_use]
     pub fn of(state: &State) -> Self {
         let mut counts = Self { requests: state.requests.len() as u64, ..Self::default() };
@@ -114,7 +114,7 @@ struct Shared {
     core: Mutex<Core>,
     /// Wakes the committer when something is staged.
     staged: Condvar,
-    /// Whether the committer waits, so that waking it costs nothing when it does not.
+    /// Whether the committer is waiting; while it is not, staging skips the notification.
     committer_waits: AtomicBool,
     durable: Durable,
     clock: Clock,
@@ -128,7 +128,7 @@ struct Shared {
     snapshot_every: u64,
 }
 
-/// What is on disk, before anything goes on from it.
+/// The journal and state as found on disk, before any thread starts.
 struct Rebuilt {
     journal_storage: Arc<FileStorage>,
     snapshot_storage: FileStorage,
@@ -137,19 +137,19 @@ struct Rebuilt {
     restarted: Restarted,
 }
 
-/// What the keeper thread is to do next.
+/// The stop signal of the keeper thread; pausing threads wait on it as well.
 #[derive(Debug, Default)]
 struct Keeper {
     is_closed: Mutex<bool>,
     changed: Condvar,
 }
 
-/// How often the disk and the distance to the last snapshot are looked at.
+/// How often the disk's progress and the distance to the last snapshot are checked.
 const TICK: Duration = Duration::from_millis(500);
-/// After so many ticks without an answer of the disk, those who wait for it are told that the outcome
-/// is unknown: 15 seconds.
+/// Ticks without progress of the disk after which waiting callers are told that the outcome is unknown: 15
+/// seconds.
 const STALL_TICKS_MAX: u32 = 30;
-/// How long to wait before the next try to make a segment on a disk that refused.
+/// Pause before the next attempt to create a segment after one failed.
 const SPARE_RETRY: Duration = Duration::from_millis(500);
 
 impl Engine {
@@ -161,11 +161,11 @@ impl Engine {
         Self::open_if(settings, |_, _| Ok(()))
     }
 
-    /// As [`Engine::open`], but looks at what was rebuilt before anything goes on from it: if
-    /// `accept` refuses, nothing is written.
+    /// As [`Engine::open`], but `accept` can inspect the rebuilt state first: if it refuses, nothing is
+    /// written.
     ///
     /// # Errors
-    /// [`OpenError`], or what `accept` says.
+    /// [`OpenError`], or the error of `accept`.
     pub fn open_if<E: From<OpenError>>(
         settings: &Settings,
         accept: impl FnOnce(&State, &Restarted) -> Result<(), E>,
@@ -210,13 +210,13 @@ impl Engine {
         self.journal_id
     }
 
-    /// The clock.
+    /// The clock that timestamps commands.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
-    /// Decides a command and waits until what the answer rests on is durable.
+    /// Decides a command and waits until the record that the answer rests on is durable.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -225,8 +225,8 @@ impl Engine {
         self.release(answer).await?
     }
 
-    /// Looks at the state, and waits until what was seen is durable. `look` runs in the critical
-    /// section: it copies what the answer needs, and is given the state and the instant.
+    /// Reads the state and waits until the records that the result rests on are durable. `look` runs in the
+    /// critical section: it copies what the answer needs from the state as of the given instant.
     ///
     /// # Errors
     /// [`Refusal::Unknown`] if the engine has failed.
@@ -242,13 +242,13 @@ impl Engine {
         self.shared.durable.lsn()
     }
 
-    /// Whether the disk has failed: nothing more can be decided, and the process should end.
+    /// Whether the engine has failed: nothing more can be decided, and the process should end.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.shared.durable.has_failed()
     }
 
-    /// What was decided and is durable, after a position.
+    /// The durable decisions after a position.
     ///
     /// # Errors
     /// [`FeedError`].
@@ -256,7 +256,7 @@ impl Engine {
         Feed::open(Arc::clone(&self.shared.journal_storage), after)
     }
 
-    /// Counts, for metrics.
+    /// The engine's status, for metrics.
     #[must_use]
     pub fn status(&self) -> Status {
         let wall = self.shared.clock.now();
@@ -278,8 +278,8 @@ impl Engine {
         journal::snapshot::digest_of(frozen.sections())
     }
 
-    /// Takes no further command, commits what is staged, takes a last snapshot, and ends the
-    /// threads. Calling it again does nothing.
+    /// Rejects further commands, commits what is staged, takes a last snapshot, and ends the threads. Calling
+    /// it again does nothing.
     pub fn close(&self) {
         self.shared.core.lock().stop();
         self.shared.staged.notify_all();
@@ -289,12 +289,12 @@ impl Engine {
         self.shared.spares.close();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
-            // A panic in a thread has ended the process already.
+            // A panic in a thread has already ended the process.
             let _ = thread.join();
         }
     }
 
-    /// Decides now; the answer is to be released later.
+    /// Decides a command without waiting; the answer must pass [`Engine::release`].
     pub fn stage(&self, command: &Command<'_>, request_id: RequestId<'_>) -> RestsOn<Result<Done, Refusal>> {
         let wall = self.shared.clock.now();
         let (answer, has_staged, is_due_earlier) = {
@@ -311,7 +311,7 @@ impl Engine {
         answer
     }
 
-    /// What the journal has written since the start.
+    /// The journal's work since the start.
     #[must_use]
     pub fn journal_work(&self) -> JournalWork {
         let durable = self.shared.durable.lsn();
@@ -319,7 +319,7 @@ impl Engine {
         self.shared.meter.work(staged.0.saturating_sub(durable.0))
     }
 
-    /// Waits until what an answer rests on is durable.
+    /// Waits until the record that an answer rests on is durable.
     ///
     /// # Errors
     /// [`Refusal::Unknown`] if the engine has failed.
@@ -340,7 +340,7 @@ impl Keeper {
         self.is_closed.lock()
     }
 
-    /// Waits for a tick or the end; says whether it was the end.
+    /// Waits for the next tick or the end; returns whether it was the end.
     fn wait(&self) -> bool {
         let mut is_closed = self.is_closed();
         self.changed.wait_while_for(&mut is_closed, |is_closed| !*is_closed, TICK);
@@ -359,11 +359,11 @@ fn start_threads(shared: &Arc<Shared>, committer: Committer<FileStorage>, journa
     ])
 }
 
-/// Commits whatever has gathered, without waiting for more.
+/// Commits whatever has been staged, without waiting for more.
 fn run_committer(shared: &Shared, mut committer: Committer<FileStorage>) {
     while wait_for_staged(shared) {
-        // Whoever is about to run may have more to stage: with a free processor this takes no
-        // time, without one it makes the batch larger, and one sync serves more.
+        // Lets other runnable threads stage more first: with a free processor this takes no time, and on a
+        // busy machine it makes the batch larger, so that one sync serves more callers.
         thread::yield_now();
         let (before, started) = (shared.durable.lsn(), elapsed());
         match committer.commit(&shared.core) {
@@ -381,7 +381,7 @@ fn run_committer(shared: &Shared, mut committer: Committer<FileStorage>) {
     }
 }
 
-/// Waits until something is staged; `false` once the engine stops and nothing is.
+/// Waits until something is staged; `false` once the engine is stopping and nothing is staged.
 fn wait_for_staged(shared: &Shared) -> bool {
     let mut core = shared.core.lock();
     loop {
@@ -418,7 +418,7 @@ fn run_spares(shared: &Shared) {
     }
 }
 
-/// A spare segment is ready: the core may stage more, if no batch is on its way.
+/// A spare segment is ready: the journal can take at least its capacity.
 fn refresh_room(shared: &Shared) {
     shared.core.lock().add_room(shared.spares.capacity_bytes());
 }
@@ -448,7 +448,7 @@ fn run_keeper(shared: &Shared, journal: JournalId) {
     }
 }
 
-/// Whether the disk answers.
+/// Detects a disk that does not respond.
 #[derive(Default)]
 struct Stall {
     lsn: Lsn,
@@ -456,7 +456,8 @@ struct Stall {
 }
 
 impl Stall {
-    /// Counts ticks without progress while something waits to become durable.
+    /// Counts ticks without progress while records wait to become durable; returns whether the limit is
+    /// reached.
     fn has_lasted(&mut self, shared: &Shared) -> bool {
         let durable = shared.durable.lsn();
         let is_stuck = durable == self.lsn && durable < shared.core.lock().staged_lsn();
@@ -466,7 +467,7 @@ impl Stall {
     }
 }
 
-/// A snapshot of the state as staged, written once that is durable.
+/// Takes a snapshot of the state as staged, and writes it once that state is durable.
 fn take_snapshot(shared: &Shared, journal: JournalId) {
     let (frozen, lsn) = {
         let core = shared.core.lock();

@@ -1,5 +1,5 @@
-//! What was decided and is durable, in order. It comes from the journal's files, not from a queue
-//! in memory: who falls behind costs nothing and misses nothing.
+//! The durable decisions, in order. They come from the journal's files, not from a queue in memory: a slow
+//! reader costs no memory and misses nothing.
 
 use std::sync::Arc;
 
@@ -9,23 +9,23 @@ use journal::Lsn;
 use journal::reader::{ReadError, Reader};
 use journal::storage::Storage;
 
-/// Why the feed cannot go on.
+/// Why the feed cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// The journal cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A record is none.
+    /// A journal record does not decode as a decision.
     #[error("record {lsn} cannot be read: {what}")]
     Decode {
-        /// Which.
+        /// The record's LSN.
         lsn: Lsn,
-        /// Why not.
+        /// The decoder's error.
         what: wire::DecodeError,
     },
 }
 
-/// Reads durable records from a position on.
+/// Reads durable records from a given position on.
 #[derive(Debug)]
 pub struct Feed<S: Storage> {
     reader: Reader<S>,
@@ -42,7 +42,7 @@ impl<S: Storage> Feed<S> {
         Ok(reader.map(|reader| Self { reader, position }))
     }
 
-    /// Replaces what is in `records` by the next ones, none beyond `durable`, until there are
+    /// Replaces the contents of `records` with the next ones, none beyond `durable`, until there are
     /// `records_count` of them or more.
     ///
     /// # Errors
@@ -60,22 +60,22 @@ impl<S: Storage> Feed<S> {
     }
 }
 
-/// Records in a row, as bytes: a record borrows from what it is read from.
+/// A run of records, kept as bytes because a decoded record borrows from its bytes.
 #[derive(Debug, Default)]
 pub struct FedRecords {
     bytes: Vec<u8>,
-    /// Position, where the body ends, where the private part ends.
+    /// Each record's position, the end of its body and the end of its private part.
     ends: Vec<(Position, usize, usize)>,
 }
 
 impl FedRecords {
-    /// How many there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether the run has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
@@ -86,7 +86,7 @@ impl FedRecords {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, _, end)| *end));
         self.ends.iter().zip(starts).filter_map(|((position, body_end, end), start)| {
             let (body, private) = (self.bytes.get(start..*body_end)?, self.bytes.get(*body_end..*end)?);
-            // It was found to be one when it came in.
+            // `fill` has decoded each record before it stored the bytes.
             wire::decode_record(body, Some(private)).ok().map(|record| (*position, record))
         })
     }

@@ -1,23 +1,24 @@
-//! How long things took: counts by size, so that a median and a worst hundredth can be told at any
-//! time. Counting is one addition and never waits, because it is done for every answer.
+//! Histograms of durations, with counts by size, from which median and 99th percentile can be read at any
+//! time. Recording is one addition and never waits, because it is done for every answer.
 
 use std::array;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Steps between one power of two and the next: a value is told at most an eighth too high.
+/// Buckets per power of two: a reported value is at most one eighth too high.
 const STEPS: u32 = 8;
-/// Powers of two of microseconds that are told apart: beyond 67 seconds all is one.
+/// Powers of two of microseconds that have buckets of their own: everything beyond 67 seconds shares the last
+/// one.
 const POWERS: u32 = 26;
 const BUCKETS: usize = ((POWERS + 1) * STEPS) as usize;
 
-/// Counts of times, by size.
+/// Counts of durations, by size.
 #[derive(Debug)]
 pub struct Histogram {
     buckets: [AtomicU32; BUCKETS],
 }
 
-/// What a [`Histogram`] held at an instant, or came to hold between two.
+/// The counts of a [`Histogram`] at an instant, or between two instants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Counts {
     buckets: [u32; BUCKETS],
@@ -36,7 +37,7 @@ impl Default for Counts {
 }
 
 impl Histogram {
-    /// Counts a time.
+    /// Counts one duration.
     pub fn record(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         if let Some(bucket) = self.buckets.get(place_of(micros)) {
@@ -44,7 +45,7 @@ impl Histogram {
         }
     }
 
-    /// What it holds.
+    /// A copy of the current counts.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
@@ -56,7 +57,8 @@ impl Histogram {
 }
 
 impl Counts {
-    /// What came after `earlier`. A bucket that has gone around counts on.
+    /// The counts added since `earlier`. Wrapping subtraction: a counter that has overflowed still gives the
+    /// right difference.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut counts = self.clone();
@@ -66,13 +68,13 @@ impl Counts {
         counts
     }
 
-    /// How many times were counted.
+    /// The number of recorded durations.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.buckets.iter().map(|count| u64::from(*count)).sum()
     }
 
-    /// The time that so many of a thousand did not exceed; `None` if there are none.
+    /// The upper bound of the bucket that holds the `per_mille`-th quantile; `None` if nothing was recorded.
     #[must_use]
     pub fn quantile(&self, per_mille: u64) -> Option<Duration> {
         let total = self.total();
@@ -86,7 +88,7 @@ impl Counts {
     }
 }
 
-/// The bucket of a time: eight for each power of two, one for each microsecond below eight.
+/// The bucket of a duration: eight for each power of two, one for each microsecond below eight.
 fn place_of(micros: u64) -> usize {
     let power = micros.max(1).ilog2();
     let steps_power = STEPS.ilog2();
@@ -97,7 +99,7 @@ fn place_of(micros: u64) -> usize {
     usize::try_from(place).unwrap_or(BUCKETS).min(BUCKETS - 1)
 }
 
-/// The largest time that falls into a bucket.
+/// The largest duration that falls into a bucket.
 fn upper_bound(place: usize) -> u64 {
     let (place, steps) = (place as u64, u64::from(STEPS));
     let Some(above) = place.checked_sub(steps) else { return place };

@@ -1,10 +1,10 @@
-//! Every limit of the engine has a name, here. None of them affects what is decided, only whether
-//! a command is taken at all.
+//! Every limit of the engine has a name, here. No limit affects a decision, only whether a command is
+//! accepted at all.
 
 use domain::{Action, Command, State, Step};
 use journal::format::BATCH_HEADER_BYTES;
 
-/// What the engine takes on at most.
+/// The engine's capacity.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Entries in memory (claims, overrides), cancelled ones included; at most `u32::MAX - 1`. A kind
@@ -14,18 +14,17 @@ pub struct Limits {
     pub requests_max: usize,
     /// Aggregates of one kind; likewise ([`domain::Kind::count_max`]).
     pub aggregates_max: usize,
-    /// Bytes that are decided and not yet on disk: what a batch can grow to while the one before
-    /// it is synced.
+    /// Bytes that are decided and not yet on disk: how large a batch can grow while the previous one is being
+    /// synced.
     pub staged_bytes_max: u64,
 }
 
 impl Limits {
-    /// What fits a machine with 24 GiB: some 10 GiB for entries, 5 GiB for request keys.
+    /// Sized for a machine with 24 GiB: about 10 GiB for entries, 5 GiB for request keys.
     pub const STANDARD: Self =
         Self { entries_max: 200_000_000, requests_max: 20_000_000, aggregates_max: 100_000, staged_bytes_max: 2 << 20 };
 
-    /// What there would be too much of in memory if this command changed something, by its name in
-    /// the API.
+    /// The limit that this command would exceed if it changed the state, by its name in the API.
     #[must_use]
     pub fn exceeded(&self, state: &State, command: &Command<'_>) -> Option<&'static str> {
         let too_much = match &command.action {
@@ -49,10 +48,10 @@ impl Limits {
     }
 }
 
-/// No record takes more than this on disk: four names, a request key, and the fixed parts.
+/// The largest size of a record on disk: four names, a request key, and the fixed parts.
 pub const RECORD_BYTES_MAX: u64 = 2_048;
-/// Room that the journal must have for one more record: the record in a batch of its own.
+/// Room that the journal must have to accept one more record, in a batch of its own.
 pub(crate) const ROOM_BYTES_MIN: u64 = BATCH_HEADER_BYTES as u64 + RECORD_BYTES_MAX;
 
-/// A record may be ahead of the clock by this much, in milliseconds, before it is an alarm.
+/// How far, in milliseconds, the last record's time may be ahead of the clock before that raises an alarm.
 pub const CLOCK_BEHIND_MS_MAX: u64 = 60_000;

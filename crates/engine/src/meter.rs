@@ -1,12 +1,11 @@
-//! What the committer does, counted: how many records one write and sync take along, and how long
-//! they take.
+//! Counters of the committer: how many records each write and sync covers, and how long they take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::histogram::{Counts, Histogram};
 
-/// Counts of the committer.
+/// The committer's counters.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     commits: AtomicU64,
@@ -16,25 +15,25 @@ pub(crate) struct Meter {
     times: Histogram,
 }
 
-/// What the journal has written since the start.
+/// The journal's work since the start.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct JournalWork {
-    /// Writes and syncs.
+    /// Write-and-sync pairs.
     pub commits: u64,
-    /// Records in them.
+    /// Records in all commits.
     pub records: u64,
-    /// Records in the last one.
+    /// Records in the last commit.
     pub records_last: u64,
-    /// Records in the largest one.
+    /// Records in the largest commit.
     pub records_max: u64,
     /// Records that are decided and not durable yet.
     pub waiting: u64,
-    /// How long a write and its sync took.
+    /// Durations of a write and its sync.
     pub times: Counts,
 }
 
 impl Meter {
-    /// So many records were written and synced together.
+    /// Counts one commit of `records` records.
     pub(crate) fn committed(&self, records: u64, took: Duration) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.records.fetch_add(records, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A core from the newest usable snapshot and the journal's tail; and the snapshots themselves.
+//! Rebuilds a core from the newest usable snapshot and the journal's tail, and writes snapshots.
 
 use std::io;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::commit::Committer;
 use crate::core::Core;
 use crate::limits::Limits;
 
-/// Snapshots that are kept: the newest, and one in case it is damaged.
+/// Snapshots that are kept: the newest, and one more in case the newest is damaged.
 pub const SNAPSHOTS_KEPT: usize = 2;
 
-/// What a start found.
+/// The result of a restart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Restarted {
-    /// The record of the snapshot that was used.
+    /// The LSN of the snapshot that was used.
     pub snapshot_lsn: Option<Lsn>,
     /// Snapshots that could not be used, and why.
     pub snapshots_refused: Vec<(Lsn, String)>,
@@ -32,9 +32,9 @@ pub struct Restarted {
     pub replayed_count: u64,
     /// The last record.
     pub last_lsn: Lsn,
-    /// Its time.
+    /// The last record's time.
     pub last_at: Timestamp,
-    /// What was left of a batch that was never synced; it has been cleared.
+    /// The remains of a batch that was never synced; they have been cleared.
     pub torn: Option<Damage>,
 }
 
@@ -73,7 +73,7 @@ pub fn restart<S: Storage>(
 /// Writes a snapshot and removes old ones. The journal must be durable up to `lsn`.
 ///
 /// # Errors
-/// What the disk says; the snapshots before it are still there.
+/// The storage's I/O error; earlier snapshots are kept.
 pub fn write_snapshot<S: Storage>(storage: &S, journal: JournalId, lsn: Lsn, state: &FrozenState) -> io::Result<[u8; 32]> {
     let digest = snapshot::write(storage, SnapshotHeader { journal, lsn }, state.sections())?;
     snapshot::prune(storage, SNAPSHOTS_KEPT)?;

@@ -1,5 +1,4 @@
-//! What an answer is made from: copies of the state, taken in the critical section, that outlive
-//! it.
+//! The copies of the state that answers are made from: taken in the critical section, and valid after it.
 
 use domain::request::Outcome;
 use domain::state::Answer;
@@ -7,19 +6,19 @@ use domain::types::{Name, Timestamp};
 use domain::workload::{AnyOutcome, AnySummary, AnyView, Summary};
 use domain::{Kind, Listed, Novelty, Number, Rejection, State};
 
-/// A yes: what took effect, and what its answer shows.
+/// A successful result: what took effect, and what the answer shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
     /// What took effect.
     pub effect: Effect,
-    /// Whether this is the first time that it is said.
+    /// Whether the command took effect now, or its earlier outcome is repeated.
     pub novelty: Novelty,
 }
 
 /// What took effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// An aggregate was created, or its settings written, or were so already.
+    /// An aggregate was created, its settings were changed, or it already had them.
     Written {
         /// Whether it is new.
         created: bool,
@@ -35,18 +34,18 @@ pub enum Effect {
     Did(Shown),
     /// Something happened in two aggregates at once.
     DidBoth(Shown, Shown),
-    /// Nothing that anybody waits for.
+    /// A change that is reported to no caller.
     Nothing,
 }
 
-/// What happened in an aggregate, and what it shows.
+/// An outcome in one aggregate, and the view that the answer shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
-    /// In which aggregate.
+    /// The aggregate's number.
     pub number: Number,
     /// What happened.
     pub outcome: AnyOutcome,
-    /// What it shows; `None` where the aggregate has been removed since.
+    /// What the answer shows; `None` if the aggregate has been removed since.
     pub view: Option<AnyView>,
 }
 
@@ -60,24 +59,24 @@ impl Done {
         }
     }
 
-    /// What happened in an aggregate, and what it shows, if it is of the workload.
+    /// The outcome in one aggregate and its view, if they are of this workload.
     #[must_use]
     pub fn shown<W: Listed>(&self) -> Option<(W::Outcome, &W::View)> {
         let Effect::Did(shown) = &self.effect else { return None };
         Some((*W::outcome(&shown.outcome)?, W::view_of(shown.view.as_ref()?)?))
     }
 
-    /// What an answer of the rules shows at `now`.
+    /// The result that shows the rules' answer at `now`.
     pub(crate) fn of(state: &State, answer: &Answer, now: Timestamp) -> Self {
         Self { effect: Effect::of(state, &answer.outcome, now), novelty: answer.novelty }
     }
 
-    /// Nothing took effect.
+    /// A result without an effect.
     pub(crate) const NOTHING: Self = Self { effect: Effect::Nothing, novelty: Novelty::Fresh };
 }
 
 impl Effect {
-    /// What an outcome shows at `now`.
+    /// The effect that shows an outcome at `now`.
     pub(crate) fn of(state: &State, outcome: &Outcome, now: Timestamp) -> Self {
         let shown = |number, outcome| {
             let view = state.at(number).and_then(|aggregate| aggregate.view(outcome, now));
@@ -92,10 +91,10 @@ impl Effect {
     }
 }
 
-/// Which records an answer rests on.
+/// The scope of a read: which records the result rests on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Over<'a> {
-    /// Those of one aggregate, or of there being none.
+    /// Those of one aggregate, or of its absence.
     One(Kind, Name<'a>),
     /// Those of all aggregates of a kind.
     Kind(Kind),
@@ -103,21 +102,21 @@ pub enum Over<'a> {
     All,
 }
 
-/// A no.
+/// Why a command was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The rules.
+    /// The rules rejected it.
     Rejected(Rejection),
-    /// As much as fits is on its way to the disk; ask again in a moment.
+    /// The staging capacity is used up; retry in a moment.
     Busy,
-    /// The disk is full; nothing can be written until there is room.
+    /// The disk is full; nothing can be written until space is freed.
     StorageFull,
-    /// As many entries, request keys or aggregates are in memory as may be; which, in a word.
+    /// The capacity for entries, request keys or aggregates is used up; the text names which.
     MemoryLimit(&'static str),
-    /// The engine stops and takes nothing more.
+    /// The engine is stopping and accepts no commands.
     Stopping,
-    /// The node does not know whether it knows everything up to now: nothing was done.
+    /// The node could not confirm that its state is current; nothing was done.
     NotCaughtUp,
-    /// The disk failed after the command had been staged: nobody knows whether it took effect.
+    /// The disk failed after the command was staged: whether it took effect is unknown.
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! The thread that looks after deadlines: it sleeps until the next one and does what has fallen due.
+//! The thread that handles deadlines: it sleeps until the next one and runs what is due.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{Engine, Shared};
 
-/// The longest sleep: a clock that was set does not keep anything from falling due for longer.
+/// The longest sleep: after a change of the system clock nothing is late by more than this.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
-/// The shortest: times are in milliseconds.
+/// The shortest sleep: times are in milliseconds.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
-/// How long to wait where something is due and cannot be written now.
+/// Pause before the next try where something is due and cannot be written now.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Wakes the thread before its time.
+/// Wakes the thread early.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
     call: Mutex<Call>,
@@ -29,7 +29,7 @@ enum Call {
 }
 
 impl Alarm {
-    /// Something may be due earlier than was known.
+    /// Wakes the thread: the next deadline may have moved earlier.
     pub(super) fn ring(&self) {
         let mut call = self.call();
         if *call == Call::None {
@@ -44,7 +44,7 @@ impl Alarm {
         self.changed.notify_all();
     }
 
-    /// Sleeps until it is called, at most so long; says whether to go on.
+    /// Sleeps until woken, at most `at_most`; returns `false` once the engine is closing.
     fn sleep(&self, at_most: Duration) -> bool {
         let mut call = self.call();
         self.changed.wait_while_for(&mut call, |call| *call == Call::None, at_most);
@@ -60,22 +60,22 @@ impl Alarm {
 }
 
 impl Engine {
-    /// Does what has fallen due by now, instead of waiting until the engine does so by itself.
+    /// Runs what is due now, instead of waiting until the deadline thread does so.
     pub fn do_due(&self) {
         do_due(&self.shared);
     }
 }
 
-/// Does what falls due until the engine closes.
+/// Runs due commands until the engine closes.
 pub(super) fn run(shared: &Shared) {
     while shared.alarm.sleep(until_next(shared)) {
         do_due(shared);
     }
 }
 
-/// Does what has fallen due by now.
+/// Runs every command that is due now.
 fn do_due(shared: &Shared) {
-    // The lock is given back after each: others come in between.
+    // The lock is released after each command, so that callers are not held up.
     while shared.core.lock().tick(shared.clock.now()) {
         shared.staged.notify_one();
     }
