@@ -1,5 +1,5 @@
-//! Records on their way to the disk: staged one by one while decisions are made, sealed once when
-//! the batch is written.
+//! Records on their way to the disk: staged one by one as decisions are made, sealed together when the batch
+//! is written.
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -10,38 +10,38 @@ use crate::format::{
     BATCH_HEADER_BYTES, BatchHeader, Chain, JournalId, Private, RECORD_HEADER_BYTES, RecordBytes, RecordLayout, Records, SALT_BYTES,
 };
 
-/// The largest body of one record, in bytes; with it the largest batch can be bounded.
+/// The largest body of one record, in bytes; it bounds the size of a batch.
 pub const RECORD_BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Records that are decided and not yet written. Its memory is used again and again.
+/// Records that are decided and not yet written. The buffers are reused from batch to batch.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Room for the batch's header, then records as they will be on disk, salts still zero.
+    /// Space for the batch's header, then the records in their disk layout, with salts still zero.
     bytes: Vec<u8>,
     private: Vec<u8>,
     records_count: u32,
 }
 
 impl Batch {
-    /// No records.
+    /// An empty batch.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many records are staged.
+    /// The number of staged records.
     #[must_use]
     pub fn records_count(&self) -> u32 {
         self.records_count
     }
 
-    /// Whether none is.
+    /// Whether no record is staged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records_count == 0
     }
 
-    /// How many bytes it will take on disk.
+    /// The batch's size on disk.
     #[must_use]
     pub fn bytes_count(&self) -> u64 {
         (self.bytes.len() as u64).max(BATCH_HEADER_BYTES as u64)
@@ -72,17 +72,17 @@ impl Batch {
         self.records_count += 1;
     }
 
-    /// Forgets all records and keeps the memory.
+    /// Removes all records and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.records_count = 0;
     }
 
-    /// Salts the records, links them to the chain, and returns the bytes to write and the chain
-    /// after them.
+    /// Fills in the salts, links the records to the chain, and returns the bytes to write and the chain after
+    /// them.
     ///
     /// # Panics
-    /// If there are none, or 4 GiB of them: the one who stages bounds batches.
+    /// If the batch is empty or has 4 GiB or more: the staging code bounds batches.
     pub(crate) fn seal(&mut self, place: &Place, salts: &mut Salts) -> (&[u8], Chain) {
         self.fill_salts(salts);
         let Some((target, body)) = self.bytes.split_first_chunk_mut() else { panic!("a batch that is sealed holds a record") };
@@ -123,7 +123,7 @@ fn salt_starts(body: &[u8]) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
-/// The chain after a batch with this header and these records.
+/// The chain value after a batch with this header and these records.
 #[must_use]
 pub fn chain_of(header: &BatchHeader, body: &[u8]) -> Chain {
     let mut link = header.link();
@@ -133,7 +133,7 @@ pub fn chain_of(header: &BatchHeader, body: &[u8]) -> Chain {
     link.finalize().into()
 }
 
-/// Where a batch comes to stand.
+/// The position at which a batch will be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) journal: JournalId,
@@ -143,13 +143,12 @@ pub(crate) struct Place {
     pub(crate) chain_before: Chain,
 }
 
-/// Salts from a secret seed that is never stored: nobody can work one out from the others.
+/// Salts from a secret seed that is never stored, so that no salt can be derived from the others.
 #[derive(Debug)]
 pub struct Salts(ChaCha12Rng);
 
 impl Salts {
-    /// Salts from this seed; in the program it comes from the operating system, in a simulation
-    /// from the run's seed.
+    /// Salts from this seed: from the operating system in production, from the run's seed in the simulation.
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         Self(ChaCha12Rng::from_seed(seed))

@@ -1,61 +1,61 @@
-//! Segments, batches and records as bytes; their checksums and the chain. `docs/journal.md` shows
+//! The byte layout of segments, batches and records, their checksums and the chain. `docs/journal.md` shows
 //! the layouts as tables.
 //!
-//! A batch is the unit: written at once, synced at once, and there as a whole or not at all. A
-//! record in it has a body and a private part. The chain covers the private part by a salted
-//! digest, so that the part can later be overwritten by that digest without breaking the chain.
+//! A batch is the atomic unit: written at once, synced at once, and present as a whole or not at all. A
+//! record in it has a body and a private part. The chain covers the private part by a salted digest, so that
+//! the part can later be overwritten by that digest without breaking the chain.
 
 use sha2::{Digest, Sha256};
 
 use crate::Lsn;
 
-/// The number of the format that is written.
+/// The journal format that this version writes.
 pub const FORMAT: u32 = 1;
-/// Bytes in front of a segment's first batch: its header, alone in its page.
+/// Offset of a segment's first batch: the segment header has a page of its own.
 pub const SEGMENT_HEADER_BYTES: u64 = 4_096;
-/// Bytes of a batch's header.
+/// Size of a batch header.
 pub const BATCH_HEADER_BYTES: usize = 128;
-/// Bytes of a record's header.
+/// Size of a record header.
 pub const RECORD_HEADER_BYTES: usize = 8;
 /// Batches and records start at multiples of this.
 pub const ALIGN_BYTES: usize = 8;
-/// Bytes of a record's salt.
+/// Size of a record's salt.
 pub const SALT_BYTES: usize = 16;
-/// Bytes of a digest, and the least room that salt and private part take together: the digest
-/// must fit in their place.
+/// Size of a digest, and the least space for salt and private part together: the digest that replaces them
+/// after an erasure must fit.
 pub const DIGEST_BYTES: usize = 32;
 
-// The first byte is not ASCII, so that no name or key inside a record can be taken for a header.
+// The first byte is not ASCII, so that no name or key inside a record can be mistaken for a header.
 const SEGMENT_MAGIC: [u8; 8] = *b"\xF1segmt\r\n";
 const BATCH_MAGIC: [u8; 8] = *b"\xF1batch\r\n";
 const FLAG_ERASED: u8 = 1;
 
-/// A link of the chain.
+/// A value of the hash chain.
 pub type Chain = [u8; DIGEST_BYTES];
 /// The id of one journal: random, in every segment and batch, so that files of two journals
 /// cannot be mixed up.
 pub type JournalId = [u8; 16];
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SegmentHeader {
-    /// Its number, from 1 without a gap.
+    /// The segment's number, from 1 without gaps.
     pub segment: u64,
-    /// Which journal it belongs to.
+    /// The journal that the segment belongs to.
     pub journal: JournalId,
 }
 
 /// Why a segment's header cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SegmentHeaderError {
-    /// It is not one, or damaged.
+    /// Not a segment header, or damaged.
     Damaged,
-    /// It was written by a newer version, in this format.
+    /// Written by a newer version, in this format.
     Newer(u32),
 }
 
 impl SegmentHeader {
-    /// The header as the first bytes of the file.
+    /// The header's bytes, to be written at the start of the file.
     #[must_use]
     pub fn encode(&self) -> [u8; 64] {
         let mut bytes = [0; 64];
@@ -68,7 +68,7 @@ impl SegmentHeader {
         bytes
     }
 
-    /// Reads a header back.
+    /// Decodes a header.
     ///
     /// # Errors
     /// [`SegmentHeaderError`].
@@ -84,31 +84,31 @@ impl SegmentHeader {
     }
 }
 
-/// What a batch says of itself.
+/// The header of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BatchHeader {
-    /// The checksum (CRC-32C) of the records.
+    /// CRC-32C of the records.
     pub body_crc: u32,
-    /// Bytes of the records.
+    /// Size of all records together.
     pub body_bytes: u32,
-    /// How many records.
+    /// The number of records, at least 1.
     pub records_count: u32,
-    /// The segment that it is in.
+    /// The segment that the batch is in.
     pub segment: u64,
-    /// The number of its first record.
+    /// The LSN of the first record.
     pub first_lsn: Lsn,
-    /// The last record that was known to be synced when the batch was written.
+    /// The LSN of the last record that was known to be synced when the batch was written.
     pub synced_lsn: Lsn,
-    /// The journal that it is in.
+    /// The journal that the batch belongs to.
     pub journal: JournalId,
-    /// The chain before it.
+    /// The chain value before the batch.
     pub chain_before: Chain,
-    /// The chain with it.
+    /// The chain value after the batch.
     pub chain: Chain,
 }
 
 impl BatchHeader {
-    /// The header as bytes.
+    /// The header's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; BATCH_HEADER_BYTES] {
         let mut bytes = [0; BATCH_HEADER_BYTES];
@@ -127,7 +127,7 @@ impl BatchHeader {
         bytes
     }
 
-    /// Reads a header back; `None` if it is not one, or damaged.
+    /// Decodes a header; `None` if the bytes are no header or are damaged.
     #[must_use]
     pub fn decode(bytes: &[u8; BATCH_HEADER_BYTES]) -> Option<Self> {
         if get::<8>(bytes, 0) != BATCH_MAGIC || u32::from_le_bytes(get(bytes, 8)) != crc32c::crc32c(tail(bytes, 12)) {
@@ -144,12 +144,12 @@ impl BatchHeader {
             chain_before: get(bytes, 64),
             chain: get(bytes, 96),
         };
-        // No batch is empty, and its records, and the one behind them, have numbers.
+        // A batch is never empty, and the LSNs of its records, and the next one, must not overflow.
         let has_numbers = header.first_lsn.0.checked_add(u64::from(header.records_count)).is_some();
         (has_numbers && header.first_lsn != Lsn::ZERO && header.records_count != 0).then_some(header)
     }
 
-    /// The number of its last record.
+    /// The LSN of the last record.
     ///
     /// # Panics
     /// If it has no records.
@@ -159,13 +159,13 @@ impl BatchHeader {
         self.first_lsn.plus(u64::from(self.records_count) - 1)
     }
 
-    /// Bytes of header and records together.
+    /// Size of the header and the records together.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         BATCH_HEADER_BYTES as u64 + u64::from(self.body_bytes)
     }
 
-    /// Starts the hash of this batch's link; the digests of its records follow, in order.
+    /// Starts the hash of this batch's chain value; the digests of its records are added next, in order.
     #[must_use]
     pub fn link(&self) -> Sha256 {
         let mut hash = Sha256::new();
@@ -183,28 +183,28 @@ impl BatchHeader {
 /// The part of a record that names a person.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Private<'a> {
-    /// There is none.
+    /// The record has no private part.
     None,
-    /// It is there, with its salt.
+    /// The private part, with its salt.
     Kept {
-        /// Random, so that the digest tells nothing about a short text.
+        /// Random, so that the digest of a short text cannot be guessed.
         salt: &'a [u8; SALT_BYTES],
-        /// The bytes.
+        /// The private part's bytes.
         bytes: &'a [u8],
     },
-    /// It was erased; this is left of it.
+    /// The private part was erased; only its digest is left.
     Erased {
-        /// The salted digest.
+        /// The salted digest, as [`private_digest`] computes it.
         digest: &'a [u8; DIGEST_BYTES],
     },
 }
 
-/// One record.
+/// One record, split into its parts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecordBytes<'a> {
-    /// What is not private.
+    /// The public part.
     pub body: &'a [u8],
-    /// What is.
+    /// The part that names a person.
     pub private: Private<'a>,
 }
 
@@ -219,7 +219,7 @@ impl<'a> RecordBytes<'a> {
         }
     }
 
-    /// What the chain holds of the record.
+    /// The digest of the record that the chain covers.
     #[must_use]
     pub fn digest(&self) -> Chain {
         let mut hash = Sha256::new();
@@ -234,7 +234,7 @@ impl<'a> RecordBytes<'a> {
     }
 }
 
-/// What is left of a private part once it is erased.
+/// The digest that replaces a private part when it is erased.
 #[must_use]
 pub fn private_digest(salt: &[u8; SALT_BYTES], bytes: &[u8]) -> Chain {
     let mut hash = Sha256::new();
@@ -243,7 +243,7 @@ pub fn private_digest(salt: &[u8; SALT_BYTES], bytes: &[u8]) -> Chain {
     hash.finalize().into()
 }
 
-/// Where the parts of a record are, from its start.
+/// The offsets of a record's parts, from its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RecordLayout {
     pub(crate) body_bytes: usize,
@@ -268,14 +268,14 @@ impl RecordLayout {
     }
 }
 
-/// The records of a batch, one after the other; ends early if the bytes are malformed.
+/// Iterates over the records of a batch; ends early if the bytes are malformed.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Records<'a> {
-    /// The records in the bytes behind a batch's header.
+    /// The records in the bytes after a batch's header.
     #[must_use]
     pub fn new(body: &'a [u8]) -> Self {
         Self { rest: body }
@@ -310,7 +310,7 @@ fn private_of(bytes: &[u8], layout: RecordLayout, is_erased: bool) -> Option<Pri
     Some(Private::Kept { salt, bytes: bytes.get(..layout.private_bytes)? })
 }
 
-// These three are for headers, whose fields are at fixed offsets within arrays of a fixed length.
+// These three are for headers, whose fields have fixed offsets in arrays of fixed length.
 
 fn put(bytes: &mut [u8], offset: usize, value: &[u8]) {
     bytes[offset..offset + value.len()].copy_from_slice(value);
@@ -367,8 +367,7 @@ mod tests {
         }
     }
 
-    /// Such a header can be forged, its checksum included. Read as it stands, two records would have
-    /// one number.
+    /// Such a header can be forged, with a valid checksum. Accepted, it would give two records one LSN.
     #[test]
     fn a_header_whose_records_cannot_have_numbers_is_refused() {
         let header = |first_lsn, records_count| BatchHeader {

@@ -1,19 +1,18 @@
 //! BYTES THAT SURVIVE. Knows records, not coupons.
 //!
-//! What was appended and synced is there after any crash, byte for byte, or the journal refuses
-//! to open and says where it is damaged. The format, and what it assumes of the disk, is told in
-//! `docs/journal.md`.
+//! Records that were appended and synced survive any crash, byte for byte, or the journal refuses to open and
+//! says where it is damaged. `docs/journal.md` describes the format and its assumptions about the disk.
 //!
 //! Layout, in reading order:
-//! - [`storage`]: the few calls that the journal asks of a disk, and the real one;
+//! - [`storage`]: the file operations that the journal needs, and their implementation on a file system;
 //! - [`memory`]: a disk in memory that can lose power, fail, and be full;
 //! - [`format`]: segments, batches, records, checksums, the chain;
 //! - [`batch`]: records on their way to the disk;
-//! - [`segments`]: making, finding and naming segment files;
+//! - [`segments`]: creates, finds and names segment files;
 //! - [`scan`]: where a journal ends, and whether that is a torn tail or a hole;
-//! - [`writer`]: opening, appending, syncing;
-//! - [`reader`]: reading what is durable, from any place on;
-//! - [`snapshot`]: files that shorten the start.
+//! - [`writer`]: opens, appends, syncs;
+//! - [`reader`]: reads durable records from any LSN on;
+//! - [`snapshot`]: snapshots of the state, which shorten the start.
 #![warn(missing_docs)]
 
 pub mod batch;
@@ -28,24 +27,24 @@ pub mod writer;
 
 use std::fmt;
 
-/// A record's number in the journal: 1, 2, 3, … without a gap; 0 stands before the first.
+/// A record's number in the journal: 1, 2, 3, … without a gap; 0 is the position before the first record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Lsn(pub u64);
 
 impl Lsn {
-    /// Before the first record.
+    /// The position before the first record.
     pub const ZERO: Self = Self(0);
 
-    /// The number after this one.
+    /// The LSN after this one.
     #[must_use]
     pub fn next(self) -> Self {
         self.plus(1)
     }
 
-    /// The number `records_count` after this one.
+    /// The LSN `records_count` after this one.
     ///
     /// # Panics
-    /// If there is none: two records must never share a number.
+    /// If it overflows: two records must never share an LSN.
     #[must_use]
     pub fn plus(self, records_count: u64) -> Self {
         let Some(lsn) = self.0.checked_add(records_count) else { panic!("{records_count} records after {self} have no number") };
@@ -59,7 +58,7 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// The place and kind of a damage, for the person who has to look at it.
+/// The location and kind of a damage, for the operator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Damage {
     /// The file's name in the journal's folder.
@@ -68,7 +67,7 @@ pub struct Damage {
     pub offset: u64,
     /// The first record that cannot be read.
     pub lsn: Lsn,
-    /// What is wrong there.
+    /// What is wrong at this place.
     pub what: &'static str,
 }
 

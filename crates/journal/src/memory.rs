@@ -1,6 +1,6 @@
-//! A disk in memory that fails as disks do: power goes and unsynced sectors are there or not in
-//! any mix, a call fails, a sync fails and its pages are lost though they still read well, the
-//! disk is full. Everything random comes from the caller, so that a run can be run again.
+//! A disk in memory that fails as real disks do: after a power loss any subset of the unsynced sectors is
+//! kept, a call fails, a failed sync loses its pages although they can still be read, the disk is full. Every
+//! random choice comes from the caller, so that a run can be repeated.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -11,19 +11,19 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::reader::in_memory;
 use crate::storage::{Storage, StorageFile};
 
-/// A disk writes a sector of this many bytes as a whole or, at worst, torn at some byte.
+/// Bytes of a sector. A sector is written as a whole or, at worst, torn at some byte.
 pub const SECTOR_BYTES: u64 = 512;
 
-/// What shall go wrong.
+/// The fault to inject at a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// The call does nothing and fails with this error; later calls work again.
+    /// The call has no effect and fails with this error; later calls succeed again.
     Error(io::ErrorKind),
-    /// Power goes: this call and all later ones fail, until [`MemoryStorage::power_cycle`].
+    /// Power is lost: this call and all later ones fail, until [`MemoryStorage::power_cycle`].
     PowerLoss,
 }
 
-/// A folder in memory. Clones share it.
+/// A folder in memory. Clones share its contents.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage {
     disk: Arc<Mutex<Disk>>,
@@ -31,11 +31,11 @@ pub struct MemoryStorage {
 
 #[derive(Debug, Default)]
 struct Disk {
-    /// What is in the folder as programs see it.
+    /// The folder's entries as programs see them.
     names: BTreeMap<String, u64>,
-    /// What is in the folder for sure.
+    /// The folder's entries as of its last sync.
     durable_names: BTreeMap<String, u64>,
-    /// Changes of the folder since it was synced.
+    /// Changes of the folder since its last sync.
     folder_changes: Vec<FolderChange>,
     files: BTreeMap<u64, Contents>,
     next_file: u64,
@@ -43,7 +43,7 @@ struct Disk {
     faults: BTreeMap<u64, Fault>,
     is_off: bool,
     capacity_bytes: Option<u64>,
-    /// Goes up with each power cycle: files opened before are gone.
+    /// Incremented by each power cycle: files opened before it are invalid.
     boot: u64,
 }
 
@@ -58,7 +58,7 @@ enum FolderChange {
 struct Contents {
     current: Vec<u8>,
     durable: Vec<u8>,
-    /// Sectors' ranges written since the last sync, in order.
+    /// Sectors written since the last sync, in order: offset and bytes.
     unsynced: Vec<(u64, Vec<u8>)>,
 }
 
@@ -69,7 +69,7 @@ impl MemoryStorage {
         Self::default()
     }
 
-    /// Another disk with the same contents, unsynced ones included; nothing goes wrong on it.
+    /// An independent disk with the same contents, unsynced ones included, and without faults.
     #[must_use]
     pub fn copy(&self) -> Self {
         let disk = self.disk();
@@ -84,18 +84,18 @@ impl MemoryStorage {
         Self { disk: Arc::new(Mutex::new(copy)) }
     }
 
-    /// How many calls have been made, each of which could have failed.
+    /// The number of calls so far; each of them could have failed.
     #[must_use]
     pub fn calls_count(&self) -> u64 {
         self.disk().calls
     }
 
-    /// Lets the call with this number (from 1) go wrong.
+    /// Injects a fault at the call with this number, counted from 1.
     pub fn set_fault(&self, call: u64, fault: Fault) {
         self.disk().faults.insert(call, fault);
     }
 
-    /// Lets no further call go wrong.
+    /// Removes all injected faults.
     pub fn clear_faults(&self) {
         self.disk().faults.clear();
     }
@@ -106,13 +106,13 @@ impl MemoryStorage {
         self.disk().is_off
     }
 
-    /// How much fits; `None`: any amount.
+    /// Sets the capacity; `None` removes the limit.
     pub fn set_capacity(&self, capacity_bytes: Option<u64>) {
         self.disk().capacity_bytes = capacity_bytes;
     }
 
-    /// Power goes and comes back. Each unsynced sector and each unsynced change of the folder is
-    /// there or not as `choose` says: it gets a number of choices and returns one below it.
+    /// Turns power off and on. For each unsynced sector and each unsynced change of the folder, `choose`
+    /// decides whether it is kept: it gets the number of choices and returns one below it.
     pub fn power_cycle(&self, choose: &mut dyn FnMut(u64) -> u64) {
         let mut disk = self.disk();
         disk.lose_folder_changes(choose);
@@ -127,7 +127,7 @@ impl MemoryStorage {
         disk.boot += 1;
     }
 
-    /// Changes bytes behind everybody's back, as a failing disk does.
+    /// Changes bytes of a file, as silent corruption does.
     pub fn corrupt(&self, name: &str, offset: u64, change: impl FnOnce(&mut [u8])) {
         let mut disk = self.disk();
         let Some(file) = disk.names.get(name).copied() else { return };
@@ -169,7 +169,7 @@ impl Disk {
     }
 
     fn used_bytes(&self) -> u64 {
-        // A file without a name takes no room.
+        // A file without a name takes no space.
         let named: HashSet<u64> = self.names.values().copied().collect();
         let files = self.files.iter().filter(|(file, _)| named.contains(file));
         files.map(|(_, contents)| contents.current.len() as u64).sum()
@@ -194,8 +194,8 @@ impl Disk {
     }
 }
 
-/// A rename gives its new name to the very file that was renamed, even if the change that gave it
-/// its old name was lost: changes are lost, but never mixed up.
+/// A rename moves its own file to the new name, even if the earlier change that gave the file its old name
+/// was lost: changes are lost, but never mixed up.
 fn apply(change: &FolderChange, names: &mut BTreeMap<String, u64>) {
     match change {
         FolderChange::Create(name, file) => {
@@ -216,7 +216,7 @@ fn apply(change: &FolderChange, names: &mut BTreeMap<String, u64>) {
 impl Contents {
     fn write(&mut self, bytes: &[u8], offset: u64) {
         overwrite(&mut self.current, bytes, offset);
-        // Sectors are lost or kept one by one.
+        // Each sector is lost or kept independently.
         let mut start = 0;
         while start < bytes.len() {
             let at = offset + start as u64;
@@ -232,7 +232,7 @@ impl Contents {
             if keep_of_four <= choose(4) {
                 continue;
             }
-            // One sector in sixteen is torn: only its first bytes arrive.
+            // One kept sector in sixteen is torn: only its first bytes were written.
             if choose(16) == 0 {
                 let kept = in_memory(choose(bytes.len() as u64 + 1));
                 bytes.truncate(kept);
@@ -356,8 +356,8 @@ impl StorageFile for MemoryFile {
         })
     }
 
-    /// A failed sync loses what it should have made durable, while programs still read it: that
-    /// is what Linux does.
+    /// After a failed sync the unsynced writes are lost, although programs still read them: Linux behaves
+    /// this way.
     fn sync(&self) -> io::Result<()> {
         let failed = self.with(|contents| {
             for (offset, bytes) in std::mem::take(&mut contents.unsynced) {

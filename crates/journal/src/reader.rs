@@ -1,4 +1,4 @@
-//! Reading batches in order, from any record on: at start, for the feed, and to verify.
+//! Reads batches in order, from any record on: at start, for the feed, and for verification.
 
 use std::io;
 use std::sync::Arc;
@@ -9,59 +9,59 @@ use crate::format::{
 use crate::storage::{Storage, StorageFile};
 use crate::{Damage, Lsn, batch, scan, segments};
 
-/// Read ahead by this much: many small batches come with one call.
+/// Size of a read: many small batches come with one call.
 const READ_BYTES: u64 = 1 << 20;
 
 /// Why a journal cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The disk failed. This is no damage: what is there may be whole.
+    /// A disk call failed. This is no damage: the data may be intact.
     #[error("cannot read {file}: {source}")]
     Io {
-        /// Which file.
+        /// The file's name.
         file: String,
-        /// What the disk says.
+        /// The storage's error.
         source: io::Error,
     },
-    /// What was synced once is not there, or not as it was written.
+    /// Records that were synced are missing or changed.
     #[error("the journal is damaged: {0}")]
     Damaged(Damage),
-    /// A newer version wrote it.
+    /// A newer version wrote the file.
     #[error("{file} has format {format}; this version reads formats up to 1")]
     Newer {
-        /// Which file.
+        /// The file's name.
         file: String,
-        /// Its format.
+        /// The file's format number.
         format: u32,
     },
 }
 
-/// One batch as it was read.
+/// One batch as read.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadBatch<'a> {
-    /// What it says of itself.
+    /// The batch's header.
     pub header: BatchHeader,
-    /// Its records, as bytes.
+    /// The records' bytes.
     pub body: &'a [u8],
-    /// Where it starts in its segment.
+    /// The offset of the batch in its segment.
     pub offset: u64,
 }
 
 impl<'a> ReadBatch<'a> {
-    /// Its records with their numbers.
+    /// The records with their LSNs.
     pub fn records(&self) -> impl Iterator<Item = (Lsn, RecordBytes<'a>)> + 'a {
         let first = self.header.first_lsn;
         Records::new(self.body).zip(0..).map(move |(record, place)| (first.plus(place), record))
     }
 
-    /// Whether its link of the chain follows from its records.
+    /// Whether the chain value in the header follows from the records.
     #[must_use]
     pub fn is_linked(&self) -> bool {
         batch::chain_of(&self.header, self.body) == self.header.chain
     }
 }
 
-/// Reads a journal from a place on, without changing it.
+/// Reads a journal from any LSN on, without changing it.
 #[derive(Debug)]
 pub struct Reader<S: Storage> {
     storage: Arc<S>,
@@ -74,17 +74,16 @@ pub struct Reader<S: Storage> {
     pub(crate) next_lsn: Lsn,
     /// `None` before the first batch that is read, unless that is the journal's first.
     pub(crate) chain: Option<Chain>,
-    /// Where the last batch that was passed is: its segment, and from where to where.
+    /// The last batch that was passed: its segment, start and end.
     pub(crate) last_batch: Option<(u64, u64, u64)>,
     buffer: Vec<u8>,
     buffer_start: u64,
-    /// Why the last [`Reader::next_batch`] found no more.
+    /// Why the last [`Reader::next_batch`] found no batch.
     stop: &'static str,
 }
 
 impl<S: Storage> Reader<S> {
-    /// Opens a journal to read the batches that hold records after `after`; `None` if it has no
-    /// segment yet.
+    /// Opens a journal to read the batches that hold records after `after`; `None` if it has no segment yet.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -121,7 +120,7 @@ impl<S: Storage> Reader<S> {
         self.journal
     }
 
-    /// The number of the next record that will be read.
+    /// The LSN of the next record that will be read.
     #[must_use]
     pub fn next_lsn(&self) -> Lsn {
         self.next_lsn
@@ -130,7 +129,7 @@ impl<S: Storage> Reader<S> {
     /// The next batch; `None` at the end, or once all records up to `durable` are read.
     ///
     /// # Errors
-    /// [`ReadError`]; with `durable` given, a record up to it that is not there is damage.
+    /// [`ReadError`]; with `durable` given, a missing record up to that LSN is damage.
     pub fn next_batch(&mut self, durable: Option<Lsn>) -> Result<Option<ReadBatch<'_>>, ReadError> {
         if durable.is_some_and(|durable| durable < self.next_lsn) {
             return Ok(None);
@@ -147,10 +146,10 @@ impl<S: Storage> Reader<S> {
         Ok(Some(ReadBatch { header, body, offset }))
     }
 
-    /// After the last batch: whether the journal ends here, and where exactly.
+    /// After the last batch: finds where exactly the journal ends, and whether it is intact up to there.
     ///
     /// # Errors
-    /// [`ReadError::Damaged`] if something that was synced is missing.
+    /// [`ReadError::Damaged`] if a synced record is missing.
     pub fn judge_end(&self) -> Result<scan::End, ReadError> {
         scan::judge_end(self, self.stop)
     }
@@ -163,13 +162,13 @@ impl<S: Storage> Reader<S> {
         Ok(bytes)
     }
 
-    /// The header of the next batch, in this segment or at the start of the next; its body is in
-    /// the buffer then.
+    /// Finds the header of the next batch, in this segment or at the start of the next one, and loads the
+    /// batch's body into the buffer.
     fn find_next(&mut self) -> Result<Option<BatchHeader>, ReadError> {
         if let Some(header) = self.check_batch()? {
             return Ok(Some(header));
         }
-        // What was read ahead may be older than what is durable by now.
+        // The buffer may have been read before the latest batches became durable: read again.
         self.buffer.clear();
         if let Some(header) = self.check_batch()? {
             return Ok(Some(header));
@@ -219,7 +218,7 @@ impl<S: Storage> Reader<S> {
         Ok(Some(header))
     }
 
-    /// Moves on to the next segment if its first batch follows on what was read.
+    /// Moves on to the next segment if its first batch continues the chain.
     fn next_segment_continues(&mut self) -> Result<bool, ReadError> {
         let next = self.segment + 1;
         if self.segments_last < next {
@@ -257,12 +256,12 @@ impl<S: Storage> Reader<S> {
         Ok(())
     }
 
-    /// Goes to the batch that holds the record after `after`, by the segments' first batches.
+    /// Seeks to the batch that holds the record after `after`, using the first batch of each segment.
     fn skip_to(&mut self, after: Lsn) -> Result<(), ReadError> {
         for segment in (2..=self.segments_last).rev() {
             let (file, _) = open_segment(&*self.storage, segment)?;
             let Some(first) = first_batch(&file, segment)? else { continue };
-            // Not where the next record starts a segment: the chain comes from the batch before.
+            // Not where the next record starts a segment: the chain value comes from the batch before it.
             if first.first_lsn <= after {
                 self.file_bytes = size_of(&file, segment)?;
                 (self.file, self.segment, self.next_lsn) = (file, segment, first.first_lsn);
@@ -270,7 +269,7 @@ impl<S: Storage> Reader<S> {
                 break;
             }
         }
-        // Within the segment, from header to header.
+        // Within the segment, follow the headers.
         while self.next_lsn <= after {
             let Some(header) = self.check_header()? else { break };
             if after < header.last_lsn() {
@@ -289,8 +288,8 @@ impl<S: Storage> Reader<S> {
         self.chain = Some(header.chain);
     }
 
-    /// Makes sure that these bytes of the segment are in the buffer; the caller has checked that
-    /// the file has them.
+    /// Ensures that these bytes of the segment are in the buffer; the caller has checked that the file has
+    /// them.
     fn load(&mut self, start: u64, count: u64) -> Result<(), ReadError> {
         let buffer_end = self.buffer_start + self.buffer.len() as u64;
         if self.buffer_start <= start && start + count <= buffer_end {
@@ -312,7 +311,7 @@ impl<S: Storage> Reader<S> {
     }
 }
 
-/// A count of bytes as the machine counts them.
+/// A number of bytes as `usize`.
 pub(crate) fn in_memory(bytes: u64) -> usize {
     let Ok(bytes) = usize::try_from(bytes) else { panic!("{bytes} bytes do not fit this machine's memory") };
     bytes

@@ -1,9 +1,8 @@
 //! Where a journal ends, and whether that is a torn tail or a hole.
 //!
-//! After a power loss the pages of the batch that was being written may be there in any mix. So a
-//! batch that cannot be read is the torn tail, to be cleared, unless a valid header behind it says
-//! that it had been synced: then something that was promised is gone, and nothing may be
-//! overwritten.
+//! After a power loss any subset of the pages of the last batch may be on the disk. So an unreadable batch is
+//! a torn tail, to be cleared, unless a valid header behind it states that the batch had been synced: then
+//! acknowledged records are lost, and nothing may be overwritten.
 
 use crate::format::{ALIGN_BYTES, BATCH_HEADER_BYTES, BatchHeader, SEGMENT_HEADER_BYTES};
 use crate::reader::{ReadError, Reader, damaged, in_memory};
@@ -13,15 +12,15 @@ use crate::{Damage, Lsn, segments};
 /// The end of a journal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct End {
-    /// The number of the last record; 0 if there is none.
+    /// The LSN of the last record; 0 if there is none.
     pub last_lsn: Lsn,
     /// The segment of the last batch.
     pub segment: u64,
-    /// Where the next batch would start in it.
+    /// Where the next batch would start in the segment.
     pub offset: u64,
-    /// What is left of a batch that was never synced, if anything.
+    /// The remains of a batch that was never synced, if there are any.
     pub torn: Option<Damage>,
-    /// Places that hold something behind the end: segment, and from where to where.
+    /// Ranges behind the end that are not zero: segment, start and end.
     pub(crate) remains: Vec<(u64, u64, u64)>,
 }
 
@@ -51,8 +50,8 @@ pub(crate) fn judge_end<S: Storage>(reader: &Reader<S>, stop: &'static str) -> R
     Ok(End { last_lsn, segment: reader.segment, offset: reader.offset, torn, remains })
 }
 
-/// Where the record that is missing was: behind the last batch, or at the start of the next
-/// segment if nothing says otherwise.
+/// Where the missing record was: after the last batch, or at the start of the next segment if nothing else is
+/// known.
 fn place_of_damage<S: Storage>(reader: &Reader<S>, remains: &[(u64, u64, u64)], segment: u64, behind: &[u8]) -> (u64, u64) {
     let first = behind.first_chunk().and_then(BatchHeader::decode);
     let is_in_next = remains.is_empty() && segment == reader.segment + 1 && first.is_none();
@@ -61,14 +60,14 @@ fn place_of_damage<S: Storage>(reader: &Reader<S>, remains: &[(u64, u64, u64)], 
 
 /// The first and the last byte that is not zero.
 fn first_and_last_used(bytes: &[u8]) -> Option<(usize, usize)> {
-    // By words first: these are long runs of zeros.
+    // By pages first: these are long runs of zeros.
     let first_page = bytes.chunks(4_096).position(|page| page.iter().any(|byte| *byte != 0))? * 4_096;
     let first = first_page + bytes.get(first_page..)?.iter().position(|byte| *byte != 0)?;
     let last = bytes.iter().rposition(|byte| *byte != 0)?;
     Some((first, last))
 }
 
-/// A valid header of this journal that says that the next record had been synced.
+/// Finds a valid header of this journal that states that the next record had been synced.
 fn find_synced<S: Storage>(bytes: &[u8], reader: &Reader<S>) -> Option<BatchHeader> {
     let places = (0..bytes.len()).step_by(ALIGN_BYTES).filter(|place| bytes.get(*place).is_some_and(|byte| *byte != 0));
     places

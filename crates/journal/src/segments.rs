@@ -1,8 +1,8 @@
-//! Segment files: named, found, and made ahead of need.
+//! Segment files: named, found, and created ahead of need.
 //!
-//! A segment is written full of zeros and synced before its first use, under another name until
-//! it is complete. Appending then changes no file's size, which makes a sync cheaper, and cannot
-//! find the disk full.
+//! A segment is filled with zeros and synced before its first use, under a temporary name until it is
+//! complete. Appending then never changes a file's size, which makes a sync cheaper, and never finds the disk
+//! full.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,10 +14,10 @@ use crate::format::{JournalId, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::reader::in_memory;
 use crate::storage::{Storage, StorageFile};
 
-/// The least size of a segment that a program should use. Whoever bounds batches makes sure that a
-/// segment holds its header's page and the largest batch.
+/// The least size of a segment that a program should use. The code that bounds batches ensures that a segment
+/// holds its header page and the largest batch.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
-/// Zeros are written in pieces of this size, so that a poor disk is not stalled.
+/// Zeros are written in pieces of this size, so that a slow disk is not stalled.
 const ZEROS_BYTES: usize = 1 << 20;
 const SUFFIX: &str = ".segment";
 const SUFFIX_NEW: &str = ".segment.new";
@@ -28,10 +28,10 @@ pub fn name_of(segment: u64) -> String {
     format!("{segment:010}{SUFFIX}")
 }
 
-/// The numbers of all segments, rising.
+/// The numbers of all segments, ascending.
 ///
 /// # Errors
-/// What the disk says.
+/// The storage's I/O error.
 pub fn list<S: Storage>(storage: &S) -> io::Result<Vec<u64>> {
     let mut segments: Vec<u64> = storage.list()?.iter().filter_map(|name| number_of(name)).collect();
     segments.sort_unstable();
@@ -44,10 +44,10 @@ fn number_of(name: &str) -> Option<u64> {
     (name_of(number) == name).then_some(number)
 }
 
-/// Removes what was left of segments that were never completed.
+/// Removes segment files that were never completed.
 ///
 /// # Errors
-/// What the disk says.
+/// The storage's I/O error.
 pub fn remove_unfinished<S: Storage>(storage: &S) -> io::Result<()> {
     for name in storage.list()?.iter().filter(|name| name.ends_with(SUFFIX_NEW)) {
         storage.remove(name)?;
@@ -55,10 +55,10 @@ pub fn remove_unfinished<S: Storage>(storage: &S) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a segment of zeros with a header, durable before it gets its name.
+/// Creates a segment of zeros with a header, synced before it gets its final name.
 ///
 /// # Errors
-/// What the disk says; what was made so far is removed again, so that a full disk is not fuller.
+/// The storage's I/O error; the unfinished file is removed, so that it does not fill the disk.
 pub fn prepare<S: Storage>(storage: &S, header: SegmentHeader, segment_bytes: u64) -> io::Result<S::File> {
     let name = name_of(header.segment);
     let unfinished = format!("{}{SUFFIX_NEW}", name.trim_end_matches(SUFFIX));
@@ -68,7 +68,7 @@ pub fn prepare<S: Storage>(storage: &S, header: SegmentHeader, segment_bytes: u6
         Ok(file)
     });
     if prepared.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = storage.remove(&unfinished);
     }
     prepared
@@ -94,7 +94,7 @@ fn prepare_unfinished<S: Storage>(storage: &S, name: &str, header: SegmentHeader
     Ok(file)
 }
 
-/// Segments that are ready for use, made by another thread than the one that appends.
+/// Segments ready for use, created by another thread than the one that appends.
 #[derive(Debug)]
 pub struct Spares<S: Storage> {
     state: Mutex<State<S::File>>,
@@ -106,7 +106,7 @@ pub struct Spares<S: Storage> {
 #[derive(Debug)]
 struct State<F> {
     ready: VecDeque<Spare<F>>,
-    /// The number that the next one to be made will have.
+    /// The number of the next segment to create.
     next: u64,
     is_closed: bool,
 }
@@ -116,7 +116,7 @@ struct State<F> {
 pub(crate) struct Spare<F> {
     pub(crate) segment: u64,
     pub(crate) file: F,
-    /// The size of its file. One that an earlier run left, under other options, has its own.
+    /// The size of its file. A spare that an earlier run left, with other options, keeps its own size.
     pub(crate) file_bytes: u64,
 }
 
@@ -132,28 +132,28 @@ impl<S: Storage> Spares<S> {
         Self { state: Mutex::new(state), changed: Condvar::new(), journal, segment_bytes }
     }
 
-    /// Whether one is ready.
+    /// Whether a spare segment is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.state().ready.is_empty()
     }
 
-    /// Bytes for batches in the segment that is used next; 0 if none is ready.
+    /// Capacity for batches of the spare that is used next; 0 if none is ready.
     #[must_use]
     pub fn ready_bytes(&self) -> u64 {
         self.state().ready.front().map_or(0, Spare::capacity_bytes)
     }
 
-    /// Bytes for batches in a segment that is made from now on.
+    /// Capacity for batches of a segment created from now on.
     #[must_use]
     pub fn capacity_bytes(&self) -> u64 {
         self.segment_bytes - SEGMENT_HEADER_BYTES
     }
 
-    /// Makes one if none is ready; says whether it did.
+    /// Creates a spare if none is ready; returns whether it did.
     ///
     /// # Errors
-    /// What the disk says; asking again later is safe.
+    /// The storage's I/O error; calling again later is safe.
     pub fn prepare(&self, storage: &S) -> io::Result<bool> {
         let segment = {
             let state = self.state();
@@ -167,7 +167,7 @@ impl<S: Storage> Spares<S> {
         Ok(true)
     }
 
-    /// Waits until none is ready, or `at_most` has passed; `false` once it is closed.
+    /// Waits until no spare is ready, or `at_most` has passed; returns `false` once closed.
     pub fn wait_until_wanted(&self, at_most: Duration) -> bool {
         let mut state = self.state();
         self.changed.wait_while_for(&mut state, |state| !state.is_closed && !state.ready.is_empty(), at_most);
@@ -186,8 +186,8 @@ impl<S: Storage> Spares<S> {
         state.ready.push_back(spare);
     }
 
-    /// The next segment, if one is ready that has room for so many bytes of batches. One that is
-    /// too small stays: segments are used in the order of their numbers, without a gap.
+    /// Takes the next segment, if one is ready with room for `bytes` of batches. A spare that is too small
+    /// stays: segments are used in the order of their numbers, without a gap.
     pub(crate) fn take(&self, bytes: u64) -> Option<Spare<S::File>> {
         let mut state = self.state();
         if state.ready.front()?.capacity_bytes() < bytes {

@@ -1,5 +1,5 @@
-//! Files that shorten the start: the state at a record, in sections, written aside and renamed
-//! when complete. A snapshot is never needed: the journal alone gives the same state.
+//! Snapshots: the state at a record, in sections, written under a temporary name and renamed when complete. A
+//! snapshot only shortens the start: the journal alone gives the same state.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use crate::Lsn;
 use crate::format::JournalId;
 use crate::storage::{Storage, StorageFile};
 
-/// The number of the snapshot format that is written.
+/// The snapshot format that this version writes.
 pub const SNAPSHOT_FORMAT: u32 = 1;
 const MAGIC: [u8; 8] = *b"\xF1snaps\r\n";
 const HEADER_BYTES: usize = 64;
 const FRAME_HEADER_BYTES: usize = 8;
-/// The length that marks the last frame, which holds the digest.
+/// The frame length that marks the last frame, which holds the digest.
 const END: u32 = u32::MAX;
 const WRITE_BYTES: usize = 1 << 20;
 const SUFFIX: &str = ".snapshot";
@@ -22,12 +22,12 @@ const SUFFIX_NEW: &str = ".snapshot.new";
 /// The largest section that is written, or accepted by a reader.
 const SECTION_BYTES_MAX: u32 = 64 << 20;
 
-/// What a snapshot is of.
+/// The header of a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SnapshotHeader {
-    /// Of which journal.
+    /// The journal whose state the snapshot holds.
     pub journal: JournalId,
-    /// The last record that it holds the effect of.
+    /// The last record whose effect the snapshot holds.
     pub lsn: Lsn,
 }
 
@@ -37,17 +37,17 @@ pub enum SnapshotError {
     /// The disk failed.
     #[error("cannot read the snapshot: {0}")]
     Io(#[from] io::Error),
-    /// It is not as it was written, or of a format that this version does not know.
+    /// Its bytes are damaged, or its format is unknown to this version.
     #[error("the snapshot is damaged: {0}")]
     Damaged(&'static str),
 }
 
-/// Writes a snapshot. The caller makes sure that the journal is durable up to `header.lsn`.
-/// Returns the digest of the sections.
+/// Writes a snapshot and returns the digest of its sections. The caller ensures that the journal is durable
+/// up to `header.lsn`.
 ///
 /// # Errors
-/// What the disk says, or `InvalidInput` for a section that no reader would accept; what was written so
-/// far is removed again.
+/// The storage's I/O error, or `InvalidInput` for a section that no reader would accept; the unfinished file
+/// is removed.
 pub fn write<S: Storage>(storage: &S, header: SnapshotHeader, sections: impl Iterator<Item = Vec<u8>>) -> io::Result<[u8; 32]> {
     let unfinished = format!("{:020}{SUFFIX_NEW}", header.lsn.0);
     let written = write_unfinished(storage, &unfinished, header, sections).and_then(|digest| {
@@ -84,7 +84,7 @@ fn write_unfinished<S: Storage>(
     Ok(digest)
 }
 
-/// A longer section could be written and not be read again.
+/// A longer section could be written but not read again.
 fn section_length(section: &[u8]) -> io::Result<u32> {
     let length = u32::try_from(section.len()).ok().filter(|length| *length <= SECTION_BYTES_MAX);
     length.ok_or_else(|| {
@@ -100,20 +100,20 @@ pub fn digest_of(sections: impl Iterator<Item = Vec<u8>>) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// The numbers of the records at which there are snapshots, newest first.
+/// The LSNs of all snapshots, newest first.
 ///
 /// # Errors
-/// What the disk says.
+/// The storage's I/O error.
 pub fn list<S: Storage>(storage: &S) -> io::Result<Vec<Lsn>> {
     let mut found: Vec<Lsn> = storage.list()?.iter().filter_map(|name| lsn_of(name)).collect();
     found.sort_unstable_by(|one, other| other.cmp(one));
     Ok(found)
 }
 
-/// Removes all but the `keep_count` newest snapshots, and what was never completed.
+/// Removes all but the `keep_count` newest snapshots, and unfinished ones.
 ///
 /// # Errors
-/// What the disk says.
+/// The storage's I/O error.
 pub fn prune<S: Storage>(storage: &S, keep_count: usize) -> io::Result<()> {
     for name in storage.list()?.iter().filter(|name| name.ends_with(SUFFIX_NEW)) {
         storage.remove(name)?;
@@ -127,7 +127,7 @@ pub fn prune<S: Storage>(storage: &S, keep_count: usize) -> io::Result<()> {
 /// Reads a snapshot, section by section.
 ///
 /// # Errors
-/// [`SnapshotError`], from the disk, the file, or whoever takes the sections.
+/// [`SnapshotError`], from the disk, the file, or the callback that takes the sections.
 pub fn read<S: Storage>(
     storage: &S,
     lsn: Lsn,
@@ -190,12 +190,12 @@ fn decode_header(bytes: &[u8]) -> Result<SnapshotHeader, SnapshotError> {
     Ok(SnapshotHeader { journal: field(bytes, 16), lsn: Lsn(u64::from_le_bytes(field(bytes, 32))) })
 }
 
-/// Over all that comes behind the checksum itself.
+/// The checksum over everything after the checksum field itself.
 fn header_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes.get(12..).unwrap_or_else(|| unreachable!("a header is longer than its first fields")))
 }
 
-/// The bytes of a number or an id in a header, all of which the caller has taken.
+/// The bytes of a header field; the caller has read the whole header.
 fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     let bytes = bytes.get(offset..).and_then(<[u8]>::first_chunk).copied();
     bytes.unwrap_or_else(|| unreachable!("a header is taken as a whole"))

@@ -1,4 +1,4 @@
-//! The few calls that the journal asks of a disk. Two adapters: [`FileStorage`], a folder, and
+//! The file operations that the journal needs. Two implementations: [`FileStorage`], a folder, and
 //! [`crate::memory::MemoryStorage`], which can fail in every way that a disk can.
 
 use std::fs::{self, File, OpenOptions};
@@ -11,68 +11,68 @@ pub trait Storage: std::fmt::Debug + Send + Sync + 'static {
     /// An open file.
     type File: StorageFile;
 
-    /// The names of all files, in no order.
+    /// The names of all files, in no particular order.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Makes an empty file; one of that name must not exist.
+    /// Creates an empty file; a file of that name must not exist.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn create(&self, name: &str) -> io::Result<Self::File>;
 
-    /// Opens a file to read and write.
+    /// Opens a file for reading and writing.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
-    /// Gives a file another name, replacing what had it.
+    /// Renames a file, replacing a file that has the new name.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn remove(&self, name: &str) -> io::Result<()>;
 
     /// Makes creations, renames and removals durable.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn sync_folder(&self) -> io::Result<()>;
 }
 
 /// An open file.
 pub trait StorageFile: std::fmt::Debug + Send + Sync + 'static {
-    /// Its size in bytes.
+    /// The file's size in bytes.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn size(&self) -> io::Result<u64>;
 
-    /// Reads into all of `buffer`.
+    /// Fills all of `buffer` from the file, starting at `offset`.
     ///
     /// # Errors
-    /// What the disk says; `UnexpectedEof` if the file ends before.
+    /// The storage's I/O error; `UnexpectedEof` if the file ends too early.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 
     /// Writes all of `bytes`; not durable before [`StorageFile::sync`].
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes what was written durable. After an error nothing is known of it, and asking again
-    /// proves nothing: the system may have dropped the pages and forgotten the error.
+    /// Makes all writes durable. After an error the state of the writes is unknown, and a second call proves
+    /// nothing: the operating system may have dropped the pages and cleared the error.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     fn sync(&self) -> io::Result<()>;
 }
 
@@ -83,10 +83,10 @@ pub struct FileStorage {
 }
 
 impl FileStorage {
-    /// Opens the folder, and makes it (durably) if it is not there.
+    /// Opens the folder, creating it durably if it does not exist.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The file system's error.
     pub fn open_folder(folder: &Path) -> io::Result<Self> {
         if !folder.is_dir() {
             fs::create_dir_all(folder)?;
@@ -95,7 +95,7 @@ impl FileStorage {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Where it is.
+    /// The folder's path.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -105,7 +105,7 @@ impl FileStorage {
 /// Makes creations, renames and removals in a folder durable.
 ///
 /// # Errors
-/// What the file system says.
+/// The file system's error.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     File::open(folder)?.sync_all()
@@ -116,7 +116,7 @@ impl Storage for FileStorage {
 
     fn list(&self) -> io::Result<Vec<String>> {
         let entries = fs::read_dir(&self.folder)?.collect::<io::Result<Vec<_>>>()?;
-        // A name that is not UTF-8 is none of ours.
+        // A file whose name is not UTF-8 is not one of the journal's.
         Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 

@@ -1,4 +1,4 @@
-//! Opening a journal, appending to it, syncing.
+//! Opens a journal, appends to it, syncs.
 
 use std::io;
 use std::sync::Arc;
@@ -11,81 +11,81 @@ use crate::segments::{self, Spare, Spares};
 use crate::storage::{Storage, StorageFile};
 use crate::{Damage, Lsn};
 
-/// How a journal is kept.
+/// The options of a journal.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The size of segments made from now on: [`segments::SEGMENT_BYTES_MIN`] at least, or what
-    /// holds the header's page and the largest batch where the caller bounds batches lower.
+    /// The size of segments created from now on: at least [`segments::SEGMENT_BYTES_MIN`], or, where the
+    /// caller bounds batches lower, the header page and the largest batch.
     pub segment_bytes: u64,
-    /// The id that a new journal gets; random.
+    /// The id for a new journal; random.
     pub new_id: JournalId,
-    /// The secret from which salts come; random, never stored.
+    /// The secret seed of the salts; random, never stored.
     pub salt_seed: [u8; 32],
 }
 
 /// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It cannot be read.
+    /// The journal cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The disk failed while it was made ready.
+    /// A disk call failed while the journal was prepared.
     #[error("cannot make the journal ready: {0}")]
     Io(#[from] io::Error),
-    /// Who replays the records refused one.
+    /// The replaying caller rejected a record.
     #[error("record {lsn} cannot be replayed: {what}")]
     Replay {
-        /// Which.
+        /// The record's LSN.
         lsn: Lsn,
-        /// Why not.
+        /// Why it was rejected.
         what: String,
     },
-    /// It ends before a record that it is known to have held.
+    /// The journal ends before the record of a snapshot.
     #[error("the journal ends at record {last}, but a snapshot was taken at record {snapshot}")]
     TooShort {
-        /// Its last record.
+        /// The journal's last record.
         last: Lsn,
         /// The record of the snapshot.
         snapshot: Lsn,
     },
 }
 
-/// Why a batch was not appended. Nothing is known of it then, and nothing more is accepted.
+/// Why a batch was not appended. Its state on disk is then unknown, and no further batch is accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The disk failed.
+    /// A disk call failed.
     #[error("cannot {action} {file}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On which file.
+        /// The file's name.
         file: String,
-        /// What the disk says.
+        /// The storage's error.
         source: io::Error,
     },
-    /// It failed before.
+    /// An earlier append failed.
     #[error("the journal has failed before and accepts nothing more")]
     Poisoned,
-    /// No segment is ready that it would fit in.
+    /// No ready segment has room for the batch.
     #[error("no segment is ready for {bytes} bytes")]
     NoRoom {
-        /// How much was to be written.
+        /// The batch's size.
         bytes: u64,
     },
 }
 
-/// What opening found.
+/// The result of opening.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opened {
     /// The last record.
     pub last_lsn: Lsn,
-    /// How many records were replayed.
+    /// The number of replayed records.
     pub replayed_count: u64,
-    /// What was left of a batch that was never synced; it has been cleared.
+    /// The remains of a batch that was never synced; they have been cleared.
     pub torn: Option<Damage>,
 }
 
-/// A journal that is open for appending. One at a time: the program holds a lock on the folder.
+/// A journal open for appending. Only one process at a time: the program holds a lock on the folder.
 #[derive(Debug)]
 pub struct Journal<S: Storage> {
     id: JournalId,
@@ -101,11 +101,11 @@ pub struct Journal<S: Storage> {
 }
 
 impl<S: Storage> Journal<S> {
-    /// Opens a journal, or makes a new one; gives every record after `after` to `replay`, clears
-    /// what was never synced, and syncs what is there before anybody relies on it.
+    /// Opens a journal, or creates one; passes every record after `after` to `replay`, clears what was never
+    /// synced, and syncs the rest before any caller relies on it.
     ///
     /// # Errors
-    /// [`OpenError`]; nothing was overwritten unless the tail was torn.
+    /// [`OpenError`]; nothing was overwritten except a torn tail.
     pub fn open(
         storage: &Arc<S>,
         options: &Options,
@@ -141,34 +141,33 @@ impl<S: Storage> Journal<S> {
         self.id
     }
 
-    /// The last record, which is durable.
+    /// The LSN of the last record, which is durable.
     #[must_use]
     pub fn last_lsn(&self) -> Lsn {
         self.last_lsn
     }
 
-    /// The segment that is appended to.
+    /// The number of the segment in use.
     #[must_use]
     pub fn segment(&self) -> u64 {
         self.segment
     }
 
-    /// The segments made ahead; another thread keeps one ready.
+    /// The spare segments; another thread keeps one ready.
     #[must_use]
     pub fn spares(&self) -> &Arc<Spares<S>> {
         &self.spares
     }
 
-    /// How many bytes of batches can be appended for sure.
+    /// How many bytes of batches can certainly be appended.
     #[must_use]
     pub fn room_bytes(&self) -> u64 {
-        // A file that is shorter than it was has no room.
+        // A file that has become shorter has no room.
         let in_segment = self.file_bytes.saturating_sub(self.offset);
         in_segment.max(self.spares.ready_bytes())
     }
 
-    /// Writes a batch and syncs it. When this returns, its records are durable; the batch is
-    /// empty again.
+    /// Writes and syncs a batch. On return its records are durable, and the batch is empty.
     ///
     /// # Errors
     /// [`AppendError`]; after any but [`AppendError::NoRoom`] the journal is poisoned.
@@ -191,7 +190,7 @@ impl<S: Storage> Journal<S> {
         };
         let records_count = u64::from(batch.records_count());
         let (bytes, chain) = batch.seal(&place, &mut self.salts);
-        // Until both calls have worked, nothing is known of the batch.
+        // Until both calls have succeeded, the state of the batch is unknown.
         self.is_poisoned = true;
         let file = || segments::name_of(place.segment);
         self.file.write_at(bytes, self.offset).map_err(|source| AppendError::Io { action: "write", file: file(), source })?;
@@ -204,7 +203,7 @@ impl<S: Storage> Journal<S> {
         Ok(self.last_lsn)
     }
 
-    /// Goes on in the next segment, or changes nothing. All that is in this one is synced.
+    /// Continues in the next segment, or changes nothing. Everything in the current one is synced.
     fn rotate(&mut self, bytes: u64) -> Result<(), AppendError> {
         let Some(Spare { segment, file, file_bytes }) = self.spares.take(bytes) else {
             return Err(AppendError::NoRoom { bytes });
@@ -236,12 +235,11 @@ impl<S: Storage> Journal<S> {
 
     fn resume(storage: &Arc<S>, options: &Options, reader: &Reader<S>, end: &End) -> Result<Self, OpenError> {
         let file = storage.open(&segments::name_of(end.segment))?;
-        // A reader that has not read a batch yet stands at or before the snapshot's record, and the
-        // journal is too short then. With another chain, no later batch would follow on the others.
+        // A reader that has not read a batch yet is at or before the snapshot's record, and the journal is
+        // then too short. With a wrong chain value, no later batch would continue the chain.
         let Some(chain) = reader.chain else { panic!("the batch before the first one to be appended was read") };
         clear(&**storage, end)?;
-        // After a kill, what was read may be in the system's memory only; and so may be a
-        // segment's name.
+        // After a process kill, the records just read may be only in the page cache; so may a segment's name.
         rewrite_last(reader, &file)?;
         file.sync()?;
         storage.sync_folder()?;
@@ -265,8 +263,8 @@ impl<S: Storage> Journal<S> {
     }
 }
 
-/// Writes the last batch as it was read. If its sync had failed, the system shows it and believes
-/// that it is on the disk, where it is not; then only what is written again is synced again.
+/// Rewrites the last batch as it was read. If its sync had failed, the page cache holds it marked as clean,
+/// but the disk does not have it; only pages that are written again are synced again.
 fn rewrite_last<S: Storage>(reader: &Reader<S>, file: &S::File) -> io::Result<()> {
     let Some((_, start, end)) = reader.last_batch.filter(|(segment, _, _)| *segment == reader.segment) else { return Ok(()) };
     let mut bytes = vec![0; in_memory(end - start)];
@@ -274,7 +272,7 @@ fn rewrite_last<S: Storage>(reader: &Reader<S>, file: &S::File) -> io::Result<()
     file.write_at(&bytes, start)
 }
 
-/// Writes zeros over what was never synced, and syncs that.
+/// Overwrites with zeros what was never synced, and syncs the zeros.
 fn clear<S: Storage>(storage: &S, end: &End) -> io::Result<()> {
     for (segment, from, to) in &end.remains {
         let file = storage.open(&segments::name_of(*segment))?;
