@@ -1,6 +1,5 @@
-//! The order, by Kafka: one topic, whose partitions every node reads from the place that it knows
-//! on. No consumer group and no transactions: each node applies every record, and a record counts
-//! because of its place alone.
+//! The ordered log in Kafka: one topic, every partition of which each node reads from its own offset on. No consumer
+//! groups and no transactions: each node applies every record, and only a record's offset gives it effect.
 
 mod begin;
 mod follow;
@@ -21,69 +20,69 @@ pub use prepare::{Topic, check_settings, find, look, prepare};
 pub use produce::KafkaLog;
 pub use read::read_ranges;
 
-/// How Kafka is reached.
+/// How to reach Kafka, and which topic to use.
 #[derive(Clone, Debug)]
 pub struct KafkaSettings {
     /// `host:port`, separated by commas.
     pub hosts: String,
-    /// The topic; it is made if it is not there.
+    /// The topic; created if it does not exist.
     pub topic: String,
-    /// How many partitions it gets then.
+    /// The number of partitions of a newly created topic.
     pub partitions: u32,
-    /// Whether less than three replicas are enough.
+    /// Whether fewer than three replicas are accepted, for development.
     pub is_dev: bool,
 }
 
 /// Why Kafka cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No broker answers.
+    /// No broker responds.
     #[error("no Kafka broker answers at {hosts} (--kafka): {why}")]
     Unreachable {
-        /// Where.
+        /// The configured brokers, `host:port`, separated by commas.
         hosts: String,
-        /// Why.
+        /// The client's error text.
         why: String,
     },
-    /// There is no such topic, and it must not be made.
+    /// The topic does not exist, and the call must not create it.
     #[error("there is no topic {topic} (--kafka-topic) at {hosts} (--kafka)")]
     NoTopic {
-        /// Which.
+        /// The topic's name.
         topic: String,
-        /// Where.
+        /// The configured brokers.
         hosts: String,
     },
-    /// The topic cannot be made.
+    /// The topic cannot be created.
     #[error("cannot make the topic {topic} (--kafka-topic): {why}")]
     Create {
-        /// Which.
+        /// The topic's name.
         topic: String,
-        /// Why.
+        /// The client's error text.
         why: String,
     },
-    /// The topic does not keep what it is given, or not in the order that it was given.
+    /// The topic's settings would allow records to be lost or reordered.
     #[error("the topic {topic} must not be used as it is set: {}", .wrong.join("; "))]
     Settings {
-        /// Which.
+        /// The topic's name.
         topic: String,
-        /// What is set wrong.
+        /// One text for each wrong setting.
         wrong: Vec<String>,
     },
-    /// The log is not what it should be.
+    /// The log's contents are not valid.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// The client says no.
+    /// The client reports an error.
     #[error("Kafka at {hosts} (--kafka): {source}")]
     Client {
-        /// Where.
+        /// The configured brokers.
         hosts: String,
-        /// What it says.
+        /// The client's error.
         source: KafkaError,
     },
 }
 
 impl KafkaSettings {
-    /// What every client of ours is set to.
+    /// The settings that all Kafka clients of this program share.
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.hosts);
@@ -92,10 +91,10 @@ impl KafkaSettings {
         config.set("socket.nagle.disable", "true");
         config.set("reconnect.backoff.ms", "50");
         config.set("reconnect.backoff.max.ms", "1000");
-        // A new leader is found soon.
+        // Finds a new leader soon.
         config.set("topic.metadata.refresh.interval.ms", "10000");
         config.set("topic.metadata.refresh.fast.interval.ms", "100");
-        // What connections say goes to the log by way of the context.
+        // Connection errors go to the log by way of the context instead.
         config.set("log.connection.close", "false");
         config
     }
@@ -105,7 +104,7 @@ impl KafkaSettings {
     }
 }
 
-/// Hears what the client has to say.
+/// The client's context: keeps the last error text and forwards the client's log.
 #[derive(Debug, Default)]
 pub struct Hearing {
     last: Mutex<String>,

@@ -1,10 +1,10 @@
-//! THE SAME RULES ACROSS MACHINES: Kafka's order decides, every node runs the rules over it, and
-//! Redis turns away the hopeless. The only place that knows Kafka and Redis.
+//! THE SAME RULES ACROSS MACHINES: Kafka orders the commands, every node runs the rules over that order, and
+//! a gate in Redis turns away commands that cannot succeed. The only crate that knows Kafka and Redis.
 //!
 //! Layout, in reading order:
-//! - [`protocol`]: all that makes it exact, free of I/O;
-//! - [`snapshots`]: from where a restarted node reads on;
-//! - [`kafka`]: the order;
+//! - [`protocol`]: all that makes the scaled mode exact, free of I/O;
+//! - [`snapshots`]: a node's snapshots, which shorten its restart;
+//! - [`kafka`]: the ordered log;
 //! - [`redis`]: the gate.
 #![warn(missing_docs)]
 

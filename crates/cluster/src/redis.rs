@@ -1,5 +1,4 @@
-//! The gate, by Redis or Valkey, single or cluster: one Lua script, and one hash slot for each
-//! aggregate.
+//! The gate in Redis or Valkey, single or cluster: one Lua script, and one hash slot for each aggregate.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,40 +21,40 @@ const SCRIPT: &str = include_str!("redis/gate.lua");
 const CALL_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long connecting may take at start.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// After a failed call nobody asks for so long at least, and as long again as the call took: what
-/// waits meanwhile goes on without the gate.
+/// After a failed call the gate is not called for at least this long, and for as long again as that call
+/// took: meanwhile commands continue without the gate.
 const REST_MIN_MILLIS: u64 = 250;
 
 /// Why Redis cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// What was given is no URL.
+    /// The setting is not a URL.
     #[error("--redis is no URL such as redis://host:6379: {0}")]
     Url(String),
-    /// Nobody answers.
+    /// Redis does not respond.
     #[error("Redis does not answer at {address} (--redis): {why}")]
     Unreachable {
-        /// Where.
+        /// The server's host and port, without credentials.
         address: String,
-        /// Why.
+        /// The client's error text.
         why: String,
     },
-    /// User or password are wrong.
+    /// The user name or password is wrong.
     #[error("Redis at {address} does not let us in; check user and password in --redis: {why}")]
     Credentials {
-        /// Where.
+        /// The server's host and port, without credentials.
         address: String,
-        /// Why.
+        /// The client's error text.
         why: String,
     },
-    /// The gate's script may not run.
+    /// The user is not allowed to run the gate's script.
     #[error(
         "Redis at {address} (--redis) refuses the gate's script; its user needs evalsha, script|load and the commands in the documentation: {why}"
     )]
     Script {
-        /// Where.
+        /// The server's host and port, without credentials.
         address: String,
-        /// Why.
+        /// The client's error text.
         why: String,
     },
 }
@@ -66,7 +65,7 @@ pub struct RedisGate {
     script: Script,
     topic: String,
     started: Instant,
-    /// Until when nobody asks, in milliseconds from the start.
+    /// When calls may resume after a failure, in milliseconds since `started`.
     rests_until: AtomicU64,
     calls_count: AtomicU64,
     failures_count: AtomicU64,
@@ -78,7 +77,7 @@ impl fmt::Debug for RedisGate {
     }
 }
 
-/// Two kinds of server, one kind of call.
+/// A connection to a single server or to a cluster; both take the same calls.
 #[derive(Clone)]
 enum Connection {
     Single(ConnectionManager),
@@ -106,14 +105,14 @@ impl ConnectionLike for Connection {
 }
 
 impl RedisGate {
-    /// Connects, and makes sure that the script may run.
+    /// Connects, and checks that the script is allowed to run.
     ///
     /// # Errors
     /// [`OpenError`].
     pub async fn open(url: &str, topic: &str) -> Result<Self, OpenError> {
         let gate = Self::open_to_look(url, topic).await?;
         let address = info_of(url)?.addr().to_string();
-        // It removes a mark that nobody made.
+        // A harmless test call: it removes a mark that does not exist.
         let mut invocation = gate.script.prepare_invoke();
         invocation.key(format!("{topic}:{{}}:gate")).arg(&["unmark", "", "0", "", "0", "0", "0", "0"]);
         let mut connection = gate.connection.clone();
@@ -123,7 +122,7 @@ impl RedisGate {
         Ok(gate)
     }
 
-    /// Connects for [`RedisGate::look`] alone: the script need not be allowed to run.
+    /// Connects for [`RedisGate::look`] only: the script need not be allowed.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -142,20 +141,20 @@ impl RedisGate {
         })
     }
 
-    /// Calls so far.
+    /// The number of calls.
     #[must_use]
     pub fn calls_count(&self) -> u64 {
         self.calls_count.load(Ordering::Relaxed)
     }
 
-    /// Calls that failed.
+    /// The number of failed calls.
     #[must_use]
     pub fn failures_count(&self) -> u64 {
         self.failures_count.load(Ordering::Relaxed)
     }
 
-    /// Units that the gate of an aggregate may still let pass, and the offset that it was last
-    /// corrected by; nothing where it was never filled.
+    /// The units that an aggregate's gate may still admit, and the offset of its last correction; `None` if
+    /// the gate was never filled.
     ///
     /// # Errors
     /// [`Away`].
@@ -275,7 +274,7 @@ async fn connect(info: redis::ConnectionInfo) -> Result<Connection, RedisError> 
     let mut single = ConnectionManager::new_with_config(client, config).await?;
     redis::cmd("PING").query_async::<Value>(&mut single).await.or_else(without_permission)?;
     let told = redis::cmd("INFO").arg("cluster").query_async::<Value>(&mut single).await.or_else(without_permission)?;
-    // A user that may not ask is not in a cluster, as far as is known.
+    // If the user may not run INFO, a single server is assumed.
     let is_cluster = told != Value::Nil && redis::from_redis_value::<String>(told)?.contains("cluster_enabled:1");
     if !is_cluster {
         return Ok(Connection::Single(single));
@@ -292,7 +291,7 @@ fn too_slow(address: &str) -> OpenError {
     OpenError::Unreachable { address: address.to_owned(), why: "it took longer than 5 s".to_owned() }
 }
 
-/// A user that may run the script need not be allowed anything else.
+/// A user that may run the script need not be allowed any other command.
 fn without_permission(error: RedisError) -> Result<Value, RedisError> {
     if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) { Ok(Value::Nil) } else { Err(error) }
 }

@@ -1,9 +1,9 @@
-//! A node's own snapshots: from where it reads on after a restart.
+//! A node's own snapshots, which shorten its restart.
 //!
-//! For each partition the state at an offset, in the sections that one machine's snapshots have too,
-//! behind one section of our own that says how far the partition was. The files are those of
-//! [`journal::snapshot`]; their header names the log in the place of the journal, and the offset of the
-//! next record in the place of the LSN. A snapshot is never needed: the log alone gives the same state.
+//! For each partition the state at an offset, in the same sections as in one machine's snapshots, after one
+//! section that holds the partition's progress. The files have the format of [`journal::snapshot`]; their
+//! header has the log's id in place of the journal's, and the offset of the next record in place of the LSN.
+//! A snapshot only shortens the restart: the log alone gives the same state.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +19,7 @@ use journal::storage::{FileStorage, Storage};
 use crate::protocol::record::{LogId, RulesVersion};
 use crate::protocol::replica::{Progress, Replica, Topology};
 
-/// The number of the format of the first section.
+/// The format of the progress section that this version writes.
 pub const PROGRESS_FORMAT: u8 = 1;
 const PROGRESS_BYTES: usize = 53;
 const MALFORMED: &str = "its first section is malformed";
@@ -28,25 +28,25 @@ const MALFORMED: &str = "its first section is malformed";
 #[derive(Debug)]
 pub struct Snapshots<S> {
     log: LogId,
-    /// Each partition's.
+    /// One for each partition.
     storages: Vec<S>,
 }
 
 /// What [`Snapshots::resume`] found.
 #[derive(Debug)]
 pub struct Resumed {
-    /// The replica at the newest snapshot that can be used, or at the beginning of the log.
+    /// The replica at the newest usable snapshot, or at the beginning of the log.
     pub replica: Replica,
-    /// Snapshots that cannot be used, by the offset of the next record, and why.
+    /// Snapshots that could not be used, by the offset of the next record, and why.
     pub refused: Vec<(u64, String)>,
 }
 
 impl Snapshots<FileStorage> {
-    /// Opens the folders under a node's data folder, and makes them if they are not there. Each log has
-    /// its own: what is left of another one is neither used nor removed.
+    /// Opens the snapshot folders under a node's data folder, creating them if needed. Each log has its own
+    /// folder: another log's snapshots are neither used nor removed.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The file system's error.
     pub fn open(data_folder: &Path, log: LogId, partitions: u32) -> io::Result<Self> {
         let folder = data_folder.join("log-snapshots");
         FileStorage::open_folder(&folder)?;
@@ -58,16 +58,16 @@ impl Snapshots<FileStorage> {
 }
 
 impl<S: Storage> Snapshots<S> {
-    /// Snapshots in these storages, one for each partition of the log.
+    /// Snapshots in the given storages, one for each partition of the log.
     #[must_use]
     pub fn new(log: LogId, storages: Vec<S>) -> Self {
         Self { log, storages }
     }
 
-    /// Writes what [`Replica::freeze`] gave, and removes old snapshots of the partition.
+    /// Writes the result of [`Replica::freeze`], and removes old snapshots of the partition.
     ///
     /// # Errors
-    /// What the disk says; the snapshots before it are still there.
+    /// The storage's I/O error; earlier snapshots are kept.
     ///
     /// # Panics
     /// If the log has no such partition.
@@ -79,10 +79,10 @@ impl<S: Storage> Snapshots<S> {
         snapshot::prune(storage, SNAPSHOTS_KEPT)
     }
 
-    /// A replica of the partition, from where it can read on.
+    /// A replica of the partition, restored from its newest usable snapshot.
     ///
     /// # Errors
-    /// What the disk says. A snapshot that cannot be used is no error.
+    /// The storage's I/O error. A snapshot that cannot be used is no error.
     ///
     /// # Panics
     /// If the log has no such partition.

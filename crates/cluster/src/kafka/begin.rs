@@ -1,4 +1,4 @@
-//! The first record of each partition: made by whichever node comes first.
+//! Writes the first record (genesis) of each partition: the node that arrives first does so.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use super::{KafkaLog, KafkaSettings, OpenError, Topic, read_first};
 use crate::protocol::node::Log;
 use crate::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, RULES_KNOWN, Routing, decode, encode};
 
-/// How often it is tried to write the first record.
+/// How often writing the first record is tried.
 const TRIES_MAX: u32 = 10;
 
-/// Begins every partition that is empty, and gives the log's id; `None` where the log's first record
-/// is not there any more.
+/// Writes the genesis record of every empty partition, and returns the log's id; `None` if the log's first
+/// record no longer exists.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -26,7 +26,7 @@ pub async fn begin(
     if end == 0 {
         append(settings, log, 0, node, Genesis { log: new_id, partitions, rules: RULES_KNOWN }).await?;
     }
-    // Two nodes may have begun it at once: the first record counts.
+    // Two nodes may have begun the log at once: the first record counts.
     let first = first_record(settings, 0).await?;
     let id = match decode(&first).map(|record| record.body) {
         Ok(Body::Genesis(genesis)) => genesis.log,
@@ -45,7 +45,7 @@ async fn append(settings: &KafkaSettings, log: &KafkaLog, partition: u32, node: 
     let record = LogRecord { origin, routing: Routing::Partition(partition), body: Body::Genesis(genesis) };
     for _ in 0..TRIES_MAX {
         let before = log.delivered_count();
-        // One that comes twice does no harm.
+        // A second genesis record has no effect.
         let _ = log.append(partition, "", encode(&record));
         for _ in 0..100 {
             if before < log.delivered_count() {

@@ -1,4 +1,4 @@
-//! Reading: all partitions from given places on, in a thread of its own.
+//! Reads all partitions from given offsets on, in a thread of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,64 +17,64 @@ use super::{Hearing, KafkaSettings, OpenError};
 use crate::protocol::record::MalformedRecord;
 use crate::protocol::replica::{Delivered, Fault};
 
-/// Records that are applied together at most.
+/// Most records that are applied together.
 const BATCH_MAX: usize = 1_024;
-/// How long to wait for a record before looking whether to stop.
+/// How long to wait for a record before checking whether to stop.
 pub(super) const POLL: Duration = Duration::from_millis(50);
-/// In bulk, a fetch waits for so many bytes, some hundred records, ...
+/// With [`Pace::InBulk`], a fetch waits for this many bytes, some hundred records, ...
 const BULK_BYTES: u32 = 65_536;
-/// ... or for so long.
+/// ... or for this long.
 const BULK_WAIT_MS: u32 = 50;
-/// How long the first record of a partition may take.
+/// Most polls of [`POLL`] to wait for the first record of a partition.
 const FIRST_TIME_MAX: u32 = 200;
 
-/// Why nothing more is read.
+/// Why reading has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// The log is not what it should be.
+    /// The log's contents are not valid.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// Kafka will not give the records.
+    /// Kafka reports an error that does not heal by itself.
     #[error("the log cannot be read: {0}")]
     Kafka(#[from] KafkaError),
     /// A fault of this program, which has been reported already.
     #[error("the thread that reads the log has panicked")]
     Panicked,
-    /// The sink will not take more.
+    /// The sink refused the records; the text says why.
     #[error("{0}")]
     Sink(String),
 }
 
-/// Takes records in.
+/// Receives the records that are read.
 pub trait Sink: Send + 'static {
-    /// The next records of a partition.
+    /// Applies the next records of a partition.
     ///
     /// # Errors
-    /// [`FollowError`]; nothing more is given then.
+    /// [`FollowError`]; reading ends then.
     fn apply(&mut self, partition: u32, records: &[Delivered<'_>]) -> Result<(), FollowError>;
 
-    /// Nothing more is there just now, or much was given.
+    /// Called when no record is waiting at the moment, or after a large batch.
     ///
     /// # Errors
-    /// [`FollowError`]; nothing more is given then.
+    /// [`FollowError`]; reading ends then.
     fn pause(&mut self) -> Result<(), FollowError> {
         Ok(())
     }
 
-    /// Reading has ended, by itself or because it was told to.
+    /// Reading has ended, after an error or because it was told to.
     fn ended(&mut self, outcome: Result<(), FollowError>);
 }
 
-/// How soon a reader wants to have what is new.
+/// Whether a reader optimises for latency or for throughput.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pace {
-    /// Each record at once: somebody waits for it.
+    /// Each record at once: a caller waits for it.
     AtOnce,
-    /// Much together, after [`BULK_WAIT_MS`] at the latest: that is less work for everybody.
+    /// In large fetches, after [`BULK_WAIT_MS`] at the latest: less work for reader and broker.
     InBulk,
 }
 
-/// A thread that reads.
+/// A thread that reads the log.
 #[derive(Debug)]
 pub struct Follower {
     is_stopping: Arc<AtomicBool>,
@@ -82,7 +82,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Reads each partition from its offset on.
+    /// Starts a thread that reads each partition from its offset on.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -104,7 +104,7 @@ impl Follower {
         Ok(Self { is_stopping, thread: Some(thread) })
     }
 
-    /// Tells it to end, without waiting.
+    /// Tells the thread to end, without waiting for it.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
@@ -114,20 +114,20 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.stop();
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id()) {
-            // The sink has heard of a panic in it.
+            // The sink has already been told of a panic in the thread.
             let _ = thread.join();
         }
     }
 }
 
-/// What every reader of ours is set to.
+/// The settings that all consumers of this program share.
 pub(super) fn config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = settings.client();
-    // The client wants a name for a group even where none is joined.
+    // The client requires a group id even if no group is joined.
     config.set("group.id", "firstcome-none");
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
-    // An offset that is not there is a fault, never a reason to begin elsewhere.
+    // A missing offset is a fault, never a reason to start elsewhere.
     config.set("auto.offset.reset", "error");
     config.set("fetch.min.bytes", "1");
     config.set("fetch.wait.max.ms", "100");
@@ -135,12 +135,12 @@ pub(super) fn config(settings: &KafkaSettings) -> ClientConfig {
     config.set("queued.max.messages.kbytes", "32768");
     config.set("allow.auto.create.topics", "false");
     config.set("check.crcs", "true");
-    // A sink that takes its time is no reason to stop reading.
+    // A slow sink is no reason to stop reading.
     config.set("max.poll.interval.ms", "86400000");
     config
 }
 
-/// Reads each of these partitions from its offset on.
+/// A consumer that reads each of these partitions from its offset on.
 pub(super) fn consumer(
     settings: &KafkaSettings,
     config: &ClientConfig,
@@ -177,7 +177,7 @@ fn follow(consumer: &BaseConsumer<Hearing>, is_stopping: &AtomicBool, sink: &mut
     Ok(())
 }
 
-/// Most of what the client reports heals by itself; what does not is an end.
+/// Most errors that the client reports heal by themselves; only these end the reading.
 pub(super) fn check(error: KafkaError) -> Result<(), KafkaError> {
     use RDKafkaErrorCode::{AutoOffsetReset, Fatal, OffsetOutOfRange, TopicAuthorizationFailed};
     let code = error.rdkafka_error_code();
@@ -189,7 +189,7 @@ pub(super) fn check(error: KafkaError) -> Result<(), KafkaError> {
 }
 
 fn apply(messages: &[BorrowedMessage<'_>], sink: &mut impl Sink) -> Result<(), FollowError> {
-    // The client gives records of one partition in a row.
+    // The client delivers the records of one partition in runs.
     for run in messages.chunk_by(|one, other| one.partition() == other.partition()) {
         let mut records = Vec::with_capacity(run.len());
         let mut of_partition = None;
@@ -205,8 +205,8 @@ fn apply(messages: &[BorrowedMessage<'_>], sink: &mut impl Sink) -> Result<(), F
     Ok(())
 }
 
-/// A message as a record, and its partition. Keys and headers are for other tools: what counts is in
-/// the bytes.
+/// A message as a record, and its partition. Message keys and headers are for other tools; the node uses only
+/// the value's bytes.
 pub(super) fn delivered(message: &impl Message) -> Result<(u32, Delivered<'_>), Fault> {
     let (Ok(partition), Ok(offset)) = (u32::try_from(message.partition()), u64::try_from(message.offset())) else {
         return Err(Fault::Nowhere { partition: message.partition(), offset: message.offset() });
@@ -220,12 +220,12 @@ pub(super) fn delivered(message: &impl Message) -> Result<(u32, Delivered<'_>), 
     Ok((partition, Delivered { offset, at, bytes }))
 }
 
-/// A thread that ended without a word would leave its node waiting for records for ever.
+/// A thread that ended silently would leave its node waiting for records for ever.
 fn unless_panicked(work: impl FnOnce() -> Result<(), FollowError>) -> Result<(), FollowError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(FollowError::Panicked))
 }
 
-/// The bytes of a partition's first record, which is at offset 0. It blocks.
+/// The bytes of a partition's first record, at offset 0. Blocks.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -233,7 +233,7 @@ pub fn read_first(settings: &KafkaSettings, partition: u32) -> Result<Vec<u8>, O
     let consumer = consumer(settings, &config(settings), std::iter::once((partition, 0)))?;
     for _ in 0..FIRST_TIME_MAX {
         match consumer.poll(POLL) {
-            // Without a value it is none of ours, like any other bytes.
+            // A message without a value is not a record of ours; its empty bytes fail to decode.
             Some(Ok(message)) => return Ok(message.payload().unwrap_or_default().to_vec()),
             Some(Err(error)) => check(error).map_err(|error| settings.failed(error))?,
             None => {}

@@ -1,5 +1,5 @@
-//! Before anything is decided: the topic is there, and keeps what it is given in the order that it
-//! was given.
+//! Checks before any decision that the topic exists and keeps all its records in the order of appending;
+//! creates it if needed.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use rdkafka::metadata::MetadataTopic;
 
 use super::{Hearing, KafkaSettings, OpenError};
 
-/// How long the brokers may take to answer.
+/// How long the brokers may take to answer an admin request.
 const ASK_TIME_MAX: Duration = Duration::from_secs(10);
-/// How often, and after which pause, brokers that do not agree on the topic are asked again.
+/// How often, and after which pause, the question is repeated while brokers disagree about the topic.
 const SETTLE_TRIES_MAX: u32 = 100;
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
-/// Copies of each record, and how many of them must be there before it counts.
+/// Replicas of each record, and how many of them must have it before it is acknowledged.
 const REPLICATION: i32 = 3;
 const IN_SYNC: u32 = 2;
 
-/// A topic that may be used.
+/// A topic that passed the checks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Topic {
-    /// Kafka's own name for the cluster.
+    /// The Kafka cluster's own id.
     pub cluster_id: String,
-    /// The first offset that is there, and the one after the last, for each partition.
+    /// For each partition, the first offset that exists and the offset after the last one.
     pub offsets: Vec<(u64, u64)>,
 }
 
-/// Makes the topic if it is not there, and checks how it is set.
+/// Creates the topic if it does not exist, and checks its settings.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -42,25 +42,25 @@ pub async fn prepare(settings: &KafkaSettings) -> Result<Topic, OpenError> {
     look_at(settings, Wanted::AsItMustBe).await
 }
 
-/// The same for a topic that must be there: nothing is made.
+/// Checks a topic that must already exist; creates nothing.
 ///
 /// # Errors
-/// [`OpenError`]; [`OpenError::NoTopic`] if it is not there.
+/// [`OpenError`]; [`OpenError::NoTopic`] if it does not exist.
 pub async fn find(settings: &KafkaSettings) -> Result<Topic, OpenError> {
     let (_, found) = ask(settings, admin(settings)?, partitions_of).await?;
     if found.is_some() { prepare(settings).await } else { Err(no_topic(settings)) }
 }
 
-/// What is looked for.
+/// Which topic is accepted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// A topic that is there, or has just been made, set as it must be.
+    /// A topic that exists or has just been created, with the required settings.
     AsItMustBe,
-    /// Whatever is there.
+    /// Any existing topic.
     AsItIs,
 }
 
-/// Looks, and looks again for some seconds while what is in the way heals by itself.
+/// Looks the topic up, and retries for some seconds while the obstacle heals by itself.
 async fn look_at(settings: &KafkaSettings, wanted: Wanted) -> Result<Topic, OpenError> {
     for _ in 0..SETTLE_TRIES_MAX {
         match look_once(settings, wanted).await {
@@ -80,8 +80,8 @@ async fn look_once(settings: &KafkaSettings, wanted: Wanted) -> Result<Topic, Op
     if topic.offsets.is_empty() { Err(no_topic(settings)) } else { Ok(topic) }
 }
 
-/// Whether it heals by itself: brokers learn one by one of a topic that was made, and of a leader
-/// that has changed, and answer from what they know.
+/// Whether the error heals by itself: brokers learn of a new topic or a changed leader one after the other,
+/// and each answers from its own knowledge.
 fn is_passing(error: &OpenError, wanted: Wanted) -> bool {
     use RDKafkaErrorCode::{
         FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, OffsetNotAvailable, ReplicaNotAvailable, UnknownLeaderEpoch,
@@ -107,10 +107,10 @@ fn is_passing(error: &OpenError, wanted: Wanted) -> bool {
     )
 }
 
-/// Looks at the topic as it is: nothing is made, and how it is set is not checked.
+/// Looks the topic up without creating it or checking its settings.
 ///
 /// # Errors
-/// [`OpenError`]; [`OpenError::NoTopic`] if it is not there.
+/// [`OpenError`]; [`OpenError::NoTopic`] if it does not exist.
 pub async fn look(settings: &KafkaSettings) -> Result<Topic, OpenError> {
     look_at(settings, Wanted::AsItIs).await
 }
@@ -123,21 +123,21 @@ fn no_topic(settings: &KafkaSettings) -> OpenError {
     OpenError::NoTopic { topic: settings.topic.clone(), hosts: settings.hosts.clone() }
 }
 
-/// Where a partition begins and ends.
+/// The first offset of a partition and the offset after its last record.
 fn ends_of(settings: &KafkaSettings, client: &Client<Hearing>, partition: i32) -> Result<(u64, u64), OpenError> {
     let ends = client.fetch_watermarks(&settings.topic, partition, ASK_TIME_MAX);
     let (low, high) = ends.map_err(|error| settings.failed(error))?;
     match (u64::try_from(low), u64::try_from(high)) {
         (Ok(low), Ok(high)) => Ok((low, high)),
-        // An end that is taken for 0 would have the log begun anew.
+        // Taking an unknown end for 0 would begin the log anew.
         (Err(_), _) | (_, Err(_)) => Err(unreachable(settings, format!("partition {partition} has the ends {low} and {high}"))),
     }
 }
 
-/// Checks how the topic is set.
+/// Checks the topic's settings.
 ///
 /// # Errors
-/// [`OpenError`]; only [`OpenError::Settings`] says that it is set wrong.
+/// [`OpenError`]; only [`OpenError::Settings`] means that a setting is wrong.
 pub async fn check_settings(settings: &KafkaSettings) -> Result<(), OpenError> {
     check_with(settings, admin(settings)?).await.map(|_| ())
 }
@@ -148,7 +148,7 @@ fn admin(settings: &KafkaSettings) -> Result<Admin, OpenError> {
     AdminClient::from_config_and_context(&settings.client(), Hearing::default()).map_err(|error| settings.failed(error))
 }
 
-/// Asks on a thread where waiting disturbs nobody.
+/// Runs a blocking question on a thread where blocking is allowed.
 async fn ask<T: Send + 'static>(
     settings: &KafkaSettings,
     admin: Admin,
@@ -159,9 +159,9 @@ async fn ask<T: Send + 'static>(
     asked.await.unwrap_or_else(|error| Err(OpenError::Unreachable { hosts, why: error.to_string() }))
 }
 
-/// How many replicas each partition has; nothing where there is no such topic.
+/// The number of replicas of each partition; `None` if the topic does not exist.
 fn partitions_of(settings: &KafkaSettings, admin: &Admin) -> Result<Option<Vec<usize>>, OpenError> {
-    // All topics: asking for one by name may make it, with whatever settings are usual there.
+    // Metadata of all topics: asking for one by name may create it, with the broker's default settings.
     let metadata = admin.inner().fetch_metadata(None, ASK_TIME_MAX).map_err(|error| {
         let heard = admin.inner().context().last();
         let why = if heard.is_empty() { error.to_string() } else { heard };
@@ -201,7 +201,7 @@ async fn create(settings: &KafkaSettings, admin: &Admin) -> Result<(), OpenError
     let created = admin.create_topics([&topic], &options).await.map_err(|error| failed(error.to_string()))?;
     for outcome in created {
         match outcome {
-            // Another node was faster.
+            // Another node created it first.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((_, RDKafkaErrorCode::InvalidReplicationFactor)) if !settings.is_dev => {
                 return Err(failed("it needs three brokers; for trying it out, --kafka-dev is content with one".to_owned()));
@@ -210,7 +210,7 @@ async fn create(settings: &KafkaSettings, admin: &Admin) -> Result<(), OpenError
         }
     }
     tracing::info!(topic = settings.topic, partitions, "the topic was made");
-    // The brokers tell one another of it.
+    // The new topic's metadata spreads among the brokers.
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let metadata = admin.inner().fetch_metadata(None, ASK_TIME_MAX).map_err(|error| failed(error.to_string()))?;
@@ -234,13 +234,13 @@ async fn check_with(settings: &KafkaSettings, admin: Admin) -> Result<Admin, Ope
         Some(Err(code)) => return Err(settings.failed(KafkaError::AdminOp(code))),
         None => return Err(settings.failed(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition))),
     };
-    // Where there is none for now, nothing is set wrong.
+    // A topic that is not found yet is not a wrong setting.
     let replicas = replicas.ok_or_else(|| no_topic(settings))?;
     let wrong = wrong_settings(&config, &replicas, settings.is_dev);
     if wrong.is_empty() { Ok(admin) } else { Err(OpenError::Settings { topic: settings.topic.clone(), wrong }) }
 }
 
-/// What is set in a way that could lose records, or the order of them.
+/// The settings that could lose or reorder records.
 fn wrong_settings(config: &ConfigResource, replicas: &[usize], is_dev: bool) -> Vec<String> {
     let value = |name: &str| config.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
     let mut wrong = Vec::new();
@@ -262,7 +262,7 @@ fn wrong_settings(config: &ConfigResource, replicas: &[usize], is_dev: bool) -> 
     if !in_sync.parse::<u32>().is_ok_and(|count| IN_SYNC <= count) {
         wrong.push(format!("min.insync.replicas is {in_sync:?} and must be {IN_SYNC} or more (--kafka-dev does without)"));
     }
-    // A partition whose replicas are not known counts as one without any.
+    // A partition whose replicas are unknown counts as having none.
     let fewest = replicas.iter().min().copied().unwrap_or(0);
     if fewest < REPLICATION as usize {
         wrong.push(format!("a partition has {fewest} replicas and must have {REPLICATION} or more (--kafka-dev does without)"));

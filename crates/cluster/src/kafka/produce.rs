@@ -1,5 +1,5 @@
-//! Appending: an idempotent producer that waits for all replicas. A record that the client gives up
-//! on is not handed in again: nobody knows whether it arrived, until it comes by.
+//! Appends to the log with an idempotent producer that waits for all in-sync replicas. A record that the client
+//! gives up on is not sent again: whether it was written is unknown until it is read back from the log.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use super::{KafkaSettings, OpenError};
 use crate::protocol::limits::{DELIVERY_TIME_MAX, PENDING_MAX};
 use crate::protocol::node::{Full, Log};
 
-/// The topic, to append to.
+/// The topic, for appending.
 pub struct KafkaLog {
     settings: KafkaSettings,
     counts: Arc<Counts>,
     producer: RwLock<Arc<ThreadedProducer<Delivering>>>,
 }
 
-/// What became of records.
+/// Delivery results of records.
 #[derive(Debug, Default)]
 struct Counts {
     delivered: AtomicU64,
@@ -36,7 +36,7 @@ impl fmt::Debug for KafkaLog {
 }
 
 impl KafkaLog {
-    /// A producer for the topic.
+    /// Opens a producer for the topic.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -46,7 +46,7 @@ impl KafkaLog {
         Ok(Self { settings: settings.clone(), counts, producer })
     }
 
-    /// Replaces a producer that cannot go on; to be called now and then.
+    /// Replaces a producer after a fatal error; to be called periodically.
     pub fn keep(&self) {
         let current = self.current();
         let Some((code, reason)) = current.client().fatal_error() else { return };
@@ -57,13 +57,13 @@ impl KafkaLog {
         }
     }
 
-    /// Records that arrived.
+    /// The number of records that the brokers acknowledged.
     #[must_use]
     pub fn delivered_count(&self) -> u64 {
         self.counts.delivered.load(Ordering::Relaxed)
     }
 
-    /// Records of which nobody knows whether they arrived.
+    /// The number of records whose delivery is unknown.
     #[must_use]
     pub fn unclear_count(&self) -> u64 {
         self.counts.unclear.load(Ordering::Relaxed)
@@ -94,8 +94,8 @@ fn producer(settings: &KafkaSettings, counts: &Arc<Counts>) -> Result<ThreadedPr
     config.set("acks", "all");
     config.set("max.in.flight.requests.per.connection", "5");
     config.set("message.timeout.ms", DELIVERY_TIME_MAX.as_millis().to_string());
-    // What comes within this time goes together. Without any wait nearly every record is a request of
-    // its own, and the broker's time for those is what a busy machine lacks first.
+    // Records appended within this time share a request. Without any wait nearly every record is a request of
+    // its own, and the broker's time for those is the first bottleneck of a busy machine.
     config.set("linger.ms", "1");
     config.set("queue.buffering.max.messages", (2 * PENDING_MAX).to_string());
     config.set("queue.buffering.max.kbytes", "131072");

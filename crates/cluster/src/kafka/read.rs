@@ -1,4 +1,4 @@
-//! Reading once, from given places to given places: for whoever checks the record.
+//! Reads given ranges of offsets once, to verify the log.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,12 +12,11 @@ use super::follow::{POLL, check, config, consumer, delivered};
 use super::{Hearing, KafkaSettings, OpenError};
 use crate::protocol::replica::{Delivered, Fault};
 
-/// How long nothing may come before it is given up.
+/// How long no record may arrive before reading is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Gives each partition's records in this range of offsets to `take`, in their order; partition 0's
-/// range is the first. Offsets at which there is no record are passed over: whoever takes sees the
-/// gap, or the end that is not reached. It blocks.
+/// Passes the records of each partition's range of offsets to `take`, in order; `ranges[0]` is partition 0's.
+/// Offsets without a record are skipped: `take` sees the gap, or that the end is not reached. Blocks.
 ///
 /// # Errors
 /// [`OpenError`]; `take` may have seen some records by then.
@@ -29,7 +28,7 @@ pub fn read_ranges(settings: &KafkaSettings, ranges: &[Range<u64>], mut take: im
         return Ok(());
     }
     let mut config = config(settings);
-    // Without a record at the last offset, only the end of the partition says that it is over.
+    // If the last offset holds no record, only the end-of-partition event shows that reading is complete.
     config.set("enable.partition.eof", "true");
     let consumer = consumer(settings, &config, starts)?;
     let mut silence = Duration::ZERO;
@@ -67,7 +66,7 @@ pub fn read_ranges(settings: &KafkaSettings, ranges: &[Range<u64>], mut take: im
     Ok(())
 }
 
-/// Asks for no more of a partition: others may go on for long, and it may grow meanwhile.
+/// Stops fetching a partition: others may take much longer, and it may grow meanwhile.
 fn end(settings: &KafkaSettings, consumer: &BaseConsumer<Hearing>, partition: i32, open: &mut [bool]) -> Result<(), OpenError> {
     let place = usize::try_from(partition).ok().and_then(|place| open.get_mut(place));
     let Some(is_open) = place else { panic!("only partitions that were asked for end, not {partition}") };

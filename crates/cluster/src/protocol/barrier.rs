@@ -1,9 +1,9 @@
-//! Barriers: how a node knows that it has applied everything up to now.
+//! Barriers: how a node confirms that its state is current.
 //!
-//! An answer from local state may be old: the node may lag, or be cut off without noticing. So a
-//! request that would be answered from local state first waits until the node has applied a barrier
-//! that was appended after the request came. One barrier serves all requests that wait: at most one is on
-//! its way, and a request that comes meanwhile waits for the next.
+//! A node's own state may be old: the node may lag, or be cut off without noticing. So before a request is
+//! answered from that state, the node must have applied a barrier record that was appended after the request
+//! arrived. One barrier serves all waiting requests: at most one is in flight, and a request that arrives
+//! meanwhile waits for the next.
 
 use engine::durable::Durable;
 use journal::Lsn;
@@ -12,31 +12,31 @@ use tokio::time::{Instant, timeout};
 
 use super::limits::{BARRIER_RETRY, BARRIER_TIME_MAX};
 
-/// No barrier came by in time.
+/// No barrier was read back in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotCaughtUp;
 
-/// The barriers of one node in one partition, numbered from 1 in the order of appending.
+/// One node's barriers in one partition, numbered from 1 in the order of appending.
 #[derive(Debug, Default)]
 pub struct Barriers {
-    /// The last barrier that came by, and who waits for which. Whoever waits for one is served by
-    /// every later one as well.
+    /// The last barrier that was read back, and the tasks that wait for one. A task is released by its
+    /// barrier or any later one.
     passed: Durable,
     on_the_way: Mutex<OnTheWay>,
 }
 
 #[derive(Debug, Default)]
 struct OnTheWay {
-    /// The last barrier that was appended.
+    /// The number of the last appended barrier.
     last: u64,
-    /// When, if it has not come by.
+    /// When it was appended; `None` once it was read back, or if appending failed.
     since: Option<Instant>,
-    /// Whether somebody waits for the one after it.
+    /// Whether a request waits for the next barrier.
     is_next_wanted: bool,
 }
 
 impl Barriers {
-    /// Waits for a barrier that is appended from now on. `append` appends one, and may fail.
+    /// Waits for a barrier that is appended from now on. `append` appends one, and returns whether it could.
     ///
     /// # Errors
     /// [`NotCaughtUp`].
@@ -48,9 +48,8 @@ impl Barriers {
         }
     }
 
-    /// Has another barrier appended where the last one may be lost, so that whoever waits need not
-    /// wait until somebody else comes; or one that nobody waits for, if it is wanted. To be called
-    /// now and then.
+    /// Appends another barrier if the last one may be lost, so that waiting requests do not depend on a new
+    /// one; also if `is_wanted`, without any waiting request. To be called periodically.
     pub fn keep(&self, is_wanted: bool, append: impl Fn(u64) -> bool) {
         let mut on_the_way = self.on_the_way.lock();
         let is_missing = self.passed.lsn() < Lsn(on_the_way.last);
@@ -60,7 +59,7 @@ impl Barriers {
         }
     }
 
-    /// A barrier of this node has come by.
+    /// A barrier of this node was read back from the log.
     pub fn applied(&self, number: u64, append: impl Fn(u64) -> bool) {
         {
             let mut on_the_way = self.on_the_way.lock();
@@ -74,7 +73,7 @@ impl Barriers {
         self.passed.advance(Lsn(number));
     }
 
-    /// Nothing more will come by: tells everybody who waits.
+    /// No more barriers will be read: releases every waiting task with an error.
     pub fn fail(&self) {
         self.passed.fail();
     }
@@ -92,8 +91,8 @@ impl Barriers {
     }
 }
 
-/// Numbers rise also where appending fails: who waits for a number that was never appended is
-/// served by the next one that is.
+/// The number rises even if appending fails: a task that waits for a barrier that was never appended is
+/// released by the next one that is.
 fn start_next(on_the_way: &mut OnTheWay, append: impl Fn(u64) -> bool) {
     on_the_way.last += 1;
     on_the_way.since = append(on_the_way.last).then(Instant::now);

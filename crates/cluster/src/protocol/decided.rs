@@ -1,11 +1,11 @@
-//! Decided records on their way to the history, as bytes: a record borrows from what it is read from.
+//! Decided records on their way to the history tables, kept as bytes because a record borrows from its bytes.
 
 use domain::wire::{Position, decode_record, encode_record};
 use domain::{Record, State};
 use engine::core::Watch;
 use journal::Lsn;
 
-/// Decided records in their order.
+/// Decided records, in order.
 #[derive(Clone, Debug, Default)]
 pub struct DecidedRecords {
     bytes: Vec<u8>,
@@ -14,29 +14,29 @@ pub struct DecidedRecords {
 }
 
 impl DecidedRecords {
-    /// How many there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Adds those that follow.
+    /// Appends the records of `other`, which follow these.
     pub fn append(&mut self, other: &Self) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&other.bytes);
         self.ends.extend(other.ends.iter().map(|(position, body, end)| (*position, start + body, start + end)));
     }
 
-    /// Each with its position among the partition's decisions.
+    /// The records, each with its position among the partition's decisions.
     ///
     /// # Panics
-    /// If what was encoded a moment ago does not decode.
+    /// If a record does not decode, although this type encoded it.
     pub fn iter(&self) -> impl Iterator<Item = (Position, Record<'_>)> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, _, end)| *end));
         self.ends.iter().zip(starts).map(|((position, body_end, end), start)| {

@@ -1,17 +1,16 @@
-//! What the gate keeps for an aggregate that gives out units, and what it is asked.
+//! The gate: what Redis stores for an aggregate that hands out units, and the calls that it answers.
 //!
-//! The gate never has the last word: the only harm that a wrong one can do is extra records in the
-//! log. It counts the units that it may still let pass (`left`), and how many commands each node has
-//! in flight (`flights`): passed, and not decided yet as far as the gate knows. It marks the
-//! subjects that it let pass, so that one who asks twice at once, on two nodes, takes one unit.
+//! The gate never has the last word: the only harm that a wrong one can do is extra records in the log. It
+//! counts the units that it may still admit (`left`), and for each node the commands in flight (`flights`):
+//! admitted, and not decided yet as far as the gate knows. It marks the admitted subjects, so that a subject
+//! who asks twice at once, on two nodes, takes one unit.
 //!
-//! Every second a node corrects it from the record: `left` becomes what remains there, less what is
-//! in flight. A correction names the offset that it is based on, and one that is older than what
-//! the gate knows already is ignored. A gate that is empty, of another log, or older than a node
-//! has seen it is filled anew, by whoever notices first: it gets a higher fill number.
+//! Every second a node corrects the gate from the log: `left` becomes the units that remain in its state,
+//! less those in flight. A correction names the offset that it is based on, and the gate ignores one that is
+//! older than its own. A gate that is empty, of another log, or older than a node has seen it is filled anew
+//! by the node that notices first, with a higher fill number.
 //!
-//! [`Gate`] is the semantics, used by the simulation; the Lua script of the real one is held
-//! against it in a test.
+//! [`Gate`] defines the semantics, and the simulation uses it; a test compares the Lua script with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,16 +19,16 @@ use domain::Kind;
 use super::limits::FLIGHT_MILLIS_MAX;
 use super::record::{LogId, NodeId};
 
-/// Which aggregate's gate, as the record knows it.
+/// Identifies one aggregate's gate.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GateKey {
-    /// Of which log.
+    /// The log that the aggregate's commands are in.
     pub log: LogId,
-    /// In which partition.
+    /// The partition of that log.
     pub partition: u32,
     /// The aggregate's kind.
     pub kind: Kind,
-    /// Its name.
+    /// The aggregate's name.
     pub name: String,
 }
 
@@ -38,111 +37,111 @@ pub struct GateKey {
 pub struct GateVersion {
     /// The number of its fill; 0 for none.
     pub fill: u64,
-    /// The offset that it was last corrected by.
+    /// The offset that its last correction was based on.
     pub base: u64,
 }
 
-/// A subject's mark: in which set, and which number in it. Two subjects may share one; then the
-/// second command goes to the record without the gate's leave.
+/// A subject's mark: a set, and a number in it. Two subjects may share a mark; the second one's command then
+/// goes to the log without the gate's permission.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Mark {
-    /// A number from which the set follows.
+    /// A number from which the set is derived.
     pub set: u32,
-    /// The number in the set.
+    /// The number within the set.
     pub number: i32,
 }
 
-/// Commands that were decided since the last call, of those that the gate let pass.
+/// Admitted commands that were decided since the last call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Settled {
-    /// They took a unit, or may have.
+    /// Commands that took a unit, or may have.
     pub taken: u64,
-    /// They took none: the unit is free again.
+    /// Commands that took no unit: it is available again.
     pub returned: u64,
-    /// The offset of the last of them.
+    /// The offset of the last of these commands.
     pub offset: u64,
 }
 
-/// Some commands that want to pass, each for one unit.
+/// Asks for admission of some commands, each for one unit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Enter {
-    /// Where.
+    /// The aggregate's gate.
     pub key: GateKey,
-    /// Who asks.
+    /// The asking node.
     pub node: NodeId,
-    /// The newest version that the node has seen: an older gate has lost its memory.
+    /// The newest version that the node has seen: an older gate has lost its data.
     pub known: GateVersion,
-    /// What was decided meanwhile.
+    /// The node's commands decided since its last call.
     pub settled: Settled,
-    /// For each command its subject's mark, or none where a subject may have several units.
+    /// For each command its subject's mark, or `None` if a subject may have several units.
     pub marks: Vec<Option<Mark>>,
 }
 
-/// What the gate says of one command.
+/// The gate's verdict on one command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GateVerdict {
-    /// It may go to the record; it has taken one of the units that are left.
+    /// Admitted: it may go to the log, and has taken one of the units that are left.
     Passed,
     /// Nothing is left.
     SoldOut,
-    /// The subject was let pass before.
+    /// The subject was admitted before.
     Marked,
 }
 
-/// What the gate answers to [`Enter`].
+/// The gate's response to [`Enter`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Entered {
-    /// One verdict for each command.
+    /// One verdict for each command, in order.
     Verdicts(GateVersion, Vec<GateVerdict>),
-    /// It is empty, of another log, or older than the node has seen it.
+    /// The gate is empty, of another log, or older than the node has seen it.
     Unfilled,
 }
 
-/// What the record says.
+/// Corrects a gate from the state of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Correct {
-    /// Where.
+    /// The aggregate's gate.
     pub key: GateKey,
-    /// Who says it.
+    /// The correcting node.
     pub node: NodeId,
     /// The newest version that the node has seen.
     pub known: GateVersion,
-    /// The offset of the next record: everything before it is in `remaining`.
+    /// The offset of the next record: every record before it is reflected in `remaining`.
     pub base: u64,
-    /// Units that nobody holds.
+    /// Units that no subject holds.
     pub remaining: u64,
     /// Commands that this node has in flight through the gate.
     pub flight: u64,
-    /// Into how many sets marks go, if it is filled anew.
+    /// The number of sets that marks are spread over, if the gate is filled anew.
     pub sets: u32,
 }
 
-/// What became of a correction.
+/// The gate's response to [`Correct`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Corrected {
-    /// It was taken over.
+    /// The correction was applied.
     Taken(GateVersion),
-    /// The gate knows something newer.
+    /// Ignored: the gate's data is newer.
     Ignored(GateVersion),
     /// The gate was filled anew.
     Filled(GateVersion),
 }
 
-/// The gate cannot be asked.
+/// The gate cannot be reached, or its answer is invalid.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the gate is away: {0}")]
 pub struct Away(pub String);
 
-/// Where gates are kept. Every call must end within about a second, one way or the other: a lane
-/// makes one at a time, and its commands have no other clock.
+/// Where gates are stored. Every call must end within about a second, with an answer or an error: a lane
+/// makes one call at a time, and its waiting commands have no other time limit.
 pub trait GateServer: Send + Sync + 'static {
-    /// Lets commands pass, or not.
+    /// Decides which of the commands are admitted.
     fn enter(&self, enter: &Enter) -> impl Future<Output = Result<Entered, Away>> + Send;
 
-    /// Takes over what the record says.
+    /// Applies a correction.
     fn correct(&self, correct: &Correct) -> impl Future<Output = Result<Corrected, Away>> + Send;
 
-    /// Forgets a subject's mark: its command was refused, or its unit given back.
+    /// Removes a subject's mark: its command was rejected, or its unit given back.
     fn unmark(&self, key: &GateKey, mark: Mark) -> impl Future<Output = Result<(), Away>> + Send;
 }
 
@@ -152,10 +151,10 @@ pub struct Gate {
     log: LogId,
     partition: u32,
     version: GateVersion,
-    /// The last offset of a command that was settled.
+    /// The offset of the last settled command.
     settled: u64,
     left: i64,
-    /// For each node: how many, and when it was last heard of.
+    /// For each node: its commands in flight, and when it last called.
     flights: BTreeMap<NodeId, (i64, u64)>,
     sets: u32,
     marks: BTreeSet<(u32, i32)>,
@@ -207,7 +206,7 @@ impl Gate {
             return Corrected::Filled(version);
         };
         gate.flights.insert(correct.node, (signed(correct.flight), now));
-        // What was settled at the base itself is in flight no more, and remains there still.
+        // A command settled at `base` or later is no longer in flight, but its unit still counts in `remaining`.
         if correct.base < gate.version.base || correct.base <= gate.settled {
             return Corrected::Ignored(gate.version);
         }

@@ -1,9 +1,8 @@
-//! The way of an aggregate's commands through the gate on this node.
+//! An aggregate's lane: the path of its commands through the gate on this node.
 //!
-//! Commands that come while a call to the gate is under way go with the next one, all together; so
-//! there is one call at a time, and what the node has in flight is known exactly between calls.
-//! Where the gate is away, or says what the node's own state does not agree with, a few commands at a
-//! time go to the record without its leave, and the others wait.
+//! Commands that arrive during a call to the gate share the next call; so there is one call at a time, and the
+//! number of the node's commands in flight is exact between calls. If the gate is unreachable, or contradicts the
+//! node's own state, a few commands at a time go to the log without its permission, and the others wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,30 +18,30 @@ use super::gate::{Correct, Corrected, Enter, Entered, GateKey, GateServer, GateV
 use super::limits::{GATE_CALL_MAX, LANE_WAITING_MAX, UNGATED_MAX};
 use super::record::NodeId;
 
-/// What the gate says to one command.
+/// The lane's verdict on one command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneVerdict {
     /// The gate's verdict.
     Gate(GateVerdict),
-    /// It cannot be asked, or does not know the aggregate yet.
+    /// The gate is unreachable, or does not know the aggregate yet.
     Away,
-    /// As many wait as may.
+    /// The waiting capacity is used up.
     Full,
 }
 
-/// What the record says of an aggregate.
+/// An aggregate's units according to the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
     /// The offset of the next record.
     pub offset_next: u64,
-    /// What there is to take.
+    /// The aggregate's units: stock and remaining.
     pub units: Units,
 }
 
 /// One aggregate's lane.
 #[derive(Debug)]
 pub struct Lane<G> {
-    /// None where there is no gate at all.
+    /// `None` if no gate is configured.
     server: Option<Arc<G>>,
     key: GateKey,
     node: NodeId,
@@ -56,7 +55,7 @@ struct Inner {
     waiting: VecDeque<(Option<Mark>, oneshot::Sender<LaneVerdict>)>,
     is_calling: bool,
     settled: Settled,
-    /// The offset of the last command that was settled, told or not.
+    /// The offset of the last settled command, whether the gate has been told or not.
     settled_through: u64,
     flight: u64,
     known: GateVersion,
@@ -86,7 +85,7 @@ impl<G: GateServer> Lane<G> {
         Arc::new(Self { server, key, node, inner: Mutex::new(inner), ungated, ungated_waiting: AtomicUsize::new(0) })
     }
 
-    /// Puts a command to the gate. `standing` is what the record says, in case the gate does not know.
+    /// Asks the gate about a command. `standing` is the aggregate's state in the log, in case the gate lacks it.
     pub async fn enter(self: &Arc<Self>, mark: Option<Mark>, standing: Standing) -> LaneVerdict {
         if self.server.is_none() {
             return LaneVerdict::Away;
@@ -107,7 +106,7 @@ impl<G: GateServer> Lane<G> {
         passing.verdict().await
     }
 
-    /// A command that was let pass took a unit, or may have.
+    /// An admitted command took a unit, or may have.
     pub fn taken(&self, offset: Option<u64>) {
         let mut inner = self.inner.lock();
         inner.settled.taken += 1;
@@ -115,21 +114,21 @@ impl<G: GateServer> Lane<G> {
         inner.leave_flight();
     }
 
-    /// A command that was let pass was refused, or never went to the record: unit and mark are free
-    /// again. Were the mark to stay, its subject would be held up at the next try.
+    /// An admitted command was rejected, or never went to the log: unit and mark are free again. A mark left
+    /// behind would delay the subject's next try.
     pub fn refused(self: &Arc<Self>, mark: Option<Mark>) {
         self.returned();
         mark.into_iter().for_each(|mark| self.unmark(mark));
     }
 
-    /// A command that was let pass took no unit: its subject has its unit already.
+    /// An admitted command took no unit, because its subject has a unit already.
     pub fn returned(&self) {
         let mut inner = self.inner.lock();
         inner.settled.returned += 1;
         inner.leave_flight();
     }
 
-    /// Tells the gate what the record says, with the next call.
+    /// Sends a correction to the gate with the next call.
     pub fn correct(self: &Arc<Self>, standing: Standing) {
         if self.server.is_none() {
             return;
@@ -140,16 +139,16 @@ impl<G: GateServer> Lane<G> {
         self.call_unless_calling(&mut inner);
     }
 
-    /// The subject holds no unit any more.
+    /// Removes the mark of a subject that no longer holds a unit.
     pub fn unmark(self: &Arc<Self>, mark: Mark) {
         let (Some(server), key) = (self.server.clone(), self.key.clone()) else { return };
-        // Whoever asked may be dropped with the runtime.
+        // Without a runtime, as during shutdown, nothing is sent.
         let Ok(runtime) = Handle::try_current() else { return };
-        // Where the gate is away the mark stays, and the subject's next command goes to the record.
+        // If the gate is unreachable the mark stays, and the subject's next command goes to the log.
         runtime.spawn(async move { server.unmark(&key, mark).await });
     }
 
-    /// Waits for a place among those that go without the gate's leave; `None` if too many wait.
+    /// Waits for a permit to go to the log without the gate; `None` if too many wait.
     pub async fn ungated(&self) -> Option<OwnedSemaphorePermit> {
         let waiting = Counted::new(&self.ungated_waiting);
         if LANE_WAITING_MAX < waiting.count {
@@ -161,25 +160,25 @@ impl<G: GateServer> Lane<G> {
         }
     }
 
-    /// A command without the gate's leave was decided.
+    /// A command without the gate's permission was decided.
     pub fn decided(&self, offset: u64) {
         let mut inner = self.inner.lock();
         inner.settled_through = inner.settled_through.max(offset);
     }
 
-    /// Which aggregate's lane it is.
+    /// The aggregate's gate.
     #[must_use]
     pub fn key(&self) -> &GateKey {
         &self.key
     }
 
-    /// When it was last used.
+    /// When the lane was last used.
     #[must_use]
     pub fn used_at(&self) -> Instant {
         self.inner.lock().used_at
     }
 
-    /// Whether nothing of it is under way.
+    /// Whether the lane has no command waiting or in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let inner = self.inner.lock();
@@ -193,12 +192,12 @@ impl<G: GateServer> Lane<G> {
     fn call_unless_calling(self: &Arc<Self>, inner: &mut Inner) {
         if !std::mem::replace(&mut inner.is_calling, true) {
             let lane = Arc::clone(self);
-            // A task of its own: whoever asks may go away in the middle.
+            // A task of its own: the caller may be cancelled during the call.
             tokio::spawn(async move { lane.call().await });
         }
     }
 
-    /// Calls the gate until nobody waits.
+    /// Calls the gate until no command waits.
     async fn call(self: &Arc<Self>) {
         let Some(server) = &self.server else { return };
         while let Some(work) = self.next_work() {
@@ -211,7 +210,8 @@ impl<G: GateServer> Lane<G> {
 
     fn next_work(&self) -> Option<Work> {
         let mut inner = self.inner.lock();
-        // In turns: where each call hangs, the next correction is due by the end of the last one.
+        // Alternate: if every call is slow, the next correction is already due when the last one ends, and
+        // would hold up the commands.
         let is_turn_of_commands = inner.has_just_corrected && !inner.waiting.is_empty();
         if inner.is_correction_due && !is_turn_of_commands {
             inner.is_correction_due = false;
@@ -230,10 +230,10 @@ impl<G: GateServer> Lane<G> {
     async fn call_correct(&self, server: &G) {
         let correct = {
             let mut inner = self.inner.lock();
-            // What has been decided since is in flight no more, and not in what remains either: the
-            // next correction is a moment away.
+            // Commands settled since are no longer in flight, and not reflected in `remaining` either; the
+            // next correction follows within a second.
             let Some(standing) = inner.standing.filter(|standing| inner.settled_through < standing.offset_next) else { return };
-            // The number in flight says it all.
+            // The correction carries the number in flight, which includes what was settled.
             inner.settled = Settled::default();
             Correct {
                 key: self.key.clone(),
@@ -241,7 +241,7 @@ impl<G: GateServer> Lane<G> {
                 known: inner.known,
                 base: standing.offset_next,
                 remaining: standing.units.remaining,
-                // Those without the gate's leave take units too.
+                // Commands without the gate's permission take units too.
                 flight: inner.flight + self.ungated_count(),
                 sets: sets_for(standing.units.stock),
             }
@@ -271,7 +271,7 @@ impl<G: GateServer> Lane<G> {
         if entered == Ok(Entered::Unfilled) {
             self.call_correct(server).await;
             enter.known = self.inner.lock().known;
-            // The correction has said what is in flight: what was settled before it is in that.
+            // The correction covers the commands settled before it.
             enter.settled = Settled { offset: enter.settled.offset, ..Settled::default() };
             entered = server.enter(&enter).await;
         }
@@ -287,7 +287,7 @@ impl<G: GateServer> Lane<G> {
         let verdicts = verdicts.into_iter().map(LaneVerdict::Gate).chain(std::iter::repeat(LaneVerdict::Away));
         for ((mark, sender), verdict) in waiting.into_iter().zip(verdicts) {
             if let Err(LaneVerdict::Gate(GateVerdict::Passed)) = sender.send(verdict) {
-                // Whoever asked has gone: nothing goes to the record.
+                // The caller was cancelled: its command does not go to the log.
                 self.refused(mark);
             }
         }
@@ -295,13 +295,13 @@ impl<G: GateServer> Lane<G> {
 }
 
 impl Inner {
-    /// A command that the gate let pass is settled, once.
+    /// Counts an admitted command as settled; must be called exactly once for each.
     fn leave_flight(&mut self) {
         let Some(flight) = self.flight.checked_sub(1) else { panic!("a command is in flight until it is settled") };
         self.flight = flight;
     }
 
-    /// A caller that looked at the record earlier may come here later.
+    /// A caller that read the state earlier may arrive here later.
     fn learn(&mut self, standing: Standing) {
         if self.standing.is_none_or(|known| known.offset_next <= standing.offset_next) {
             self.standing = Some(standing);
@@ -314,14 +314,14 @@ enum Work {
     Enter(Vec<(Option<Mark>, oneshot::Sender<LaneVerdict>)>),
 }
 
-/// Into how many sets marks go: rather many small ones, which take a few bytes for each mark.
+/// The number of sets that marks are spread over: many small ones, which need only a few bytes per mark.
 fn sets_for(stock: u64) -> u32 {
     let sets = stock.div_ceil(super::limits::MARKS_PER_SET).max(1);
     let Ok(sets) = u32::try_from(sets) else { panic!("{stock} units are more than any aggregate has") };
     sets
 }
 
-/// Gives the unit back if whoever asked goes away between the verdict and reading it.
+/// Gives the unit back if the caller is cancelled between the verdict and reading it.
 struct Passing<'a, G: GateServer> {
     lane: &'a Arc<Lane<G>>,
     mark: Option<Mark>,
@@ -340,7 +340,7 @@ impl<G: GateServer> Passing<'_, G> {
 impl<G: GateServer> Drop for Passing<'_, G> {
     fn drop(&mut self) {
         let Some(receiver) = self.receiver.as_mut() else { return };
-        // From here on sending fails: a verdict is either here, or stays with the sender.
+        // From here on sending fails: a verdict is either here already, or stays with the sender.
         receiver.close();
         let verdict = receiver.try_recv().ok();
         if verdict == Some(LaneVerdict::Gate(GateVerdict::Passed)) {
@@ -349,7 +349,7 @@ impl<G: GateServer> Drop for Passing<'_, G> {
     }
 }
 
-/// Counts a waiting caller, while it exists.
+/// Counts a waiting caller while this guard exists.
 struct Counted<'a> {
     counter: &'a AtomicUsize,
     count: usize,

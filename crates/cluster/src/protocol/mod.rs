@@ -1,15 +1,14 @@
-//! What makes the scaled mode exact, free of I/O: a simulation runs it with a log and a gate of
-//! its own.
+//! The protocol that makes the scaled mode exact, free of I/O: the simulation runs it with its own log and gate.
 //!
 //! Layout, in reading order:
-//! - [`partition`]: which partition a group is in;
-//! - [`record`]: what stands in the log, as bytes and back;
-//! - [`replica`]: one partition's state, from the records in their order;
-//! - [`barrier`]: how a node knows that it knows everything up to now;
-//! - [`gate`]: what the gate keeps of an aggregate, and what it is asked;
-//! - [`lane`]: an aggregate's way through the gate on this node;
-//! - [`decided`]: what was decided, on its way to the history;
-//! - [`node`]: a request's way from the call to the answer.
+//! - [`partition`]: the partition of a group;
+//! - [`record`]: the log's records, as bytes and back;
+//! - [`replica`]: one partition's state, built from its records in order;
+//! - [`barrier`]: how a node confirms that its state is current;
+//! - [`gate`]: what the gate stores for an aggregate, and the calls that it answers;
+//! - [`lane`]: the path of an aggregate's commands through the gate on this node;
+//! - [`decided`]: decided records on their way to the history;
+//! - [`node`]: the path of a request from the call to the answer.
 
 pub mod barrier;
 pub mod decided;

@@ -1,9 +1,9 @@
-//! A request's way from the call to the answer.
+//! The path of a request from the call to the answer.
 //!
-//! First the node predicts from its own state what would become of a command. If nothing would change
-//! (a repeat, a rejection), it passes a barrier and predicts again: only then the prediction is an
-//! answer. Otherwise the command is appended, with the gate's leave if it takes a unit of something,
-//! and the answer is what the rules decide when the record comes by.
+//! First the node predicts from its own state what the command would do. If nothing would change (a repeat, a
+//! rejection), it waits for a barrier and predicts again: only then the prediction is an answer. Otherwise it
+//! appends the command, with the gate's permission if it takes a unit, and the answer is the rules' decision
+//! when the record is read back from the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,21 +31,21 @@ use super::replica::{Applied, Delivered, Fault, Progress, Replica, Unwatched};
 mod due;
 mod submit;
 
-/// The record was surely not appended: as many are on their way as may be.
+/// The record was certainly not appended: the capacity for records in flight is used up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
-/// Where the order is made.
+/// The ordered log.
 pub trait Log: Send + Sync + 'static {
-    /// Hands a record to the log, in the order of the calls, and does not wait for it. Whether it
-    /// arrives shows when it comes by.
+    /// Hands a record to the log, in the order of the calls, without waiting. Whether it was written is known
+    /// only when it is read back.
     ///
     /// # Errors
     /// [`Full`].
     fn append(&self, partition: u32, key: &str, bytes: Vec<u8>) -> Result<(), Full>;
 }
 
-/// One process that serves.
+/// One serving process.
 #[derive(Debug)]
 pub struct Node<L, G> {
     id: NodeId,
@@ -60,42 +60,41 @@ pub struct Node<L, G> {
     has_failed: AtomicBool,
 }
 
-/// An answer, and the offset of its record.
+/// An answer, with the offset of its record.
 type Answered = (u64, Result<Done, Rejection>);
 
-/// By kind and name.
+/// Lanes by kind and name of the aggregate.
 type Lanes<G> = BTreeMap<(Kind, String), Arc<Lane<G>>>;
 
 #[derive(Debug)]
 struct Partition<G> {
     replica: Mutex<Replica>,
     barriers: Barriers,
-    /// Something that this node appended did not come by in time.
+    /// Whether a record that this node appended was not read back in time.
     is_cut_off: AtomicBool,
     lanes: Mutex<Lanes<G>>,
     due: Mutex<DueWork>,
 }
 
-/// What a node has to say of itself.
+/// A node's status, for metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeStatus {
-    /// What is in memory, over all partitions.
+    /// Aggregates, entries and request keys in memory, over all partitions.
     pub counts: Counts,
-    /// Records that changed something, over all partitions.
+    /// Decided records, over all partitions.
     pub decisions: u64,
-    /// Records that were applied, over all partitions.
+    /// Applied records, over all partitions.
     pub records: u64,
-    /// Commands whose answers have not come by yet.
+    /// Commands whose answers have not been read back yet.
     pub pending: usize,
-    /// Partitions that did not answer in time.
+    /// Partitions whose records are not read back in time.
     pub cut_off: usize,
-    /// The largest effective time.
+    /// The largest effective time of all partitions.
     pub effective_at: Timestamp,
 }
 
 impl<L: Log, G: GateServer> Node<L, G> {
-    /// A node that follows these replicas, one for each partition, in their order. `limits` count for
-    /// each partition.
+    /// A node with these replicas, one for each partition, in order. `limits` apply to each partition.
     #[must_use]
     pub fn new(id: NodeId, log_id: LogId, log: L, gate: Option<Arc<G>>, limits: Limits, replicas: Vec<Replica>) -> Self {
         let partitions = replicas.into_iter().map(|replica| Partition {
@@ -119,31 +118,31 @@ impl<L: Log, G: GateServer> Node<L, G> {
         }
     }
 
-    /// Which node it is.
+    /// The node's id.
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.id
     }
 
-    /// Where the order is made.
+    /// The log that the node appends to.
     #[must_use]
     pub fn log(&self) -> &L {
         &self.log
     }
 
-    /// The gate, if there is one.
+    /// The gate, if one is configured.
     #[must_use]
     pub fn gate(&self) -> Option<&Arc<G>> {
         self.gate.as_ref()
     }
 
-    /// The log that it follows.
+    /// The id of the log.
     #[must_use]
     pub fn log_id(&self) -> LogId {
         self.log_id
     }
 
-    /// Answers nothing and takes nothing until everything that is in the log by now has been applied.
+    /// Answers and accepts nothing until every record now in the log has been applied.
     pub fn catch_up(&self) {
         for (partition, place) in (0..).zip(&self.partitions) {
             place.is_cut_off.store(true, Ordering::Relaxed);
@@ -151,17 +150,17 @@ impl<L: Log, G: GateServer> Node<L, G> {
         }
     }
 
-    /// How many partitions the log has.
+    /// The number of the log's partitions.
     #[must_use]
     pub fn partitions_count(&self) -> u32 {
         let Ok(count) = u32::try_from(self.partitions.len()) else { panic!("a log has at most 2^32 - 1 partitions") };
         count
     }
 
-    /// Applies the next records of a partition, and answers those of this node.
+    /// Applies the next records of a partition, and answers those that this node appended.
     ///
     /// # Errors
-    /// [`Fault`]; the node must not be used further then, see [`Node::fail`].
+    /// [`Fault`]; the node must not be used after it, see [`Node::fail`].
     pub fn apply<'a>(&self, partition: u32, records: impl Iterator<Item = Delivered<'a>>) -> Result<(), Fault> {
         let place = self.partitions.get(partition as usize).ok_or(self.unknown(partition))?;
         let (mut answers, mut barrier) = (Vec::new(), 0);
@@ -180,7 +179,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
                 }
             }
             place.due.lock().applied();
-            // Before anybody is answered: a yes may carry a code.
+            // Before any caller is answered: a successful answer may carry a code.
             self.check(partition, &replica)?;
         }
         if !answers.is_empty() || barrier != 0 {
@@ -191,7 +190,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
             answers.into_iter().filter_map(|(sequence, answer)| Some((pending.remove(&sequence)?, answer))).collect()
         };
         for (sender, answer) in waiting {
-            // The caller may have gone.
+            // The caller may have been cancelled.
             let _ = sender.send(answer);
         }
         if barrier != 0 {
@@ -200,10 +199,9 @@ impl<L: Log, G: GateServer> Node<L, G> {
         Ok(())
     }
 
-    /// Looks at what stands now: everything that any node answered before the call is in it. `look` is
-    /// called for each partition that may hold what `over` says (one, where that is one aggregate), with
-    /// the time up to which the partition is known, and the values are in the order of the partitions.
-    ///
+    /// Reads the current state: everything that any node answered before the call is in it. `look` is called
+    /// for each partition in the scope of `over` (one, if that is one aggregate), with the time up to which
+    /// the partition is known; the values are in the order of the partitions.
     /// # Errors
     /// [`Refusal::NotCaughtUp`].
     pub async fn read<T>(&self, over: Over<'_>, look: impl FnMut(&State, Timestamp) -> T) -> Result<Vec<T>, Refusal> {
@@ -214,7 +212,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         Ok(self.read_local(over, Timestamp::ZERO, look))
     }
 
-    /// As [`Node::read`], of the partition of one group.
+    /// As [`Node::read`], for the partition of one group.
     ///
     /// # Errors
     /// [`Refusal::NotCaughtUp`].
@@ -224,9 +222,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
         Ok(self.with_replica(partition, |replica| look_at(replica, Timestamp::ZERO, look)))
     }
 
-    /// Looks at what this node knows, at `wall` or at the last record's time, whichever is later. Others
-    /// may know more: for live feeds, never for an answer. All of it is durable, because it came from
-    /// the log.
+    /// Reads this node's own state as of `wall`, or the last record's time if that is later. Other nodes may be
+    /// ahead: for live feeds, never for an answer. Everything in it is durable, because it came from the log.
     pub fn read_local<T>(&self, over: Over<'_>, wall: Timestamp, mut look: impl FnMut(&State, Timestamp) -> T) -> Vec<T> {
         let partitions = match over {
             Over::One(_, name) => self.partition_of(name)..self.partition_of(name) + 1,
@@ -235,12 +232,12 @@ impl<L: Log, G: GateServer> Node<L, G> {
         partitions.map(|partition| self.with_replica(partition, |replica| look_at(replica, wall, &mut look))).collect()
     }
 
-    /// Waits until the node has applied everything that any node was answered before the call.
+    /// Waits until the node has applied everything that any node answered before the call.
     ///
     /// # Errors
     /// [`Refusal::NotCaughtUp`].
     pub async fn pass_all_barriers(&self) -> Result<(), Refusal> {
-        // All are on their way at the same time.
+        // The barriers of all partitions are in flight at the same time.
         let mut waiting: Vec<_> = (0..self.partitions_count()).map(|partition| Box::pin(self.pass_barrier(partition))).collect();
         let mut is_behind = false;
         std::future::poll_fn(|context| {
@@ -257,7 +254,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         if is_behind { Err(Refusal::NotCaughtUp) } else { Ok(()) }
     }
 
-    /// The same for the partition of one group; gives the partition, and how far it was by then.
+    /// The same for the partition of one group; returns the partition and its progress then.
     ///
     /// # Errors
     /// [`Refusal::NotCaughtUp`].
@@ -267,22 +264,22 @@ impl<L: Log, G: GateServer> Node<L, G> {
         Ok((partition, self.with_replica(partition, Replica::progress)))
     }
 
-    /// A partition's state as it is now, shared rather than copied, and how far it is.
+    /// A partition's current state, shared rather than copied, and its progress.
     ///
     /// # Panics
-    /// If there is no such partition.
+    /// If the partition does not exist.
     #[must_use]
     pub fn freeze(&self, partition: u32) -> (Progress, FrozenState) {
         self.with_replica(partition, Replica::freeze)
     }
 
-    /// How far each partition is.
+    /// The progress of each partition.
     #[must_use]
     pub fn progress(&self) -> Vec<Progress> {
         self.partitions.iter().map(|place| place.replica.lock().progress()).collect()
     }
 
-    /// Compares with what another node came to.
+    /// Compares this node's digest with another node's at the same offset.
     ///
     /// # Errors
     /// [`Fault::Disagreement`], and [`Fault::UnknownPartition`].
@@ -291,8 +288,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
         place.replica.lock().compare(other)
     }
 
-    /// Looks after what nobody asks for: gates are corrected, request keys whose time has come are
-    /// forgotten, and a partition that did not answer is tried again. To be called every second.
+    /// Periodic work, once a second: corrects gates, appends the removal of expired request keys, and tests
+    /// with a barrier whether a partition that did not answer works again.
     pub fn keep(&self) {
         for (partition, place) in (0..).zip(&self.partitions) {
             let (is_due, standings) = {
@@ -312,13 +309,13 @@ impl<L: Log, G: GateServer> Node<L, G> {
             place.lanes.lock().retain(|_, lane| lane.used_at().elapsed() < LANE_IDLE || !lane.is_idle());
             if is_due {
                 let forget = Body::Due(Command::local(Action::ForgetRequests));
-                // It is asked for again a second later: whether it arrives is of no importance.
+                // Repeated a second later: losing the record does no harm.
                 let _ = self.append_record(partition, Routing::Partition(partition), self.next_sequence(), forget);
             }
         }
     }
 
-    /// Lets other rules decide in all partitions from here on.
+    /// Switches all partitions to another version of the rules.
     ///
     /// # Errors
     /// [`Full`].
@@ -328,12 +325,12 @@ impl<L: Log, G: GateServer> Node<L, G> {
         })
     }
 
-    /// Takes no further command.
+    /// Rejects every further command.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The node cannot go on: everybody who waits is told so.
+    /// Marks the node as failed and releases every waiting caller with an error.
     pub fn fail(&self) {
         self.has_failed.store(true, Ordering::Relaxed);
         self.stop();
@@ -341,13 +338,13 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.partitions.iter().for_each(|place| place.barriers.fail());
     }
 
-    /// Whether it cannot go on.
+    /// Whether the node has failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
     }
 
-    /// Counts, for metrics.
+    /// The node's status, for metrics.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let mut status = NodeStatus { pending: self.pending.lock().len(), ..NodeStatus::default() };
@@ -363,7 +360,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         status
     }
 
-    /// Whether this node may go on with what the log says: it is the one that the node follows.
+    /// Checks that the partition belongs to the log that this node follows.
     fn check(&self, partition: u32, replica: &Replica) -> Result<(), Fault> {
         match replica.log().filter(|log| *log != self.log_id) {
             Some(log) => {
@@ -384,7 +381,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
             Routing::Partition(_) => "",
         };
         let record = LogRecord { origin: Origin { node: self.id, sequence }, routing, body };
-        // Every node stops at a record that fails this check: it must not get into the log.
+        // Every node stops at a record that fails this check, so it must not get into the log.
         assert_eq!(record.check(), Ok(()), "a node was about to append what no log may hold");
         self.log.append(partition, key, encode(&record))
     }
@@ -419,7 +416,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         look(&self.partition(partition).replica.lock())
     }
 
-    /// One that this node chose itself, by [`partition_of`].
+    /// A partition by a number that this node itself computed with [`partition_of`].
     fn partition(&self, partition: u32) -> &Partition<G> {
         let Some(place) = self.partitions.get(partition as usize) else {
             panic!("a name belongs to one of the log's {} partitions, not to {partition}", self.partitions.len())

@@ -1,9 +1,9 @@
-//! The partition of a group: a fixed function of the group's name, the same for every client library
-//! and every version of this program.
+//! The partition of a group: a fixed function of the group's name, independent of client library
+//! and program version.
 
 use domain::hash::HashSeed;
 
-/// The key of the function. It must never change: groups would move to other partitions.
+/// The key of the hash. It must never change: groups would move to other partitions.
 const SEED: HashSeed = HashSeed(0x6669_7273_7463_6f6d, 0x6520_7061_7274_6974);
 
 /// The partition of a group ([`domain::types::Name::group`]), from 0 to `partitions - 1`.
@@ -15,7 +15,7 @@ const SEED: HashSeed = HashSeed(0x6669_7273_7463_6f6d, 0x6520_7061_7274_6974);
 /// ```
 ///
 /// # Panics
-/// If there are no partitions.
+/// If `partitions` is 0.
 #[must_use]
 pub fn partition_of(group: &str, partitions: u32) -> u32 {
     assert!(0 < partitions, "a log has at least one partition");

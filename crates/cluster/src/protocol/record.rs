@@ -1,6 +1,5 @@
-//! What stands in the log: one command, barrier or switch in each record, with the node that appended
-//! it and the partition where it belongs. Integers are little-endian; a text is its length in one byte
-//! and its bytes.
+//! The log's records: each is one command, barrier or rules switch, with the node that appended it and the
+//! partition where it belongs. Integers are little-endian; a text is its length in one byte and its bytes.
 
 use data_encoding::HEXLOWER;
 use domain::types::RequestId;
@@ -9,9 +8,9 @@ use domain::{Action, Command};
 
 use super::partition::partition_of;
 
-/// The number of the record format that is written.
+/// The record format that this version writes.
 pub const RECORD_FORMAT: u8 = 2;
-/// The rules that this program knows: all versions up to this one.
+/// The newest version of the rules that this program knows; it knows all earlier ones too.
 pub const RULES_KNOWN: RulesVersion = RulesVersion(1);
 
 const GENESIS: u8 = 1;
@@ -23,24 +22,24 @@ const DUE: u8 = 5;
 const OF_GROUP: u8 = 1;
 const OF_PARTITION: u8 = 2;
 
-/// A process that appends; a random number for each start.
+/// A process that appends: a random number, new at each start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeId(pub u64);
 
 /// The node that appended a record, and the record's sequence number there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Origin {
-    /// The node.
+    /// The node that appended the record.
     pub node: NodeId,
-    /// The node's own number for the record: for a barrier the barrier's.
+    /// The node's own number for the record; for a barrier, the barrier's number.
     pub sequence: u64,
 }
 
-/// Which version of the rules decides.
+/// A version of the rules.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RulesVersion(pub u32);
 
-/// Tells a log from another one of the same name: random, made with the log.
+/// The random id of a log, made with its first record: distinguishes two logs of the same name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogId(pub [u8; 16]);
 
@@ -50,28 +49,28 @@ impl std::fmt::Display for LogId {
     }
 }
 
-/// The first record of every partition.
+/// The contents of the first record of every partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Genesis {
-    /// Of which log.
+    /// The log's id.
     pub log: LogId,
-    /// How many partitions the log has, for ever.
+    /// The number of the log's partitions, which never changes.
     pub partitions: u32,
-    /// The rules that decide from here on.
+    /// The version of the rules that applies from here on.
     pub rules: RulesVersion,
 }
 
-/// What a record's partition follows from.
+/// What determines a record's partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Routing<'a> {
     /// The group of the aggregates that its command is for ([`domain::types::Name::group`]).
     Group(&'a str),
-    /// The partition itself, which it is about.
+    /// The partition itself, for records that concern one partition.
     Partition(u32),
 }
 
 impl Routing<'_> {
-    /// The partition where the record belongs.
+    /// The partition where the record belongs, out of `partitions`.
     #[must_use]
     pub fn partition(self, partitions: u32) -> u32 {
         match self {
@@ -81,10 +80,10 @@ impl Routing<'_> {
     }
 }
 
-/// What a record says.
+/// The contents of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Body<'a> {
-    /// The partition begins.
+    /// Begins the partition.
     Genesis(Genesis),
     /// A caller's command.
     Command {
@@ -93,12 +92,11 @@ pub enum Body<'a> {
         /// The command.
         command: Command<'a>,
     },
-    /// A command that a node gave because something was due. It is a body of its own, so that nothing
-    /// that a caller sends can pass for it.
+    /// A due command that a node appended. A body of its own, so that no caller's command can be mistaken for one.
     Due(Command<'a>),
-    /// A node that applies it has applied everything before it.
+    /// A barrier: a node that applies it has applied every record before it.
     Barrier,
-    /// Other rules decide from here on.
+    /// Another version of the rules applies from here on.
     Rules(RulesVersion),
 }
 
@@ -107,13 +105,13 @@ pub enum Body<'a> {
 pub struct LogRecord<'a> {
     /// The node that appended it.
     pub origin: Origin,
-    /// What its partition follows from.
+    /// What determines its partition.
     pub routing: Routing<'a>,
-    /// What it says.
+    /// The contents.
     pub body: Body<'a>,
 }
 
-/// Bytes that are no record of a known format; the text says what is wrong.
+/// The bytes are not a record of a known format; the text says what is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct MalformedRecord(pub &'static str);
@@ -124,7 +122,7 @@ impl From<domain::wire::DecodeError> for MalformedRecord {
     }
 }
 
-/// A record as bytes.
+/// Encodes a record.
 #[must_use]
 pub fn encode(record: &LogRecord<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -165,7 +163,7 @@ pub fn encode(record: &LogRecord<'_>) -> Vec<u8> {
     out
 }
 
-/// Reads a record.
+/// Decodes a record.
 ///
 /// # Errors
 /// [`MalformedRecord`].
@@ -202,8 +200,8 @@ pub fn decode(bytes: &[u8]) -> Result<LogRecord<'_>, MalformedRecord> {
 }
 
 impl LogRecord<'_> {
-    /// Checks that its command is one that may stand in such a record, and is routed by the group of
-    /// every aggregate that it is for. Whoever appends checks the same before.
+    /// Checks that the command is allowed in such a record, and that the record is routed by the group of
+    /// every aggregate in the command. Nodes check the same before appending.
     ///
     /// # Errors
     /// [`MalformedRecord`].
@@ -231,7 +229,7 @@ impl LogRecord<'_> {
     }
 }
 
-/// What is due is done by nobody's request, and creates, changes and removes no aggregate.
+/// A due command has no caller and never creates, changes or removes an aggregate.
 fn check_due<'r, 'a>(command: &'r Command<'a>) -> Result<&'r Command<'a>, MalformedRecord> {
     let is_due = matches!(command.action, Action::Do(_) | Action::ForgetRequests);
     if is_due && *command == Command::local(command.action) {

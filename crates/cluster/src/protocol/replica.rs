@@ -1,5 +1,5 @@
-//! One partition's state, from its records in their order. Nodes that apply the same records have the
-//! same state: nothing but the records and their broker's times goes in.
+//! One partition's state, built from its records in order. Replicas that apply the same records have the same
+//! state: the only inputs are the records and their broker times.
 
 use data_encoding::HEXLOWER;
 use std::collections::VecDeque;
@@ -17,173 +17,172 @@ use journal::Lsn;
 use super::limits::DIGESTS_KEPT;
 use super::record::{Body, Genesis, LogId, LogRecord, MalformedRecord, Origin, RulesVersion, decode};
 
-/// Which partition of how many.
+/// A partition, and the number of partitions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Topology {
-    /// This one, from 0.
+    /// The partition's number, from 0.
     pub partition: u32,
-    /// Of so many.
+    /// The number of the log's partitions.
     pub partitions: u32,
 }
 
-/// How far a replica is, and what it has come to.
+/// How far a replica is, and the digest of its state there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
     /// The offset of the next record.
     pub offset_next: u64,
-    /// Records that changed something.
+    /// The number of decided records.
     pub decisions: u64,
-    /// The effective time: the largest broker's time so far.
+    /// The effective time: the largest broker time so far.
     pub effective_at: Timestamp,
-    /// The rules that decide.
+    /// The version of the rules in effect.
     pub rules: RulesVersion,
     /// The digest of the state.
     pub digest: [u8; DIGEST_BYTES],
 }
 
-/// A record as it lies in the log.
+/// A record as delivered by the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivered<'a> {
     /// Its offset in the partition.
     pub offset: u64,
-    /// The broker's time of it.
+    /// The broker's time of the record.
     pub at: Timestamp,
-    /// Its bytes.
+    /// The record's bytes.
     pub bytes: &'a [u8],
 }
 
-/// What a record came to.
+/// The result of applying a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[expect(clippy::large_enum_variant, reason = "most records are callers' commands, which would be allocated otherwise")]
 pub enum Applied {
     /// A caller's command was decided.
     Command {
-        /// The node that took it from its caller.
+        /// The node that appended it.
         origin: Origin,
         /// The decision.
         answer: Result<Done, Rejection>,
     },
-    /// A command was decided that a node gave because something was due in an aggregate.
+    /// A due command was decided.
     Due {
-        /// The node.
+        /// The node that appended it.
         origin: Origin,
-        /// The aggregate, if it is there.
+        /// The aggregate, if it exists.
         number: Option<Number>,
-        /// Whether the command had an effect: whether its time had come, and no other node was faster.
+        /// Whether the command had an effect: its time had come, and no other node was faster.
         has_effect: bool,
     },
-    /// A barrier has come by.
+    /// A barrier was applied.
     Barrier {
-        /// The node that waits for it.
+        /// The node that appended it.
         origin: Origin,
     },
-    /// Something that nobody waits for.
+    /// A record without a result that a caller waits for.
     Other,
 }
 
-/// The log is not what it should be, or says what this program does not understand. The node stops:
-/// to go on would be to guess.
+/// The log's contents are invalid or unknown to this program. The node stops: continuing would be guessing.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
-    /// Records are missing, or come again.
+    /// Records are missing or repeated.
     #[error("partition {partition} goes on at offset {expected}, but the log gave offset {found}")]
     Gap {
-        /// Where.
+        /// The partition.
         partition: u32,
-        /// What should have come.
+        /// The expected offset.
         expected: u64,
-        /// What came.
+        /// The offset that the log delivered.
         found: u64,
     },
-    /// The bytes are no record.
+    /// The bytes are not a valid record.
     #[error("the record at offset {offset} of partition {partition} is malformed: {what}")]
     Malformed {
-        /// Where.
+        /// The partition.
         partition: u32,
-        /// Which.
+        /// The record's offset.
         offset: u64,
-        /// How.
+        /// What is wrong with the bytes.
         what: MalformedRecord,
     },
     /// A record is in a partition where it does not belong.
     #[error("the record at offset {offset} of partition {partition} belongs to partition {belongs}")]
     WrongPartition {
-        /// Where it is.
+        /// The partition that the record is in.
         partition: u32,
-        /// Which.
+        /// The record's offset.
         offset: u64,
-        /// Where it belongs.
+        /// The partition where it belongs.
         belongs: u32,
     },
-    /// The rules are newer than this program.
+    /// The log requires newer rules than this program has.
     #[error("from offset {offset} of partition {partition} on, rules {wanted} decide; this program knows rules up to {known}")]
     UnknownRules {
-        /// Where.
+        /// The partition.
         partition: u32,
-        /// From where on.
+        /// The offset of the record that switches the rules.
         offset: u64,
-        /// What decides.
+        /// The required version of the rules.
         wanted: u32,
-        /// What is known.
+        /// The newest version that this program knows.
         known: u32,
     },
-    /// The log gave records of a partition that it was not made with.
+    /// The log delivered a record of a partition that it did not begin with.
     #[error("the log gave a record of partition {partition}, and it has the partitions 0 to {}", .partitions - 1)]
     UnknownPartition {
-        /// Which.
+        /// The partition.
         partition: u32,
-        /// How many there are.
+        /// The number of the log's partitions.
         partitions: u32,
     },
-    /// The client gave a record a number that no record has.
+    /// The client delivered a record at an offset or in a partition that cannot exist.
     #[error("the log gave a record at offset {offset} of partition {partition}, where none can be")]
     Nowhere {
-        /// Which partition.
+        /// The partition's number as delivered.
         partition: i32,
-        /// Which offset.
+        /// The offset as delivered.
         offset: i64,
     },
-    /// A record has no time, or that of the one who appended it.
+    /// A record has no time, or the producer's time instead of the broker's.
     #[error(
         "the record at offset {offset} of partition {partition} has no time of the broker's; message.timestamp.type must always be \"LogAppendTime\""
     )]
     NoBrokersTime {
-        /// Where.
+        /// The partition.
         partition: u32,
-        /// Which.
+        /// The record's offset.
         offset: u64,
     },
-    /// The first record is none that begins a log, or one of another log.
+    /// The first record is not a genesis record, or one of another log.
     #[error("partition {partition} does not begin as it should: {what}")]
     Genesis {
-        /// Where.
+        /// The partition.
         partition: u32,
-        /// How.
+        /// What is wrong.
         what: String,
     },
-    /// The history does not say which state it holds, so that nothing can be compared with it.
+    /// The history stores no valid digest, so its state cannot be compared.
     #[error("the history's digest of partition {partition} has {bytes} bytes and must have {DIGEST_BYTES}")]
     NoDigest {
-        /// Where.
+        /// The partition.
         partition: u32,
-        /// How long it is.
+        /// The stored digest's length.
         bytes: usize,
     },
-    /// Another node has another state at the same place.
+    /// Another node has a different state at the same offset.
     #[error("the state of partition {partition} before offset {offset_next} is {own} here and {other} in the history")]
     Disagreement {
-        /// Where.
+        /// The partition.
         partition: u32,
-        /// At which place.
+        /// The offset before which the states differ.
         offset_next: u64,
         /// This node's digest.
         own: String,
-        /// The other one.
+        /// The other node's digest.
         other: String,
     },
 }
 
-/// One partition's state.
+/// The state of one partition, and how far it has followed the log.
 #[derive(Debug)]
 pub struct Replica {
     topology: Topology,
@@ -193,12 +192,12 @@ pub struct Replica {
     core: Core,
     digest: RunningDigest,
     offset_next: u64,
-    /// The digests before the last offsets, the newest at the end.
+    /// The digests at the last offsets, the newest at the end.
     digests: VecDeque<[u8; DIGEST_BYTES]>,
 }
 
 impl Replica {
-    /// A replica that has applied nothing.
+    /// A replica without any applied record.
     #[must_use]
     pub fn new(topology: Topology, rules_known: RulesVersion, seed: HashSeed) -> Self {
         let core = Core::new(seed, Limits::STANDARD);
@@ -214,10 +213,10 @@ impl Replica {
         }
     }
 
-    /// A replica that goes on from a state, which `progress` says where it was reached.
+    /// A replica that continues from a state; `progress` gives the offset where the state was taken.
     ///
     /// # Errors
-    /// [`Fault::Disagreement`] if the state has another digest than `progress` says, and
+    /// [`Fault::Disagreement`] if the state's digest differs from the one in `progress`, and
     /// [`Fault::UnknownRules`].
     pub fn resume(topology: Topology, rules_known: RulesVersion, state: State, progress: &Progress) -> Result<Self, Fault> {
         let mut replica = Self::new(topology, rules_known, state.seed());
@@ -230,19 +229,19 @@ impl Replica {
         Ok(replica)
     }
 
-    /// Which partition it is.
+    /// The partition that this replica follows.
     #[must_use]
     pub fn topology(&self) -> Topology {
         self.topology
     }
 
-    /// The state and the rules.
+    /// The state and the rules that run over it.
     #[must_use]
     pub fn core(&self) -> &Core {
         &self.core
     }
 
-    /// The log that it follows, once its first record was seen.
+    /// The log's id, once the first record was applied.
     #[must_use]
     pub fn log(&self) -> Option<LogId> {
         self.log
@@ -254,13 +253,13 @@ impl Replica {
         self.offset_next
     }
 
-    /// The state as it is now, shared rather than copied, and how far it is: what a snapshot is made of.
+    /// The current state, shared rather than copied, with its progress: the contents of a snapshot.
     #[must_use]
     pub fn freeze(&self) -> (Progress, FrozenState) {
         (self.progress(), self.core.state().freeze())
     }
 
-    /// How far it is.
+    /// How far the replica has followed the log, with the digest there.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (effective_at, decisions) = (self.core.state().time, self.core.staged_lsn().0);
@@ -268,10 +267,10 @@ impl Replica {
         Progress { offset_next: self.offset_next, decisions, effective_at, rules: self.rules, digest }
     }
 
-    /// Applies the next record; `watch` sees what is decided.
+    /// Applies the next record; `watch` observes each decided record.
     ///
     /// # Errors
-    /// [`Fault`]; nothing more may be applied then.
+    /// [`Fault`]; nothing may be applied after it.
     pub fn apply(&mut self, record: &Delivered<'_>, watch: &mut impl Watch) -> Result<Applied, Fault> {
         let (partition, offset) = (self.topology.partition, record.offset);
         if offset != self.offset_next {
@@ -290,7 +289,7 @@ impl Replica {
         Ok(applied)
     }
 
-    /// Compares with what another node came to at a place that this one has passed lately.
+    /// Compares with another node's digest, if this replica still has its own digest of that offset.
     ///
     /// # Errors
     /// [`Fault::Disagreement`].
@@ -335,7 +334,7 @@ impl Replica {
             Body::Rules(version) => {
                 self.check_rules(record.offset, version)?;
                 self.core.pass_time(record.at);
-                // An older switch that comes late changes nothing: rules never go back.
+                // A switch to older rules that was appended late has no effect: rules never go back.
                 self.rules = self.rules.max(version);
                 Ok(Applied::Other)
             }
@@ -353,7 +352,7 @@ impl Replica {
         self.core.apply(command, request_id, at, &mut watch)
     }
 
-    /// Several nodes may have begun the log at once: the first one counts.
+    /// Several nodes may have begun the log at once: the first genesis record counts.
     fn begin(&mut self, offset: u64, genesis: &Genesis) -> Result<(), Fault> {
         if offset != 0 {
             return Ok(());
@@ -392,7 +391,7 @@ impl Replica {
     }
 }
 
-/// Carries the digest along, beside another watch.
+/// Updates the digest, and passes each record on to another watch.
 struct Both<'a, W> {
     digest: &'a mut RunningDigest,
     watch: &'a mut W,
@@ -410,7 +409,7 @@ impl<W: Watch> Watch for Both<'_, W> {
     }
 }
 
-/// A watch that does nothing.
+/// A [`Watch`] that does nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Unwatched;
 

@@ -1,10 +1,9 @@
-//! Which node asks for what is due, and when.
+//! Which node appends due commands, and when.
 //!
-//! What is due is done by a record like any other: any node may append it, it names the entry, and the
-//! rules take it only if that entry's time has come at the record's broker time. So it is exact
-//! whichever node appends it, and however often; what is here only keeps the number of records small.
-//! The node that asked for the last thing that was done goes on; the others step in when nothing is
-//! done for a while.
+//! A due command, such as an expiry, is a record like any other: any node may append it, it names the entry, and it
+//! has an effect only if that entry's time has come at the record's broker time. So the result is exact whichever
+//! node appends it, and however often; this file only keeps the number of records small. The node that appended the
+//! last due command with an effect continues; the others step in when nothing happens for a while.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,26 +18,26 @@ use super::{GateServer, Log, Node};
 use crate::protocol::limits::{ASK_AGAIN, DUE_AT_ONCE_MAX, STEP_IN, millis_of};
 use crate::protocol::record::{Body, LogRecord, Origin, Routing, encode};
 
-/// What this node knows of what is due in a partition, apart from the state.
+/// What this node knows about due commands in a partition, beside the state.
 #[derive(Debug, Default)]
 pub(super) struct DueWork {
-    /// When something was done that another node had asked for, if that was the last thing done.
+    /// When a due command of another node last had an effect; `None` if the last one with an effect was this node's.
     other_acted_at: Option<Instant>,
-    /// When the last record was applied: from then on this node's clock says how time passes.
+    /// When the last record was applied: the node's clock measures the time since then.
     applied_at: Option<Instant>,
     asked: BTreeMap<Number, Asked>,
 }
 
-/// What this node has asked for in one aggregate.
+/// The due commands that this node has appended for one aggregate.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    /// How many of the things that are due there are asked for and not done yet, from the first on.
+    /// How many of the aggregate's due commands, from the first on, are appended and not read back yet.
     on_the_way: u32,
-    /// When the last of them was done, or the first of them asked for.
+    /// When the last of them had an effect, or the first of them was appended.
     progress_at: Instant,
 }
 
-/// A command that is to be appended.
+/// A command ready to be appended.
 struct Ready {
     number: Number,
     group: String,
@@ -46,12 +45,12 @@ struct Ready {
 }
 
 impl DueWork {
-    /// Records were applied.
+    /// Notes that records were applied.
     pub(super) fn applied(&mut self) {
         self.applied_at = Some(Instant::now());
     }
 
-    /// A command that this or another node gave because something was due has come by.
+    /// A due command of this or another node was read back.
     pub(super) fn came_by(&mut self, is_own: bool, number: Option<Number>, has_effect: bool) {
         if has_effect {
             self.other_acted_at = if is_own { None } else { Some(Instant::now()) };
@@ -61,30 +60,29 @@ impl DueWork {
             asked.on_the_way = asked.on_the_way.saturating_sub(1);
             asked.progress_at = Instant::now();
         } else if is_own {
-            // It came too early, or another node was faster: what comes behind it may be asked again.
+            // It came too early, or another node was faster: the commands after it may be appended again.
             self.asked.remove(&number);
         }
     }
 
-    /// The log has not taken the last command of an aggregate that was asked for.
+    /// The log did not accept the last command of an aggregate.
     fn not_taken(&mut self, number: Number) {
         if let Some(asked) = self.asked.get_mut(&number) {
             asked.on_the_way = asked.on_the_way.saturating_sub(1);
         }
     }
 
-    /// The broker's time, as far as it is known here: never ahead of it, because a record is applied
-    /// later than it got its time.
+    /// The broker's time as estimated here: never ahead of it, because a record is applied after it got its time.
     fn now(&self, effective_at: Timestamp) -> Timestamp {
         let passed = self.applied_at.map_or(Duration::ZERO, |applied_at| applied_at.elapsed());
         effective_at.plus_millis(millis_of(passed))
     }
 
-    /// What this node is to ask for now, each as `make` makes it of aggregate and command.
+    /// The commands to append now, each made by `make` from aggregate and command.
     fn due<T>(&mut self, state: &State, mut make: impl FnMut(&AnyAggregate, Command<'_>) -> T) -> Vec<T> {
         let now = self.now(state.time);
         self.asked.retain(|number, _| state.at(*number).is_some_and(|aggregate| aggregate.next_due().is_some()));
-        // Without a pace everything is due at once; that the other goes on is seen by what is done.
+        // Another node is active if its commands had an effect recently: leave the work to it.
         if self.other_acted_at.is_some_and(|acted_at| acted_at.elapsed() < STEP_IN) {
             return Vec::new();
         }
@@ -103,8 +101,8 @@ impl DueWork {
         due
     }
 
-    /// How many things of an aggregate are asked for already. Without any progress for a while, what was
-    /// asked for has been lost, or came too early.
+    /// How many due commands of an aggregate are in flight. If nothing has happened for a while, they were
+    /// lost or came too early, and none counts.
     fn on_the_way(&mut self, number: Number) -> u32 {
         let asked = self.asked.get(&number).filter(|asked| asked.progress_at.elapsed() < ASK_AGAIN);
         let on_the_way = asked.map_or(0, |asked| asked.on_the_way);
@@ -121,7 +119,7 @@ impl DueWork {
 }
 
 impl<L: Log, G: GateServer> Node<L, G> {
-    /// Asks for what is due. To be called many times a second.
+    /// Appends due commands. To be called many times a second.
     pub fn do_due(&self) {
         if self.is_stopping.load(std::sync::atomic::Ordering::Relaxed) {
             return;
@@ -136,7 +134,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
                 place.due.lock().due(state, |aggregate, command| self.ready(aggregate, command)).into_iter()
             };
             while let Some(first) = ready.next() {
-                // What does not arrive is asked for again.
+                // A lost record is appended again later.
                 if self.log.append(partition, &first.group, first.bytes).is_err() {
                     let mut due = place.due.lock();
                     std::iter::once(first.number).chain(ready.map(|rest| rest.number)).for_each(|number| due.not_taken(number));
@@ -146,7 +144,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         }
     }
 
-    /// The record of a command, made while the state that it borrows from stands still.
+    /// The encoded command, made while the state that it borrows from is locked.
     fn ready(&self, aggregate: &AnyAggregate, command: Command<'_>) -> Ready {
         let (number, group) = (aggregate.head().number, aggregate.name().group());
         let origin = Origin { node: self.id, sequence: self.next_sequence() };

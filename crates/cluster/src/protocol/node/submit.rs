@@ -1,4 +1,4 @@
-//! The way of a command: predicted, perhaps let pass by the gate, appended, answered.
+//! The path of a command: predicted, perhaps admitted by the gate, appended, answered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::protocol::record::{Body, Routing};
 use crate::protocol::replica::Replica;
 
 impl<L: Log, G: GateServer> Node<L, G> {
-    /// Has a command decided.
+    /// Decides a command through the log.
     ///
     /// # Errors
     /// [`Refusal`].
     ///
     /// # Panics
-    /// If the command is for no aggregate: forgetting request keys is the node's own.
+    /// If the command is for no aggregate: the removal of request keys is the node's own command.
     pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
         let Some((_, name)) = command.action.target() else { panic!("a caller asks to forget request keys") };
         let partition = self.partition_of(name);
@@ -51,9 +51,9 @@ impl<L: Log, G: GateServer> Node<L, G> {
         Ok(done)
     }
 
-    /// The command with each entry named that it is about: the same command a second time must never
-    /// touch another entry. Since the barrier the state may have gone on: then it may have an answer,
-    /// which is the request key's where the request has one.
+    /// The command with each of its entries named, so that the same command a second time never touches
+    /// another entry. The state may have changed since the barrier: then there may be an answer already, from
+    /// the request key if the request has one.
     fn pin<'a>(&self, partition: u32, command: &Command<'a>) -> Pinned<'a> {
         self.with_replica(partition, |replica| match replica.core().predict(command) {
             Ok(Prediction::TakesEffect) => match pin_action(replica, command.action) {
@@ -65,12 +65,12 @@ impl<L: Log, G: GateServer> Node<L, G> {
         })
     }
 
-    /// The first step that takes a unit of something that a gate counts.
+    /// The first step that takes a unit counted by a gate.
     fn gated<'c, 'a>(&self, partition: u32, command: &'c Command<'a>) -> Option<&'c Step<'a>> {
         self.with_replica(partition, |replica| command.action.steps().find(|step| gate_view(replica, step).is_some()))
     }
 
-    /// A command that would take a unit, as far as the node's own state knows.
+    /// Submits a command that would take a unit, according to the node's own state.
     async fn take_unit(&self, partition: u32, command: &Command<'_>, step: &Step<'_>, request_id: RequestId<'_>) -> Result<Done, Refusal> {
         let lane = self.lane(partition, step.command.kind(), step.name);
         let mut patience = GATE_PATIENCE;
@@ -87,16 +87,16 @@ impl<L: Log, G: GateServer> Node<L, G> {
                 LaneVerdict::Away => return self.append_ungated(partition, command, &lane, request_id).await,
                 LaneVerdict::Gate(GateVerdict::SoldOut | GateVerdict::Marked) => {}
             }
-            // The gate's no counts only if the node's own state agrees.
+            // A refusal by the gate counts only if the node's own state agrees.
             if let Some(answer) = self.answer_here(partition, command).await? {
                 return answer;
             }
-            // Time for which the log stands still does not count: nothing in flight can be decided in it.
+            // Time during which the log stands still is not counted: no command in flight can be decided then.
             let Some(rest) = patience.checked_sub(GATE_LOOK) else {
                 return self.append_ungated(partition, command, &lane, request_id).await;
             };
             patience = rest;
-            // Commands in flight take what is left, or give it back.
+            // Commands in flight either take the last units or give them back.
             tokio::time::sleep(GATE_LOOK).await;
         }
     }
@@ -112,7 +112,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         unit.outcome = match &answer {
             Ok(Done { effect: Effect::Nothing, .. }) => UnitOutcome::Returned,
             Ok(Done { novelty: domain::Novelty::Fresh, .. }) => UnitOutcome::Taken(offset),
-            // It may be decided yet.
+            // The command may still be decided.
             Err(Refusal::Unknown) => UnitOutcome::Unclear,
             Ok(_) => UnitOutcome::Returned,
             Err(_) => UnitOutcome::Refused,
@@ -120,8 +120,8 @@ impl<L: Log, G: GateServer> Node<L, G> {
         answer
     }
 
-    /// Without the gate's leave: a few at a time, and only as long as the node's own state knows of
-    /// something left.
+    /// Appends without the gate's permission: a few commands at a time, and only while the node's
+    /// own state has units left.
     async fn append_ungated(
         &self,
         partition: u32,
@@ -130,7 +130,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         request_id: RequestId<'_>,
     ) -> Result<Done, Refusal> {
         let _permit = lane.ungated().await.ok_or(Refusal::Busy)?;
-        // It may have been a long wait.
+        // The wait may have been long.
         self.check_takes(partition)?;
         if self.predict(partition, command) != Ok(Prediction::TakesEffect)
             && let Some(answer) = self.answer_here(partition, command).await?
@@ -142,7 +142,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         answer
     }
 
-    /// Tells the gates of subjects that gave their units back.
+    /// Removes the marks of subjects that gave their units back.
     fn unmark(&self, partition: u32, command: &Command<'_>, done: &Done) {
         for (step, shown) in command.action.steps().zip(shown_by(&done.effect)) {
             let subject = shown.view.as_ref().and_then(|view| shown.outcome.unmarked(view));
@@ -152,8 +152,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         }
     }
 
-    /// The answer where nothing would change, after a barrier; `None` if the command would take
-    /// effect.
+    /// The answer if the command would change nothing, confirmed by a barrier; `None` if it would take effect.
     async fn answer_here(&self, partition: u32, command: &Command<'_>) -> Result<Option<Result<Done, Refusal>>, Refusal> {
         self.pass_barrier(partition).await?;
         Ok(match self.predict(partition, command) {
@@ -167,7 +166,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.with_replica(partition, |replica| replica.core().predict(command))
     }
 
-    /// Appends a command, once, and waits until it comes by. Gives the offset of its record too.
+    /// Appends a command, once, and waits until it is read back. Returns the offset of its record too.
     async fn append(&self, partition: u32, command: &Command<'_>, request_id: RequestId<'_>) -> (Option<u64>, Result<Done, Refusal>) {
         let Some(group) = command.action.group() else { panic!("a command for two groups is rejected before it is appended") };
         let sequence = self.next_sequence();
@@ -204,8 +203,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
         if is_cut_off { Err(Refusal::NotCaughtUp) } else { Ok(()) }
     }
 
-    /// Limits of memory are looked at before a command gets its place in the order: afterwards
-    /// nothing but the rules may refuse it.
+    /// Memory limits are checked before a command is appended: afterwards only the rules may reject it.
     fn check_room(&self, partition: u32, command: &Command<'_>) -> Result<(), Refusal> {
         let exceeded = self.with_replica(partition, |replica| self.limits.exceeded(replica.core().state(), command));
         exceeded.map_or(Ok(()), |what| Err(Refusal::MemoryLimit(what)))
@@ -222,13 +220,13 @@ impl<L: Log, G: GateServer> Node<L, G> {
     }
 }
 
-/// What became of naming the entries of a command.
+/// The result of naming a command's entries.
 enum Pinned<'a> {
     Command(Command<'a>),
     Answer(Result<Done, Refusal>),
 }
 
-/// The action of a command that would take effect, with each entry named that it is about.
+/// The action of a command that would take effect, with each of its entries named.
 fn pin_action<'a>(replica: &Replica, action: Action<'a>) -> Result<Action<'a>, Rejection> {
     let pin = |step: Step<'a>| {
         let aggregate = replica.core().state().find(step.command.kind(), step.name);
@@ -243,7 +241,7 @@ fn pin_action<'a>(replica: &Replica, action: Action<'a>) -> Result<Action<'a>, R
     })
 }
 
-/// What an effect shows of the steps of its command, in their order.
+/// The shown outcomes of an effect, in the order of its command's steps.
 fn shown_by(effect: &Effect) -> impl Iterator<Item = &Shown> {
     let (first, second) = match effect {
         Effect::Did(shown) => (Some(shown), None),
@@ -253,7 +251,7 @@ fn shown_by(effect: &Effect) -> impl Iterator<Item = &Shown> {
     first.into_iter().chain(second)
 }
 
-/// A command whose answer is waited for.
+/// A command that a caller waits for; dropping it removes it from `pending`.
 struct Expected<'a> {
     pending: &'a Mutex<BTreeMap<u64, oneshot::Sender<Answered>>>,
     sequence: u64,
@@ -265,7 +263,7 @@ impl Drop for Expected<'_> {
     }
 }
 
-/// A unit that the gate gave, until it is known what became of it.
+/// A unit that the gate granted, until its outcome is known.
 struct Unit<'a, G: GateServer> {
     lane: &'a Arc<Lane<G>>,
     mark: Option<Mark>,
@@ -285,20 +283,20 @@ impl<G: GateServer> Drop for Unit<'_, G> {
             UnitOutcome::Taken(offset) => self.lane.taken(offset),
             UnitOutcome::Returned => self.lane.returned(),
             UnitOutcome::Refused => self.lane.refused(self.mark),
-            // The next correction gives it back if it was not taken.
+            // The next correction gives the unit back if it was not taken.
             UnitOutcome::Unclear => self.lane.taken(None),
         }
     }
 }
 
-/// What the gate is told of a step; `None` where it takes no unit of anything that is there.
+/// What the gate needs to know about a step; `None` if it takes no unit of an existing aggregate.
 fn gate_view(replica: &Replica, step: &Step<'_>) -> Option<(Standing, Option<Mark>)> {
     let aggregate = replica.core().state().find(step.command.kind(), step.name)?;
     let view = aggregate.gate(&step.command)?;
     Some((standing(replica, aggregate)?, view.only_once.map(mark_of)))
 }
 
-/// A subject's mark is the same on every node: it follows from the subject alone.
+/// A subject's mark is the same on every node: it is derived from the subject alone.
 fn mark_of(subject: &str) -> Mark {
     const SEED: domain::hash::HashSeed = domain::hash::HashSeed(0x6d61_726b, 0x7375_626a);
     let [a, b, c, d, e, f, g, h] = SEED.hash(subject.as_bytes()).to_le_bytes();
