@@ -3,17 +3,17 @@
 
 use std::time::{Duration, Instant};
 
-/// A moment after which a read is ended.
+/// The deadline of a read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeLimit(Option<Instant>);
 
 impl TimeLimit {
-    /// The moment `after` from now; a time too far away to be told is no limit.
+    /// The deadline `after` from now; none if that overflows.
     pub(crate) fn from_now(after: Duration) -> Self {
         Self(Instant::now().checked_add(after))
     }
 
-    /// Whether it has come.
+    /// Whether the deadline has passed.
     pub(crate) fn has_passed(self) -> bool {
         self.0.is_some_and(|end| end <= Instant::now())
     }

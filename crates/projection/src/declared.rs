@@ -1,14 +1,14 @@
-//! The tables that workloads declare ([`domain::rows`]), as both databases see them.
+//! The tables that workloads declare ([`domain::rows`]), as SQLite and PostgreSQL both use them.
 //!
-//! Each kind of aggregate has one table, named by the kind's path: number, name, one column for each
-//! setting, version, and the times of creation and of the last change. Each declared table of entries
-//! begins with the number of the aggregate, in a column that is called what one of the kind is called.
+//! Each kind of aggregate has one table, named by the kind's path: number, name, one column for each setting,
+//! version, and the times of creation and of the last change. Each declared table of entries starts with the
+//! number of the aggregate, in a column named by the kind's singular word.
 
 use domain::rows::{COLUMNS_MAX, Cell, Column, ColumnKind, RowChange, Table};
 use domain::types::Timestamp;
 use domain::{Kind, Number};
 
-/// A declared table of entries, with the kind of the aggregates that the entries are of.
+/// A declared table of entries, with the kind of their aggregates.
 #[derive(Clone, Copy)]
 pub(crate) struct EntryTable {
     pub(crate) kind: Kind,
@@ -21,7 +21,7 @@ impl EntryTable {
         Kind::ALL.iter().flat_map(|kind| kind.tables().iter().map(|table| Self { kind: *kind, table }))
     }
 
-    /// The table with its kind.
+    /// The declared table with its kind.
     pub(crate) fn of(table: &'static Table) -> Self {
         let Some(found) = Self::all().find(|declared| declared.table.name == table.name) else {
             panic!("no workload declares the table {}", table.name)
@@ -34,7 +34,7 @@ impl EntryTable {
         self.kind.word()
     }
 
-    /// The declared columns, quoted: a workload may call a column by a word of SQL.
+    /// The declared columns, quoted: a workload may name a column by an SQL keyword.
     pub(crate) fn columns(self) -> Vec<String> {
         self.table.columns.iter().map(|column| quoted(column.name)).collect()
     }
@@ -44,7 +44,7 @@ impl EntryTable {
         std::iter::once(self.owner()).chain(self.table.key().iter().map(|column| column.name)).map(quoted).collect()
     }
 
-    /// The name of the index that rows are looked for by, and the column.
+    /// The name of the lookup index and its column ([`Table::found_by`]), if the table has one.
     pub(crate) fn found_by(self) -> Option<(String, &'static str)> {
         let place = self.table.found_by?;
         let found_by = column_at(self.table, place).name;
@@ -52,26 +52,26 @@ impl EntryTable {
     }
 }
 
-/// A declared column.
+/// The declared column at an index.
 pub(crate) fn column_at(table: &Table, place: usize) -> &'static Column {
     let Some(column) = table.columns.get(place) else { panic!("{} has no column {place}", table.name) };
     column
 }
 
-/// A name as SQL takes it whatever the word. Declared names hold no quotes: a test checks them.
+/// A quoted SQL identifier. Declared names contain no quotes: a test checks them.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-/// What one prepared statement does to a row of a table of entries.
+/// The shape of one prepared statement that changes one row of a table of entries.
 #[derive(Clone, Copy)]
 pub(crate) struct Form {
     pub(crate) table: &'static Table,
     pub(crate) action: FormAction,
 }
 
-/// Asked for each row that is written: a table is told by its address, not by all that it declares.
-/// Two statements for one table would do no harm.
+/// Compared for each written row, so tables are compared by address, not by their declarations. Two
+/// statements for one table would do no harm.
 impl PartialEq for Form {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self.table, other.table) && self.action == other.action
@@ -82,8 +82,7 @@ impl PartialEq for Form {
 pub(crate) enum FormAction {
     Insert,
     Put,
-    /// `changed` has a bit for each column that gets another cell; `was` is the column whose old cell
-    /// is checked.
+    /// `changed` has a bit for each column that gets a new cell; `was` is the column whose old cell is checked.
     Update {
         changed: u32,
         was: Option<usize>,
@@ -92,7 +91,7 @@ pub(crate) enum FormAction {
 }
 
 impl Form {
-    /// The form of a change, which must be one that the declaration allows.
+    /// The form of a change. The change must fit the declaration.
     pub(crate) fn of(table: &'static Table, change: &RowChange<'_>) -> Self {
         let action = match change {
             RowChange::Insert(_) => FormAction::Insert,
@@ -121,7 +120,7 @@ impl Form {
         form
     }
 
-    /// The columns of the cells of [`cells_of`], in their order.
+    /// The indices of the columns of [`cells_of`], in order.
     pub(crate) fn places(self) -> impl Iterator<Item = usize> {
         let (all, key) = (self.table.columns.len(), self.table.key_count);
         let (first, changed, was) = match self.action {
@@ -132,19 +131,19 @@ impl Form {
         (0..first).chain((0..all).filter(move |place| changed & bit(*place) != 0)).chain(was)
     }
 
-    /// The same, as they are declared.
+    /// The columns of [`cells_of`], as declared.
     pub(crate) fn columns(self) -> impl Iterator<Item = &'static Column> {
         self.places().map(move |place| column_at(self.table, place))
     }
 
-    /// Whether a row of this form says who caused it.
+    /// Whether a row of this form stores the actor and request that caused it.
     pub(crate) fn has_origin(self) -> bool {
         self.table.has_origin && matches!(self.action, FormAction::Insert | FormAction::Put)
     }
 }
 
-/// The cells of a change: the row's, or those of its key, of the columns that change, and the one that
-/// must have been there.
+/// The cells of a change: the whole row, or the key, the changed columns and the cell that must
+/// have been there before.
 pub(crate) fn cells_of<'c, 'a>(change: &'c RowChange<'a>) -> impl Iterator<Item = &'c Cell<'a>> {
     let (first, changed, was): (&[Cell<'a>], &[(usize, Cell<'a>)], _) = match change {
         RowChange::Insert(cells) | RowChange::Put(cells) => (cells, &[], None),
@@ -154,7 +153,7 @@ pub(crate) fn cells_of<'c, 'a>(change: &'c RowChange<'a>) -> impl Iterator<Item 
     first.iter().chain(changed.iter().map(|(_, cell)| cell)).chain(was.map(|(_, cell)| cell))
 }
 
-/// The cells of the key of a change.
+/// The key cells of a change.
 pub(crate) fn key_of<'c, 'a>(table: &Table, change: &'c RowChange<'a>) -> impl Iterator<Item = &'c Cell<'a>> {
     cells_of(change).take(table.key_count)
 }
@@ -164,8 +163,7 @@ fn bit(place: usize) -> u32 {
     1 << place
 }
 
-/// What a change contradicts that does not hit exactly one row. Texts in keys are not repeated: they
-/// may name a person.
+/// Describes a change that did not hit exactly one row. Texts in keys are left out: they may name a person.
 pub(crate) fn contradiction(declared: EntryTable, number: Number, change: &RowChange<'_>) -> String {
     let (row, word, number) = (declared.table.row, declared.kind.word(), number.0);
     let key: Option<Vec<String>> =
@@ -186,12 +184,12 @@ pub(crate) fn contradiction(declared: EntryTable, number: Number, change: &RowCh
     }
 }
 
-/// A whole number as both databases hold it: there is no unsigned type.
+/// An integer as both databases store it: they have no unsigned type.
 pub(crate) fn signed(number: u64) -> Result<i64, String> {
     i64::try_from(number).map_err(|_| format!("{number} is more than a column can hold"))
 }
 
-/// A time has 48 bits.
+/// A time in milliseconds since 1970; it has 48 bits.
 pub(crate) fn millis_of(time: Timestamp) -> i64 {
     let Ok(millis) = i64::try_from(time.millis()) else { panic!("a time has more than 48 bits") };
     millis

@@ -1,4 +1,4 @@
-//! What can go wrong. The kind of database is named in the text of a source only.
+//! The errors of the history. Only a source's text names the kind of database.
 
 use std::error::Error;
 use std::io;
@@ -7,26 +7,26 @@ use std::path::PathBuf;
 use domain::wire::Position;
 use rusqlite::ErrorCode;
 
-/// What the database says, for people.
+/// The database's error; its text is for people.
 pub type Source = Box<dyn Error + Send + Sync>;
 
-/// Why a history cannot be opened or begun anew.
+/// Why a history cannot be opened or rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file is there and cannot be used now; it was not touched.
+    /// The file exists but cannot be used now; it was not changed.
     #[error("cannot open the history {path}: {source}")]
     Store {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// Why.
+        /// The database's error.
         source: Source,
     },
-    /// It was to be begun anew, and the old file cannot be removed.
+    /// The history was to be rebuilt, but the old file cannot be removed.
     #[error("cannot remove the history {path}: {source}")]
     Remove {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// Why.
+        /// The file system's error.
         source: io::Error,
     },
 }
@@ -34,62 +34,62 @@ pub enum OpenError {
 /// Why records were not applied. Rows and position are as they were before the call.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// Records are missing between what is in and what was given.
+    /// Records are missing between the history's position and the first given record.
     #[error("the history goes on at record {expected}, but was given record {found}", expected = .expected.0, found = .found.0)]
     Gap {
-        /// The record that must come next.
+        /// The position that must come next.
         expected: Position,
-        /// The record that came.
+        /// The position that was given.
         found: Position,
     },
-    /// The record contradicts the rows. It must never happen: one of the two is not what was decided.
+    /// The record contradicts the rows. This is a fault: the record or the rows are not what was decided.
     #[error("record {position} contradicts the history: {what}", position = .position.0)]
     Conflict {
-        /// The record.
+        /// The record's position.
         position: Position,
-        /// How.
+        /// The contradiction.
         what: String,
     },
-    /// The disk is full. Applying the same records again is right once there is room.
+    /// The disk is full. The same records can be applied again once there is space.
     #[error("no room on the disk for the history")]
     Full,
-    /// The file is damaged; [`crate::History::begin_anew`] is the way on.
+    /// The file is damaged; [`crate::History::begin_anew`] rebuilds it.
     #[error("the history is damaged: {0}")]
     Damaged(String),
-    /// The database failed otherwise. Applying the same records again is safe.
+    /// Any other error of the database. Applying the same records again is safe.
     #[error("cannot write the history: {0}")]
     Store(Source),
 }
 
-/// Why nothing was read.
+/// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is no file.
+    /// The file does not exist.
     #[error("there is no history {0}")]
     Missing(PathBuf),
-    /// Another version of the program wrote it; the server begins it anew at its next start.
+    /// Another version of the program wrote the file; the server rebuilds it at its next start.
     #[error("the history has tables of another form than this program's ({found}, not {wanted})")]
     OtherSchema {
-        /// The number of the form that was found.
+        /// The schema number that was found.
         found: i64,
-        /// The number of the form that can be read.
+        /// The schema number that this version reads.
         wanted: i64,
     },
-    /// Reading took longer than it may.
+    /// The read took longer than its time limit, in milliseconds.
     #[error("reading the history took longer than {0} ms")]
     TooSlow(u128),
-    /// The database does not answer, or has no place for one more now; trying again is right.
+    /// The database does not respond or has no free connection; retry later.
     #[error("cannot reach the history: {0}")]
     Unavailable(String),
-    /// The file is damaged, or a row holds what cannot be.
+    /// The file is damaged, or a row holds an impossible value.
     #[error("the history is damaged: {0}")]
     Damaged(String),
-    /// The database failed otherwise.
+    /// Any other error of the database.
     #[error("cannot read the history: {0}")]
     Store(Source),
 }
 
-/// Whether the file is not what the database once wrote.
+/// Whether the error means that the file's contents are damaged.
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     let is_row_malformed = matches!(
         error,

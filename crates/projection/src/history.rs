@@ -1,4 +1,4 @@
-//! The one writer: rows and position in the same transaction.
+//! The only writer: rows and position change in the same transaction.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,20 +17,20 @@ use crate::error::{ApplyError, OpenError, is_damage};
 use crate::rows::AsOf;
 use crate::schema::{self, RUN_RECORDS_LOG2, SCHEMA};
 
-/// Why a history was begun anew; the text of [`fmt::Display`] is meant for the log.
+/// Why a history was rebuilt; the text of [`fmt::Display`] is meant for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rebuilt {
-    /// There was none.
+    /// There was no file.
     Missing,
-    /// It was that of another journal.
+    /// The file belonged to another journal.
     OtherJournal,
-    /// Another version of the program wrote it, with tables of another form, whose number this is.
+    /// Another version of the program wrote the file, with this schema number.
     OtherSchema(i64),
-    /// It was damaged in this way.
+    /// The file was damaged; the text says how.
     Damaged(String),
-    /// It held records that the journal does not have.
+    /// The history held records that the journal does not have.
     Ahead {
-        /// Its last record.
+        /// The history's last record.
         history: Position,
         /// The journal's last record.
         journal: Position,
@@ -51,7 +51,7 @@ impl fmt::Display for Rebuilt {
     }
 }
 
-/// The history, open for writing. One at a time: the program holds a lock on the folder.
+/// The history, open for writing. Only one process at a time: the program holds a lock on the folder.
 #[derive(Debug)]
 pub struct History {
     path: PathBuf,
@@ -62,11 +62,11 @@ pub struct History {
 }
 
 impl History {
-    /// Opens the history of a journal. Where that is not to be had (no file, another journal's,
-    /// another version's, damaged) it is begun anew at position 0; [`History::rebuilt`] says why.
+    /// Opens the history of a journal. If the file is missing, damaged, of another journal or another
+    /// version, the history is rebuilt from position 0; [`History::rebuilt`] returns the reason.
     ///
     /// # Errors
-    /// [`OpenError`]; a disk or a lock that fails is no reason to begin anew.
+    /// [`OpenError`]; an I/O error or a lock is no reason to rebuild.
     pub fn open(path: &Path, journal_id: [u8; 16]) -> Result<Self, OpenError> {
         let reason = match Self::resume(path, journal_id)? {
             Ok(history) => return Ok(history),
@@ -77,25 +77,25 @@ impl History {
         Ok(Self { path: path.to_owned(), journal_id, db, as_of: AsOf::default(), rebuilt: Some(reason) })
     }
 
-    /// Why it was begun anew, if it was.
+    /// Why the history was rebuilt, if it was.
     #[must_use]
     pub fn rebuilt(&self) -> Option<&Rebuilt> {
         self.rebuilt.as_ref()
     }
 
-    /// The last record that is in.
+    /// The position of the last applied record.
     #[must_use]
     pub fn position(&self) -> Position {
         self.as_of.position
     }
 
-    /// The last record that is in, with its effective time.
+    /// The position of the last applied record, with its effective time.
     #[must_use]
     pub fn as_of(&self) -> AsOf {
         self.as_of
     }
 
-    /// Begins anew if the history holds records after `last`, the journal's last; says whether.
+    /// Rebuilds the history if it holds records after `last`, the journal's last one; returns whether it did.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -108,10 +108,10 @@ impl History {
         Ok(true)
     }
 
-    /// Drops all rows and goes back to position 0. Readers notice it by themselves.
+    /// Drops all rows and returns to position 0. Readers detect the new file by themselves.
     ///
     /// # Errors
-    /// [`OpenError`]; the history must not be used further then.
+    /// [`OpenError`]; the history must not be used after it.
     pub fn begin_anew(&mut self, reason: Rebuilt) -> Result<(), OpenError> {
         schema::remove(&self.path).map_err(|source| OpenError::Remove { path: self.path.clone(), source })?;
         self.db = create(&self.path, self.journal_id).map_err(|error| store_error(&self.path, error))?;
@@ -120,11 +120,11 @@ impl History {
         Ok(())
     }
 
-    /// Applies records in order, all or none. What is in already is skipped, so that giving a
-    /// record twice is harmless; the first new one must be the one after [`History::position`].
+    /// Applies records in order, all or none. Records already applied are skipped, so applying a record twice
+    /// is harmless; the first new one must follow [`History::position`].
     ///
     /// # Errors
-    /// [`ApplyError`]; rows and position are as before then.
+    /// [`ApplyError`]; rows and position are then unchanged.
     pub fn apply<'r>(&mut self, records: impl IntoIterator<Item = (Position, Record<'r>)>) -> Result<AsOf, ApplyError> {
         let before = self.as_of.position;
         let mut records = records.into_iter().skip_while(|(position, _)| *position <= before).peekable();
@@ -171,7 +171,7 @@ fn create(path: &Path, journal_id: [u8; 16]) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// The journal that the tables belong to, and the last record that is in.
+/// The journal that the tables belong to, and the last applied record.
 pub(crate) fn read_position(db: &Connection) -> rusqlite::Result<([u8; 16], AsOf)> {
     let mut statement = db.prepare_cached("SELECT journal, applied, effective_at FROM position WHERE only = 1")?;
     statement.query_row([], |row| {
@@ -181,17 +181,17 @@ pub(crate) fn read_position(db: &Connection) -> rusqlite::Result<([u8; 16], AsOf
     })
 }
 
-/// `None` for what is no time.
+/// `None` for a value that is not a valid time.
 pub(crate) fn time_of(millis: i64) -> Option<Timestamp> {
     u64::try_from(millis).ok().and_then(Timestamp::from_millis)
 }
 
 fn run_of(position: Position) -> i64 {
-    // Shifted right by at least one bit, any number of records fits.
+    // Shifted right by at least one bit, any position fits an `i64`.
     (position.0 >> RUN_RECORDS_LOG2).cast_signed()
 }
 
-/// A file with our tables' number whose tables are not ours.
+/// A file with this version's schema number but other tables.
 fn has_no_such_table(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::Unknown)
 }
@@ -200,11 +200,10 @@ fn store_error(path: &Path, error: rusqlite::Error) -> OpenError {
     OpenError::Store { path: path.to_owned(), source: error.into() }
 }
 
-/// The statements of one transaction. Plain inserts, and changes of exactly one row: whatever does not
-/// fit is a conflict.
+/// The statements of one transaction. Plain inserts, and changes of exactly one row: anything else is a conflict.
 struct Writer<'db> {
     db: &'db Connection,
-    /// Those that change entries, each prepared when it is first needed.
+    /// The statements that change entries, each prepared when first needed.
     entries: Vec<(Form, CachedStatement<'db>)>,
 }
 
@@ -241,7 +240,7 @@ impl<'db> Writer<'db> {
                 self.write_entries(place, first)?;
                 self.write_entries(place, second)
             }
-            // Request keys are in no table.
+            // No table holds request keys.
             Change::RequestsForgotten { .. } => Ok(()),
         }
     }
@@ -281,7 +280,7 @@ impl<'db> Writer<'db> {
         exactly_one(place, written, what)
     }
 
-    /// The record does not say of which kind the aggregate is; only one has its number.
+    /// The record does not name the aggregate's kind, so each kind's table is tried; only one has its number.
     fn remove(&mut self, place: &Place<'_>, number: Number) -> Result<(), ApplyError> {
         let mut removed_count = 0;
         for kind in Kind::ALL.iter().filter(|kind| kind.is_removable()) {
@@ -331,7 +330,7 @@ impl<'db> Writer<'db> {
     }
 }
 
-/// Writes what an event changes, until something does not fit.
+/// Writes the row changes of an event; stops at the first conflict.
 struct EntryChanges<'w, 'db, 'p> {
     writer: &'w mut Writer<'db>,
     place: &'p Place<'p>,
@@ -347,8 +346,8 @@ impl Rows for EntryChanges<'_, '_, '_> {
     }
 }
 
-/// A statement with its parameters in the order of [`cells_of`], behind the aggregate's number and
-/// before origin and run.
+/// The SQL of a form: parameters are the aggregate's number, the cells in the order of
+/// [`cells_of`], then origin and run.
 fn sql_of(form: Form) -> String {
     let declared = EntryTable::of(form.table);
     let (table, owner) = (quoted(form.table.name), quoted(declared.owner()));
@@ -372,7 +371,7 @@ fn sql_of(form: Form) -> String {
         FormAction::Update { was, .. } => {
             let (changed, was) = others.split_at(others.len() - usize::from(was.is_some()));
             let changed: Vec<String> = changed.iter().map(|(column, place)| format!("{column} = ?{place}")).collect();
-            // IS takes a missing value for equal to a missing one.
+            // IS treats two NULLs as equal.
             let was: String = was.iter().map(|(column, place)| format!(" AND {column} IS ?{place}")).collect();
             format!("UPDATE {table} SET {} WHERE {is_it}{was}", changed.join(", "))
         }
@@ -384,7 +383,7 @@ fn has_run(form: Form) -> bool {
     form.table.found_by.is_some() && matches!(form.action, FormAction::Insert | FormAction::Put)
 }
 
-/// A value as SQLite takes it.
+/// A cell or column value as an SQLite parameter.
 #[derive(Clone, Copy)]
 enum Sql<'a> {
     Null,
@@ -412,7 +411,7 @@ fn cell_of(cell: Cell<'_>) -> Result<Sql<'_>, String> {
     })
 }
 
-/// A change that the database refuses, or that hits another number of rows than one, is a conflict.
+/// Maps a change that the database refuses, or that hits another number of rows than one, to a conflict.
 fn exactly_one(place: &Place<'_>, written: rusqlite::Result<usize>, what: impl FnOnce() -> String) -> Result<(), ApplyError> {
     let rows_count = match written {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => 0,

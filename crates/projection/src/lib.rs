@@ -1,20 +1,20 @@
-//! WHAT WAS DECIDED, AS TABLES: the history, to query and to report from. The only place with SQL.
+//! THE DECISIONS AS TABLES: the history, for queries and reports. The only crate with SQL.
 //!
-//! The tables follow the record of decisions and decide nothing. The position (the last record that
-//! they hold) is written in the same transaction as the rows, so that after any crash the caller
-//! goes on at position + 1; and because the record alone gives the same tables again, a file that
-//! is missing, damaged or not ours is begun anew rather than repaired.
+//! The tables are derived from the decided records and no decision depends on them. The position (the last
+//! applied record) is written in the same transaction as the rows, so that after a crash the caller continues
+//! at position + 1; and because the records alone rebuild the tables, a file that is missing, damaged or
+//! foreign is rebuilt rather than repaired.
 //!
 //! Layout, in reading order:
-//! - `declared`: the tables that workloads declare, as both databases see them;
-//! - [`rows`]: what is read: rows, pages, and the position that they rest on;
-//! - [`history`]: the one writer: [`History`];
-//! - [`reader`]: any number of readers beside it: [`HistoryReader`] and [`HistoryView`];
-//! - [`error`]: what can go wrong;
+//! - `declared`: the tables that workloads declare, as both databases use them;
+//! - [`rows`]: the results of reads: rows, pages, and the position that they rest on;
+//! - [`history`]: the only writer, [`History`];
+//! - [`reader`]: concurrent readers, [`HistoryReader`] and [`HistoryView`];
+//! - [`error`]: the errors;
 //! - `schema`: SQLite's tables, made from the declarations;
-//! - [`postgres`]: the history across machines, and the copy of the state that nodes start from.
+//! - [`postgres`]: the history across machines, and the copies of the state that nodes start from.
 //!
-//! Nothing here knows a workload.
+//! No module here knows a workload.
 #![warn(missing_docs)]
 
 mod clock;

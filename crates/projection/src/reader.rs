@@ -1,6 +1,5 @@
-//! Any number of readers beside the one writer. Every call blocks; an async caller goes through a
-//! thread for it. A reader sees the tables as they were at one position, whatever is written
-//! meanwhile.
+//! Concurrent readers beside the one writer. Every call blocks; async callers use a blocking thread. A reader
+//! sees the tables as of one position, whatever is written meanwhile.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -24,14 +23,14 @@ use crate::history::{read_position, time_of};
 use crate::rows::{AggregateRow, AsOf, BareEntry, Entry, EntryKey, EntryPage, EntryRow, Selection, one_more};
 use crate::schema::{self, RUN_RECORDS_LOG2, SCHEMA};
 
-/// How long one call may take: as long as it reads, what is written meanwhile cannot be tidied.
+/// Time limit of one call: while it reads, the write-ahead log cannot be truncated.
 pub const READ_TIME_MAX: Duration = Duration::from_secs(10);
-/// Steps of the database between two looks at the clock.
+/// SQLite instructions between two checks of the time limit.
 const STEPS_PER_LOOK: i32 = 10_000;
-/// The columns of an aggregate's table before those of its settings.
+/// The columns of an aggregate's table before its settings.
 const HEAD_COLUMNS: usize = 5;
 
-/// A reader. Cheap to keep: a caller has a few.
+/// A reader with a connection of its own. A caller keeps a few of them.
 #[derive(Debug)]
 pub struct HistoryReader {
     path: PathBuf,
@@ -40,7 +39,7 @@ pub struct HistoryReader {
     time_max: Duration,
 }
 
-/// Tells a file from another one that took its name.
+/// Distinguishes a file from another one that has replaced it under the same name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct FileIdentity {
     device: u64,
@@ -48,7 +47,7 @@ struct FileIdentity {
 }
 
 impl HistoryReader {
-    /// Opens the history to read it.
+    /// Opens the history for reading.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -62,21 +61,20 @@ impl HistoryReader {
         Ok(Self { path: path.to_owned(), db, file, time_max: READ_TIME_MAX })
     }
 
-    /// With another limit than [`READ_TIME_MAX`] for each call, or each view as a whole: an export
-    /// takes longer than a page.
+    /// Sets another time limit than [`READ_TIME_MAX`] for each call or view: an export takes longer than a page.
     #[must_use]
     pub fn with_time_max(mut self, time_max: Duration) -> Self {
         self.time_max = time_max;
         self
     }
 
-    /// The tables as they are now, for several reads that rest on the same position.
+    /// A view of the tables as of now, for several reads that rest on the same position.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn view(&mut self) -> Result<HistoryView<'_>, ReadError> {
         if identity_of(&self.path)? != self.file {
-            // It was begun anew.
+            // The history was rebuilt: the file is another one.
             *self = Self::open(&self.path)?.with_time_max(self.time_max);
         }
         let time_max = self.time_max;
@@ -87,7 +85,7 @@ impl HistoryReader {
         Ok(HistoryView { transaction, journal_id, as_of, time_max })
     }
 
-    /// The last record that is in.
+    /// The position of the last applied record.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -104,8 +102,7 @@ impl HistoryReader {
         Ok((view.aggregates(kind)?, view.as_of))
     }
 
-    /// At most `limit` entries of an aggregate, in the order of their keys; none if there is no such
-    /// aggregate.
+    /// At most `limit` entries of an aggregate, ordered by key; none if there is no such aggregate.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -113,8 +110,8 @@ impl HistoryReader {
         self.view()?.entries(table, name, selection, limit)
     }
 
-    /// At most `limit` entries, over all aggregates whose names begin with `prefix`, that are found by
-    /// `by` ([`Table::found_by`]), from the first after `after`.
+    /// At most `limit` entries with `by` in the lookup column ([`Table::found_by`]), over all aggregates
+    /// whose names begin with `prefix`, starting after `after`.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -129,8 +126,7 @@ impl HistoryReader {
         self.view()?.entries_found(table, by, prefix, after, limit)
     }
 
-    /// Gives entries of an aggregate to `take`, in the order of their keys, until it breaks off;
-    /// returns what they rest on.
+    /// Passes entries of an aggregate to `take`, ordered by key, until it breaks; returns what they rest on.
     ///
     /// # Errors
     /// [`ReadError`]; `take` may have seen some entries by then.
@@ -147,7 +143,7 @@ impl HistoryReader {
     }
 }
 
-/// The tables as they were at one position.
+/// The tables as of one position.
 #[derive(Debug)]
 pub struct HistoryView<'r> {
     transaction: Transaction<'r>,
@@ -157,13 +153,13 @@ pub struct HistoryView<'r> {
 }
 
 impl HistoryView<'_> {
-    /// What everything read here rests on.
+    /// What all reads of this view rest on.
     #[must_use]
     pub fn as_of(&self) -> AsOf {
         self.as_of
     }
 
-    /// The journal that the history follows.
+    /// The journal that the history belongs to.
     #[must_use]
     pub fn journal_id(&self) -> [u8; 16] {
         self.journal_id
@@ -215,7 +211,7 @@ impl HistoryView<'_> {
     /// # Errors
     /// [`ReadError`].
     ///
-    /// # Panics
+    /// If the table has no lookup column.
     /// If the table is not one that entries are found in.
     pub fn entries_found(
         &self,
@@ -236,7 +232,7 @@ impl HistoryView<'_> {
         }
         let (mut rows, mut last) = (Vec::<EntryRow>::new(), None::<Arc<AggregateRow>>);
         self.for_each_row(&sql, params_from_iter(parameters), |row| {
-            // The aggregate is shared among the rows that follow each other.
+            // Consecutive rows share their aggregate.
             let number = number_at(row, columns_count)?;
             let aggregate = match last.take().filter(|last| last.number == number) {
                 Some(last) => last,
@@ -263,8 +259,8 @@ impl HistoryView<'_> {
         self.select(table, name, selection, None, take)
     }
 
-    /// Gives every row of a table of entries to `take`, in the order of the aggregates' numbers and of
-    /// the keys, until it breaks off: also a row whose aggregate has none.
+    /// Passes every row of a table of entries to `take`, ordered by the aggregate's number and the key, until
+    /// it breaks; includes rows whose aggregate's row is missing.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -342,8 +338,8 @@ impl HistoryView<'_> {
     }
 }
 
-/// Looks in every run for rows with `?1` where they are found by, of aggregates whose names begin with
-/// `?2`, at most `?3`, behind the key from `?4` on; also how many columns come before the aggregate's.
+/// Searches every run for rows with `?1` in the lookup column, of aggregates whose names begin with `?2`, at
+/// most `?3`, after the key that starts at `?4`. Also returns how many columns precede the aggregate's.
 fn found_sql(declared: EntryTable, has_after: bool) -> (String, usize) {
     let EntryTable { kind, table } = declared;
     let Some((index, found_by)) = declared.found_by() else { panic!("rows of {} are found by nothing", table.name) };
@@ -370,7 +366,7 @@ fn found_sql(declared: EntryTable, has_after: bool) -> (String, usize) {
     (sql, columns.len())
 }
 
-/// The column of the aggregate's number, and those of the key.
+/// The column of the aggregate's number, and the columns of the key.
 fn split_order(declared: EntryTable) -> (String, Vec<String>) {
     let mut order = declared.order();
     let key = order.split_off(1);
@@ -382,7 +378,7 @@ fn numbered(first: usize, count: usize) -> String {
     places.join(", ")
 }
 
-/// Number, name, version and times first, then the settings in the order of their declaration.
+/// Number, name, version and times, then the settings in the order of their declaration.
 fn aggregate_columns(kind: Kind) -> String {
     let table = quoted(kind.path());
     let head = ["number", "name", "version", "created_at", "changed_at"];
@@ -424,7 +420,7 @@ fn field_at(row: &Row<'_>, place: usize, field: &Field) -> rusqlite::Result<Valu
     })
 }
 
-/// Works with the cells of a row, which begin at a place.
+/// Calls `work` with the cells of a row, starting at column `first`.
 fn with_cells<T>(row: &Row<'_>, first: usize, table: &Table, work: impl FnOnce(&[Cell<'_>]) -> T) -> rusqlite::Result<T> {
     let mut cells = [Cell::Null; COLUMNS_MAX];
     for ((cell, column), place) in cells.iter_mut().zip(table.columns).zip(first..) {
@@ -447,7 +443,7 @@ fn cell_at<'r>(row: &'r Row<'_>, place: usize, column: &Column) -> rusqlite::Res
     })
 }
 
-/// A cell as a parameter.
+/// A cell as an SQLite parameter.
 fn parameter_of(cell: Cell<'_>) -> Result<SqlValue, ReadError> {
     Ok(match cell {
         Cell::Null => SqlValue::Null,

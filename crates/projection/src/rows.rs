@@ -1,4 +1,4 @@
-//! What is read from the history: rows of the declared tables, whatever the workload.
+//! The results of reads from the history: rows of the declared tables of any workload.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use domain::wire::Position;
 use domain::workload::AnySettings;
 use domain::{Kind, Number};
 
-/// The record that an answer rests on: everything up to it is in, nothing after it.
+/// The record that a read rests on: every record up to it is applied, none after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AsOf {
-    /// The last record that is in.
+    /// The position of the last applied record.
     pub position: Position,
     /// The effective time of that record.
     pub time: Timestamp,
 }
 
-/// One aggregate, with the settings that it has at the position that the row rests on.
+/// One aggregate, with its settings at the position that the read rests on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AggregateRow {
-    /// Its place in the order of creation, over all kinds, from 0. Across machines it is the id over
-    /// all partitions (`projection::postgres::aggregate_id`).
+    /// Its number in the order of creation, over all kinds, from 0. Across machines, its id over all
+    /// partitions (`projection::postgres::aggregate_id`).
     pub number: Number,
     /// Its name.
     pub name: Arc<str>,
-    /// Its settings, internal ones too; they say its kind.
+    /// Its settings, including internal ones; they determine its kind.
     pub settings: AnySettings,
-    /// 1 at first, one more with each change of settings.
+    /// 1 at creation, incremented by each change of settings.
     pub version: u64,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When its settings were last written.
+    /// When its settings last changed.
     pub changed_at: Timestamp,
 }
 
@@ -43,10 +43,10 @@ impl AggregateRow {
     }
 }
 
-/// The value of a column, apart from the row that it was read from.
+/// An owned copy of a cell.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum OwnedCell {
-    /// None.
+    /// No value.
     Null,
     /// A whole number.
     Number(u64),
@@ -84,17 +84,17 @@ impl From<Cell<'_>> for OwnedCell {
     }
 }
 
-/// One entry while it is read: a cell for each declared column.
+/// One entry during a read: a cell for each declared column.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'r> {
-    /// The aggregate that it is of.
+    /// The aggregate that it belongs to.
     pub aggregate: &'r Arc<AggregateRow>,
     /// Its cells, in the order of the declaration.
     pub cells: &'r [Cell<'r>],
 }
 
 impl Entry<'_> {
-    /// The entry, apart from where it was read.
+    /// An owned copy of the entry.
     #[must_use]
     pub fn to_row(&self) -> EntryRow {
         EntryRow { aggregate: Arc::clone(self.aggregate), cells: self.cells.iter().map(|cell| OwnedCell::from(*cell)).collect() }
@@ -104,38 +104,38 @@ impl Entry<'_> {
 /// One entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EntryRow {
-    /// The aggregate that it is of, shared among its entries.
+    /// The aggregate that it belongs to, shared among its entries.
     pub aggregate: Arc<AggregateRow>,
     /// A cell for each declared column, in the order of the declaration.
     pub cells: Vec<OwnedCell>,
 }
 
 impl EntryRow {
-    /// The cells, borrowed: what a workload's typed view is made of.
+    /// The cells, borrowed: the input of a workload's typed view.
     #[must_use]
     pub fn cells(&self) -> Vec<Cell<'_>> {
         self.cells.iter().map(OwnedCell::cell).collect()
     }
 
-    /// Its place among the entries of all aggregates.
+    /// Its key among the entries of all aggregates.
     pub(crate) fn key(&self, key_count: usize) -> EntryKey {
         EntryKey { number: self.aggregate.number, key: self.cells.iter().take(key_count).cloned().collect() }
     }
 }
 
-/// One row of a table of entries as it stands there, with all that the table holds and without what
-/// its aggregate's row adds: for whoever checks the tables.
+/// One row of a table of entries with all its columns, without those of its aggregate: for
+/// verification of the tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BareEntry<'r> {
     /// The number of its aggregate.
     pub number: Number,
     /// A cell for each declared column, in the order of the declaration.
     pub cells: &'r [Cell<'r>],
-    /// Who caused it and by which request, where the table holds that.
+    /// The actor and the request that caused it, if the table stores them.
     pub origin: Option<(&'r str, &'r str)>,
 }
 
-/// The place of an entry among those of all aggregates.
+/// The key of an entry among those of all aggregates.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct EntryKey {
     /// The number of its aggregate.
@@ -144,28 +144,28 @@ pub struct EntryKey {
     pub key: Vec<OwnedCell>,
 }
 
-/// Which entries of an aggregate are read.
+/// Selects entries of an aggregate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Selection<'a> {
-    /// Those behind the one with this key, in the order of keys; all where there is none.
+    /// Only entries after this key, in the order of keys; `None`: from the first.
     pub after: Option<&'a [OwnedCell]>,
-    /// Those with this text in this column.
+    /// Only entries with this text in this column.
     pub having: Option<(usize, &'a str)>,
 }
 
-/// Some entries, in the order of their aggregates' numbers and of their keys.
+/// A page of entries, ordered by their aggregates' numbers and their keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EntryPage {
     /// The entries.
     pub rows: Vec<EntryRow>,
-    /// After which one the next page starts; `None` if this is the last.
+    /// The key after which the next page starts; `None` if this is the last page.
     pub next: Option<EntryKey>,
     /// What the page rests on.
     pub as_of: AsOf,
 }
 
 impl EntryPage {
-    /// A page of at most `limit` rows out of up to one more, which tells whether this is the last.
+    /// Cuts `rows` to `limit`; the caller reads one row more, which shows whether this is the last page.
     pub(crate) fn cut(mut rows: Vec<EntryRow>, limit: u32, key_count: usize, as_of: AsOf) -> Self {
         let is_last = rows.len() <= limit as usize;
         rows.truncate(limit as usize);
@@ -174,7 +174,7 @@ impl EntryPage {
     }
 }
 
-/// One row more than is asked for.
+/// One row more than the limit.
 pub(crate) fn one_more(limit: u32) -> i64 {
     i64::from(limit).saturating_add(1)
 }

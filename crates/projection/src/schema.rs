@@ -1,5 +1,5 @@
-//! SQLite's tables, made from what workloads declare. Times are milliseconds since 1970, a missing
-//! value is NULL.
+//! SQLite's tables, made from the workloads' declarations. Times are milliseconds since 1970, a
+//! missing value is NULL.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,20 +15,18 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::declared::{EntryTable, quoted};
 
-/// Pages of the write-ahead log after which it is copied back: fewer syncs than the default, at
-/// most 16 MiB to copy.
+/// Pages of the write-ahead log that trigger a checkpoint: fewer syncs than the default, at most 16 MiB to copy.
 const CHECKPOINT_PAGES: u32 = 4_000;
-/// Memory for pages of the writer, in KiB: the indices of what rows are found by are written all over.
+/// The writer's page cache, in KiB: writes to the lookup indices are scattered.
 const WRITER_CACHE_KIB: u32 = 64 << 10;
-/// How long to wait for a lock; only a checkpoint by another program can hold one.
+/// Time limit for a lock; only a checkpoint by another program can hold one.
 const BUSY_MS: u64 = 5_000;
-/// Statements that stay prepared: a few for each table.
+/// Size of the prepared-statement cache: a few statements for each table.
 const STATEMENTS_MAX: usize = 128;
 
-/// Records of one run, as a power of two. What rows are found by comes in no order, so that one index
-/// over all rows would have a page written for nearly each row. The index is therefore kept in runs of
-/// records that follow each other: what is added goes to the last run, which is small, and who looks
-/// for a row asks every run.
+/// The number of records in a run, as a power of two. Lookup values arrive in no order, so with one index
+/// over all rows nearly every row would dirty a page of its own. The index is therefore split into runs of
+/// consecutive records: inserts go to the last run, which is small, and a lookup searches every run.
 pub(crate) const RUN_RECORDS_LOG2: u32 = 16;
 
 const POSITION: &str = "CREATE TABLE position (
@@ -38,11 +36,11 @@ const POSITION: &str = "CREATE TABLE position (
     effective_at INTEGER NOT NULL
 );\n";
 
-/// All tables, and the number by which a file with just these is known. There are no migrations: the
-/// record gives other tables as well.
+/// All tables, and the number that identifies this set of tables. There are no migrations: the tables are
+/// rebuilt from the journal instead.
 pub(crate) struct Schema {
     pub(crate) tables: String,
-    /// In the file's `user_version`, from 1 to 2^31 - 1; 0 is that of a file without tables.
+    /// Stored as the file's `user_version`, from 1 to 2^31 - 1; 0 means a file without tables.
     pub(crate) number: i64,
 }
 
@@ -68,7 +66,7 @@ fn aggregates_table(kind: Kind) -> String {
     )
 }
 
-/// Entries of an aggregate that is removed go with it.
+/// Entries of a removed aggregate are deleted with it.
 fn entries_table(declared: EntryTable) -> String {
     let EntryTable { kind, table } = declared;
     let removal = if kind.is_removable() { " ON DELETE CASCADE" } else { "" };
@@ -106,14 +104,14 @@ fn column_type(kind: ColumnKind) -> &'static str {
     }
 }
 
-/// Opens the file for the one writer, making it if it is not there.
+/// Opens the file for the one writer, creating it if needed.
 pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     db.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
-    // In this order: the answer of the first says whether the file is a database at all.
+    // In this order: the first statement fails if the file is not a database at all.
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.pragma_update(None, "mmap_size", 0)?;
@@ -124,7 +122,7 @@ pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// Opens the file to read it; it must be there.
+/// Opens the existing file for reading.
 pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
@@ -133,12 +131,12 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// The number of the tables in the file; 0 if it has none.
+/// The schema number of the file; 0 if it has no tables.
 pub(crate) fn number_of(db: &Connection) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Makes the tables, at position 0, all at once.
+/// Creates the tables, at position 0, in one transaction.
 pub(crate) fn create(db: &mut Connection, journal_id: [u8; 16]) -> rusqlite::Result<()> {
     let transaction = db.transaction()?;
     transaction.execute_batch(&SCHEMA.tables)?;
@@ -147,10 +145,10 @@ pub(crate) fn create(db: &mut Connection, journal_id: [u8; 16]) -> rusqlite::Res
     transaction.commit()
 }
 
-/// Removes the file and what the database keeps beside it.
+/// Removes the file and SQLite's files beside it.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    // The file first: without its log it might be taken for whole after a crash in between, while
-    // the database drops a log that is left without its file.
+    // The database file first: after a crash in between, a database without its write-ahead log could be
+    // taken for complete, while SQLite drops a log without its database.
     for path in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

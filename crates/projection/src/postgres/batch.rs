@@ -1,9 +1,9 @@
-//! Decisions as statements on many rows each. Changes of one form ([`Form`]) that follow each other
-//! are written together; a rush is nearly all claims. Between forms the order stays, because it
-//! matters: a subject may claim, give back and claim again.
+//! Writes decisions with statements on many rows each. Consecutive changes of one form ([`Form`]) are written
+//! together; in a rush nearly all are claims. The order between forms is kept, because it matters: a subject
+//! may claim, give back and claim again.
 //!
-//! Plain inserts, and statements that must hit as many rows as there are changes: whatever does not
-//! fit is a conflict, never passed over.
+//! Plain inserts, and statements that must hit as many rows as there are changes: anything else is a
+//! conflict, never ignored.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::values::{Parameter, Time, aggregate_id, signed_small};
 use crate::declared::{EntryTable, Form, FormAction, cells_of, column_at, key_of, quoted, signed};
 use crate::rows::OwnedCell;
 
-/// Rows of one statement at most.
+/// Most rows of one statement.
 const ROWS_MAX: usize = 5_000;
 
 /// Why decisions were not written.
@@ -39,7 +39,7 @@ impl From<Failure> for BatchError {
     }
 }
 
-/// Writes decisions of one partition in the transaction that is open on a connection.
+/// Writes one partition's decisions in the open transaction of a connection.
 pub(super) struct Batch<'c> {
     pub(super) db: &'c ClientWrapper,
     pub(super) answer_max: Duration,
@@ -71,7 +71,7 @@ impl Batch<'_> {
                         changes.outcome?;
                     }
                 }
-                // Request keys are in no table.
+                // No table holds request keys.
                 Change::RequestsForgotten { .. } => {}
             }
         }
@@ -139,7 +139,7 @@ impl Batch<'_> {
         self.exactly((position, 1), sql, &parameters, what).await
     }
 
-    /// The record does not say of which kind the aggregate is; only one has its number.
+    /// The record does not name the aggregate's kind, so each kind's table is tried; only one has its number.
     async fn remove(&self, position: Position, number: Number) -> Result<(), BatchError> {
         let id = self.id(position, number)?;
         let mut removed_count = 0;
@@ -154,7 +154,7 @@ impl Batch<'_> {
         Err(BatchError::Conflict { position, what: format!("there is no aggregate {id} to remove") })
     }
 
-    /// One statement, which must write just so many rows.
+    /// Runs one statement, which must write exactly the given number of rows.
     async fn exactly(
         &self,
         (position, count): (Position, u64),
@@ -181,23 +181,23 @@ impl Batch<'_> {
     }
 }
 
-/// What is written one after the other.
+/// One write; the steps run in order.
 enum Step<'d, 'a> {
-    /// A decision about an aggregate itself.
+    /// A decision about the aggregate itself.
     Aggregate(&'d Decided<'a>),
     Entries(Run),
 }
 
-/// Changes of one form that follow each other, side by side in columns.
+/// Consecutive changes of one form, stored as one array for each column.
 struct Run {
     form: Form,
-    /// The first decision among them.
+    /// The position of the first decision among them.
     first: Position,
     ids: Vec<i64>,
     columns: Vec<Array>,
     actors: Vec<String>,
     request_ids: Vec<String>,
-    /// The rows that are changed, except by plain inserts: one statement changes a row only once.
+    /// The keys changed so far, except by plain inserts: one statement can change a row only once.
     changed: BTreeSet<(i64, Vec<OwnedCell>)>,
 }
 
@@ -214,7 +214,7 @@ impl Run {
         }
     }
 
-    /// Takes a change, unless it has to be written by itself, later.
+    /// Adds a change to the run; returns false if it needs a run of its own.
     fn take(&mut self, form: Form, decided: &Decided<'_>, id: i64, change: &RowChange<'_>) -> Result<bool, String> {
         if self.form != form || ROWS_MAX <= self.ids.len() {
             return Ok(false);
@@ -237,7 +237,7 @@ impl Run {
     }
 }
 
-/// Gathers what an event changes, until something does not fit.
+/// Collects the row changes of an event; stops at the first conflict.
 struct EntryChanges<'s, 'd, 'a> {
     steps: &'s mut Vec<Step<'d, 'a>>,
     decided: &'d Decided<'a>,
@@ -313,8 +313,7 @@ impl Array {
     }
 }
 
-/// A statement on the rows of arrays: the aggregates' ids, a column for each place of the form, and
-/// the origin.
+/// The SQL for rows given as arrays: the aggregates' ids, one array for each column of the form, and the origin.
 fn sql_of(form: Form) -> String {
     let declared = EntryTable::of(form.table);
     let (table, owner) = (format!("firstcome.{}", quoted(form.table.name)), quoted(declared.owner()));
@@ -324,7 +323,7 @@ fn sql_of(form: Form) -> String {
     let arrays: Vec<String> = (2..).zip(arrays).map(|(place, sql_type)| format!("${place}::{sql_type}[]")).collect();
     let names: Vec<String> = (0..arrays.len()).map(|place| format!("c{place}")).collect();
     let new = format!("unnest($1::bigint[], {}) AS new (id, {})", arrays.join(", "), names.join(", "));
-    // Each column beside its value among the new ones.
+    // Each column with the expression of its new value.
     let pairs: Vec<(String, String)> = columns
         .into_iter()
         .chain(origin.into_iter().flatten())
@@ -366,7 +365,7 @@ fn insert_sql(declared: EntryTable, action: FormAction, new: &str, pairs: &[(Str
     }
     if action == FormAction::Put {
         let replaced: Vec<String> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
-        // A query that ends in a table's name would take ON for a condition of a join.
+        // Without WHERE, the parser would take ON CONFLICT for a join condition.
         from = format!("{from} WHERE true ON CONFLICT ({}) DO UPDATE SET {}", declared.order().join(", "), replaced.join(", "));
     }
     format!("INSERT INTO firstcome.{} ({}) SELECT {} FROM {from}", quoted(table.name), columns.join(", "), values.join(", "))
@@ -381,8 +380,8 @@ fn array_of(kind: ColumnKind) -> &'static str {
     }
 }
 
-/// What changes contradict that do not hit just as many rows. Keys are not named: which change it is
-/// the database does not say.
+/// Describes changes that did not hit as many rows as there were changes. Keys are not named: the database
+/// does not report which change it was.
 fn contradiction(form: Form) -> String {
     let declared = EntryTable::of(form.table);
     let (row, owner) = (form.table.row, declared.owner());

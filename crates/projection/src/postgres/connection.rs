@@ -1,5 +1,4 @@
-//! Connections: how they are opened, how long anything on them may take, and what becomes of them
-//! when it took longer.
+//! Connections: opening them, time limits on their use, and closing those that exceeded one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,8 +16,8 @@ use super::error::ConnectError;
 use super::failure::Failure;
 use super::settings::{Settings, Target};
 
-/// Opens connections, encrypted or not. One that is encrypted is so to the server whose name was
-/// given, by a certificate that the machine trusts.
+/// Opens connections, with or without TLS. With TLS the server must present a certificate for the configured
+/// host name that this machine trusts.
 #[derive(Clone)]
 pub(super) enum Connector {
     Plain,
@@ -81,7 +80,7 @@ where
 }
 
 pub(super) fn pool(settings: &Settings, target: &Target, connector: Connector) -> Result<Pool, ConnectError> {
-    // Whether a connection is alive shows when it is used; asking before costs a round trip.
+    // A dead connection is noticed when it is used; checking before would cost a round trip.
     let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let manager = Manager::from_connect(target.config.clone(), connector, manager_config);
     Pool::builder(manager)
@@ -94,8 +93,7 @@ pub(super) fn pool(settings: &Settings, target: &Target, connector: Connector) -
         .map_err(|error| ConnectError::Store { host: target.host.clone(), what: error.to_string() })
 }
 
-/// Waits for a step, but not for ever: nothing else here ends the wait for a server that is gone
-/// without a word.
+/// Runs a step with a time limit: nothing else ends the wait for a server that disappeared silently.
 pub(super) async fn within<T, E>(limit: Duration, step: impl Future<Output = Result<T, E>>) -> Result<T, Failure>
 where
     Failure: From<E>,
@@ -106,8 +104,8 @@ where
     }
 }
 
-/// A connection of the pool. It goes back there only by [`Lease::give_back`]: whoever fails, runs
-/// out of time or is dropped in between leaves it in a state that nobody knows, and it is closed.
+/// A connection of the pool. Only [`Lease::give_back`] returns it to the pool: after an error, a timeout or a
+/// cancellation its state is unknown, and it is closed.
 pub(super) struct Lease(Option<Object>);
 
 impl Lease {
@@ -118,7 +116,7 @@ impl Lease {
         }
     }
 
-    /// `None` never, while the lease lasts.
+    /// Never `None` while the lease exists.
     pub(super) fn connection(&self) -> Option<&ClientWrapper> {
         self.0.as_deref()
     }

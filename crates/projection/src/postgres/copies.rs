@@ -1,5 +1,5 @@
-//! Copies of the state: how a node starts that has no folder of its own. The projector stores one for
-//! a partition from time to time; the node reads it and follows the record from there.
+//! Copies of the state, from which a node without a data folder starts. The projector stores one for each
+//! partition from time to time; the node loads it and follows the log from its offset.
 
 use domain::State;
 use domain::hash::HashSeed;
@@ -16,10 +16,10 @@ use super::projector::Projector;
 use super::reading::{Parameters, Reading};
 use super::values::{Time, get, signed, signed_small, unsigned_small};
 
-/// Bytes of sections that go to the database in one statement, about.
+/// Approximate size of the sections sent to the database in one statement.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// The copy is never ahead of the rows, and never older than the one that it replaces.
+/// A copy is never ahead of the rows, and never older than the one that it replaces.
 const STORE: &str = "INSERT INTO firstcome.state_copies
         (partition, offset_next, decisions, effective_at, rules_version, digest, sections_count, stored_at)
     SELECT partition, $2::bigint, $3::bigint, $4::timestamptz, $5::integer, $6::bytea, $7::integer, now() FROM firstcome.positions
@@ -36,25 +36,24 @@ const COPIES: &str = "SELECT partition, offset_next, decisions, effective_at, ru
     FROM firstcome.state_copies ORDER BY partition";
 const SECTIONS: &str = "SELECT partition, place, bytes FROM firstcome.state_sections ORDER BY partition, place";
 
-/// One partition, as it is loaded.
+/// One partition as loaded.
 #[derive(Debug)]
 pub struct Loaded {
-    /// How far the copy is. The record is followed from here.
+    /// The copy's position; the log is followed from here.
     pub position: PartitionPosition,
-    /// What the first records, up to that place, led to.
+    /// The state at that position.
     pub state: State,
-    /// How far the tables are: at that place or behind it. See [`super::not_yet_in`].
+    /// The position of the tables, at the copy's or after it. See [`super::not_yet_in`].
     pub tables: PartitionPosition,
 }
 
 impl Projector {
-    /// Replaces the copy of a partition's state, in one transaction. `sections` are those of
-    /// `State::freeze`, taken at `position`, which the tables must have reached. How often is the
-    /// caller's choice: rows wait meanwhile, and a node that starts from an old copy has more of the
-    /// record to follow.
+    /// Replaces the copy of a partition's state, in one transaction. `sections` are those of `State::freeze`,
+    /// taken at `position`, which the tables must have reached. The caller chooses how often: storing delays
+    /// the rows, and a node that starts from an old copy has more of the log to follow.
     ///
     /// # Errors
-    /// [`ProjectError`]; the copy is as before then.
+    /// [`ProjectError`]; the copy is then unchanged.
     pub async fn store_copy(&mut self, position: &PartitionPosition, sections: impl Iterator<Item = Vec<u8>>) -> Result<(), ProjectError> {
         self.begin().await?;
         if let Err(error) = self.write_copy(position, sections).await {
@@ -106,8 +105,8 @@ impl Projector {
 }
 
 impl Postgres {
-    /// The copy of the state of every partition, in their order, all of one instant. A partition of
-    /// which no copy was stored yet begins at zero.
+    /// The copies of the state of all partitions, in order and of one instant. A partition without a stored
+    /// copy starts from the beginning.
     ///
     /// # Errors
     /// [`LoadError`].

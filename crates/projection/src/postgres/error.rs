@@ -1,72 +1,72 @@
-//! What can go wrong, in the words of each call. Nothing here ever holds a password.
+//! The errors of each call. None of their texts contains a password.
 
 use domain::wire::{DecodeError, Position};
 
 use super::failure::{Failure, Kind};
 use crate::error::ReadError;
 
-/// Why there is no database to work with.
+/// Why no usable database was reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The setting is no address of a database. It is not repeated: it may hold a password.
+    /// The setting is not a database URL. Its text is left out: it may hold a password.
     #[error("--postgres cannot be used: {0}")]
     Url(&'static str),
-    /// TLS is asked for and cannot be had on this side.
+    /// TLS was requested but cannot be used.
     #[error("--postgres asks for TLS ({host}), but {what}")]
     Tls {
         /// The database's host.
         host: String,
-        /// Why not.
+        /// The reason.
         what: String,
     },
-    /// Nobody answers.
+    /// The server does not respond.
     #[error("cannot reach the database of --postgres at {host}: {what}")]
     Unreachable {
         /// The database's host.
         host: String,
-        /// How that shows.
+        /// The error's text.
         what: String,
     },
-    /// The database has no more room for connections.
+    /// The server accepts no more connections.
     #[error("the database of --postgres at {host} takes no more connections: {what}")]
     TooManyConnections {
         /// The database's host.
         host: String,
-        /// What it says.
+        /// The server's error text.
         what: String,
     },
-    /// User or password are wrong.
+    /// The user name or password is wrong.
     #[error("the database of --postgres at {host} does not let user {user} in: {what}")]
     Login {
         /// The database's host.
         host: String,
-        /// Who was to be let in.
+        /// The user name.
         user: String,
-        /// What it says.
+        /// The server's error text.
         what: String,
     },
-    /// There is no database of this name.
+    /// The database does not exist.
     #[error("there is no database {database} at {host}, the host of --postgres")]
     NoDatabase {
         /// The database's host.
         host: String,
-        /// Its name.
+        /// The database's name.
         database: String,
     },
-    /// It only repeats what another server wrote, later. Nothing may be decided by it.
+    /// The server is a standby: its data may lag, so no decision may be based on it.
     #[error("the database of --postgres at {host} is a standby; it must be the primary")]
     Standby {
         /// The database's host.
         host: String,
     },
-    /// Its version is not supported.
+    /// The server's version is not supported.
     #[error("the database of --postgres at {host} is PostgreSQL {found}; version {wanted} or later is needed")]
     TooOld {
         /// The database's host.
         host: String,
-        /// Its version.
+        /// The server's major version.
         found: u32,
-        /// The first version that is supported.
+        /// The lowest supported major version.
         wanted: u32,
     },
     /// A later version of the program has changed the tables.
@@ -74,24 +74,24 @@ pub enum ConnectError {
     NewerTables {
         /// The database's host.
         host: String,
-        /// How that shows.
+        /// The difference that was found.
         what: String,
     },
-    /// No server of this version has worked with the tables yet.
+    /// The tables lack additions of this version, which a server makes at its start.
     #[error("the tables of --postgres at {host} lack what a server of this program adds to them as it starts")]
     OlderTables {
         /// The database's host.
         host: String,
     },
-    /// The tables are others than this program would have made.
+    /// The tables differ from those that this program creates.
     #[error("the tables of --postgres at {host} are not those that this program makes: {what}")]
     OtherTables {
         /// The database's host.
         host: String,
-        /// How that shows.
+        /// The difference that was found.
         what: String,
     },
-    /// Tables of before the first release; no program that is released has written them.
+    /// Tables from before the first release; no released program has written them.
     #[error(
         "the tables of --postgres at {host} were made by a version of this program from before its first release, and cannot be used any more; with a new topic, and after DROP SCHEMA firstcome CASCADE, they are made anew"
     )]
@@ -99,41 +99,41 @@ pub enum ConnectError {
         /// The database's host.
         host: String,
     },
-    /// Everything else.
+    /// Any other error.
     #[error("cannot use the database of --postgres at {host}: {what}")]
     Store {
         /// The database's host.
         host: String,
-        /// What it says.
+        /// The error's text.
         what: String,
     },
 }
 
 impl ConnectError {
-    /// Whether trying again later can help without anybody changing a setting.
+    /// Whether retrying later can help without a change of settings.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::TooManyConnections { .. })
     }
 }
 
-/// Why the tables cannot be taken for those of this cluster.
+/// Why the tables cannot be used for this cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
-    /// They are those of another record of decisions.
+    /// The tables belong to another log.
     #[error("the tables of --postgres follow another record: {what} is {stored} there, and {given} here")]
     Differs {
-        /// What.
+        /// The name of the differing property.
         what: &'static str,
-        /// As the tables have it.
+        /// The value in the tables.
         stored: String,
-        /// As this node has it.
+        /// This node's value.
         given: String,
     },
-    /// The database cannot be asked now; trying again is right.
+    /// The database is unavailable; retry later.
     #[error("cannot reach the tables of --postgres: {0}")]
     Unavailable(String),
-    /// The database failed otherwise.
+    /// Any other error of the database.
     #[error("cannot use the tables of --postgres: {0}")]
     Store(String),
 }
@@ -141,111 +141,109 @@ pub enum OriginError {
 /// Why no state was loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The tables follow no record yet.
+    /// No log has been assigned to the tables yet.
     #[error("the tables of --postgres are not those of any cluster yet")]
     NoOrigin,
-    /// The database has become a standby.
+    /// The server has become a standby.
     #[error("the database of --postgres at {host} is a standby; it must be the primary")]
     Standby {
         /// The database's host.
         host: String,
     },
-    /// A copy of the state cannot be read.
+    /// A copy of the state cannot be decoded.
     #[error("the copy of the state of partition {partition} in --postgres cannot be read: {source}")]
     Copy {
-        /// Whose state.
+        /// The partition of the copy.
         partition: u32,
-        /// What is wrong with it.
+        /// The decoder's error.
         source: DecodeError,
     },
-    /// A row holds what cannot be.
+    /// A row holds an impossible value.
     #[error("the tables of --postgres are damaged: {0}")]
     Damaged(String),
-    /// The database cannot be asked now, or took too long; trying again is right.
+    /// The database is unavailable or too slow; retry later.
     #[error("cannot read the tables of --postgres: {0}")]
     Unavailable(String),
-    /// The database failed otherwise.
+    /// Any other error of the database.
     #[error("cannot use the tables of --postgres: {0}")]
     Store(String),
 }
 
 impl LoadError {
-    /// Whether trying again later is right.
+    /// Whether retrying later can help.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Standby { .. })
     }
 }
 
-/// Why decisions were not written. Unless it is [`ProjectError::Unclear`], rows and position are as
-/// they were before the call.
+/// Why decisions were not written. Except for [`ProjectError::Unclear`], rows and position are unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
-    /// What was given does not follow on the position that it was given with.
+    /// The given decisions do not follow the given position.
     #[error("partition {partition} goes on at decision {expected}, but was given decision {found}", expected = .expected.0, found = .found.0)]
     Gap {
-        /// Which partition.
+        /// The partition.
         partition: u32,
-        /// What must come next.
+        /// The decision that must come next.
         expected: Position,
-        /// What came.
+        /// The decision that was given.
         found: Position,
     },
-    /// The tables are elsewhere than the caller thinks: another projector is at work, or a commit
-    /// was unclear. Reading the position and going on from there is right.
+    /// The tables are at another position than the caller assumed: another projector is writing, or an
+    /// earlier commit was unclear. Read the position and continue from there.
     #[error("partition {partition} is not at offset {offset_next} and decision {decisions} any more: somebody else has written")]
     Moved {
-        /// Which partition.
+        /// The partition.
         partition: u32,
-        /// Where it was thought to be.
+        /// The offset that the caller assumed.
         offset_next: u64,
-        /// Where it was thought to be.
+        /// The number of decisions that the caller assumed.
         decisions: u64,
     },
-    /// The decisions contradict the rows. It must never happen: one of the two is not what was decided.
+    /// The decisions contradict the rows. This is a fault: the decisions or the rows are not what was decided.
     #[error("decision {position} of partition {partition}, or one just after it, contradicts the tables: {what}", position = .position.0)]
     Conflict {
-        /// Which partition.
+        /// The partition.
         partition: u32,
         /// The first decision of those that were written together.
         position: Position,
-        /// How.
+        /// The contradiction.
         what: String,
     },
-    /// The connection was lost while the commit was on its way: it may have happened. Reading the
-    /// position says which.
+    /// The connection was lost during the commit, which may have succeeded. The position tells which.
     #[error("whether the last decisions of partition {partition} are in the tables is unclear: {what}")]
     Unclear {
-        /// Which partition.
+        /// The partition.
         partition: u32,
-        /// How it was lost.
+        /// The error's text.
         what: String,
     },
-    /// There is no room on the database's disk. Trying again once there is some is right.
+    /// The database's disk is full. Retry once there is space.
     #[error("no room on the disk of the database of --postgres: {0}")]
     Full(String),
-    /// The database cannot be asked now; trying again is right.
+    /// The database is unavailable; retry later.
     #[error("cannot write to the tables of --postgres: {0}")]
     Unavailable(String),
-    /// The projector has lost its connection, and with it its right to write; begin another one.
+    /// The projector has lost its connection, and with it the lock that allows it to write; begin another one.
     #[error("the connection of the projector is lost")]
     Lost,
-    /// The tables follow no record yet.
+    /// No log has been assigned to the tables yet.
     #[error("the tables of --postgres are not those of any cluster yet")]
     NoOrigin,
-    /// The database has become a standby.
+    /// The server has become a standby.
     #[error("the database of --postgres at {host} is a standby; it must be the primary")]
     Standby {
         /// The database's host.
         host: String,
     },
-    /// The database failed otherwise.
+    /// Any other error of the database.
     #[error("cannot use the tables of --postgres: {0}")]
     Store(String),
 }
 
 impl ProjectError {
-    /// Whether trying again later is right, after reading the position; with another projector if
+    /// Whether retrying later can help, after reading the position; with another projector if
     /// [`super::Projector::is_lost`].
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -275,7 +273,7 @@ impl From<Failure> for LoadError {
     }
 }
 
-/// Contradictions are told apart before, where it is known what was written.
+/// Contradictions are handled before, where it is known what was written.
 impl From<Failure> for ProjectError {
     fn from(failure: Failure) -> Self {
         match failure.kind() {
@@ -286,7 +284,7 @@ impl From<Failure> for ProjectError {
     }
 }
 
-/// With the limit that was passed, if one was.
+/// The read error; a timeout names the limit.
 pub(super) fn read_error(failure: &Failure, time_max: std::time::Duration) -> ReadError {
     match failure {
         Failure::Row(what) => ReadError::Damaged(what.clone()),

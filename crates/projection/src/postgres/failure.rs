@@ -1,5 +1,4 @@
-//! What the database, the network or a row can do to a call, before it is told in the words of the
-//! call's own error.
+//! Failures of a step, by the database, the network or a row, before a call turns them into its own error.
 
 use std::error::Error;
 use std::io;
@@ -8,29 +7,29 @@ use std::time::Duration;
 use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
-/// Why a step did not work.
+/// Why a step failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It took longer than it may; the connection must not be used further.
+    /// The step exceeded its time limit; the connection must not be used any more.
     TimeLimit(Duration),
     /// No connection of the pool became free in time.
     Busy,
-    /// The database's own error, or the connection's.
+    /// An error of the database or of the connection.
     Db(tokio_postgres::Error),
-    /// A row holds what cannot be, or a value does not fit into a column.
+    /// A row holds an impossible value, or a value does not fit its column.
     Row(String),
 }
 
 /// What a failure means for the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// Trying again later is right.
+    /// Retry later.
     Passing,
-    /// There is no room on the database's disk; trying again once there is some is right.
+    /// The database's disk is full; retry once there is space.
     Full,
-    /// The database refuses a row: it contradicts those that are there.
+    /// The database refuses a row: it contradicts existing rows.
     Contradiction,
-    /// Everything else: trying again will not help.
+    /// Any other failure: a retry will not help.
     Lasting,
 }
 
@@ -47,7 +46,7 @@ impl Failure {
         }
     }
 
-    /// Whether it says that a statement took too long.
+    /// Whether a statement exceeded its time limit.
     pub(super) fn is_too_slow(&self) -> bool {
         match self {
             Self::TimeLimit(_) => true,
@@ -56,12 +55,12 @@ impl Failure {
         }
     }
 
-    /// Whether the database itself said it: then it has surely undone the transaction.
+    /// Whether the database itself reported the error: then it has certainly rolled back the transaction.
     pub(super) fn is_answer(&self) -> bool {
         matches!(self, Self::Db(error) if error.code().is_some_and(|code| !is_shutdown(code)))
     }
 
-    /// For people; holds no password and no subject.
+    /// A text for people, without any password or subject.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::TimeLimit(limit) => format!("no answer within {} ms", limit.as_millis()),
@@ -98,22 +97,22 @@ pub(super) fn is_io(error: &tokio_postgres::Error) -> bool {
     error.source().is_some_and(|source| source.is::<io::Error>())
 }
 
-/// By the first two letters, the class (PostgreSQL's documentation, appendix A).
+/// By the first two characters of the code, its class (PostgreSQL's documentation, appendix A).
 fn kind_of(code: &SqlState) -> Kind {
     let class = code.code().get(..2).unwrap_or_default();
     match class {
         "23" => Kind::Contradiction,
         _ if *code == SqlState::DISK_FULL => Kind::Full,
-        // Connection, serialization and deadlock, resources, a lock that is not to be had,
-        // the operator, the machine.
+        // Connection, serialization and deadlock, resources, lock not available, operator
+        // intervention, system error.
         "08" | "40" | "53" | "55" | "57" | "58" => Kind::Passing,
-        // It has become a standby: its successor takes writes.
+        // The server has become a standby: its successor accepts writes.
         _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Kind::Passing,
         _ => Kind::Lasting,
     }
 }
 
-/// Said by a server that goes down, perhaps after it has made the last commit durable.
+/// Errors of a server that is shutting down, perhaps after it has made the last commit durable.
 fn is_shutdown(code: &SqlState) -> bool {
     [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW].contains(code) || code.code().starts_with("08")
 }

@@ -1,5 +1,5 @@
-//! Lists to show and to export, in the rows that one machine's history gives as well. Each call sees
-//! the tables as they were at one instant.
+//! Lists for display and export, as the same rows that one machine's history returns. Each call sees the
+//! tables as of one instant.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::error::ReadError;
 use crate::rows::{AggregateRow, AsOf, EntryKey, EntryPage, EntryRow, Selection, one_more};
 
 impl Postgres {
-    /// All aggregates of a kind by rising id ([`super::aggregate_id`]), and what the list rests on: the
-    /// decisions of all partitions together, and the latest of their times.
+    /// All aggregates of a kind by ascending id ([`super::aggregate_id`]), and what the list rests on: the
+    /// number of decisions of all partitions together, and the latest of their times.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -40,8 +40,8 @@ impl Postgres {
         read.await.map_err(|failure| read_error(&failure, time_max))
     }
 
-    /// At most `limit` entries of an aggregate, in the order of their keys; none if there is no such
-    /// aggregate yet. They rest on the decisions of the aggregate's partition.
+    /// At most `limit` entries of an aggregate, ordered by key; none if the aggregate is not in the tables.
+    /// They rest on the decisions of the aggregate's partition.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -66,14 +66,14 @@ impl Postgres {
         read.await.map_err(|failure| read_error(&failure, time_max))
     }
 
-    /// At most `limit` entries, over all aggregates whose names begin with `prefix`, that are found by
-    /// `by` ([`Table::found_by`]), by aggregate and key from the first after `after`. They rest on the
-    /// decisions of all partitions together.
+    /// At most `limit` entries with `by` in the lookup column ([`Table::found_by`]), over all aggregates
+    /// whose names begin with `prefix`, ordered by aggregate and key, starting after `after`. They rest on
+    /// the decisions of all partitions together.
     ///
     /// # Errors
     /// [`ReadError`].
     ///
-    /// # Panics
+    /// If the table has no lookup column.
     /// If the table is not one that entries are found in.
     pub async fn entries_found(
         &self,
@@ -99,8 +99,7 @@ impl Postgres {
         read.await.map_err(|failure| read_error(&failure, time_max))
     }
 
-    /// The entries of an aggregate, in the order of their keys, as they are taken; `None` if there is
-    /// no such aggregate yet.
+    /// Streams the entries of an aggregate, ordered by key; `None` if the aggregate is not in the tables.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -115,8 +114,7 @@ impl Postgres {
         Ok(None)
     }
 
-    /// Gives entries of an aggregate to `take`, in the order of their keys, until it breaks off;
-    /// returns what they rest on.
+    /// Passes entries of an aggregate to `take`, ordered by key, until it breaks; returns what they rest on.
     ///
     /// # Errors
     /// [`ReadError`]; `take` may have seen some entries by then.
@@ -139,10 +137,10 @@ impl Postgres {
     }
 }
 
-/// Entries on their way out, all of one instant. The database sends no faster than they are taken.
+/// A stream of entries, all of one instant. The database sends no faster than they are taken.
 pub struct Export {
     reading: Reading,
-    /// `None` where there is no such aggregate.
+    /// `None` if there is no such aggregate.
     rows: Option<(Rows, Arc<AggregateRow>)>,
     table: &'static Table,
     as_of: AsOf,
@@ -173,7 +171,7 @@ impl Export {
         Ok(Self { reading, rows: Some((rows, Arc::new(aggregate))), table, as_of, time_max })
     }
 
-    /// What every entry rests on.
+    /// What all entries rest on.
     #[must_use]
     pub fn as_of(&self) -> AsOf {
         self.as_of
@@ -193,7 +191,7 @@ impl Export {
         Ok(Some(EntryRow { aggregate: Arc::clone(aggregate), cells: cells(&row, 0, self.table)? }))
     }
 
-    /// Gives the connection back, after the last entry; dropped instead, it is closed.
+    /// Returns the connection to the pool, after the last entry; if the export is dropped instead, it is closed.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -241,8 +239,8 @@ async fn as_of_all(reading: &Reading) -> Result<AsOf, Failure> {
     Ok(as_of)
 }
 
-/// The entries of aggregate `$1`, behind the key from `$2` on, with the text behind that, and at most
-/// as many as the last parameter.
+/// The entries of aggregate `$1`, after the key that starts at `$2`, with the selected text as the next
+/// parameter, and the limit as the last.
 fn entries_sql(declared: EntryTable, selection: Selection<'_>, has_limit: bool) -> String {
     let (columns, order) = (declared.columns(), declared.order());
     let key: Vec<&str> = order.iter().skip(1).map(String::as_str).collect();
@@ -261,8 +259,8 @@ fn entries_sql(declared: EntryTable, selection: Selection<'_>, has_limit: bool) 
     format!("SELECT {} FROM firstcome.{table} WHERE {conditions} ORDER BY {}{limit}", columns.join(", "), key.join(", "))
 }
 
-/// The entries that are found by `$1`, of aggregates whose names begin with `$2`, at most `$3`, behind
-/// the key from `$4` on.
+/// The entries with `$1` in the lookup column, of aggregates whose names begin with `$2`, at most `$3`, after
+/// the key that starts at `$4`.
 fn found_sql(declared: EntryTable, has_after: bool) -> String {
     let EntryTable { kind, table } = declared;
     let Some((_, found_by)) = declared.found_by() else { panic!("rows of {} are found by nothing", table.name) };
@@ -284,7 +282,7 @@ fn found_rows(rows: &[Row], declared: EntryTable) -> Result<Vec<EntryRow>, Failu
     let columns_count = declared.table.columns.len();
     let mut last: Option<Arc<AggregateRow>> = None;
     let read = |row: &Row| {
-        // The aggregate is shared among the rows that follow each other.
+        // Consecutive rows share their aggregate.
         let id = half(row, columns_count)?;
         let aggregate = match last.take().filter(|last| last.number.0 == id) {
             Some(last) => last,

@@ -1,5 +1,5 @@
-//! Makes the tables, and adds what later declarations have more. Any number of nodes may do so at
-//! once: one of them does the work, the others wait for it.
+//! Creates the tables, and adds columns and tables that later declarations introduce. Any number of nodes may
+//! do so at once: one of them does the work, the others wait for it.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::failure::Failure;
 use super::tables::{Found, Unfit, missing};
 use super::values::get;
 
-/// How long it may take, waiting for another node included.
+/// How long it may take, including the wait for another node.
 const MIGRATE_MAX: Duration = Duration::from_secs(15 * 60);
 const LOCK: i32 = 1;
-/// The number of the form of the tables in `base.sql`. There is no way from one number to another yet.
+/// The schema number of the tables in `base.sql`. There is no migration from one number to another yet.
 const FORM: i32 = 4;
 const BASE: &str = include_str!("base.sql");
 
@@ -25,10 +25,10 @@ const COLUMNS: &str =
     WHERE tables.relnamespace = to_regnamespace('firstcome') AND tables.relkind = 'r' AND 0 < columns.attnum AND NOT columns.attisdropped";
 const INDICES: &str = "SELECT indexname::text FROM pg_catalog.pg_indexes WHERE schemaname = 'firstcome'";
 
-/// What stands in the database.
+/// The tables found in the database.
 enum Standing {
     Nothing,
-    /// Tables of before the first release, which had a list of migrations.
+    /// Tables from before the first release, which had a list of migrations.
     Unreleased,
     Tables {
         form: i32,
@@ -36,10 +36,10 @@ enum Standing {
     },
 }
 
-/// Brings the tables to this program's form. The connection is good for nothing else afterwards.
+/// Brings the tables to this program's schema. The connection must not be used for anything else afterwards.
 pub(super) async fn migrate(db: &mut ClientWrapper, limit: Duration, host: &str) -> Result<(), ConnectError> {
     let failed = |failure: Failure| ConnectError::from_failure(&failure, host);
-    // A role that may only write rows can start a node whose tables are there.
+    // A role that may only write rows can still start a node if the tables exist.
     let standing = within(limit, standing(db)).await.map_err(failed)?;
     if steps(&standing, host)?.is_empty() {
         return Ok(());
@@ -47,7 +47,7 @@ pub(super) async fn migrate(db: &mut ClientWrapper, limit: Duration, host: &str)
     within(MIGRATE_MAX, locked(db, host)).await.map_err(failed)?
 }
 
-/// Whether the tables are there, in this program's form; nothing is changed.
+/// Whether the tables exist with this program's schema; changes nothing.
 pub(super) async fn are_there(db: &ClientWrapper, limit: Duration, host: &str) -> Result<bool, ConnectError> {
     let standing = within(limit, standing(db)).await.map_err(|failure| ConnectError::from_failure(&failure, host))?;
     if matches!(standing, Standing::Nothing) {
@@ -58,9 +58,9 @@ pub(super) async fn are_there(db: &ClientWrapper, limit: Duration, host: &str) -
 
 async fn locked(db: &mut ClientWrapper, host: &str) -> Result<Result<(), ConnectError>, Failure> {
     db.batch_execute(&format!("SET statement_timeout = {}", MIGRATE_MAX.as_millis())).await?;
-    // For the session, and before the transaction begins: a transaction that began before the lock
-    // was had may still take the tables of another node for missing, by what it knew then. The
-    // caller closes the connection, and with it the lock.
+    // A session lock, taken before the transaction begins: a transaction that began before it held the lock
+    // could have an old snapshot and not see the tables that another node has just created. The caller closes
+    // the connection, which releases the lock.
     db.query("SELECT pg_advisory_lock($1, $2)", &[&LOCK_SPACE, &LOCK]).await?;
     let transaction = tokio_postgres::Client::transaction(db).await?;
     let steps = match steps(&standing(transaction.client()).await?, host) {
@@ -75,7 +75,7 @@ async fn locked(db: &mut ClientWrapper, host: &str) -> Result<Result<(), Connect
     Ok(Ok(()))
 }
 
-/// The statements that are left to be run.
+/// The statements that still have to run.
 fn steps(standing: &Standing, host: &str) -> Result<Vec<String>, ConnectError> {
     let (host, none) = (|| host.to_owned(), Found::default());
     let (base, found) = match standing {

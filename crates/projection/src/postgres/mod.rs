@@ -1,21 +1,21 @@
 //! The history across machines: tables in PostgreSQL, schema `firstcome`.
 //!
-//! Kafka's order decides, and each partition is decided by itself; these tables are what came of it.
-//! One projector at a time writes them, and everybody reads them. Rows and positions are written in
-//! one transaction: at any instant the tables say exactly what the first so many records of each
-//! partition led to. No decision depends on rows: beside them stands a copy of the state of each
-//! partition, never ahead of the rows, which a node without a folder of its own starts from.
+//! Kafka orders the commands, and each partition is decided on its own; these tables hold the results. One
+//! projector at a time writes them; any node reads them. Rows and positions are written in one transaction:
+//! at any instant the tables hold exactly the effect of the first records of each partition, up to its
+//! position. No decision depends on the rows: beside them each partition has a copy of its state, never ahead
+//! of the rows, from which a node without a data folder starts.
 //!
 //! Layout, in reading order:
-//! - [`settings`]: where the database is, and how long it may take;
-//! - [`error`]: what can go wrong, in the words of each call;
-//! - [`origin`]: which record of decisions the tables follow, and how far they are;
+//! - [`settings`]: the database's address, and time limits;
+//! - [`error`]: the errors of each call;
+//! - [`origin`]: the log that the tables belong to, and the position of each partition;
 //! - `tables`, `migrate`: the tables, made from the declarations, and `base.sql` beside them;
-//! - [`projector`]: the one writer: [`Projector`]; `batch`: decisions as statements on many rows;
+//! - [`projector`]: the only writer, [`Projector`]; `batch`: decisions as statements on many rows;
 //! - `copies`: the copies of the state, stored and loaded;
-//! - [`lists`], [`scan`]: reading the tables to show, to export and to check;
-//! - [`values`]: how numbers, times and settings stand in columns;
-//! - `connection`, `failure`, `reading`: what the rest stands on.
+//! - [`lists`], [`scan`]: reads for display, export and verification;
+//! - [`values`]: conversion of numbers, times and settings to and from columns;
+//! - `connection`, `failure`, `reading`: shared by the other modules.
 
 mod batch;
 mod connection;
@@ -50,12 +50,12 @@ pub use projector::{Decided, Projector, not_yet_in};
 pub use settings::Settings;
 pub use values::{aggregate_id, aggregate_of_id};
 
-/// The first version of PostgreSQL that is supported.
+/// The lowest supported major version of PostgreSQL.
 const VERSION_MIN: u32 = 14;
-/// The first half of the number of each advisory lock, so that they are ours alone: "FC".
+/// The first half of each advisory lock's number, to avoid clashes with other programs: "FC".
 const LOCK_SPACE: i32 = 0x4643;
 
-/// The database, with a few connections to it. Cheap to clone.
+/// The database, with a pool of a few connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Postgres {
     inner: Arc<Inner>,
@@ -69,8 +69,7 @@ struct Inner {
 }
 
 impl Postgres {
-    /// Connects, checks that this is a database to work with, and brings its tables to this
-    /// program's version.
+    /// Connects, checks that the database can be used, and brings its tables to this version's schema.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -85,8 +84,8 @@ impl Postgres {
         Ok(Self { inner: Arc::new(reached) })
     }
 
-    /// Connects to tables that are there, of this program's version, and changes nothing; `None` where
-    /// there are no tables. A user who may only read them is enough, and so is a standby.
+    /// Connects to existing tables of this version's schema, and changes nothing; `None` if there are no
+    /// tables. A read-only user is enough, and so is a standby.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -96,7 +95,7 @@ impl Postgres {
         Ok(are_there.then(|| Self { inner: Arc::new(reached) }))
     }
 
-    /// Connects, and checks that the database can be worked with.
+    /// Connects, and checks that the database can be used.
     async fn reach(settings: Settings) -> Result<(Inner, ClientWrapper), ConnectError> {
         let target = settings.target()?;
         let connector = Connector::new(&target)?;
@@ -111,7 +110,7 @@ impl Postgres {
         Ok((Inner { pool, connector, target, settings }, db))
     }
 
-    /// The database's host and port, for people.
+    /// The database's host and port, for messages.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.inner.target.host
@@ -138,12 +137,12 @@ async fn is_standby(db: &tokio_postgres::Client) -> Result<bool, Failure> {
     get(&db.query_one("SELECT pg_is_in_recovery()", &[]).await?, 0)
 }
 
-/// Why no connection was made.
+/// The error for a connection that could not be opened.
 fn refused(failure: &Failure, target: &Target) -> ConnectError {
     let (host, what) = (target.host.clone(), failure.describe());
     let Failure::Db(error) = failure else { return ConnectError::from_failure(failure, &host) };
     let Some(code) = error.code() else {
-        // Neither the server nor the network said it: the two cannot agree.
+        // Without a code the client itself failed: it and the server could not agree.
         return match error.to_string().as_str() {
             "invalid configuration" | "authentication error" => ConnectError::Login { host, user: target.user.clone(), what },
             "error performing TLS handshake" => ConnectError::Tls { host, what },

@@ -1,5 +1,5 @@
-//! Which record of decisions the tables follow, and how far they are. Both are checked before
-//! anything is decided from them: the tables of another cluster would decide wrongly without a word.
+//! The log that the tables belong to, and the position of each partition. Both are checked before any
+//! decision is based on them: the tables of another cluster would lead to wrong decisions silently.
 
 use domain::types::Timestamp;
 use tokio_postgres::Row;
@@ -11,40 +11,40 @@ use super::failure::Failure;
 use super::reading::Reading;
 use super::values::{get, signed_small, time, unsigned, unsigned_small};
 
-/// The record of decisions that the tables follow.
+/// The log that the tables belong to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Origin {
     /// The id of the Kafka cluster.
     pub cluster_id: String,
     /// The topic's name.
     pub topic: String,
-    /// The topic's id: one that is made anew under the same name has another.
+    /// The topic's id: a topic that is recreated under the same name has another one.
     pub topic_id: String,
-    /// How many partitions it has, at least 1.
+    /// The number of partitions, at least 1.
     pub partitions: u32,
-    /// What tells the secret that the claims' codes come from from others, without giving it away.
+    /// A fingerprint of the secret that the claims' codes are derived from; the secret does not follow from it.
     pub code_secret: String,
 }
 
-/// How far one partition is.
+/// The position of one partition in the tables.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PartitionPosition {
-    /// Which partition.
+    /// The partition.
     pub partition: u32,
-    /// The offset of the first record whose effect is not in.
+    /// The offset of the first record that is not applied yet.
     pub offset_next: u64,
-    /// How many decisions are in.
+    /// The number of applied decisions.
     pub decisions: u64,
-    /// The effective time there.
+    /// The effective time at this position.
     pub effective_at: Timestamp,
-    /// The version of the rules there.
+    /// The version of the rules at this position.
     pub rules_version: u32,
-    /// The digest of the chain of decisions there.
+    /// The digest at this position.
     pub digest: Vec<u8>,
 }
 
 impl PartitionPosition {
-    /// Where a partition begins.
+    /// The position before the first record.
     #[must_use]
     pub fn first(partition: u32) -> Self {
         Self { partition, ..Self::default() }
@@ -58,8 +58,8 @@ const POSITION: &str =
     "SELECT partition, offset_next, decisions, effective_at, rules_version, digest FROM firstcome.positions WHERE partition = $1";
 
 impl Postgres {
-    /// Says which record the tables follow, the first time; later, checks that it is this one. Any
-    /// number of nodes may do so at once.
+    /// Assigns this log to the tables, the first time; later, checks that it is the same one. Any number of
+    /// nodes may do so at once.
     ///
     /// # Errors
     /// [`OriginError`].
@@ -82,7 +82,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// The record that the tables follow; `None` before the first [`Postgres::claim_origin`].
+    /// The log that the tables belong to; `None` before the first [`Postgres::claim_origin`].
     ///
     /// # Errors
     /// [`LoadError`].
@@ -93,7 +93,7 @@ impl Postgres {
         Ok(origin)
     }
 
-    /// How far each partition is.
+    /// The position of each partition.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -104,7 +104,7 @@ impl Postgres {
         Ok(rows.iter().map(position_row).collect::<Result<_, _>>()?)
     }
 
-    /// How far a partition is.
+    /// The position of a partition.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -116,8 +116,8 @@ impl Postgres {
     }
 }
 
-/// Inserts where there is nothing, and returns what is there then. An insert that finds another
-/// node's waits until that one is committed or gone, so that all see the same.
+/// Inserts the origin if there is none, and returns the stored one. An insert that conflicts with another
+/// node's waits until that one commits or aborts, so that all nodes see the same.
 async fn store_origin(db: &mut tokio_postgres::Client, origin: &Origin, partitions: i32) -> Result<Origin, Failure> {
     let transaction = db.transaction().await?;
     let insert = "INSERT INTO firstcome.origin (cluster_id, topic, topic_id, partitions, code_secret)

@@ -1,6 +1,6 @@
-//! The one writer. That there is one at a time is asked for by a lock, and made sure of by the
-//! position: it moves in the same transaction as the rows, and only from where the writer thinks
-//! that it is. Whoever is late, or has been given up for dead and is not, changes nothing.
+//! The only writer. A lock asks for one writer at a time, and the position enforces it: it moves in the same
+//! transaction as the rows, and only from where the writer believes it to be. A writer that is late, or was
+//! wrongly given up for dead, changes nothing.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,13 +29,13 @@ const IS_OTHER_CHAIN: &str =
 /// One decision, in the order of its partition.
 #[derive(Clone, Copy, Debug)]
 pub struct Decided<'a> {
-    /// Which one: the partition's decisions are counted from 1.
+    /// Its position: the partition's decisions are counted from 1.
     pub position: Position,
-    /// What.
+    /// The decided record.
     pub record: Record<'a>,
 }
 
-/// The right to write, and a connection to do it on. The right ends with the connection.
+/// The lock that allows writing, on a connection of its own. The lock ends with the connection.
 pub struct Projector {
     pub(super) db: ClientWrapper,
     partitions: u32,
@@ -44,7 +44,7 @@ pub struct Projector {
 }
 
 impl Projector {
-    /// Becomes the projector; `None` while another one is at work.
+    /// Becomes the projector; `None` while another one holds the lock.
     ///
     /// # Errors
     /// [`ProjectError`].
@@ -61,15 +61,15 @@ impl Projector {
         Ok(get::<bool>(&row, 0)?.then_some(Self { db, partitions, answer_max, is_lost: false }))
     }
 
-    /// Whether it can write no more: its connection is lost or in a state that nobody knows. Begin
+    /// Whether the projector can no longer write: its connection is closed or in an unknown state. Begin
     /// another one then.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.is_lost || self.db.is_closed()
     }
 
-    /// Writes what was decided in one partition and moves it from `before` to `after`, all or
-    /// nothing. Where nothing was decided, it is only moved.
+    /// Writes the decisions of one partition and moves its position from `before` to `after`, all or nothing.
+    /// Without decisions, only the position moves.
     ///
     /// # Errors
     /// [`ProjectError`].
@@ -88,8 +88,8 @@ impl Projector {
         self.commit(after.partition).await
     }
 
-    /// Begins a transaction. Until it is ended the projector counts as lost: should the call be dropped
-    /// in the middle, a transaction would be left open.
+    /// Begins a transaction. Until it ends the projector counts as lost, because a cancelled call would leave
+    /// the transaction open.
     pub(super) async fn begin(&mut self) -> Result<(), ProjectError> {
         if self.is_lost() {
             return Err(ProjectError::Lost);
@@ -111,7 +111,7 @@ impl Projector {
         })
     }
 
-    /// Moves the position, first of all: from here on, another writer of this partition waits.
+    /// Moves the position first: from here on, another writer of this partition waits.
     async fn advance(&self, before: &PartitionPosition, after: &PartitionPosition) -> Result<(), ProjectError> {
         let PartitionPosition { partition, offset_next, decisions, .. } = *before;
         let (id, offset, count) = (signed_small(partition)?, signed(offset_next)?, signed(decisions)?);
@@ -155,12 +155,12 @@ impl fmt::Debug for Projector {
     }
 }
 
-/// What of a batch is not in the tables yet; `None` if all of it is. A projector that starts from a
-/// copy of the state meets decisions again whose rows are written: they are passed over, up to the
-/// place of the tables.
+/// The part of a batch that is not in the tables yet; `None` if all of it is. A projector that starts from a
+/// copy of the state sees decisions again whose rows are already written; these are skipped, up to the
+/// tables' position.
 ///
 /// # Errors
-/// [`ProjectError::Conflict`] if the batch comes to another place than the tables are at.
+/// [`ProjectError::Conflict`] if the batch ends at the tables' offset with another digest.
 pub fn not_yet_in<'d, 'a>(
     tables: &PartitionPosition,
     after: &PartitionPosition,
@@ -181,7 +181,7 @@ fn other_chain(tables: &PartitionPosition) -> ProjectError {
     ProjectError::Conflict { partition: tables.partition, position: Position(tables.decisions), what }
 }
 
-/// What the tables cannot check, because only the caller sees both ends.
+/// Checks what the tables cannot, because only the caller has both positions.
 fn check_follows(before: &PartitionPosition, after: &PartitionPosition, decided: &[Decided<'_>]) -> Result<(), ProjectError> {
     let partition = before.partition;
     let mut last = Position(before.decisions);

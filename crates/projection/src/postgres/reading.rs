@@ -1,4 +1,4 @@
-//! One read-only transaction: everything read in it is of one instant.
+//! One read-only transaction: all its reads are of one instant.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Begins one in which a statement may take `statement_max`.
+    /// Begins a transaction in which one statement may take `statement_max`.
     pub(super) async fn begin(postgres: &Postgres, statement_max: Duration) -> Result<Self, Failure> {
         let answer_max = postgres.inner.settings.answer_max();
         let reading = Self { lease: Lease::take(&postgres.inner.pool, answer_max).await?, answer_max };
@@ -32,7 +32,7 @@ impl Reading {
         Ok(reading)
     }
 
-    /// The rows of a statement, as they come.
+    /// A stream of a statement's rows.
     pub(super) async fn rows(&self, sql: &str, parameters: Parameters<'_>) -> Result<Rows, Failure> {
         let Some(db) = self.lease.connection() else { return Err(Failure::Busy) };
         let statement = within(self.answer_max, db.prepare_cached(sql)).await?;
@@ -41,7 +41,7 @@ impl Reading {
         Ok(Rows { stream: Box::pin(stream), answer_max: self.answer_max })
     }
 
-    /// All rows of a statement that has few.
+    /// All rows of a statement that returns few.
     pub(super) async fn all(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
         let mut rows = self.rows(sql, parameters).await?;
         let mut all = Vec::new();
@@ -56,7 +56,7 @@ impl Reading {
         Ok(self.all(sql, parameters).await?.into_iter().next())
     }
 
-    /// Ends it well, so that its connection can serve others.
+    /// Ends the transaction, so that its connection can be used again.
     pub(super) async fn end(self) -> Result<(), Failure> {
         if let Some(db) = self.lease.connection() {
             within(self.answer_max, db.batch_execute("COMMIT")).await?;
@@ -66,7 +66,7 @@ impl Reading {
     }
 }
 
-/// Rows on their way. The database sends no faster than they are taken.
+/// A stream of rows. The database sends no faster than they are taken.
 pub(super) struct Rows {
     stream: Pin<Box<RowStream>>,
     answer_max: Duration,

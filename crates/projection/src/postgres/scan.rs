@@ -1,4 +1,4 @@
-//! Everything that is in the tables, of one instant, to check it against the record of decisions.
+//! All contents of the tables as of one instant, to verify them against the log.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,29 +19,29 @@ use crate::declared::{EntryTable, quoted};
 use crate::error::ReadError;
 use crate::rows::{AggregateRow, OwnedCell};
 
-/// A row of a table of entries with every column that it has.
+/// A row of a table of entries, with all its columns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FullEntry {
     /// The id of its aggregate ([`super::aggregate_id`]).
     pub number: Number,
     /// A cell for each declared column, in the order of the declaration.
     pub cells: Vec<OwnedCell>,
-    /// Who caused it and by which request, where the table holds that.
+    /// The actor and the request that caused it, if the table stores them.
     pub origin: Option<(String, String)>,
-    /// Whether its aggregate gave one to each when it was written, where the table declares that
-    /// ([`Table::one_each`]).
+    /// Whether its aggregate allowed one entry for each subject when the row was written, if the table
+    /// declares that ([`Table::one_each`]).
     pub only_one: Option<bool>,
 }
 
 impl FullEntry {
-    /// The cells, borrowed: what a workload's typed view is made of.
+    /// The cells, borrowed: the input of a workload's typed view.
     #[must_use]
     pub fn cells(&self) -> Vec<Cell<'_>> {
         self.cells.iter().map(OwnedCell::cell).collect()
     }
 }
 
-/// The tables as they were at one instant.
+/// The tables as of one instant.
 pub struct Scan {
     reading: Reading,
     origin: Origin,
@@ -50,7 +50,7 @@ pub struct Scan {
 }
 
 impl Postgres {
-    /// Begins to read everything; `None` while the tables are those of no cluster.
+    /// Begins a scan; `None` if no log has been assigned to the tables.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -70,19 +70,19 @@ impl Postgres {
 }
 
 impl Scan {
-    /// The record that the tables follow.
+    /// The log that the tables belong to.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// How far each partition is.
+    /// The position of each partition.
     #[must_use]
     pub fn positions(&self) -> &[PartitionPosition] {
         &self.positions
     }
 
-    /// All aggregates of a kind, by rising id.
+    /// All aggregates of a kind, by ascending id.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -90,7 +90,7 @@ impl Scan {
         aggregates(&self.reading, kind).await.map_err(|failure| read_error(&failure, self.time_max))
     }
 
-    /// The entries of a partition's aggregates, by aggregate and key, as they are taken.
+    /// Streams the entries of a partition's aggregates, ordered by aggregate and key.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -114,7 +114,7 @@ impl Scan {
         Ok(Entries { rows, table, time_max: self.time_max })
     }
 
-    /// Gives the connection back; dropped instead, it is closed.
+    /// Returns the connection to the pool; if the scan is dropped instead, it is closed.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -124,7 +124,7 @@ impl Scan {
     }
 }
 
-/// Entries on their way.
+/// A stream of entries.
 pub struct Entries {
     rows: Rows,
     table: &'static Table,
@@ -132,7 +132,7 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// The next one; `None` after the last.
+    /// The next entry; `None` after the last.
     ///
     /// # Errors
     /// [`ReadError`].

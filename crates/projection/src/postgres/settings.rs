@@ -1,5 +1,4 @@
-//! Where the database is, and how long it may take. What is said of it shows the host, and never
-//! the password.
+//! The database's address, and time limits. Messages show the host, never the password.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,11 +8,11 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::error::ConnectError;
 
-/// How long after the database's own time limit a call is given up on this side: the database's
-/// answer says more than silence.
+/// How much later than the database's own time limit the client gives up: the database's error
+/// says more than a timeout.
 const GRACE: Duration = Duration::from_secs(2);
-/// After this many seconds of silence, and two more tries five seconds apart, either side asks
-/// whether the other is still there.
+/// TCP keepalive: after this many seconds of silence either side probes the other; two unanswered probes,
+/// five seconds apart, end the connection.
 const KEEPALIVE_IDLE_S: u64 = 10;
 const KEEPALIVE_INTERVAL_S: u64 = 5;
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -23,18 +22,18 @@ const KEEPALIVE_RETRIES: u32 = 3;
 pub struct Settings {
     /// `postgres://user:password@host:port/database`, with `?sslmode=require` for TLS.
     pub url: String,
-    /// Connections for reading; the projector has one of its own.
+    /// Connections for reads; the projector has its own.
     pub pool_size: usize,
-    /// How long connecting and logging in may take, for each host.
+    /// Time limit for connecting and logging in, for each host.
     pub connect_timeout: Duration,
-    /// How long one statement may take.
+    /// Time limit of one statement.
     pub statement_timeout: Duration,
-    /// How long reading everything may take: a start, an export, a check.
+    /// Time limit of reading everything: at start, for an export or a check.
     pub bulk_timeout: Duration,
 }
 
 impl Settings {
-    /// The usual limits.
+    /// The default limits.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -46,21 +45,20 @@ impl Settings {
         }
     }
 
-    /// How long to wait for the answer to one statement.
+    /// How long to wait for the result of one statement.
     pub(super) fn answer_max(&self) -> Duration {
         self.statement_timeout.saturating_add(GRACE)
     }
 
-    /// How long to wait for a connection, whichever host gives it.
+    /// How long to wait for a connection to any of the hosts.
     pub(super) fn connect_max(&self, target: &Target) -> Duration {
         let Ok(hosts_count) = u32::try_from(target.config.get_hosts().len()) else { panic!("an address names billions of hosts") };
         self.connect_timeout.saturating_mul(hosts_count.max(1))
     }
 
-    /// What the database client is told, and how the place is named to people.
+    /// The client's configuration, and the address for messages.
     pub(super) fn target(&self) -> Result<Target, ConnectError> {
-        // An `@` or `/` in a password that is not escaped would make the rest of it a host, and
-        // hosts are shown.
+        // An unescaped `@` or `/` in a password would make the rest of it a host, and messages show hosts.
         if self.url.contains("://") && 1 < self.url.split('?').next().unwrap_or_default().matches('@').count() {
             return Err(ConnectError::Url("an @ in a user's name or password is written %40"));
         }
@@ -70,7 +68,7 @@ impl Settings {
             return Err(ConnectError::Url("it names no host"));
         }
         let user = config.get_user().ok_or(ConnectError::Url("it names no user"))?.to_owned();
-        // The database is named as the user where none is given.
+        // PostgreSQL defaults the database's name to the user's.
         let database = config.get_dbname().unwrap_or(&user).to_owned();
         let target = Target { host: host_of(&config), user, database, config: Config::new() };
         self.prepare(&mut config);
@@ -88,8 +86,7 @@ impl Settings {
         if 1 < config.get_hosts().len() {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        // The database, too, notices a client that is gone: the projector's lock is free again
-        // after half a minute at most.
+        // The server, too, detects a dead client: the projector's lock is free again after half a minute at most.
         let mut options = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         options.push_str(&format!(
             "-c statement_timeout={} -c idle_in_transaction_session_timeout={} -c tcp_keepalives_idle={KEEPALIVE_IDLE_S} \
@@ -112,7 +109,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Settings, understood.
+/// The settings, parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) config: Config,

@@ -1,4 +1,4 @@
-//! PostgreSQL's tables, made from what workloads declare, and what lacks in those that are there.
+//! PostgreSQL's tables, made from the workloads' declarations, and the differences to existing tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,27 +8,27 @@ use domain::rows::ColumnKind;
 
 use crate::declared::{EntryTable, column_at, quoted};
 
-/// The column of a table of entries that says whether [`domain::rows::OneEach`] holds for the row.
+/// The column that stores whether [`domain::rows::OneEach`] holds for the row.
 pub(super) const ONLY_ONE: &str = "only_one";
 
-/// A table as it is declared.
+/// A declared table.
 struct TableForm {
     name: &'static str,
     about: String,
     columns: Vec<ColumnForm>,
     constraints: Vec<String>,
-    /// Name, text and comment.
+    /// Name, definition and comment.
     indices: Vec<(String, String, String)>,
 }
 
 struct ColumnForm {
     name: &'static str,
-    /// As `format_type` writes it.
+    /// The type as `format_type` writes it.
     sql_type: &'static str,
     is_nullable: bool,
-    /// What else the definition says.
+    /// The rest of the column's definition.
     rest: &'static str,
-    /// What rows get that were written before there was the column; `None` if there is nothing.
+    /// The default for rows written before the column existed; `None` if there is none.
     before: Option<String>,
     about: String,
 }
@@ -89,7 +89,7 @@ fn setting(field: &'static Field, least: Value) -> ColumnForm {
     ColumnForm { is_nullable: field.is_nullable, before: Some(before), ..ColumnForm::new(field.name, sql_type, field.about) }
 }
 
-/// Entries of an aggregate that is removed go with it.
+/// Entries of a removed aggregate are deleted with it.
 fn entries(declared: EntryTable) -> TableForm {
     let EntryTable { kind, table } = declared;
     let (owner, order) = (declared.owner(), declared.order().join(", "));
@@ -141,25 +141,25 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The declared tables as they stand in a database.
+/// The declared tables as found in a database.
 #[derive(Default)]
 pub(super) struct Found {
-    /// By table and column: the type, and whether a value may be missing.
+    /// By table and column: the type, and whether it is nullable.
     pub(super) tables: BTreeMap<String, BTreeMap<String, (String, bool)>>,
     pub(super) indices: BTreeSet<String>,
 }
 
-/// Why tables cannot be brought to what is declared.
+/// Why existing tables cannot be brought to the declaration.
 #[derive(Debug)]
 pub(super) enum Unfit {
-    /// They have a column that this program does not know.
+    /// A column that this program does not know.
     Later(String),
-    /// A column is another one than what is declared.
+    /// A column that differs from the declaration.
     Other(String),
 }
 
-/// The statements that bring what is there to what is declared; none if it is so already. Only what
-/// is absent is added: a column of settings with the default that its absence in a record means.
+/// The statements that bring existing tables to the declaration; none if they match. Only missing parts are
+/// added: a settings column gets the default that its absence in a record means.
 pub(super) fn missing(found: &Found) -> Result<Vec<String>, Unfit> {
     let mut statements = Vec::new();
     for table in declared() {

@@ -1,4 +1,4 @@
-//! How numbers, times and settings stand in columns, and what is no such thing when it is read.
+//! Conversion of numbers, times and settings to and from columns, with an error for impossible values.
 
 use std::error::Error;
 
@@ -14,7 +14,7 @@ use super::failure::Failure;
 use crate::declared::{quoted, signed as declared_signed};
 use crate::rows::{AggregateRow, OwnedCell};
 
-/// Where the database counts from: 2000-01-01, in milliseconds since 1970.
+/// PostgreSQL's epoch, 2000-01-01, in milliseconds since 1970.
 const EPOCH_MS: i64 = 946_684_800_000;
 const MICROS: i64 = 1_000;
 
@@ -24,7 +24,7 @@ pub(super) struct Time(pub(super) Timestamp);
 
 impl ToSql for Time {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        // The last instant is the year 9999, of which the microseconds fit many times over.
+        // The last timestamp is in the year 9999; its microseconds fit easily.
         let millis = i64::try_from(self.0.millis())?;
         out.put_i64((millis - EPOCH_MS) * MICROS);
         Ok(IsNull::No)
@@ -50,8 +50,8 @@ impl<'a> FromSql<'a> for Time {
     }
 }
 
-/// The number of an aggregate over all partitions: unique in the cluster, and small enough for the
-/// rows that one machine's history gives. `None` if it does not fit, after four billion aggregates.
+/// The id of an aggregate over all partitions: unique in the cluster, and small enough for [`Number`]. `None`
+/// if it does not fit, after four billion aggregates.
 #[must_use]
 pub fn aggregate_id(number: Number, partition: u32, partitions: u32) -> Option<Number> {
     if partitions <= partition {
@@ -60,24 +60,23 @@ pub fn aggregate_id(number: Number, partition: u32, partitions: u32) -> Option<N
     number.0.checked_mul(partitions)?.checked_add(partition).map(Number)
 }
 
-/// An aggregate's partition and its number there; the other way of [`aggregate_id`]. `None` without
-/// partitions.
+/// An aggregate's partition and its number there, the inverse of [`aggregate_id`]. `None` if `partitions` is 0.
 #[must_use]
 pub fn aggregate_of_id(id: Number, partitions: u32) -> Option<(u32, Number)> {
     Some((id.0.checked_rem(partitions)?, Number(id.0.checked_div(partitions)?)))
 }
 
-/// A count as the database has it: there is no unsigned type.
+/// A count as PostgreSQL stores it: there is no unsigned type.
 pub(super) fn signed(count: u64) -> Result<i64, Failure> {
     i64::try_from(count).map_err(|_| Failure::Row(format!("{count} is more than a column can hold")))
 }
 
-/// A small number, such as that of a partition, as the database has it.
+/// A small number, such as a partition's, as PostgreSQL stores it.
 pub(super) fn signed_small(number: u32) -> Result<i32, Failure> {
     i32::try_from(number).map_err(|_| Failure::Row(format!("{number} is more than a column can hold")))
 }
 
-/// A column's value; what it cannot be is a damage that names the column.
+/// A column's value; an impossible value is an error that names the column.
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Failure> {
     row.try_get(column).map_err(|error| {
         let name = row.columns().get(column).map_or("?", |column| column.name());
@@ -96,7 +95,7 @@ pub(super) fn unsigned_small(row: &Row, column: usize) -> Result<u32, Failure> {
     u32::try_from(number).map_err(|_| out_of_range(row, column, i64::from(number)))
 }
 
-/// A `bigint` whose values have 32 bits.
+/// A `bigint` column whose values fit 32 bits.
 pub(super) fn half(row: &Row, column: usize) -> Result<u32, Failure> {
     let number: i64 = get(row, column)?;
     u32::try_from(number).map_err(|_| out_of_range(row, column, number))
@@ -116,12 +115,12 @@ pub(super) fn cell(row: &Row, place: usize, column: &Column) -> Result<OwnedCell
     })
 }
 
-/// The cells of a row's declared columns, which begin at a place.
+/// The cells of a row's declared columns, starting at column `first`.
 pub(super) fn cells(row: &Row, first: usize, table: &Table) -> Result<Vec<OwnedCell>, Failure> {
     (first..).zip(table.columns).map(|(place, column)| cell(row, place, column)).collect()
 }
 
-/// The columns of an aggregate's table: id, name, version and times first, then the settings in the
+/// The columns of an aggregate's table: id, name, version and times, then the settings in the
 /// order of their declaration.
 pub(super) fn aggregate_columns(kind: Kind) -> String {
     let head = ["id", "name", "version", "created_at", "changed_at"];
@@ -130,7 +129,7 @@ pub(super) fn aggregate_columns(kind: Kind) -> String {
     columns.join(", ")
 }
 
-/// An aggregate from the columns of [`aggregate_columns`], which begin at a place.
+/// An aggregate from the columns of [`aggregate_columns`], starting at column `first`.
 pub(super) fn aggregate_row(row: &Row, kind: Kind, first: usize) -> Result<AggregateRow, Failure> {
     let mut settings = kind.least();
     for (place, field) in (first + 5..).zip(kind.settings()) {
@@ -161,7 +160,7 @@ fn setting(row: &Row, place: usize, field: &Field) -> Result<Value, Failure> {
     })
 }
 
-/// A value that may be missing where the declaration says so.
+/// A value that may be NULL if the declaration allows it.
 fn optional<'r, T>(
     row: &'r Row,
     place: usize,
@@ -175,7 +174,7 @@ fn is_null(row: &Row, place: usize) -> Result<bool, Failure> {
     Ok(get::<Option<Any>>(row, place)?.is_none())
 }
 
-/// A value of any type, which is not looked at.
+/// A value of any type, which is not decoded.
 struct Any;
 
 impl<'a> FromSql<'a> for Any {
@@ -188,7 +187,7 @@ impl<'a> FromSql<'a> for Any {
     }
 }
 
-/// The value of a setting as a parameter.
+/// A setting's value as a parameter.
 #[derive(Debug)]
 pub(super) enum Parameter {
     Null,
@@ -221,7 +220,7 @@ impl ToSql for Parameter {
         }
     }
 
-    /// The value's own type is checked as it is written.
+    /// The type is checked when the value is written.
     fn accepts(_: &Type) -> bool {
         true
     }
