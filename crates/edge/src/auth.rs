@@ -169,7 +169,7 @@ pub struct RequestHead<'a> {
 }
 
 impl Auth {
-    /// Reads the keys that verify tokens. There are no API keys until [`Auth::follow`] is told of some.
+    /// Reads the keys that verify tokens. There are no API keys until [`Auth::follow`] is called.
     ///
     /// # Errors
     /// [`TokensError`].
@@ -288,10 +288,10 @@ impl Auth {
         if self.ring().still_accepts(caller, now) { Ok(()) } else { Err(Denied::CredentialInvalid) }
     }
 
-    /// Goes by these keys from now on, unless it goes by later ones: whoever learns of a change may tell
-    /// of it, in any order.
+    /// Uses these keys from now on, unless newer ones are in use: every thread that learns of a change may
+    /// call this, in any order.
     pub fn follow(&self, ring: &Ring) {
-        // Most calls tell of nothing new, and must not make callers wait.
+        // Most calls bring nothing new, and must not take the write lock, which would delay callers.
         if ring.changes <= self.ring().revision() {
             return;
         }
@@ -305,7 +305,7 @@ impl Auth {
     /// Reads the keys that verify tokens again. Blocks.
     ///
     /// # Errors
-    /// [`TokensError`]; the keys in use are as before then.
+    /// [`TokensError`]; the keys in use stay unchanged then.
     pub fn reload_tokens(&self) -> Result<(), TokensError> {
         let Some(users) = &self.users else { return Ok(()) };
         let tokens = Arc::new(Tokens::load(&users.tokens)?);

@@ -89,17 +89,17 @@ impl Connections {
         self.by_id().len()
     }
 
-    /// An id for a new connection.
+    /// A new connection's id.
     pub fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Adds a connection that a task serves.
+    /// Adds a connection and the task that serves it.
     pub fn add(&self, id: u64, activity: Arc<Activity>, task: AbortHandle) {
         self.by_id().insert(id, (activity, task));
     }
 
-    /// Forgets a connection.
+    /// Removes a connection.
     pub fn remove(&self, id: u64) {
         self.by_id().remove(&id);
     }

@@ -96,7 +96,7 @@ impl<A: Application> Context<A> {
         })
     }
 
-    /// The client's address; forwarded addresses are believed of trusted proxies only.
+    /// The client's address; forwarded addresses are accepted only from trusted proxies.
     #[must_use]
     pub fn client_address(&self) -> IpAddr {
         let peer = self.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.address.ip());
@@ -108,13 +108,13 @@ impl<A> Context<A> {
     /// The name in the path under this parameter: `campaign`, `policy`.
     ///
     /// # Errors
-    /// A [`Problem`] if it is not a name, or the caller may not use what has it.
+    /// A [`Problem`] if it is not a valid name, or the caller may not use the named resource.
     pub fn named(&self, param: &str) -> Result<Name<'_>, Problem> {
         let name = Name::new(self.param(param)).map_err(|error| Problem::parameter(param, error.to_string()))?;
         self.usable(name)
     }
 
-    /// Checks that the caller may use what has this name.
+    /// Checks that the caller may use the resource of this name.
     ///
     /// # Errors
     /// A [`Problem`] if it may not.
@@ -128,7 +128,7 @@ impl<A> Context<A> {
     /// The subject that the path names.
     ///
     /// # Errors
-    /// A [`Problem`] if it is not a name, or the caller may not act for the subject.
+    /// A [`Problem`] if it is not a valid name, or the caller may not act for the subject.
     pub fn subject(&self) -> Result<SubjectId<'_>, Problem> {
         let subject = SubjectId::new(self.param("subject")).map_err(|error| Problem::parameter("subject", error.to_string()))?;
         self.acting_for(subject)
@@ -157,7 +157,7 @@ impl<A> Context<A> {
         Some((campaign, known.or_else(of_body)?))
     }
 
-    /// What rate limits read of the request.
+    /// The parts of the request that rate limits read.
     #[must_use]
     pub fn asked(&self) -> Asked<'_> {
         Asked { method: &self.method, uri: &self.uri, headers: &self.headers, extensions: &self.extensions }
@@ -246,7 +246,7 @@ impl<A> Context<A> {
         }))
     }
 
-    /// The key with the fingerprint of what it was sent with.
+    /// The request key with the fingerprint of its request.
     ///
     /// # Errors
     /// A [`Problem`] if the key is malformed.

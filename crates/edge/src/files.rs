@@ -9,7 +9,7 @@ use std::path::Path;
 /// it and syncs the folder. After a power loss the file holds all of the old or all of the new bytes.
 ///
 /// # Errors
-/// The system's error. The file is as before then, unless the folder could not be synced.
+/// The system's error. The file is then unchanged, unless the folder could not be synced.
 pub fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished = folder.join(format!("{name}.new"));
     // Left by a process that was killed.
@@ -24,7 +24,7 @@ pub fn write_durably(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> 
 
 fn write_new(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    // Another account, such as root beside a server of its own account, writes for that one.
+    // If the process runs as another account, such as root, the file must still belong to the folder's owner.
     let (of_folder, of_file) = (fs::metadata(folder)?, file.metadata()?);
     if of_folder.uid() != of_file.uid() {
         fchown(&file, Some(of_folder.uid()), Some(of_folder.gid()))?;

@@ -97,7 +97,7 @@ impl Gateway {
         self.counts_addresses
     }
 
-    /// The client of a request from `peer`; forwarded addresses are believed of trusted proxies only.
+    /// The address of the client behind `peer`; forwarded addresses are accepted only from trusted proxies.
     #[must_use]
     pub fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         self.proxies.client_of(peer, headers)
@@ -113,8 +113,8 @@ impl Gateway {
         evaluate(layer.check(&asked), &mut decisions.address, metrics)
     }
 
-    /// Counts the key and the subject of a request. A refused request takes nothing, from the address
-    /// either.
+    /// Counts the key and the subject of a request. A refused request takes no unit, and its
+    /// address gets its unit back.
     ///
     /// # Errors
     /// A [`Problem`] if one of them has used up its limit.

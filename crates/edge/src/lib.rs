@@ -1,14 +1,14 @@
-//! EVERYTHING BETWEEN A SOCKET AND A REQUEST HANDLER. Knows HTTP and JSON, and no workload: what is
-//! decided, and by whom, is the program's.
+//! EVERYTHING BETWEEN A SOCKET AND A REQUEST HANDLER. Knows HTTP and JSON, and no workload: the program
+//! decides what is served and how.
 //!
-//! The way of a request, in reading order:
+//! The path of a request, in reading order:
 //! - [`serve`], [`connection`], [`pause`], [`tls`], [`limits`]: accepting connections, and their limits;
 //! - [`route`]: one request, from its header to its response;
 //! - [`gateway`]: rate limits in front of every call;
 //! - [`auth`], [`tokens`]: authentication and admission;
 //! - [`context`], [`request`], [`input`], [`times`]: the request as handlers see it, checked;
 //! - [`response`], [`problem`], [`live`]: what handlers return;
-//! - [`shared`]: what all requests share; [`metrics`], [`logging`], [`reload`], [`clock`], [`files`].
+//! - [`shared`]: state shared by all requests; [`metrics`], [`logging`], [`reload`], [`clock`], [`files`].
 
 pub mod auth;
 pub mod clock;

@@ -1,5 +1,5 @@
-//! Parts of the configuration that are read again on SIGHUP while the server runs. Each part is independent:
-//! one that cannot be read stays as it was, and the others are read.
+//! Parts of the configuration that are read again on SIGHUP while the server runs. The parts are independent:
+//! one that cannot be read keeps its old value, and the others are still read.
 
 use std::fmt;
 use std::sync::Arc;

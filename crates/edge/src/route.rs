@@ -1,5 +1,5 @@
-//! From a table of routes to a router: one request's way through rate limits, authentication, admission
-//! and its handler to a response.
+//! From a table of routes to a router: a request's path through rate limits, authentication, admission and
+//! its handler to a response.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ where
     Route { path, method, access, pool, serve }
 }
 
-/// What serving a request needs of its route.
+/// The parts of a route that serving a request needs.
 struct RouteInfo {
     path: &'static str,
     method: Method,

@@ -1,4 +1,4 @@
-//! What all connections and requests share.
+//! State shared by all connections and requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use crate::gateway::Gateway;
 use crate::limits::HttpLimits;
 use crate::metrics::Metrics;
 
-/// What all connections and requests share.
+/// State shared by all connections and requests.
 #[derive(Debug)]
 pub struct Edge {
     /// Authentication and admission.
@@ -28,9 +28,9 @@ pub struct Edge {
     pub request_ids: RequestIds,
 }
 
-/// A program that is served.
+/// An application behind this server.
 pub trait Application: Send + Sync + 'static {
-    /// What it shares with its connections.
+    /// The state that it shares with its connections.
     fn edge(&self) -> &Edge;
 }
 

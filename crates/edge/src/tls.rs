@@ -20,11 +20,11 @@ use tokio_rustls::rustls::{CertificateError, Error as RustlsError, InconsistentK
 
 use crate::times;
 
-/// HTTP/2 as it is asked for during the handshake.
+/// HTTP/2 in the TLS handshake's protocol negotiation (ALPN).
 pub const HTTP2: &[u8] = b"h2";
-/// HTTP/1.1 likewise.
+/// HTTP/1.1 in the same negotiation.
 const HTTP1: &[u8] = b"http/1.1";
-/// The right of everybody to read a file.
+/// The permission bit that lets every account read a file.
 const OTHERS_READ: u32 = 0o004;
 
 /// Why TLS cannot be used.
@@ -35,19 +35,19 @@ pub enum TlsError {
     Read {
         /// Certificate or key.
         what: &'static str,
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file is no PEM.
+    /// A file is not valid PEM.
     #[error("the TLS {what} {path} is malformed: {why}")]
     Malformed {
         /// Certificate or key.
         what: &'static str,
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// How.
+        /// What is wrong with it.
         why: String,
     },
     /// There is no certificate in the file.
@@ -56,7 +56,7 @@ pub enum TlsError {
     /// There is no key in the file.
     #[error("there is no private key in {0}; it must hold one without a password, as PEM (PKCS#8, PKCS#1 or SEC1)")]
     NoKey(PathBuf),
-    /// The two do not belong together.
+    /// The key does not belong to the certificate.
     #[error("the TLS key {key} does not belong to the first certificate in {certificate}")]
     Mismatch {
         /// The certificate's file.
@@ -64,7 +64,7 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
     },
-    /// The library cannot be set up.
+    /// The TLS library cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Setup(RustlsError),
 }

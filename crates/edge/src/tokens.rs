@@ -12,7 +12,7 @@
 //! The JSON Web Signature is parsed here, on top of `ring`, and not by a library. The usual one
 //! (`jsonwebtoken` 11.1) reads the clock itself, in whole seconds; accepts a repeated member if it does not
 //! know the member's name, and takes the last; and needs a verifier that is installed for the whole process
-//! and chosen for each token by what the token says.
+//! and chosen for each token by the token's own header.
 
 mod claims;
 mod json;
@@ -66,7 +66,7 @@ pub enum TokenKeys {
 /// Why the settings for tokens cannot be used. Never contains any part of a key.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// The issuer or the audience is empty, which a careless issuer might write too.
+    /// The issuer or the audience is empty, which a careless issuer might also send.
     #[error("the tokens' {0} must not be empty")]
     Empty(&'static str),
     /// The leeway is too large.

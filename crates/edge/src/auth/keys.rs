@@ -1,5 +1,5 @@
-//! API keys as they authenticate callers: made from the keyring, with a counter of the requests in flight
-//! of each key. What makes and ends keys is in `domain::keyring`.
+//! API keys as they authenticate callers: built from the keyring, with a counter of the requests in flight of
+//! each key. `domain::keyring` creates and revokes keys.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Key {
         &self.name
     }
 
-    /// The key as the keyring has it.
+    /// The key as stored in the keyring.
     #[must_use]
     pub fn kept(&self) -> &keyring::Key {
         &self.kept
@@ -67,8 +67,7 @@ impl Key {
 }
 
 impl KeyRing {
-    /// The keys of a keyring. Their counters of requests in flight are those of the keys that they
-    /// replace.
+    /// The keys of a keyring. Keys that existed before keep their counters of requests in flight.
     #[must_use]
     pub fn of(ring: &Ring, before: &Self) -> Self {
         let key = |(name, kept): (&str, &keyring::Key)| {

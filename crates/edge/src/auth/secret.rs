@@ -55,7 +55,7 @@ impl fmt::Debug for Secret {
 pub struct PresentedDigest([u8; 32]);
 
 impl PresentedDigest {
-    /// A stored digest that matches no secret, for a comparison that only takes its time.
+    /// A stored digest that matches no secret: comparing with it takes the same time as with a real one.
     pub const NONE: SecretDigest = SecretDigest([0; 32]);
 
     /// The digest of the secret part of a key. The time depends only on the length.
@@ -64,13 +64,13 @@ impl PresentedDigest {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
-    /// The digest of a secret that was presented earlier and found to be this one.
+    /// The digest of a secret that was presented and accepted earlier.
     #[must_use]
     pub fn stored(digest: &SecretDigest) -> Self {
         Self(digest.0)
     }
 
-    /// Compares in constant time with a digest of the keyring.
+    /// Compares with a stored digest in constant time.
     #[must_use]
     pub fn matches(&self, stored: &SecretDigest) -> Choice {
         self.0.ct_eq(&stored.0)

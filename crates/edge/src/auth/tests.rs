@@ -48,7 +48,7 @@ fn without_keys_this_machine_is_admitted_and_no_web_page_of_another_origin() {
     ] {
         assert_eq!(asks(&auth, "/", &[("host", host)]).unwrap_err(), Denied::HostForbidden, "{host}");
     }
-    // HTTP/2 names the host in its target, and that is what counts.
+    // HTTP/2 names the host in its target, which takes precedence.
     assert!(asks(&auth, "http://localhost:7070/", &[]).is_ok());
     assert_eq!(asks(&auth, "http://example.com/", &[("host", "localhost")]).unwrap_err(), Denied::HostForbidden);
     let from = |origin| asks(&auth, "/", &[("host", "localhost:7070"), ("origin", origin)]);

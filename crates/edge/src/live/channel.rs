@@ -1,5 +1,5 @@
-//! The task of a channel: looks for changes, wakes the subscribers, and ends the subscriptions that may not
-//! go on.
+//! The task of a channel: looks for changes, wakes the subscribers, and ends subscriptions that are overdue
+//! or no longer permitted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const EVENTS_PER_SECOND_MAX: u64 = 10_000;
 const TICK_MAX: Duration = Duration::from_secs(1);
 /// Interval of heartbeats while nothing changes, so that both sides notice a dead connection.
 const HEARTBEAT_MS: u64 = 15_000;
-/// How long a channel without subscribers is kept, for those whose connection broke and who reconnect.
+/// How long a channel without subscribers is kept, for clients that reconnect.
 const LINGER_MS: u64 = 15_000;
 /// How often the subscribers are checked.
 const SWEEP_MS: u64 = 1_000;
@@ -117,7 +117,7 @@ impl Channel {
         });
     }
 
-    /// Ends the subscriptions that have taken nothing for too long, and those whose key was revoked.
+    /// Ends subscriptions that took nothing for too long, and those whose key was revoked.
     fn sweep(&self, edge: &Edge) {
         let limit_ms = u64::try_from(edge.limits.write_time.as_millis()).unwrap_or(u64::MAX);
         let published = self.marks.borrow().publications;

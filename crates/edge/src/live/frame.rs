@@ -1,4 +1,4 @@
-//! What a live stream shows at one moment, and events about it, encoded once for all subscribers.
+//! The state that a live stream shows at one moment, and its events, encoded once for all subscribers.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -12,12 +12,12 @@ pub enum Audience {
     Private,
 }
 
-/// What is shown at one moment.
+/// The state shown at one moment.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Picture {
     /// Fields for everyone.
     pub public: Map<String, Value>,
-    /// Fields for those who may read who did what.
+    /// Fields for callers that may see which subject did what.
     pub private: Map<String, Value>,
 }
 

@@ -25,7 +25,7 @@ pub enum LiveItem {
 #[derive(Debug)]
 pub(super) struct SubscriptionState {
     pub(super) caller: Caller,
-    /// The last publication up to which everything was taken.
+    /// The last publication up to which the subscriber took every event.
     pub(super) seen: AtomicU64,
     /// The number of events taken.
     pub(super) taken: AtomicU64,

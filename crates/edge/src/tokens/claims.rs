@@ -1,22 +1,21 @@
-//! What a token must say, once its signature is right.
+//! The claims of a token, checked after its signature.
 //!
-//! Times in tokens are seconds since 1970, from 0 to the end of the year 9999. A larger number is
-//! no far future but a mistake, most often milliseconds, that would make a token eternal. Of a
-//! fraction of a second, nobody gains: `exp` is cut to the second before, `nbf` raised to the one
-//! after.
+//! Times in tokens are seconds since 1970, from 0 to the end of the year 9999. A larger number is not a
+//! distant future but a mistake, most often milliseconds, that would make a token valid for ever. Fractions
+//! of a second are rounded so that the token is valid for less time: `exp` down, `nbf` up.
 //!
-//! With a leeway of `l`, in milliseconds: a token is taken at `now` when
-//! `nbf - l <= now < exp + l`. `iat` is not looked at: it promises nothing.
+//! With a leeway of `l`, in milliseconds, a token is valid at `now` when `nbf - l <= now < exp + l`. `iat` is
+//! ignored: it limits nothing.
 
 use domain::types::{SubjectId, Timestamp};
 use serde_json::{Map, Number, Value};
 
 use super::TokenRefusal;
 
-/// The last second that a [`Timestamp`] can hold.
+/// The last whole second that a [`Timestamp`] can hold.
 const SECONDS_MAX: f64 = 253_402_300_799.0;
 
-/// What the claims are held against.
+/// The required values of the claims.
 #[derive(Debug)]
 pub(super) struct Expected {
     pub(super) issuer: String,
@@ -25,7 +24,7 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// The subject, if everything is as expected.
+    /// The subject, if every claim is as required.
     pub(super) fn subject(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<String, TokenRefusal> {
         // Neither sum overflows: a timestamp has 48 bits.
         let expires_at = time(claims, "exp", f64::floor)?.ok_or(TokenRefusal::MissingClaim("exp"))?;
@@ -51,7 +50,7 @@ fn text<'a>(claims: &'a Map<String, Value>, name: &'static str) -> Result<&'a st
     claims.get(name).ok_or(TokenRefusal::MissingClaim(name))?.as_str().ok_or(TokenRefusal::MalformedClaim(name))
 }
 
-/// One text, or an array of them (RFC 7519, section 4.1.3).
+/// `aud` is one text, or an array of them (RFC 7519, section 4.1.3).
 fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, TokenRefusal> {
     let audience = claims.get("aud").ok_or(TokenRefusal::MissingClaim("aud"))?;
     let all = audience.as_array().map_or(std::slice::from_ref(audience), Vec::as_slice);

@@ -1,7 +1,7 @@
-//! JSON of which there is only one reading: no object, at any depth, names a member twice.
+//! JSON with a single interpretation: an object with a repeated member, at any depth, is refused.
 //!
-//! Two programs that read such an object differently could be made to believe different things of
-//! one signed token; `serde_json` itself takes the last.
+//! Two programs that read such an object differently could be made to see different claims in one signed
+//! token; `serde_json` itself takes the last member.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// Reads a text. How deep it may go is bounded by `serde_json`: 127 levels.
+/// Parses a text. `serde_json` limits the nesting to 127 levels.
 pub(super) fn parse(bytes: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(bytes).map(|Unique(value)| value)
 }

@@ -1,9 +1,9 @@
-//! A JWK set (RFC 7517): the keys of an identity provider, of which the ones are taken that our
-//! tokens can be signed with.
+//! A JWK set (RFC 7517): the keys of an identity provider; only those that can verify tokens for
+//! this server are used.
 //!
-//! Each type of key has one algorithm here; `alg` may repeat it and cannot change it. A key that is
-//! for something else is left out, with a warning; a key that is for us and is wrong is an error,
-//! since tokens would be refused for no visible reason.
+//! Each key type has one algorithm here; `alg` may repeat it and cannot change it. A key for another purpose
+//! is skipped, with a warning; a key for this purpose that is malformed is an error, because otherwise tokens
+//! would be refused for no visible reason.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,14 +16,14 @@ use serde_json::{Map, Value};
 use super::keys::{Algorithm, TokenKeyError, VerifyingKey};
 use super::{NamedKey, TokensError, json};
 
-/// A key of a set, as it stands in the file.
+/// A key of a set, as parsed from the file.
 type Jwk = Map<String, Value>;
 
-/// Why a key of a set is not taken.
+/// Why a key of a set is not used.
 enum Unusable {
-    /// It is not for us.
+    /// It is for another purpose; the text says which.
     Foreign(&'static str),
-    /// It is, and must be mended.
+    /// It is for this purpose, but malformed.
     Wrong(TokenKeyError),
 }
 
@@ -33,7 +33,7 @@ impl From<TokenKeyError> for Unusable {
     }
 }
 
-/// Which key is meant: by its `kid`, or by its place, from 1.
+/// Names a key in messages: by its `kid`, or by its position, from 1.
 struct Label<'a> {
     kid: Option<&'a str>,
     place: usize,
@@ -48,8 +48,7 @@ impl fmt::Display for Label<'_> {
     }
 }
 
-/// The keys of a file that can be used: at least one; and if there are more, each has a `kid` of its
-/// own.
+/// The usable keys of a file: at least one; and if there are several, each has its own `kid`.
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<NamedKey>, TokensError> {
     let wrong = |label: &Label<'_>, source| TokensError::Key { path: path.to_owned(), key: label.to_string(), source };
     let set = json::parse(bytes);
@@ -102,7 +101,7 @@ fn key(jwk: &Jwk) -> Result<NamedKey, Unusable> {
     Ok(NamedKey { kid, key: key? })
 }
 
-/// The algorithm of a key, by its type and curve.
+/// The algorithm of a key, determined by its type and curve.
 fn algorithm(jwk: &Jwk) -> Result<Algorithm, Unusable> {
     match (text(jwk, "kty")?, optional_text(jwk, "crv")?) {
         ("oct", _) => Ok(Algorithm::Hs256),

@@ -1,5 +1,5 @@
-//! A key and the one thing it is for. The algorithm is the variant: there is no way to verify with
-//! a key by another algorithm than its own, whatever a token says.
+//! A key and its only algorithm. The variant is the algorithm, so a key can never be used with another one,
+//! whatever a token's header says.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use ring::rsa::PublicKeyComponents;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use ring::{digest, hmac};
 
-/// RFC 7518, section 3.2: a key of the hash's size or larger.
+/// RFC 7518, section 3.2: a key at least as long as the hash.
 const SECRET_BYTES_MIN: usize = digest::SHA256_OUTPUT_LEN;
 /// RFC 7518, section 3.3.
 const RSA_BITS_MIN: usize = 2048;
-/// The most that `ring` computes with.
+/// The largest modulus that `ring` supports.
 const RSA_BITS_MAX: usize = 8192;
-/// Those that `ring` computes with; 65537 is usual.
+/// The exponents that `ring` supports; 65537 is usual.
 const RSA_EXPONENTS: std::ops::RangeInclusive<u64> = 3..=(1 << 33) - 1;
 const P256_COORDINATE_BYTES: usize = 32;
 const ED25519_KEY_BYTES: usize = 32;
@@ -23,36 +23,36 @@ const ED25519_KEY_BYTES: usize = 32;
 /// What is wrong with a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TokenKeyError {
-    /// A secret that could be guessed.
+    /// A secret short enough to be guessed.
     #[error("a secret for HS256 must have at least {SECRET_BYTES_MIN} bytes")]
     SecretTooShort,
     /// A modulus that is too small to be safe, or too large.
     #[error("an RSA key must have from {RSA_BITS_MIN} to {RSA_BITS_MAX} bits")]
     RsaBits,
-    /// A product of two large primes is odd, and so is what goes with it.
+    /// An even modulus or exponent, or an exponent out of range: a product of two large primes is odd.
     #[error("the RSA modulus or exponent is not one: both must be odd, the exponent from 3 to 2^33 - 1")]
     RsaNumbers,
-    /// Not two numbers of 256 bits that satisfy the curve's equation.
+    /// Not two 256-bit numbers that satisfy the curve's equation.
     #[error("x and y must have {P256_COORDINATE_BYTES} bytes each and be a point of P-256")]
     NotOnCurve,
-    /// Not a point as Ed25519 writes it.
+    /// Not a valid encoding of an Ed25519 point.
     #[error("x must have {ED25519_KEY_BYTES} bytes")]
     Ed25519Bytes,
-    /// A member that must be there, as text.
+    /// A required member is missing or is not text.
     #[error("\"{0}\" must be there, and a text")]
     NoText(&'static str),
-    /// Not in base64url, without padding.
+    /// A member is not base64url without padding.
     #[error("\"{0}\" is not in base64url without padding")]
     Base64(&'static str),
-    /// A member of another type.
+    /// A member has the wrong type.
     #[error("\"key_ops\" must be an array of texts")]
     Operations,
-    /// No token can call for it.
+    /// Without a `kid`, a token cannot select it.
     #[error("it has no kid, and there is more than one key")]
     NoKid,
 }
 
-/// How tokens are signed.
+/// A signature algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Algorithm {
     Hs256,
@@ -62,7 +62,7 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// Its name in `alg` (RFC 7518, section 3.1; RFC 8037, section 3.1).
+    /// The value in `alg` (RFC 7518, section 3.1; RFC 8037, section 3.1).
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Hs256 => "HS256",
@@ -73,7 +73,7 @@ impl Algorithm {
     }
 }
 
-/// A key that signatures are verified with, found right when it was made.
+/// A key that verifies signatures; it was validated when it was created.
 pub(super) enum VerifyingKey {
     Hs256(hmac::Key),
     Rs256(PublicKeyComponents<Vec<u8>>),
@@ -90,7 +90,7 @@ impl VerifyingKey {
     }
 
     pub(super) fn rs256(modulus: &[u8], exponent: &[u8]) -> Result<Self, TokenKeyError> {
-        // Some issuers write a zero in front, against RFC 7518, section 6.3.1.1.
+        // Some issuers write a leading zero, against RFC 7518, section 6.3.1.1.
         let (n, e) = (without_leading_zeros(modulus), without_leading_zeros(exponent));
         if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits(n)) {
             return Err(TokenKeyError::RsaBits);
@@ -103,7 +103,7 @@ impl VerifyingKey {
     }
 
     pub(super) fn es256(x: &[u8], y: &[u8]) -> Result<Self, TokenKeyError> {
-        // SEC 1, section 2.3.3: 4 stands before a point with both its coordinates.
+        // SEC 1, section 2.3.3: an uncompressed point starts with the byte 4.
         let point = [&[4], x, y].concat();
         if x.len() != P256_COORDINATE_BYTES || y.len() != P256_COORDINATE_BYTES || !is_on_p256(&point) {
             return Err(TokenKeyError::NotOnCurve);
@@ -127,7 +127,7 @@ impl VerifyingKey {
         }
     }
 
-    /// Whether the signature is this key's for the message. Of HS256, in constant time.
+    /// Whether the signature is valid for the message; for HS256, in constant time.
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Hs256(key) => hmac::verify(key, message, signature).is_ok(),
@@ -137,7 +137,7 @@ impl VerifyingKey {
     }
 }
 
-/// Written by hand: a key never gets into a log.
+/// Written by hand, so that a key never gets into a log.
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerifyingKey({})", self.algorithm().name())
@@ -149,7 +149,7 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
     number.get(zeros..).unwrap_or_default()
 }
 
-/// How many bits a number without leading zeros has.
+/// The number of bits of a number without leading zeros.
 fn bits(number: &[u8]) -> usize {
     number.first().map_or(0, |first| 8 * number.len() - usize::try_from(first.leading_zeros()).unwrap_or(0))
 }
@@ -158,8 +158,8 @@ fn number(bytes: &[u8]) -> Option<u64> {
     (bytes.len() <= 8).then(|| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// `ring` looks at a point only when it computes with it, and a signature that is wrong says nothing
-/// about the key. So it is made to compute: a shared secret, which is thrown away.
+/// `ring` validates a point only when it computes with it, and a failed signature check says nothing about
+/// the key. So a key agreement is computed, and its result discarded.
 fn is_on_p256(point: &[u8]) -> bool {
     let theirs = agreement::UnparsedPublicKey::new(&ECDH_P256, point);
     let ours = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new());

@@ -1,5 +1,5 @@
-//! The examples of RFC 7515 (appendix A.1 to A.3) and RFC 8037 (appendix A.4): what others signed is
-//! verified here.
+//! The examples of RFC 7515 (appendix A.1 to A.3) and RFC 8037 (appendix A.4): signatures made by
+//! others verify here.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn tokens(jwk: &Value) -> Tokens {
     Tokens { keys, expected: Expected { issuer: "joe".to_owned(), audience: "x".to_owned(), leeway_ms: 0 } }
 }
 
-/// The signature is right, and stops being so with any bit of it flipped.
+/// The signature is valid, and invalid with any one bit flipped.
 fn assert_verifies(tokens: &Tokens, token: &str) {
     let (token, key) = (Compact::split(token).unwrap(), &tokens.keys[0].key);
     let signature = URL_SAFE_NO_PAD.decode(token.signature).unwrap();
@@ -31,7 +31,7 @@ fn assert_verifies(tokens: &Tokens, token: &str) {
     }
 }
 
-/// The claims of RFC 7515 expire when they say, and lack an audience before.
+/// The claims of RFC 7515 expire at the stated time; before that, they are refused for the missing audience.
 fn assert_is_read(tokens: &Tokens, token: &str) {
     assert_verifies(tokens, token);
     let at = |millis| tokens.subject(token, Timestamp::from_millis(millis).unwrap());
@@ -66,6 +66,6 @@ fn rfc_8037_a_4_ed25519() {
     let signature = "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
     let token = format!("eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.{signature}");
     assert_verifies(&tokens, &token);
-    // It signs a sentence, which is no claims.
+    // The signed payload is a sentence, not claims.
     assert_eq!(tokens.subject(&token, Timestamp::ZERO), Err(TokenRefusal::Malformed));
 }

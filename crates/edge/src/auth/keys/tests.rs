@@ -1,4 +1,4 @@
-//! Authentication by keys, as the keyring has them.
+//! Authentication by keys of the keyring.
 
 use domain::keyring::{Key as Kept, Overlap, Scope};
 
@@ -21,7 +21,7 @@ fn kept(secret: &Secret, scope: Scope) -> Kept {
     }
 }
 
-/// A keyring with the keys `admin` and `shop`, and what the holder of `shop` sends.
+/// A keyring with the keys `admin` and `shop`, and the credential that the holder of `shop` sends.
 fn with_shop() -> (Ring, String) {
     let (admin, shop) = (Secret::new().unwrap(), Secret::new().unwrap());
     let keys = [("admin", kept(&admin, Scope::Admin)), ("shop", kept(&shop, Scope::Issue))];
