@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State shared by all requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,26 +19,26 @@ use crate::limits::{LimitClock, Limits};
 use crate::metrics::Metrics;
 use crate::workloads::coupon::tally::Tallies;
 
-/// What all requests share.
+/// State shared by all requests.
 #[derive(Debug)]
 pub struct App {
-    /// What connections and requests share, whatever they ask for.
+    /// The part that connections share too, independent of the workloads.
     pub edge: Arc<Edge>,
-    /// Who decides, and the tables that lists read.
+    /// Decides commands, and gives access to the tables that lists read.
     pub backend: Backend,
-    /// From serials to codes and back.
+    /// Converts between serials and codes.
     pub codes: CodeKeys,
     /// The counters of rate limits as a service.
     pub rate_limits: Limits,
     /// Responses of rate limits by request key.
     pub once: Once,
-    /// Locked while policies are taken over into the counters.
+    /// Locked while policy changes are applied to the counters.
     pub policy_changes: tokio::sync::Mutex<()>,
     /// Live streams.
     pub live: Arc<Live>,
-    /// How claims were answered.
+    /// Counts of claim answers by outcome.
     pub tallies: Tallies,
-    /// The small rush that a button starts.
+    /// The demonstration rush, which a button in the console starts.
     pub demonstration: Demonstration,
     /// The wall clock.
     pub clock: Clock,
@@ -47,12 +47,12 @@ pub struct App {
     is_stopping: AtomicBool,
 }
 
-/// What an [`App`] is made of.
+/// The parts that an [`App`] is built from.
 #[derive(Debug)]
 pub struct Parts {
-    /// Who decides, and the tables that lists read.
+    /// Decides commands, and gives access to the tables that lists read.
     pub backend: Backend,
-    /// From serials to codes and back.
+    /// Converts between serials and codes.
     pub codes: CodeKeys,
     /// Authentication and admission.
     pub auth: Arc<Auth>,
@@ -65,7 +65,7 @@ pub struct Parts {
 }
 
 impl App {
-    /// Puts the parts together.
+    /// Builds the application from its parts.
     #[must_use]
     pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
         let Parts { backend, codes, auth, gateway, clock, uses_tls } = parts;
@@ -101,19 +101,19 @@ impl App {
         }
     }
 
-    /// Whether it is about to stop.
+    /// Whether the server is about to stop.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// From now on the server is not ready, and all live streams end.
+    /// Marks the server as not ready and ends all live streams.
     pub fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         self.live.stop();
     }
 
-    /// Why the server should get no requests; `None` if it should.
+    /// Why the server is not ready for requests; `None` if it is.
     pub async fn not_ready(&self) -> Option<&'static str> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Some("stopping");
@@ -121,7 +121,7 @@ impl App {
         self.backend.not_ready().await
     }
 
-    /// Counts, for metrics.
+    /// The backend's status, for metrics.
     #[must_use]
     pub fn status(&self) -> BackendStatus {
         self.backend.status(self.clock.now().millis())

@@ -1,5 +1,5 @@
-//! Who decides, and which tables are read: one machine's engine and files, or a node among others.
-//! Two kinds, one set of calls, so that what is above does not know which one it is.
+//! The backend that decides commands and reads tables: one machine's engine and files, or a node of a
+//! cluster. Both offer the same calls, so that handlers do not depend on the mode.
 #![cfg_attr(not(feature = "scaled"), expect(unused_variables, reason = "some parameters are for the scaled mode only"))]
 
 use std::sync::Arc;
@@ -19,58 +19,58 @@ use crate::history::{History, ListError};
 #[cfg(feature = "scaled")]
 use crate::scaled::Scaled;
 
-/// Who decides.
+/// Decides commands.
 #[derive(Debug)]
 pub enum Backend {
-    /// This process alone.
+    /// This process alone, with its own journal.
     Single {
         /// The one writer.
         engine: Arc<Engine>,
-        /// The tables that lists read.
+        /// The history's tables, for lists.
         history: Arc<History>,
     },
-    /// The order of a log, which other processes follow as well.
+    /// A node that follows a shared log.
     #[cfg(feature = "scaled")]
     Scaled(Box<Scaled>),
 }
 
-/// What the backend has to say of itself.
+/// The backend's status, for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BackendStatus {
-    /// Decisions so far.
+    /// The number of decisions.
     pub position: u64,
-    /// The decision of the last snapshot.
+    /// The position of the last snapshot.
     pub snapshot_position: u64,
-    /// Decisions in the tables that lists read.
+    /// The number of decisions in the tables that lists read.
     pub history_position: u64,
-    /// Whether the tables cannot follow.
+    /// Whether the tables can no longer follow the decisions.
     pub is_history_broken: bool,
     /// Writes and syncs of the journal since the start.
     pub commits_count: u64,
     /// Aggregates, entries and request keys in memory.
     pub counts: Counts,
-    /// Whether there is no room for another decision.
+    /// Whether new decisions are refused because the journal has no room left.
     pub is_read_only: bool,
     /// How far the last record's time is ahead of the clock, in milliseconds.
     pub ahead_of_clock_ms: u64,
 }
 
 impl Backend {
-    /// Has a command decided, and waits until the answer may be given.
+    /// Decides a command, and waits until the answer may be released.
     ///
     /// # Errors
     /// [`Declined`].
     pub async fn submit(&self, command: &Command<'_>, request_id: RequestId<'_>) -> Result<Done, Declined> {
         match self {
             Self::Single { engine, .. } => Ok(engine.submit(command, request_id).await?),
-            // A way with many turns: its future is large, and made only here.
+            // This path's future is large; boxing keeps it out of the caller's.
             #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Ok(Box::pin(scaled.node.submit(command, request_id)).await?),
         }
     }
 
-    /// Looks at the aggregate of this kind and name, if there is one, exact at the instant that `look` is
-    /// given. `look` copies what the answer needs.
+    /// Reads the aggregate of this kind and name, if it exists, exact as of the instant given to `look`.
+    /// `look` copies what the answer needs.
     ///
     /// # Errors
     /// [`Declined`].
@@ -86,7 +86,7 @@ impl Backend {
         }
     }
 
-    /// The same for an aggregate of a workload.
+    /// The same, typed for a workload.
     ///
     /// # Errors
     /// [`Declined`].
@@ -98,8 +98,8 @@ impl Backend {
         self.read((W::KIND, name), |found, now| look(found.and_then(W::of), now)).await
     }
 
-    /// The same as it was durable a moment ago, at `wall` or later: across machines, others may know more.
-    /// For live streams and counters, never for an answer.
+    /// Reads this process's own durable state, as of `wall` or later; across machines other nodes may be
+    /// ahead. For live streams and counters, never for an answer.
     ///
     /// # Errors
     /// [`Declined`].
@@ -113,7 +113,7 @@ impl Backend {
             Self::Single { .. } => self.read((kind, name), look).await,
             #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => {
-                // It is called once: one aggregate is in one partition.
+                // Called once, because one aggregate is in one partition.
                 let mut look = Some(look);
                 let looked = scaled
                     .node
@@ -123,7 +123,7 @@ impl Backend {
         }
     }
 
-    /// The same for an aggregate of a workload.
+    /// The same, typed for a workload.
     ///
     /// # Errors
     /// [`Declined`].
@@ -136,8 +136,7 @@ impl Backend {
         self.read_local((W::KIND, name), wall, |found, now| look(found.and_then(W::of), now)).await
     }
 
-    /// Up to `limit` aggregates of a kind whose names begin with `prefix`, after a name, in the order of
-    /// names.
+    /// Up to `limit` aggregates of a kind whose names begin with `prefix`, ordered by name, after the given one.
     ///
     /// # Errors
     /// [`Declined`].
@@ -157,7 +156,7 @@ impl Backend {
         }
     }
 
-    /// What `look` makes of every aggregate of a workload, as this process knows them.
+    /// The results of `look` for every aggregate of a workload in this process's own state.
     ///
     /// # Errors
     /// [`Declined`].
@@ -170,7 +169,7 @@ impl Backend {
         }
     }
 
-    /// A claim as it stands.
+    /// The current state of a claim.
     ///
     /// # Errors
     /// [`Declined`], also if there is no such claim.
@@ -191,8 +190,7 @@ impl Backend {
         self.read_of::<Coupon, _>(name, |campaign, now| campaign?.claim_view(serial, now)).await
     }
 
-    /// Waits until the tables hold what was decided in a group before the call: what has the name, and the
-    /// names beside it.
+    /// Waits until the tables hold every decision before the call in the group of `name` ([`Name::group`]).
     ///
     /// # Errors
     /// [`WaitError`].
@@ -207,7 +205,7 @@ impl Backend {
         }
     }
 
-    /// Waits until the tables hold everything that was decided before the call.
+    /// Waits until the tables hold every decision before the call.
     ///
     /// # Errors
     /// [`WaitError`].
@@ -223,7 +221,7 @@ impl Backend {
         }
     }
 
-    /// Some entries of an aggregate, by their keys, from the tables.
+    /// A page of an aggregate's entries, by their keys, from the tables.
     ///
     /// # Errors
     /// [`ListError`].
@@ -242,8 +240,7 @@ impl Backend {
         }
     }
 
-    /// Some entries over all aggregates whose names begin with `prefix`, found by what the table is
-    /// searched by, from the tables.
+    /// A page of entries, over all aggregates whose names begin with `prefix`, found by the table's lookup column.
     ///
     /// # Errors
     /// [`ListError`].
@@ -265,7 +262,7 @@ impl Backend {
         }
     }
 
-    /// Why no request should be sent here; `None` if nothing is in the way.
+    /// Why the server is not ready for requests; `None` if it is.
     pub async fn not_ready(&self) -> Option<&'static str> {
         match self {
             Self::Single { engine, .. } => engine.has_failed().then_some("the journal cannot be written"),
@@ -276,7 +273,7 @@ impl Backend {
         }
     }
 
-    /// Why it cannot go on, if it cannot.
+    /// Why the backend cannot continue, if it has failed.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         match self {
@@ -286,7 +283,7 @@ impl Backend {
         }
     }
 
-    /// The engine, where this process decides alone.
+    /// The engine, if this process decides alone.
     #[must_use]
     pub fn engine(&self) -> Option<&Arc<Engine>> {
         match self {
@@ -296,7 +293,7 @@ impl Backend {
         }
     }
 
-    /// Counts, for metrics; `now` in milliseconds.
+    /// The backend's status, for metrics; `now` in milliseconds since 1970.
     #[must_use]
     pub fn status(&self, now: u64) -> BackendStatus {
         match self {
@@ -330,7 +327,7 @@ impl Backend {
         }
     }
 
-    /// Ends it: what was answered is kept.
+    /// Closes the backend; every answered command is durable.
     pub async fn close(&self) {
         match self {
             Self::Single { engine, history } => {
@@ -339,7 +336,7 @@ impl Backend {
                     history.close();
                     engine.close();
                 });
-                // A panic in it has been told already.
+                // A panic in the thread has already been reported.
                 let _ = closed.await;
             }
             #[cfg(feature = "scaled")]
@@ -348,7 +345,7 @@ impl Backend {
     }
 }
 
-/// Why the backend gave no answer: the rules refused, or it could not decide.
+/// Why the backend gave no answer: the rules rejected the command, or it could not be decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Declined(pub Refusal);
 
@@ -370,30 +367,30 @@ impl From<coupon::Rejection> for Declined {
     }
 }
 
-/// Which entries of an aggregate are read: a [`Selection`] that can be sent to another thread.
+/// Selects entries of an aggregate: a [`Selection`] that can be sent to another thread.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen {
-    /// Those behind the one with this key.
+    /// Only entries after the one with this key.
     pub after: Option<Vec<OwnedCell>>,
-    /// Those with this text in this column.
+    /// Only entries with this text in this column.
     pub having: Option<(usize, &'static str)>,
 }
 
 impl Chosen {
-    /// The selection.
+    /// The selection, borrowed.
     #[must_use]
     pub fn selection(&self) -> Selection<'_> {
         Selection { after: self.after.as_deref(), having: self.having }
     }
 }
 
-/// Why the tables are not known to hold what is wanted.
+/// Why it is unknown whether the tables hold the required decisions.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError {
-    /// The node does not know what that is.
+    /// The node could not confirm that its own state is current.
     #[error("the node has not caught up")]
     Refused(Refusal),
-    /// They do not hold it in time.
+    /// The tables did not reach the required position in time.
     #[error(transparent)]
     List(#[from] ListError),
 }

@@ -1,11 +1,11 @@
 //! A claim's code: its serial, encrypted to twelve letters and digits, with a check character.
 //!
-//! The serial is written as a 60-bit number in base 32 and encrypted by FF1, the format-preserving
-//! encryption of NIST SP 800-38G, with AES-128 and with the campaign's name as the tweak. FF1 is a
-//! permutation, so no two serials of a campaign share a code, and a code gives its serial back
-//! without a table. A serial has 32 bits: the other 28 must be zero after decryption, which is what
-//! makes a guess fail (encode-then-encipher; Bellare and Rogaway, 2000). A guess hits one of `n`
-//! claims with the probability `n / 2^60`. What else was weighed is in docs/security.md.
+//! The serial is written as a 60-bit number in base 32 and encrypted by FF1, the format-preserving encryption
+//! of NIST SP 800-38G, with AES-128 and with the campaign's name as the tweak. FF1 is a permutation, so no
+//! two serials of a campaign share a code, and a code is decrypted to its serial without a table. A serial
+//! has 32 bits: the other 28 must be zero after decryption, which is what makes a guess fail
+//! (encode-then-encipher; Bellare and Rogaway, 2000). A guess hits one of `n` claims with the probability `n
+//! / 2^60`. docs/security.md discusses the alternatives.
 //!
 //! The alphabet is that of Crockford's base 32, which lacks I, L, O and U.
 
@@ -30,22 +30,22 @@ use crate::data::write_durably;
 /// Characters of a code: twelve and the check character.
 pub const CODE_CHARACTERS: usize = 13;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// A numeral is one character of the code.
+/// One numeral is one character of the code.
 const RADIX: u32 = 32;
-/// One of AES-128.
+/// The key length of AES-128.
 const KEY_BYTES: usize = 16;
-/// As many as the digest of HKDF has.
+/// The digest length of HKDF-SHA256.
 const SECRET_BYTES: usize = 32;
 const FILE_NAME: &str = "code-secret";
 
-/// Why a text is no code of a campaign.
+/// Why a text is not a code of a campaign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CodeError {
-    /// Not the right number of characters, or one that no code holds.
+    /// The wrong number of characters, or a character outside the alphabet.
     Malformed,
-    /// The check character does not fit: most likely a typing error.
+    /// The check character does not match: most likely a typing error.
     CheckCharacter,
-    /// Well-formed, but no claim of this campaign has it.
+    /// Well-formed, but not the code of a claim of this campaign.
     Unknown,
 }
 
@@ -55,21 +55,21 @@ pub enum SecretError {
     /// The file cannot be read or written.
     #[error("cannot use {path}: {source}")]
     Io {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// What the system says.
+        /// The file system's error.
         source: io::Error,
     },
-    /// The file is there, but not as it was written.
+    /// The file exists, but its contents are damaged.
     #[error("{path} is damaged: it must be one line of 64 hexadecimal digits; put the file back from a backup")]
     Malformed {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
     },
-    /// The file is gone, though the data folder is in use.
+    /// The file is missing, although the data folder is in use.
     #[error("{path} is missing, but coupons may have been given out with it; put the file back from a backup")]
     Gone {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
     },
 }
@@ -77,24 +77,24 @@ pub enum SecretError {
 /// The code keys, all derived from the secret of a data folder by HKDF-SHA256 (RFC 5869).
 pub struct CodeKeys {
     secret: Prk,
-    /// What tells the secret from others without giving it away.
+    /// Identifies the secret without revealing it.
     fingerprint: [u8; 16],
-    /// By number; each is made when it is first used, because its schedule is a tenth of the work of a
-    /// code. Campaigns without a number of their own have 0.
+    /// By number, each built at its first use: the key schedule costs a tenth of a code. Campaigns without a
+    /// key number of their own use 0.
     keys: Box<[OnceLock<Box<CodeKey>>]>,
 }
 
-/// One key, made ready.
+/// One key with its AES key schedule.
 struct CodeKey {
     // Both directions of FF1 use AES to encrypt.
     cipher: FF1<Aes128Enc>,
 }
 
-/// How much of HKDF's output is taken.
+/// The length of HKDF's output.
 struct KeyLength;
 
-/// What a text is made for. The tweak begins with it, so that texts of one kind tell nothing of
-/// the other's.
+/// What a text is for. The tweak begins with the purpose, so that a code reveals nothing about the name of
+/// the claim's answer, and vice versa.
 #[derive(Clone, Copy)]
 enum Purpose {
     Code = 1,
@@ -110,8 +110,7 @@ impl fmt::Debug for CodeKeys {
 }
 
 impl CodeKeys {
-    /// Reads the secret of a data folder; makes it, durably, where there is none and nothing has been
-    /// decided yet.
+    /// Reads the secret of a data folder; creates it durably if there is none and nothing has been decided yet.
     ///
     /// # Errors
     /// [`SecretError`].
@@ -135,7 +134,7 @@ impl CodeKeys {
         Self { secret, fingerprint, keys: (0..=CODE_KEYS_MAX).map(|_| OnceLock::new()).collect() }
     }
 
-    /// What tells the secret from others without giving it away.
+    /// Identifies the secret without revealing it.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 16] {
         self.fingerprint
@@ -147,8 +146,7 @@ impl CodeKeys {
         self.key(key).written(Purpose::Code, campaign, serial)
     }
 
-    /// The serial that a code stands for. Case, hyphens and the look-alikes I, L and O do not
-    /// matter.
+    /// The serial that a code was made from. Case, hyphens and the look-alikes I, L and O do not matter.
     ///
     /// # Errors
     /// [`CodeError`].
@@ -156,14 +154,14 @@ impl CodeKeys {
         self.key(key).read(Purpose::Code, campaign, code)
     }
 
-    /// The name of a claim's answer: it is known to whoever made the claim, and cannot be guessed.
-    /// Its last part is made as a code is, but for another purpose: the claim's code does not tell it.
+    /// The name of a claim's answer: known to the caller that claimed, and impossible to guess. Its last part
+    /// is made like a code, but for another purpose: it does not follow from the claim's code.
     #[must_use]
     pub fn answer(&self, key: u32, campaign: &str, serial: Serial) -> String {
         format!("{campaign}:{}", self.key(key).written(Purpose::Answer, campaign, serial))
     }
 
-    /// The claim that an answer's name stands for, of the campaign that the name begins with.
+    /// The serial of the claim that an answer's name stands for; `campaign` is the first part of the name.
     ///
     /// # Errors
     /// [`CodeError`].
@@ -206,7 +204,7 @@ impl CodeKey {
     }
 }
 
-/// A code decrypts to noise with any tweak but its own.
+/// A code decrypts to noise with any other tweak.
 fn tweak_of(purpose: Purpose, campaign: &str) -> Vec<u8> {
     [&[purpose as u8], campaign.as_bytes()].concat()
 }
@@ -217,7 +215,7 @@ impl KeyType for KeyLength {
     }
 }
 
-/// What is derived for one purpose tells nothing of what is derived for another.
+/// Keys derived for different purposes reveal nothing about each other.
 fn derived(secret: &Prk, purpose: &[&[u8]]) -> [u8; KEY_BYTES] {
     let mut bytes = [0; KEY_BYTES];
     let filled = secret.expand(purpose, KeyLength).and_then(|output| output.fill(&mut bytes));
@@ -244,8 +242,8 @@ fn digits_of(code: &str) -> Option<[u8; CODE_CHARACTERS]> {
     places.next().is_none().then_some(digits)
 }
 
-/// The sum over GF(32) of each digit times a weight of its own: one wrong character, or two that
-/// changed places, always give another check character.
+/// The sum over GF(32) of each digit times its own weight: one wrong character, or two swapped ones, always
+/// give another check character.
 fn check_digit(digits: &[u8; CODE_CHARACTERS - 1]) -> u8 {
     let mut weight = 1;
     digits.iter().fold(0, |sum, digit| {

@@ -1,4 +1,4 @@
-//! The commands beside `serve`: results on stdout, all else on stderr.
+//! The commands beside `serve`: results on stdout, everything else on stderr.
 #![expect(clippy::print_stdout, reason = "what these commands print is their result")]
 
 use std::io::{self, IsTerminal, Write, stderr};
@@ -15,7 +15,7 @@ use crate::keys::KeyJson;
 use crate::scaled::ScaledSettings;
 use crate::{inspect, key, rush, verify};
 
-/// Says on stderr why it did not work.
+/// Prints an error to stderr.
 pub fn complain(error: &dyn std::error::Error) {
     eprintln!("firstcome: {error}");
 }
@@ -29,7 +29,7 @@ pub fn rush(args: &RushArgs) -> ExitCode {
     };
     let report = match runtime.block_on(rush::run(args, stderr().is_terminal())) {
         Ok(report) => report,
-        // As a shell shows a process that a signal has ended.
+        // 128 + n, the exit code that shells use for a process ended by signal n.
         Err(error @ rush::RushError::Interrupted(number)) => {
             complain(&error);
             return ExitCode::from(128 + number);
@@ -118,7 +118,7 @@ pub fn inspect(args: &InspectArgs) -> ExitCode {
     };
     match inspect::run(&data, &options, &mut out).map_err(Box::<dyn std::error::Error>::from) {
         Ok(()) => match out.flush() {
-            // Whoever read has seen enough.
+            // The reader closed the pipe: it has read enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error),
             _ => ExitCode::SUCCESS,
         },
@@ -171,7 +171,7 @@ fn undone(error: &KeyCommandError) -> ExitCode {
     if matches!(error, KeyCommandError::Misuse(_)) { misused(error) } else { failed(error) }
 }
 
-/// A secret goes to the output, where a script can take it; all else is for people.
+/// The secret goes to stdout, where a script can read it; messages for people go to stderr.
 fn tell_changed(key: &KeyJson, data: &Path, is_json: bool) {
     match &key.secret {
         _ if is_json => println!("{}", one_line(key)),
@@ -205,7 +205,7 @@ fn key_list(keys: &[KeyJson], is_json: bool) -> String {
 }
 
 fn one_line<T: serde::Serialize>(value: &T) -> String {
-    // Our own types have string keys only, so that this cannot fail.
+    // Serializing fails only for maps whose keys are not strings; these types have none.
     serde_json::to_string(value).unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! The data folder: made at first start, locked while in use, of a known version.
+//! The data folder: created at the first start, locked while in use, with a versioned layout.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -7,34 +7,34 @@ use std::path::{Path, PathBuf};
 
 pub use edge::files::write_durably;
 
-/// The version of the folder's layout that this program makes and reads.
+/// The layout version that this program creates and reads.
 pub const LAYOUT: u32 = 1;
 
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// Another process uses it.
+    /// Another process uses the folder.
     #[error("the data folder {0} is in use by another process")]
     InUse(PathBuf),
-    /// Another mode's decisions are in it.
+    /// The folder holds the journal of a server that runs alone.
     #[error("the data folder {0} holds the journal of a server that runs alone; take another one (--data) for the scaled mode")]
     HoldsJournal(PathBuf),
-    /// A newer version made it.
+    /// A newer version created the folder.
     #[error("the data folder {folder} has layout {found}; this version reads layouts up to {LAYOUT}")]
     Newer {
-        /// Which folder.
+        /// The folder's path.
         folder: PathBuf,
-        /// Its layout.
+        /// The folder's layout version.
         found: String,
     },
-    /// The system refuses.
+    /// An operation of the file system failed.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On what.
+        /// The path that it was applied to.
         path: PathBuf,
-        /// What the system says.
+        /// The file system's error.
         source: io::Error,
     },
 }
@@ -47,7 +47,7 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Opens a folder, or makes it, and locks it.
+    /// Opens and locks a folder, creating it if needed.
     ///
     /// # Errors
     /// [`DataError`]; nothing in the folder was changed then.
@@ -58,8 +58,8 @@ impl DataFolder {
         Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
-    /// Opens a folder that several servers of the scaled mode may share, or makes it: it holds
-    /// nothing but keys.
+    /// Opens a folder that several servers of the scaled mode may share, creating it if needed: it holds
+    /// secrets, but no decisions.
     ///
     /// # Errors
     /// [`DataError`]; nothing in the folder was changed then.
@@ -69,31 +69,31 @@ impl DataFolder {
         if folder.join("journal").is_dir() {
             return Err(DataError::HoldsJournal(folder.to_owned()));
         }
-        // One after the other: only the first one makes what is missing.
+        // One process at a time: only the first one creates missing files.
         let making = lock_file(folder, "making.lock")?;
         making.lock().map_err(|source| io_error("lock", &folder.join("making.lock"), source))?;
         check_layout(folder)?;
         Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
-    /// Runs `make` while no other process makes anything in the folder.
+    /// Runs `make` while no other process creates files in the folder.
     ///
     /// # Errors
-    /// [`DataError`], or what `make` says.
+    /// [`DataError`], or the error of `make`.
     pub fn alone<T, E: From<DataError>>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let making = lock_file(&self.folder, "making.lock")?;
         making.lock().map_err(|source| io_error("lock", &self.folder.join("making.lock"), source))?;
         make()
     }
 
-    /// Where it is.
+    /// The folder's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.folder
     }
 }
 
-/// For its owner only: it holds everybody's name and code.
+/// Readable by its owner only: it holds subjects and codes.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent)?;
@@ -106,7 +106,7 @@ fn make_if_missing(folder: &Path) -> Result<(), DataError> {
         return Ok(());
     }
     match make_folder(folder) {
-        // Another process was faster.
+        // Another process created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.map_err(|source| io_error("make the data folder", folder, source))?,
     }
@@ -114,7 +114,7 @@ fn make_if_missing(folder: &Path) -> Result<(), DataError> {
     journal::storage::sync_folder(parent).map_err(|source| io_error("sync", parent, source))
 }
 
-/// The system gives the lock back when the process ends, however it ends.
+/// The operating system releases the lock when the process ends, however it ends.
 fn lock(folder: &Path, take: impl FnOnce(&File) -> Result<(), TryLockError>) -> Result<File, DataError> {
     let file = lock_file(folder, "lock")?;
     match take(&file) {
@@ -124,7 +124,7 @@ fn lock(folder: &Path, take: impl FnOnce(&File) -> Result<(), TryLockError>) -> 
     }
 }
 
-/// Whoever can open it can keep it locked.
+/// Readable by the owner only: any process that can open the file could hold the lock.
 fn lock_file(folder: &Path, name: &str) -> Result<File, DataError> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(folder.join(name));
     file.map_err(|source| io_error("write to the data folder", folder, source))

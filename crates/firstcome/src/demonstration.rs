@@ -1,6 +1,6 @@
-//! The small rush that a button starts: 2,000 people for 200 coupons, from the server itself and over
-//! its own API, in a campaign of its own. Only where nobody has to show a key, one at a time, and with
-//! every answer checked as `firstcome rush` checks them.
+//! The demonstration rush that a button starts: 2,000 people ask for 200 coupons, from the server itself and
+//! over its own API, in a separate campaign. Allowed only if calls need no credential; one at a time; every
+//! answer is checked as `firstcome rush` checks them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -10,28 +10,28 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::app::App;
 
-/// People who ask.
+/// People who ask for a coupon.
 pub const USERS: u32 = 2_000;
-/// Coupons that there are.
+/// Coupons in the campaign.
 pub const STOCK: u32 = 200;
-/// They come over this time, slow enough to be watched.
+/// The arrivals' time span, long enough to be watched.
 pub const OVER: Duration = Duration::from_secs(10);
-/// Connections that they share.
+/// Connections that the people share.
 const CONNECTIONS: usize = 16;
-/// A few of them ask twice.
+/// Percentage of people who ask twice.
 const REPEAT_PERCENT: u8 = 5;
 const REQUEST_TIME: Duration = Duration::from_secs(30);
-/// Whoever has pressed the button is to see it begin.
+/// Delay before the first request, so that the page can show the rush from its beginning.
 const HEAD_START: Duration = Duration::from_millis(1_500);
 
-/// What the button may start, and has started.
+/// The state of the demonstration.
 #[derive(Debug, Default)]
 pub struct Demonstration {
     addresses: OnceLock<Addresses>,
     last: Mutex<Option<Run>>,
 }
 
-/// Where the server is reached by itself.
+/// The server's own addresses.
 #[derive(Clone, Copy, Debug)]
 struct Addresses {
     public: SocketAddr,
@@ -41,54 +41,54 @@ struct Addresses {
 /// A rush.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Run {
-    /// In which campaign.
+    /// The campaign's name.
     pub campaign: String,
-    /// How it went.
+    /// The rush's outcome so far.
     pub outcome: Outcome,
 }
 
-/// How a rush went.
+/// The outcome of a rush.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It goes on.
+    /// The rush is running.
     Running,
-    /// It is over, and every promise was kept.
+    /// The rush has ended, and every promise was kept.
     Kept,
-    /// It is over, and these promises were not kept.
+    /// The rush has ended, and these promises were broken.
     Broken(Vec<String>),
-    /// It could not be carried out.
+    /// The rush could not be carried out.
     Failed(String),
 }
 
-/// Why no rush is started.
+/// Why no rush was started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NotStarted {
-    /// There are keys, or TLS.
+    /// The server has keys or uses TLS.
     NotHere,
-    /// One is running, in this campaign.
+    /// A rush is already running, in this campaign.
     Running(String),
 }
 
 impl Demonstration {
-    /// From now on the server serves at these addresses.
+    /// Sets the addresses that the server listens on.
     pub fn serves_at(&self, public: SocketAddr, admin: Option<SocketAddr>) {
-        // The second call would say the same.
+        // A second call would set the same addresses.
         let _ = self.addresses.set(Addresses { public, admin });
     }
 
-    /// Whether the button may start one.
+    /// Whether a rush may be started on this server.
     #[must_use]
     pub fn is_allowed(&self, app: &App) -> bool {
         app.edge.auth.needs_no_credential() && !app.edge.uses_tls && self.addresses.get().is_some()
     }
 
-    /// The last one.
+    /// The last rush, if there was one.
     #[must_use]
     pub fn last(&self) -> Option<Run> {
         self.lock().clone()
     }
 
-    /// Takes the one place there is; gives the name of the campaign, which is to be made before
+    /// Reserves the single slot and returns the name of the campaign, which the caller creates before
     /// [`Demonstration::begin`].
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Demonstration {
         Ok(campaign)
     }
 
-    /// The campaign is there: sends everybody at it.
+    /// Starts the rush on the campaign, which exists now.
     pub fn begin(&self, app: &Arc<App>, campaign: String) {
         let Some(addresses) = self.addresses.get().copied() else { return };
         let options = options(campaign, addresses);
@@ -118,7 +118,7 @@ impl Demonstration {
         });
     }
 
-    /// It is over.
+    /// Sets the outcome of the rush.
     pub fn end(&self, campaign: String, outcome: Outcome) {
         *self.lock() = Some(Run { campaign, outcome });
     }

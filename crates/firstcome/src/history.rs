@@ -1,10 +1,8 @@
-//! The history's keeper: one thread that brings the tables after the journal, and readers for
-//! lists.
+//! Keeps the history's tables up to date: one thread applies the journal to them, and lists read them.
 //!
-//! Claims come first: while they come in fast and nobody waits for a list, the thread rests after
-//! each batch for many times as long as the batch took, so that it takes a small share of the
-//! processor during a rush and catches up after it. Whoever asks for a list makes it run at full
-//! speed.
+//! Claims have priority: while they arrive fast and no list is waiting, the thread pauses after each batch
+//! for many times as long as the batch took. So it takes a small share of the processor during a rush and
+//! catches up afterwards. A waiting list makes it run at full speed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,27 +20,27 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use edge::clock;
 
-/// Records that go into one transaction at most.
+/// Most records in one transaction.
 const BATCH_RECORDS_MAX: usize = 10_000;
-/// Records a second from which on claims come in fast.
+/// The rate of records, per second, that counts as a rush.
 const RUSH_PER_SECOND: u64 = 5_000;
-/// Rest after a batch during a rush, in multiples of the time that the batch took.
+/// Pause after a batch during a rush, in multiples of the batch's duration.
 const REST_FACTOR: u32 = 30;
-/// The longest rest.
+/// The longest pause.
 const REST_MAX: Duration = Duration::from_secs(1);
-/// How often the thread looks whether there is something new.
+/// How often the thread checks for new records.
 const POLL: Duration = Duration::from_millis(50);
-/// Between tries on a disk that refused.
+/// Pause between retries after a failed write.
 const RETRY: Duration = Duration::from_secs(1);
-/// Lists and exports that read at the same time.
+/// Lists and exports that may read at the same time.
 const READERS_MAX: usize = 8;
 
-/// The tables, and how far they are.
+/// The tables, and how far they have followed the journal.
 #[derive(Debug)]
 pub struct History {
     path: PathBuf,
     position: AtomicU64,
-    /// Rises with each batch that was applied.
+    /// Notified after each applied batch.
     applied: Notify,
     waiting_count: AtomicUsize,
     wake: Condvar,
@@ -58,30 +56,30 @@ pub struct History {
 /// Why a list cannot be read now.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The tables have not caught up in time.
+    /// The tables did not catch up in time.
     #[error("the history is at record {at}, the list needs {wanted}")]
     Behind {
-        /// How far they are.
+        /// The last record in the tables.
         at: u64,
-        /// What the list needs.
+        /// The record that the list requires.
         wanted: u64,
     },
-    /// As many lists are being read as may be.
+    /// The limit on concurrent reads is reached.
     #[error("as many lists are being read as may be")]
     Busy,
-    /// Whoever asked does not read: others want the reader.
+    /// The client stopped reading, and the reader was needed for other lists.
     #[error("the list broke off: it was not read in time")]
     Unread,
-    /// Reading failed.
+    /// The read failed.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
 impl History {
-    /// Opens the tables of a data folder and starts to bring them after the journal.
+    /// Opens the tables of a data folder and starts the thread that applies the journal.
     ///
     /// # Errors
-    /// [`OpenError`] if they can neither be opened nor begun anew.
+    /// [`OpenError`] if they can neither be opened nor rebuilt.
     pub fn start(folder: &Path, engine: &Arc<Engine>) -> Result<Arc<Self>, OpenError> {
         let path = folder.join("history.sqlite");
         let mut tables = projection::History::open(&path, engine.journal_id())?;
@@ -117,19 +115,19 @@ impl History {
         Ok(history)
     }
 
-    /// The last record that is in the tables.
+    /// The last record in the tables.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position.load(Ordering::Acquire)
     }
 
-    /// Whether the tables cannot follow the journal any more.
+    /// Whether the tables can no longer follow the journal.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.is_broken.load(Ordering::Relaxed)
     }
 
-    /// Ends the thread; what it has not applied by then is applied after the next start.
+    /// Ends the thread; the remaining records are applied after the next start.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
         self.wake.notify_all();
@@ -138,7 +136,7 @@ impl History {
         }
     }
 
-    /// Waits until the tables hold `wanted`.
+    /// Waits until the tables hold record `wanted`.
     ///
     /// # Errors
     /// [`ListError::Behind`] after `at_most`.
@@ -157,7 +155,7 @@ impl History {
         reached.await.map_err(|_| ListError::Behind { at: self.position(), wanted: wanted.0 })
     }
 
-    /// Reads on a thread where waiting for the disk disturbs nobody.
+    /// Reads on a thread where blocking is allowed.
     ///
     /// # Errors
     /// [`ListError`].
@@ -168,7 +166,7 @@ impl History {
         let history = Arc::clone(self);
         let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| ListError::Busy)?;
         let done = tokio::task::spawn_blocking(move || {
-            // Also where whoever asked has gone meanwhile.
+            // Held until the read ends, even if the caller was cancelled meanwhile.
             let _permit = permit;
             history.with_reader(work)
         });
@@ -176,10 +174,9 @@ impl History {
         done.unwrap_or_else(|error| Err(ReadError::Store(error.into()))).map_err(ListError::from)
     }
 
-    /// A place for an export among those who read: they may take long, and half of the places are
-    /// never theirs.
+    /// Permits for an export. Exports may take long, so they may use at most half of the readers.
     ///
-    /// # Errors
+    /// [`ListError::Busy`] if none is free.
     /// [`ListError::Busy`] if all are taken.
     pub fn export_permit(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), ListError> {
         let export = self.exports.try_acquire().map_err(|_| ListError::Busy)?;
@@ -187,7 +184,7 @@ impl History {
         Ok((export, reader))
     }
 
-    /// Works with a reader of the pool.
+    /// Runs `work` with a reader of the pool.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -216,7 +213,7 @@ impl History {
         }
     }
 
-    /// Whether it makes sense to go on after an error.
+    /// Whether to continue after an error.
     fn recover(&self, error: &FollowError, tables: &mut projection::History) -> bool {
         match error {
             FollowError::Apply(ApplyError::Full | ApplyError::Store(_)) => {
@@ -235,7 +232,7 @@ impl History {
         }
     }
 
-    /// Applies what is durable, batch after batch, until it is closed.
+    /// Applies durable records, batch after batch, until closed.
     fn follow(&self, engine: &Engine, tables: &mut projection::History) -> Result<(), FollowError> {
         let Some(mut feed) = engine.feed(tables.position())? else { return Ok(()) };
         let mut records = FedRecords::default();
@@ -257,20 +254,20 @@ impl History {
         Ok(())
     }
 
-    /// Rests, until somebody waits for a list or it is closed.
+    /// Pauses until a list waits or the history is closed.
     fn rest(&self, at_most: Duration) {
         let mut guard = self.lock.lock();
         let goes_on = |(): &mut ()| self.waiting_count.load(Ordering::Relaxed) == 0 && !self.is_closed.load(Ordering::Relaxed);
         if self.waiting_count.load(Ordering::Relaxed) == 0 {
             self.wake.wait_while_for(&mut guard, goes_on, at_most);
         } else {
-            // Somebody waits for records that this thread has not seen yet: they come at any moment.
+            // A list waits for records that this thread has not read yet: they arrive at any moment.
             self.wake.wait_for(&mut guard, Duration::from_millis(1));
         }
     }
 }
 
-/// How fast records come in.
+/// Measures the rate of records.
 #[derive(Default)]
 struct Rush {
     at: Duration,
@@ -278,7 +275,7 @@ struct Rush {
 }
 
 impl Rush {
-    /// Whether they have come in fast since the last call.
+    /// Whether the rate since the last call counts as a rush.
     fn goes_on(&mut self, durable: Lsn) -> bool {
         let now = clock::elapsed();
         let (came, millis) = (durable.0.saturating_sub(self.lsn.0), now.saturating_sub(self.at).as_millis());
@@ -287,13 +284,13 @@ impl Rush {
     }
 }
 
-/// Counts somebody who waits, and wakes the thread.
+/// Counts a waiting list, and wakes the thread.
 struct Waiting<'a>(&'a History);
 
 impl<'a> Waiting<'a> {
     fn new(history: &'a History) -> Self {
         history.waiting_count.fetch_add(1, Ordering::Relaxed);
-        // With the lock, so that the thread is either before its look at the count or asleep.
+        // With the lock held, the thread is either before its check of the count or asleep.
         drop(history.lock.lock());
         history.wake.notify_all();
         Self(history)
@@ -306,7 +303,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Why the tables cannot follow.
+/// Why the tables cannot follow the journal.
 #[derive(Debug, thiserror::Error)]
 enum FollowError {
     #[error(transparent)]

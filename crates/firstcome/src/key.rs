@@ -1,5 +1,5 @@
-//! `firstcome key`: manages API keys, through the server that uses the data folder, or in the journal of a
-//! stopped one.
+//! `firstcome key`: manages API keys, through the server that uses the data folder, or directly in the
+//! journal of a stopped one.
 
 use std::fs;
 use std::io;
@@ -26,45 +26,45 @@ use crate::data::{DataError, DataFolder};
 use crate::keys::{self, Change, Decider, KeyError, KeyJson};
 use crate::operator::{self, ORIGIN, Question, Reply};
 
-/// How long the folder may be in use without a server that answers: it may be about to start or to end.
+/// How long to wait for a server in a folder in use that does not respond: it may be starting or stopping.
 const SERVER_TIME: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
-/// The journal's first segment where there is none; those of the server have the server's size.
+/// Size of the first segment if there is no journal yet; a server creates segments of its own size.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
-/// Why a command about keys did not work.
+/// Why a key command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyCommandError {
-    /// What was asked for.
+    /// The request is invalid; the text says why.
     #[error("{0}")]
     Misuse(String),
-    /// It could not be decided.
+    /// The request was not decided; the text says why.
     #[error("{0}")]
     Refused(String),
-    /// The data folder.
+    /// The data folder cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// There is nothing there.
+    /// The data folder does not exist.
     #[error("there is no data folder {0}")]
     NoFolder(PathBuf),
-    /// A server does not answer.
+    /// The folder is in use, but its server does not respond.
     #[error("the data folder {0} is in use by a process that does not answer at its socket")]
     NoServer(PathBuf),
-    /// The record is not in the folder.
+    /// The folder belongs to the scaled mode: keys are decided in the shared log, not here.
     #[error("the data folder {0} is that of a server across machines; start the server: keys are made through a running one")]
     AcrossMachines(PathBuf),
-    /// The journal.
+    /// The journal cannot be opened.
     #[error("cannot open the journal in {folder}: {source}")]
     Journal {
-        /// Where.
+        /// The data folder.
         folder: PathBuf,
-        /// Why.
+        /// The journal's error.
         source: OpenError,
     },
-    /// The secret of the codes, which comes with the journal.
+    /// The secret of the codes, which belongs to the journal, cannot be used.
     #[error(transparent)]
     Codes(#[from] SecretError),
-    /// The system.
+    /// The operating system's error.
     #[error("cannot use the data folder: {0}")]
     System(#[from] io::Error),
     /// The operating system gives no random bytes.
@@ -72,7 +72,7 @@ pub enum KeyCommandError {
     Random(#[from] getrandom::Error),
 }
 
-/// Runs a command about keys: all keys, or the one that was changed.
+/// Runs a key command; returns all keys, or the changed one.
 ///
 /// # Errors
 /// [`KeyCommandError`].
@@ -97,7 +97,7 @@ fn refused(reply: Reply) -> KeyCommandError {
     }
 }
 
-/// Runs a command about the code key: the number of the one of new campaigns.
+/// Runs a code-key command; returns the number of the key for new campaigns.
 ///
 /// # Errors
 /// [`KeyCommandError`].
@@ -130,7 +130,7 @@ fn question_of(command: &KeyCommand) -> Question {
     }
 }
 
-/// Whoever holds the folder's lock decides: a server, or this process.
+/// The process that holds the folder's lock decides: a server, or this process.
 fn decided(question: &Question, data: &Path) -> Result<Reply, KeyCommandError> {
     let started = clock::elapsed();
     loop {
@@ -160,7 +160,7 @@ fn in_journal(question: &Question, folder: &DataFolder) -> Result<Reply, KeyComm
         Question::CodeKey if !has_journal => return Ok(Reply::CodeKey(Ring::default().code_key)),
         _ => {}
     }
-    // As a server does it: a journal never is without the secret of the codes.
+    // As a server does: a journal never exists without the secret of the codes.
     CodeKeys::open(data, has_journal, random()?)?;
     let settings = EngineSettings {
         folder: data.to_owned(),
@@ -196,7 +196,7 @@ async fn decide(question: &Question, engine: &Engine, now: Timestamp) -> Reply {
     decided.unwrap_or_else(|error| Reply::refused(&error))
 }
 
-/// Root may write the folder of another account, whose server must be able to use what is new in it.
+/// If root runs the command, new files must belong to the folder's owner, so that the server can use them.
 fn give_to_owner(data: &Path, folder: &Path) -> io::Result<()> {
     let owner = fs::metadata(data)?;
     for entry in fs::read_dir(folder)? {

@@ -1,6 +1,6 @@
-//! Changes of API keys, whoever asks for them: a caller of the API, the operator of a running server, or
-//! the operator of a stopped one, for whom `firstcome key` writes the journal itself. And keys as all of
-//! them show them.
+//! Changes of API keys, requested by a caller of the API, by the operator of a running server, or by the
+//! operator of a stopped one, for whom `firstcome key` writes the journal itself. Also the JSON form of keys,
+//! common to all three.
 
 use std::sync::Arc;
 
@@ -21,60 +21,60 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::backend::{Backend, Declined};
 
-/// What is to change.
+/// A change of the keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
-    /// Make a key.
+    /// Creates a key.
     Create {
         /// Its name.
         key: String,
-        /// What it allows.
+        /// The key's scopes.
         scopes: Vec<String>,
-        /// The beginning of the names of its campaigns; `None`: all campaigns.
+        /// Prefix of the names of its campaigns; `None`: all campaigns.
         campaigns: Option<String>,
     },
-    /// Give a key another secret.
+    /// Replaces a key's secret.
     Rotate {
         /// Which key.
         key: String,
-        /// For how many milliseconds the secret before stays valid.
+        /// How many milliseconds the old secret stays valid.
         overlap_ms: u64,
     },
-    /// End a key.
+    /// Revokes a key.
     Revoke {
         /// Which key.
         key: String,
     },
 }
 
-/// Who asks, as the record and the rules need to know it.
+/// Identifies the request, for the record and the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
     /// The actor in the record.
     pub actor: ActorId<'a>,
     /// The request.
     pub request_id: RequestId<'a>,
-    /// Its request key, if the answer may be given again.
+    /// The request key, if a retry gets the same answer.
     pub request: Option<Keyed<'a>>,
-    /// The asker.
+    /// The caller whose permission the rules check.
     pub by: Asker<'a>,
 }
 
-/// Who decides.
+/// The backend that decides the change.
 #[derive(Clone, Copy, Debug)]
 pub enum Decider<'a> {
-    /// A server.
+    /// A running server.
     Server(&'a Backend),
     /// The journal of a stopped server.
     Journal(&'a Engine),
 }
 
-/// What a change came to.
+/// The result of a change.
 pub struct Changed {
-    /// All keys after it.
+    /// All keys after the change.
     pub ring: Arc<Ring>,
-    /// The whole key as its holder sends it, if it has a new secret. It is shown once and not stored.
+    /// The whole key as its holder sends it, if it has a new secret. Shown once and never stored.
     pub secret: Option<String>,
 }
 
@@ -87,10 +87,10 @@ pub struct CodeKeyRotated {
     pub is_replayed: bool,
 }
 
-/// Why the keys do not change.
+/// Why the keys were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// What is asked for makes no sense, whatever the keys.
+    /// The request is invalid, independent of the existing keys.
     #[error("{what}")]
     Field {
         /// The field of the API's body.
@@ -98,10 +98,10 @@ pub enum KeyError {
         /// What is wrong.
         what: &'static str,
     },
-    /// The rules.
+    /// The rules rejected the change.
     #[error("{}", words_of(.0))]
     Rejected(Rejection),
-    /// It could not be decided.
+    /// The change was not decided.
     #[error("{}", reason_of(.0))]
     Declined(Declined),
     /// The operating system provided no random bytes.
@@ -127,7 +127,7 @@ impl Change {
         }
     }
 
-    /// The command, with the digest of a new secret where it needs one.
+    /// The command, with the digest of the new secret if it needs one.
     fn command<'a>(&'a self, by: Asker<'a>, secret: &'a SecretDigest) -> Result<Ask<'a>, KeyError> {
         let unknown = |_| KeyError::Rejected(Rejection::KeyNotFound);
         let secret = secret.shown();
@@ -135,7 +135,7 @@ impl Change {
             Self::Create { key, scopes, campaigns } => {
                 let key = KeyName::new(key).map_err(|_| KeyError::Field { field: "key", what: WRONG_NAME })?;
                 let scopes = scopes_of(scopes)?;
-                // An empty text is most likely a variable that is not set: all campaigns were not meant.
+                // An empty text is most likely an unset variable, and must not grant all campaigns.
                 let prefix = Prefix::new(campaigns.as_deref().unwrap_or_default()).ok().filter(|_| campaigns.as_deref() != Some(""));
                 let campaigns = prefix.ok_or(KeyError::Field { field: "campaigns", what: WRONG_PREFIX })?;
                 Ask::CreateKey { by, key, scopes, campaigns, secret }
@@ -157,22 +157,22 @@ impl Decider<'_> {
         }
     }
 
-    /// Makes the keyring, which comes with the first key.
+    /// Creates the keyring, before the first key.
     async fn make_keyring(&self, origin: &Origin<'_>) -> Result<(), Declined> {
         let settings = Keyring::any_settings(KeyringSettings {});
-        // The request's key is for the change itself.
+        // The request key belongs to the change itself.
         match self
             .submit(&Origin { request: None, ..*origin }, Action::Put { name: NAME, settings, precondition: Precondition::IsNew })
             .await
         {
-            // Another caller was faster.
+            // Another caller created it first.
             Ok(_) | Err(Declined(Refusal::Rejected(domain::Rejection::Exists(Kind::Keyring)))) => Ok(()),
             Err(declined) => Err(declined),
         }
     }
 }
 
-/// All keys as they are.
+/// All current keys.
 ///
 /// # Errors
 /// [`Declined`].
@@ -194,7 +194,7 @@ pub async fn change(decider: Decider<'_>, origin: &Origin<'_>, change: &Change) 
     Ok(Changed { ring: Arc::clone(ring), secret })
 }
 
-/// Takes another code key for the campaigns that are made from now on, and waits until that is durable.
+/// Rotates the code key for new campaigns, and waits until that is durable.
 ///
 /// # Errors
 /// [`KeyError`].
@@ -206,7 +206,7 @@ pub async fn rotate_code_key(decider: Decider<'_>, origin: &Origin<'_>) -> Resul
     }
 }
 
-/// The keyring comes with the first change.
+/// Decides a command; the first one creates the keyring.
 async fn decided(decider: Decider<'_>, origin: &Origin<'_>, command: Ask<'_>) -> Result<Done, KeyError> {
     let action = Action::of::<Keyring>(NAME, command);
     let done = match decider.submit(origin, action).await {
@@ -220,7 +220,7 @@ async fn decided(decider: Decider<'_>, origin: &Origin<'_>, command: Ask<'_>) ->
     done.map_err(KeyError::of)
 }
 
-/// Makes a change on a server that runs, which goes by it from then on.
+/// Makes a change on a running server, which uses the new keys at once.
 ///
 /// # Errors
 /// [`KeyError`].
@@ -228,13 +228,13 @@ pub async fn change_served(app: &App, origin: &Origin<'_>, asked: &Change) -> Re
     let changed = change(Decider::Server(&app.backend), origin, asked).await;
     match &changed {
         Ok(changed) => app.edge.auth.follow(&changed.ring),
-        // A no may come after a change whose outcome nobody was told.
+        // An error may follow a change that took effect although its outcome was reported as unknown.
         Err(_) => ring_of(&app.backend).await.into_iter().for_each(|ring| app.edge.auth.follow(&ring)),
     }
     changed
 }
 
-/// What the rules say while there is no keyring.
+/// The rules' checks while there is no keyring.
 fn check_first(command: &Ask<'_>) -> Result<(), Rejection> {
     match *command {
         Ask::CreateKey { key, scopes, campaigns, .. } => keyring::check_first(key, scopes, campaigns),
@@ -252,7 +252,7 @@ impl KeyError {
         }
     }
 
-    /// Whether asking otherwise would help.
+    /// Whether a different request could succeed.
     #[must_use]
     pub fn is_misuse(&self) -> bool {
         matches!(self, Self::Field { .. } | Self::Rejected(_))
@@ -276,7 +276,7 @@ fn scopes_of(words: &[String]) -> Result<Scopes, KeyError> {
     if scopes.listed().len() < parsed.len() { Err(wrong("names one twice")) } else { Ok(scopes) }
 }
 
-/// What is said of a rejection of the rules.
+/// The text for a rejection.
 fn words_of(rejection: &Rejection) -> &'static str {
     match rejection {
         Rejection::AskerEnded => "the key that asks was revoked or rotated meanwhile",
@@ -304,24 +304,24 @@ fn reason_of(Declined(refusal): &Declined) -> String {
     }
 }
 
-/// A key as the API and `firstcome key` show it.
+/// A key in the API and in `firstcome key`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct KeyJson {
     /// Its name.
     pub key: String,
-    /// What it allows.
+    /// The key's scopes.
     pub scopes: Vec<String>,
-    /// The beginning of the names of its campaigns.
+    /// Prefix of the names of its campaigns; empty: all campaigns.
     pub campaigns: String,
-    /// When it was made.
+    /// When the key was created.
     pub created_at: String,
-    /// When it last got another secret.
+    /// When its secret was last replaced.
     pub rotated_at: Option<String>,
-    /// Until when the secret before is accepted.
+    /// Until when the old secret is accepted.
     pub overlap_until: Option<String>,
-    /// Since when it is not accepted.
+    /// When the key was revoked.
     pub revoked_at: Option<String>,
-    /// Only in the answer that makes the key or rotates it.
+    /// Only in the response that creates or rotates the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
@@ -342,7 +342,7 @@ impl KeyJson {
         }
     }
 
-    /// The key that a change was for, with its new secret if it has one.
+    /// The changed key, with its new secret if it has one.
     #[must_use]
     pub fn changed(name: &str, changed: Changed, now: Timestamp) -> Self {
         let Changed { ring, secret } = changed;

@@ -1,4 +1,4 @@
-//! `firstcome lab`: the strategies side by side, with this program as the server of each.
+//! `firstcome lab`: compares the strategies; this program also runs the server of each.
 #![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
 use std::io::{self, IsTerminal};
@@ -10,7 +10,7 @@ use lab::{Engines, LabError, Options, Programs, Report};
 use crate::cli::lab::{LabArgs, LabCommand};
 use crate::commands::complain;
 
-/// Exit code 1 if a strategy that is said to be exact was not.
+/// Exit code 1 if a strategy that claims to be exact was not.
 #[must_use]
 pub fn run(command: &LabCommand) -> ExitCode {
     let outcome = match command {
@@ -21,7 +21,7 @@ pub fn run(command: &LabCommand) -> ExitCode {
         complain(&error);
         match error {
             LabError::UnknownStrategy { .. } | LabError::NoEngine { .. } | LabError::Addresses { .. } => ExitCode::from(2),
-            // As a shell shows a process that a signal has ended.
+            // 128 + n, the exit code that shells use for a process ended by signal n.
             LabError::Interrupted(number) => ExitCode::from(128 + number),
             _ => ExitCode::from(3),
         }

@@ -4,18 +4,17 @@
 //! - [`cli`]: the command line;
 //! - [`serve`]: from settings to a server, and its shutdown;
 //! - [`data`], [`codes`]: the data folder and the code keys in it; [`keys`], [`operator`]: changes of API
-//!   keys, and the socket at which an operator asks for them;
-//! - [`backend`]: who decides: this process alone, or, in [`scaled`], the order of a log;
-//! - [`app`]: what all requests share; [`http`]: how they come and go; [`workloads`]: the calls of each
-//!   workload;
-//! - [`history`]: the tables that lists read; [`live`]: what live streams show; [`demonstration`]: the
-//!   rush that a button starts; [`metrics`]: metrics;
-//! - `left_out`: what a build without the features `scaled` and `lab` has in their place;
+//!   keys, and the socket for operators;
+//! - [`backend`]: decides commands: this process alone, or, in [`scaled`], a node of a cluster;
+//! - [`app`]: state shared by all requests; [`http`]: the HTTP calls; [`workloads`]: the calls of each workload;
+//! - [`history`]: the tables that lists read; [`live`]: the contents of live streams; [`demonstration`]: the
+//!   demonstration rush; [`metrics`]: metrics;
+//! - `left_out`: the replacements in builds without the features `scaled` and `lab`;
 //! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`key`], and [`verify`] and
 //!   [`inspect`] of the crate `audit`.
 
-/// Many small allocations, freed by another thread than the one that made them, are what this
-/// program does all day; the system's allocator spends a tenth of the server's time on that.
+/// The program makes many small allocations that another thread frees; with the system's allocator these take
+/// a tenth of the server's time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -45,7 +44,7 @@ pub mod scaled;
 #[cfg(not(feature = "scaled"))]
 #[path = "left_out/scaled.rs"]
 pub mod scaled;
-/// So that the tests of a build with everything run it too.
+/// Also compiled into the tests of a full build, so that they cover it.
 #[cfg(all(test, feature = "scaled"))]
 #[path = "left_out/scaled.rs"]
 pub mod scaled_left_out;

@@ -1,8 +1,8 @@
-//! Rate limits as a service: the counters of each policy, and what is held for a while.
+//! Rate limits as a service: the counters of each policy, and reservations and leases.
 //!
-//! Policies are decided and kept as campaigns are, across machines too. What keys have taken, reservations
-//! and leases are in the memory of this process: a restart forgets them, and every key is full again;
-//! each of several machines counts by itself.
+//! Policies are decided and stored like campaigns, across machines too. The units taken by keys, reservations
+//! and leases are only in the memory of this process: after a restart every key has its full quota, and
+//! across machines each server counts on its own.
 
 mod clock;
 mod held;
@@ -21,27 +21,27 @@ use rate_limit_layer::{Ask, HeldPlace, Hold, InFlightStore, Key, KeysFull, Store
 pub use clock::LimitClock;
 use held::Held;
 
-/// Keys that are counted under one policy at most.
+/// Capacity for counted keys of one policy.
 pub const KEYS_MAX: usize = 1_000_000;
-/// Reservations, and leases, at most at once.
+/// Capacity for reservations, and for leases.
 pub const HELD_MAX: usize = 1_000_000;
 
-/// Why a request to the counters is not answered with a decision.
+/// Why a request to the counters gets no decision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LimitRefusal {
-    /// No such policy.
+    /// The policy does not exist.
     PolicyNotFound,
-    /// The policy limits something else than what was asked.
+    /// The policy is of another kind than the request needs.
     OtherKind,
-    /// As many keys are counted as may be, and this one is not among them.
+    /// The capacity for keys is used up, and this key is not counted yet.
     KeysFull,
-    /// As many reservations or leases are held as may be.
+    /// The capacity for reservations or leases is used up.
     HeldFull,
-    /// No such reservation: it never was, or it has been settled.
+    /// The reservation does not exist, or has been settled.
     ReservationNotFound,
-    /// Too late to settle: the estimate stays taken.
+    /// The reservation has expired; its estimate stays taken.
     ReservationExpired,
-    /// No such lease: it never was, was given back, or has ended by itself.
+    /// The lease does not exist, was ended, or has expired.
     LeaseNotFound,
 }
 
@@ -51,7 +51,7 @@ impl From<KeysFull> for LimitRefusal {
     }
 }
 
-/// Keys with numbers of their own.
+/// Keys with their own numbers.
 type Overrides = Arc<BTreeMap<Box<str>, Numbers>>;
 
 /// The counters of one policy.
@@ -61,7 +61,7 @@ enum Counters {
     InFlight(InFlightStore),
 }
 
-/// A policy that is counted, as it was when it was last taken over.
+/// A policy as its counters know it.
 #[derive(Debug)]
 struct Counted {
     rule: Rule,
@@ -69,25 +69,25 @@ struct Counted {
     counters: Arc<Counters>,
 }
 
-/// One of several checks.
+/// One check.
 #[derive(Clone, Copy, Debug)]
 pub struct Check<'a> {
-    /// Under which policy.
+    /// The policy's name.
     pub policy: Name<'a>,
-    /// Who or what is counted.
+    /// The counted key.
     pub key: LimitKey<'a>,
-    /// Units; 0 only looks.
+    /// Units to take; 0 takes none and only reads.
     pub cost: u32,
 }
 
-/// A decision, and what it rests on.
+/// A decision, with its policy.
 #[derive(Clone, Debug)]
 pub struct Limited {
     /// The policy's name.
     pub policy: String,
-    /// What it says.
+    /// The decision of the counters.
     pub decision: Decision,
-    /// The reservation or lease, where one was asked for and granted.
+    /// The id of the reservation or lease, if one was requested and granted.
     pub held: Option<String>,
 }
 
@@ -101,18 +101,18 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// No policy yet. `random` tells the ids of this process from those of the one before.
+    /// No policies. `random` distinguishes the ids of this process from those of an earlier one.
     #[must_use]
     pub fn new(clock: LimitClock, random: u64) -> Self {
         Self { clock, by_policy: RwLock::default(), reservations: Held::new(random, HELD_MAX), leases: Held::new(random, HELD_MAX) }
     }
 
-    /// From now on the policy is as it is kept, or there is none. Only what differs from what was
-    /// taken over before is changed, whoever changed it and however it was answered: where the rule
-    /// is another one all keys are full, and where a key's numbers are others that key is.
+    /// Applies a policy's stored state, or its removal. Only differences from the state applied before take
+    /// effect, whichever request caused them: after a change of the rule all keys are full, after a change of
+    /// a key's numbers that key is.
     ///
     /// # Errors
-    /// [`PolicyError`]: the rules let no such numbers pass.
+    /// [`PolicyError`] if the numbers are invalid, which the rules exclude.
     pub fn follow(&self, policy: &str, kept: Option<(Rule, Overrides)>) -> Result<(), PolicyError> {
         let now = self.clock.now();
         let mut by_policy = self.by_policy.write();
@@ -123,13 +123,13 @@ impl Limits {
         follow(&mut by_policy, policy, (rule, overrides), now)
     }
 
-    /// From now on there are these policies, and no others.
+    /// Applies the stored state of all policies; others are removed.
     ///
     /// # Errors
     /// [`PolicyError`].
     pub fn follow_all(&self, kept: Vec<(Arc<str>, (Rule, Overrides))>) -> Result<(), PolicyError> {
         let kept: BTreeMap<Arc<str>, (Rule, Overrides)> = kept.into_iter().collect();
-        // Most of the time nothing differs, and nobody who asks has to wait.
+        // Usually nothing differs; then no check has to wait for the write lock.
         if self.has_exactly(&kept) {
             return Ok(());
         }
@@ -147,14 +147,13 @@ impl Limits {
         by_policy.len() == kept.len() && by_policy.iter().all(is_same)
     }
 
-    /// Whether a policy is counted.
+    /// Whether the counters know the policy.
     #[must_use]
     pub fn knows(&self, policy: Name<'_>) -> bool {
         self.by_policy.read().contains_key(policy.as_str())
     }
 
-    /// Checks one key; takes the cost if it conforms. A key of a limit on what is in flight gets a
-    /// lease.
+    /// Checks one key, and takes the cost if it conforms. For a limit on requests in flight the key gets a lease.
     ///
     /// # Errors
     /// [`LimitRefusal`].
@@ -180,7 +179,7 @@ impl Limits {
     /// Checks several keys: each takes its cost if all are allowed, and none otherwise.
     ///
     /// # Errors
-    /// [`LimitRefusal`]; nothing is taken.
+    /// [`LimitRefusal`]; no units are taken then.
     pub fn check_all(&self, checks: &[Check<'_>]) -> Result<Vec<Limited>, LimitRefusal> {
         let counters = checks.iter().map(|check| self.counters(check.policy)).collect::<Result<Vec<_>, _>>()?;
         let mut asks = Vec::with_capacity(checks.len());
@@ -192,7 +191,7 @@ impl Limits {
         Ok(checks.iter().zip(decisions).map(|(check, decision)| limited(check.policy, decision, None)).collect())
     }
 
-    /// Takes an estimate, to be settled within so many nanoseconds.
+    /// Takes an estimated cost, to be settled within `timeout_ns` nanoseconds.
     ///
     /// # Errors
     /// [`LimitRefusal`].
@@ -212,7 +211,7 @@ impl Limits {
         }
     }
 
-    /// Puts the actual cost in the place of a reservation's estimate, once.
+    /// Replaces a reservation's estimate by the actual cost, once.
     ///
     /// # Errors
     /// [`LimitRefusal`].
@@ -225,7 +224,7 @@ impl Limits {
         })
     }
 
-    /// Gives units back, and says how the key stands then.
+    /// Returns units to a key; the decision shows its state afterwards.
     ///
     /// # Errors
     /// [`LimitRefusal`].
@@ -233,7 +232,7 @@ impl Limits {
         self.changed(check, |store, key, now| store.refund(key, now, check.cost))
     }
 
-    /// Forgets what a key has taken, and says how it stands then.
+    /// Resets a key to its full quota; the decision shows its state afterwards.
     ///
     /// # Errors
     /// [`LimitRefusal`].
@@ -241,7 +240,7 @@ impl Limits {
         self.changed(check, |store, key, now| store.reset(key, now))
     }
 
-    /// Ends a request that is in flight.
+    /// Ends a request in flight, by its lease.
     ///
     /// # Errors
     /// [`LimitRefusal::LeaseNotFound`].

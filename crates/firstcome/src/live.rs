@@ -1,6 +1,6 @@
-//! Live streams: what they show of an aggregate. The streams themselves are `edge`'s.
+//! The contents of live streams. The streams themselves are part of `edge`.
 //!
-//! An aggregate is read as for a response: only after what is shown is durable (W2).
+//! An aggregate is read as for a response: only after the shown state is durable (W2).
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use crate::app::App;
 use crate::backend::Declined;
 use crate::http::settings::shown;
 
-/// What the live stream of a kind shows. One of these lives as long as a stream, so that it can
-/// compare with what it saw before.
+/// The contents of a kind's live stream. One value exists for each stream, so that it can compare
+/// with earlier reads.
 pub trait Show: Default + Send + Sync + 'static {
-    /// What is copied of an aggregate.
+    /// The part of an aggregate that is copied.
     type Seen: Send + Sync;
 
-    /// Copies what is to be shown.
+    /// Copies the part to be shown.
     fn see(aggregate: &AnyAggregate, now: Timestamp) -> Option<Self::Seen>;
 
-    /// Shows what was copied of the aggregate of this name.
+    /// Renders the copy.
     fn picture(&self, app: &App, name: &str, seen: Self::Seen) -> Picture;
 }
 
-/// Settings and figures, for everyone who may read them.
+/// Settings and figures, for every reader.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
@@ -43,7 +43,7 @@ impl Show for Plain {
     }
 }
 
-/// Reads an aggregate for its live stream.
+/// The source of an aggregate's live stream.
 #[derive(Debug)]
 pub struct AggregateSource<S> {
     app: Arc<App>,
@@ -53,7 +53,7 @@ pub struct AggregateSource<S> {
 }
 
 impl<S: Show> AggregateSource<S> {
-    /// A source, and the first picture: the aggregate as it was durable a moment ago.
+    /// A source, and the first picture.
     #[must_use]
     pub fn new(app: &Arc<App>, kind: Kind, name: String, seen: S::Seen) -> (Self, Picture) {
         let source = Self { app: Arc::clone(app), kind, name, show: S::default() };
@@ -65,13 +65,13 @@ impl<S: Show> AggregateSource<S> {
 impl<S: Show> Source for AggregateSource<S> {
     async fn look(&self) -> Option<Picture> {
         let name = Name::new(&self.name).ok()?;
-        // A disk that has failed ends the server; anything else may be readable the next time.
+        // A failed disk ends the server; after any other error the next read may succeed.
         let seen = see::<S>(&self.app, (self.kind, name)).await.ok()??;
         Some(self.show.picture(&self.app, &self.name, seen))
     }
 }
 
-/// An aggregate as it was durable a moment ago, if there is one.
+/// Reads an aggregate from this server's durable state, if it exists.
 ///
 /// # Errors
 /// [`Declined`].

@@ -1,4 +1,4 @@
-//! The program: reads what was typed, runs it, and turns the outcome into an exit code.
+//! The program: parses the command line, runs the command, and turns its result into an exit code.
 //!
 //! Exit codes: 0 done; 1 a promise is broken (`rush`, `verify`) or the server had to stop; 2 wrong
 //! usage or settings; 3 it could not start.

@@ -72,10 +72,10 @@ impl Metrics {
         metrics
     }
 
-    /// Everything as text.
+    /// All metrics as text.
     ///
     /// # Errors
-    /// None that can happen: writing to memory.
+    /// None in practice: it writes to memory.
     pub fn text(&self, app: &App) -> Result<String, fmt::Error> {
         let (status, gauges) = (app.status(), &self.gauges);
         app.edge.metrics.set_in_flight(app.edge.auth.in_flight());

@@ -1,8 +1,9 @@
-//! The operator's socket: how `firstcome key` speaks to the server that uses its data folder. A Unix socket
-//! in the folder, so that whoever may use it is whoever may write the folder: the server's own account, the
-//! folder's owner, and root. The system says who connects; nothing that could be copied lets anyone in.
+//! The operator's socket, through which `firstcome key` talks to the server that uses its data folder. It is
+//! a Unix socket in the folder, so the same accounts may use it that may write the folder: the server's own
+//! account, the folder's owner, and root. The operating system authenticates the peer; there is no credential
+//! that could be copied.
 //!
-//! A question is a line of JSON, and so is its answer; then the connection ends.
+//! A question is one line of JSON, and so is its answer; then the connection ends.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -22,31 +23,31 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::app::App;
 use crate::keys::{self, Change, Decider, KeyError, KeyJson, Origin};
 
-/// The sockets' names are `operator-ID.sock`: servers across machines may share a folder.
+/// Sockets are named `operator-ID.sock`: the servers of a cluster may share a folder.
 const NAME_BEGIN: &str = "operator-";
 const NAME_END: &str = ".sock";
-/// A socket's path has at most 108 bytes.
+/// A bound on the path's length; the operating system allows 108 bytes.
 const PATH_BYTES_MAX: usize = 100;
-/// How long a question may take to arrive, and the server to answer it.
+/// Time limits for the arrival of a question, and for the server's answer.
 const QUESTION_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 const QUESTION_BYTES_MAX: u64 = 64 << 10;
 
-/// What an operator asks.
+/// A question of the operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
-    /// All keys.
+    /// Lists all keys.
     List,
-    /// A change.
+    /// Makes a change.
     Change(Change),
-    /// The number of the code key of new campaigns.
+    /// Asks for the number of the code key of new campaigns.
     CodeKey,
-    /// Another code key for new campaigns.
+    /// Rotates the code key for new campaigns.
     RotateCodeKey,
 }
 
-/// What an operator is answered.
+/// The server's answer to an operator.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -54,26 +55,26 @@ pub enum Reply {
     Keys(Vec<KeyJson>),
     /// The number of the code key of new campaigns.
     CodeKey(u32),
-    /// A no.
+    /// The request failed.
     Refused {
-        /// Why.
+        /// The reason.
         what: String,
-        /// Whether asking otherwise would help.
+        /// Whether a different request could succeed.
         is_misuse: bool,
     },
 }
 
-/// A socket that is removed at the end.
+/// A socket that is removed when the server ends.
 #[derive(Debug)]
 pub struct OperatorSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// Whose processes may connect, beside those of the server's own account and root.
+    /// The account that may connect beside the server's own and root.
     owner: u32,
 }
 
 impl OperatorSocket {
-    /// Makes a socket in a data folder, and removes those that servers have left that were killed.
+    /// Creates a socket in a data folder, and removes those of killed servers.
     ///
     /// # Errors
     /// The system's error.
@@ -91,13 +92,13 @@ impl OperatorSocket {
         Ok(Self { listener, path, owner: fs::metadata(folder)?.uid() })
     }
 
-    /// Answers operators, one after the other; never ends.
+    /// Answers operators one after the other; never returns.
     pub async fn serve(&self, app: &Arc<App>) {
         loop {
             let served = match self.listener.accept().await {
                 Ok((stream, _)) => self.answer(stream, app).await,
                 Err(error) => {
-                    // Most likely there is no file descriptor left: another try at once would not help.
+                    // Most likely no file descriptor is left: an immediate retry would fail too.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     Err(error)
                 }
@@ -118,7 +119,7 @@ impl OperatorSocket {
         tokio::time::timeout(QUESTION_TIME, (&mut stream).take(QUESTION_BYTES_MAX).read_line(&mut line)).await??;
         let app = Arc::clone(app);
         let question: Question = serde_json::from_str(&line)?;
-        // To its end, even if the operator goes away.
+        // The change is completed even if the operator disconnects.
         let reply = tokio::spawn(async move { reply(&app, &question).await }).await.map_err(io::Error::from)?;
         stream.write_all((serde_json::to_string(&reply)? + "\n").as_bytes()).await?;
         stream.flush().await
@@ -159,21 +160,21 @@ async fn reply(app: &App, question: &Question) -> Reply {
     }
 }
 
-/// Whoever has the data folder is in the record as whoever runs this machine.
+/// The record names an operator with access to the data folder like a local process.
 pub const ORIGIN: Origin<'static> = Origin { actor: ActorId::LOCAL, request_id: RequestId::OPERATOR, request: None, by: Asker::Operator };
 
 impl Reply {
-    /// A no.
+    /// The answer for a failed request.
     #[must_use]
     pub fn refused(error: &KeyError) -> Self {
         Self::Refused { what: error.to_string(), is_misuse: error.is_misuse() }
     }
 }
 
-/// Asks whatever server uses the folder; `None` if none can be reached.
+/// Asks a server that uses the folder; `None` if none can be reached.
 ///
 /// # Errors
-/// The system's error: nobody knows whether the question had an effect.
+/// The system's error; then it is unknown whether the question had an effect.
 pub fn ask(folder: &Path, question: &Question) -> io::Result<Option<Reply>> {
     let mut sockets = sockets_in(folder)?.into_iter();
     let Some(mut connection) = sockets.find_map(|path| connect(folder, &path).ok()) else { return Ok(None) };
@@ -201,7 +202,7 @@ fn connect(folder: &Path, path: &Path) -> io::Result<Connection> {
     with_short(folder, path, |short| Connection::connect(short))
 }
 
-/// Runs `open` with a path that is short enough for a socket: a deep folder is reached by its descriptor.
+/// Runs `open` with a path short enough for a socket: in a deep folder, by way of the folder's descriptor.
 fn with_short<T>(folder: &Path, path: &Path, open: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     if path.as_os_str().len() <= PATH_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! `firstcome rush coupon`: a server of its own where none is named, and the stampede.
+//! `firstcome rush coupon`: starts a server if none is given, and runs the stampede against it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,40 +13,39 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::RushArgs;
 
-/// How long a server of its own may take to start.
+/// How long the started server may take to be ready.
 const START_TIME: Duration = Duration::from_secs(60);
-/// How long one request may take.
+/// Time limit of one request.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
-/// What the server prints once it serves.
+/// The line that the server prints once it is ready.
 const GREETING: &str = "Firstcome serves at";
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum RushError {
-    /// No server of its own.
+    /// No server could be started.
     #[error("cannot start a server: {0}")]
     Start(io::Error),
-    /// The server said why it does not start.
+    /// The server did not start; the text is its error.
     #[error("the server did not start: {0}")]
     Refused(String),
     /// A key cannot be read.
     #[error("cannot read the key in {path}: {source}")]
     KeyFile {
-        /// Which file.
+        /// The key file's path.
         path: PathBuf,
-        /// What the system says.
+        /// The file system's error.
         source: io::Error,
     },
-    /// The stampede itself.
+    /// The stampede itself failed.
     #[error(transparent)]
     Rush(#[from] rush::coupon::Error),
-    /// Somebody asked for its end, by a signal of this number.
+    /// A signal of this number interrupted the run.
     #[error("interrupted; nothing was judged")]
     Interrupted(u8),
 }
 
-/// Rushes a server, or one that is started for the purpose in a temporary folder and stopped
-/// again.
+/// Runs the stampede against a server, or against one that is started in a temporary folder and stopped afterwards.
 ///
 /// # Errors
 /// [`RushError`].
@@ -60,7 +59,7 @@ pub async fn run(args: &RushArgs, progress: bool) -> Result<Report, RushError> {
     }
 }
 
-/// However the stampede ends, its server is gone before its folder is removed.
+/// The started server is always gone before its folder is removed, however the stampede ends.
 async fn run_own(args: &RushArgs, progress: bool, ends: Ends) -> Result<Report, RushError> {
     let folder = tempfile::Builder::new().prefix("firstcome-rush-").tempdir().map_err(RushError::Start)?;
     let mut server = spawn(folder.path())?;
@@ -78,7 +77,7 @@ async fn rush_own(args: &RushArgs, server: &mut Child, progress: bool) -> Result
     Ok(rush::coupon::run(&options).await?)
 }
 
-/// The signals that ask for an end. Who takes them has to end by itself.
+/// The signals that interrupt the run. While they are handled here, the process must end itself.
 struct Ends([(u8, Signal); 3]);
 
 impl Ends {
@@ -87,7 +86,7 @@ impl Ends {
         Ok(Self([(1, signal(hang_up)?), (2, signal(interrupt)?), (15, signal(terminate)?)]))
     }
 
-    /// The number of the first one that comes.
+    /// Waits for the first signal and returns its number.
     async fn first(self) -> u8 {
         let [(hang_up, mut hung_up), (interrupt, mut interrupted), (terminate, mut terminated)] = self.0;
         tokio::select! {
@@ -111,7 +110,7 @@ fn options(args: &RushArgs, url: String, server_pid: Option<u32>, progress: bool
         connections: args.connections as usize,
         over: args.over,
         repeat_percent: args.repeat_percent,
-        // Ten seconds, if nothing is said.
+        // By default a pace that decides the stock in ten seconds.
         decisions_per_second: args.queued.then(|| args.decisions_per_second.unwrap_or((args.stock / 10).clamp(1, PACE_MAX))),
         request_timeout: REQUEST_TIME,
         server_pid,
@@ -122,7 +121,7 @@ fn options(args: &RushArgs, url: String, server_pid: Option<u32>, progress: bool
     })
 }
 
-/// A key is read from a file: what is typed is seen by everybody on the machine.
+/// The key is read from a file, because other processes can see command lines.
 fn key_in(path: &Path) -> Result<String, RushError> {
     let text = std::fs::read_to_string(path).map_err(|source| RushError::KeyFile { path: path.to_owned(), source })?;
     Ok(text.trim().to_owned())
@@ -134,11 +133,11 @@ fn random() -> io::Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// This program again, as a server on a free port, that ends when this process does.
+/// Starts this program as a server on a free port; it ends when this process does.
 fn spawn(folder: &Path) -> Result<Child, RushError> {
     let program = std::env::current_exe().map_err(RushError::Start)?;
     let mut command = Command::new(program);
-    // What another server here is told is not for this one.
+    // Settings for another server in the environment must not apply to this one.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FIRSTCOME_")) {
         command.env_remove(name);
     }
@@ -153,13 +152,13 @@ fn spawn(folder: &Path) -> Result<Child, RushError> {
         .map_err(RushError::Start)
 }
 
-/// Where the server serves, as soon as it does.
+/// The server's URL, once it is ready.
 async fn url_of(server: &mut Child) -> Result<String, RushError> {
     let Some(stderr) = server.stderr.take() else { return Err(RushError::Start(io::ErrorKind::BrokenPipe.into())) };
     let mut lines = BufReader::new(stderr).lines();
     let url = tokio::time::timeout(START_TIME, find_url(&mut lines)).await;
     let url = url.map_err(|_| RushError::Refused("it took longer than a minute".to_owned()))??;
-    // What it says from here on is for whoever watches.
+    // Later lines are passed on to the terminal.
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             if line.starts_with('{') {

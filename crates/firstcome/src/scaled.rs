@@ -1,5 +1,5 @@
-//! The scaled mode, put together: Kafka's order, Redis' gate, PostgreSQL's tables, and the node that
-//! follows them.
+//! The scaled mode, assembled: the log in Kafka, the gate in Redis, the tables in PostgreSQL, and the node
+//! that follows the log.
 
 mod positions;
 mod project;
@@ -39,29 +39,29 @@ use crate::serve::in_range;
 pub use positions::Positions;
 use start::OwnSnapshots;
 
-/// How often the broker's settings are looked at.
+/// How often the topic's settings are checked.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long the last copies of the state may take when a process ends.
+/// Time limit of the last copies of the state when the process ends.
 const LAST_COPY_MAX: Duration = Duration::from_secs(10);
 
-/// How often, and after which pause, a log that does not reach as far as the tables is looked at.
+/// How often, and after which pause, a log that ends before the tables' position is checked again.
 const END_LOOKS_MAX: u32 = 10;
 const END_LOOK: Duration = Duration::from_millis(300);
 
-/// Where everything is.
+/// The addresses of the other systems.
 #[derive(Clone, Debug)]
 pub struct ScaledSettings {
-    /// The order.
+    /// The log.
     pub kafka: KafkaSettings,
-    /// The gate, if there is one.
+    /// The gate, if one is configured.
     pub redis: Option<String>,
-    /// The history.
+    /// The history's tables.
     pub postgres: String,
 }
 
 impl ScaledSettings {
-    /// The scaled mode, if anything of it is set.
+    /// The scaled mode's settings, if any of its options is set.
     ///
     /// # Errors
     /// [`SettingsError`] that names the option.
@@ -89,77 +89,77 @@ impl ScaledSettings {
     }
 }
 
-/// What a node needs beside those.
+/// A node's other inputs.
 #[derive(Clone, Debug)]
 pub struct Starting {
     /// The data folder, for the node's own snapshots.
     pub data: PathBuf,
-    /// What each partition takes on at most.
+    /// The capacity of each partition.
     pub limits: Limits,
-    /// A snapshot of a partition is written after so many of its records.
+    /// The number of records of a partition after which a snapshot is written.
     pub snapshot_every: u64,
     /// The clock.
     pub clock: Clock,
-    /// Who is told which keys there are.
+    /// Follows the changes of keys.
     pub auth: Arc<Auth>,
 }
 
 /// Why the scaled mode cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ScaledError {
-    /// Kafka.
+    /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] kafka::OpenError),
-    /// Redis.
+    /// Redis cannot be used.
     #[error(transparent)]
     Redis(#[from] redis::OpenError),
-    /// PostgreSQL.
+    /// PostgreSQL cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// It belongs to something else.
+    /// The tables belong to another log.
     #[error(transparent)]
     Origin(#[from] OriginError),
-    /// It cannot be read.
+    /// The tables cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The state that was read, or the log.
+    /// The loaded state, or the log, is invalid.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// The node's own snapshots.
+    /// The node's own snapshots cannot be used.
     #[error("cannot use the snapshots in the data folder: {0}")]
     Snapshots(#[from] std::io::Error),
-    /// The log does not reach back to where the history or the node's own snapshot ends, or does not reach
-    /// it at all.
+    /// The log does not begin early enough, or does not extend far enough, for the position of the history or
+    /// of the node's own snapshot.
     #[error("{of} is at offset {position} of partition {partition}, but the topic holds offsets {low} to {high}: {what}")]
     Apart {
-        /// What is apart from the log.
+        /// The history or the snapshot.
         of: &'static str,
-        /// Where.
+        /// The partition.
         partition: u32,
-        /// Where it ends.
+        /// Its position.
         position: u64,
-        /// Where the log begins.
+        /// The first offset in the log.
         low: u64,
-        /// Where it ends.
+        /// The offset after the log's last record.
         high: u64,
-        /// What that means.
+        /// An explanation for the operator.
         what: &'static str,
     },
-    /// Nobody knows which log it is.
+    /// The log's first record is gone, and the tables do not name its id.
     #[error("the topic's first record is gone, and the tables of --postgres do not say which log it was; retention must be unlimited")]
     NoBeginning,
 }
 
-/// A node with all that it needs.
+/// A node with everything that it uses.
 #[derive(Debug)]
 pub struct Scaled {
     /// The node.
     pub node: Arc<Node<KafkaLog, RedisGate>>,
-    /// The history.
+    /// The history's tables.
     pub postgres: Postgres,
-    /// How far the history is.
+    /// The positions of the tables.
     pub positions: Arc<Positions>,
-    /// Whether, and how, the tables are written from here.
+    /// The state of the projector in this process.
     pub projecting: Arc<Projecting>,
     own: Arc<OwnSnapshots>,
     failure: Arc<OnceLock<String>>,
@@ -168,22 +168,22 @@ pub struct Scaled {
     projector: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the projector has to say of itself.
+/// The state of the projector, for metrics.
 #[derive(Debug, Default)]
 pub struct Projecting {
     /// Whether this process writes the tables.
     pub is_at_work: AtomicBool,
-    /// Whether the tables contradict the record: it must never happen.
+    /// Whether the tables contradict the log, which is a fault.
     pub has_conflict: AtomicBool,
-    /// Decisions written from here.
+    /// Decisions written by this process.
     pub decisions_count: AtomicU64,
-    /// Tries that failed.
+    /// Failed attempts.
     pub failures_count: AtomicU64,
-    /// Tells the projector that this process ends.
+    /// Tells the projector that the process is ending.
     ends: Notify,
 }
 
-/// Connected to the tables, which say whether the cluster has begun.
+/// A connection to the tables, which show whether the cluster has begun.
 #[derive(Debug)]
 pub struct Connected {
     postgres: Postgres,
@@ -197,8 +197,8 @@ impl Connected {
         self.origin.is_some()
     }
 
-    /// Connects to everything else, rebuilds the state, and begins to follow the log. The node takes
-    /// nothing until it has caught up.
+    /// Connects to the other systems, rebuilds the state, and begins to follow the log. The node accepts no
+    /// command until it has caught up.
     ///
     /// # Errors
     /// [`ScaledError`].
@@ -239,7 +239,7 @@ impl Connected {
         let own = Arc::new(OwnSnapshots::open(&starting.data, log_id, partitions)?);
         let replicas = start::replicas(&own, &postgres, partitions, seed).await?;
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
-        // Looked at again: snapshots and copies are made meanwhile.
+        // Checked again, because snapshots and copies are written meanwhile.
         reaching(settings, "what this server starts from", &offsets).await?;
         let node = Arc::new(Node::new(node_id, log_id, log, gate, starting.limits, replicas));
         let failure = Arc::new(OnceLock::new());
@@ -266,13 +266,13 @@ impl Scaled {
         Ok(Connected { postgres, origin })
     }
 
-    /// Why the node cannot go on, if it cannot.
+    /// Why the node cannot continue, if it has failed.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }
 
-    /// Ends everything; what is not in the tables by then is written after the next start.
+    /// Closes everything; decisions that are not in the tables yet are written after the next start.
     pub async fn close(&self) {
         self.node.stop();
         let projector = self.projector.lock().take();
@@ -289,13 +289,13 @@ impl Scaled {
             let _ = task.await;
         }
         let follower = self.follower.lock().take();
-        // Waiting for its thread, and for the disk, must not keep others from running.
+        // Joining the thread and waiting for the disk would block other tasks.
         let (own, node) = (Arc::clone(&self.own), Arc::clone(&self.node));
         let ended = tokio::task::spawn_blocking(move || {
             drop(follower);
             own.write(&node, 1);
         });
-        // A panic in it has been told already.
+        // A panic in the thread has already been reported.
         let _ = ended.await;
     }
 
@@ -318,7 +318,7 @@ impl Scaled {
     }
 }
 
-/// The place and the state of a copy that the tables keep.
+/// A replica from a copy that the tables store.
 fn replica_of(loaded: Loaded, partitions: u32, seed: HashSeed) -> Result<Replica, Fault> {
     let PartitionPosition { partition, .. } = loaded.position;
     let topology = Topology { partition, partitions };
@@ -328,7 +328,7 @@ fn replica_of(loaded: Loaded, partitions: u32, seed: HashSeed) -> Result<Replica
     }
 }
 
-/// Nothing at the very beginning, where there is nothing to compare.
+/// `None` at the very beginning, where there is nothing to compare.
 fn progress_of(position: &PartitionPosition) -> Result<Option<Progress>, Fault> {
     let PartitionPosition { partition, offset_next, decisions, effective_at, .. } = *position;
     if offset_next == 0 {
@@ -350,14 +350,14 @@ fn position_of(partition: u32, progress: &Progress) -> PartitionPosition {
     }
 }
 
-/// The topic that the tables follow. Where they have begun, it is neither made nor begun anew: an
-/// empty one is not the one that they follow.
+/// The topic that the tables belong to. Once the cluster has begun, the topic is never created or begun anew:
+/// an empty topic would be another one.
 async fn find_topic(settings: &ScaledSettings, stored: &Origin, postgres: &Postgres) -> Result<Topic, ScaledError> {
     if stored.topic != settings.kafka.topic {
         let (stored, given) = (stored.topic.clone(), settings.kafka.topic.clone());
         return Err(OriginError::Differs { what: "the topic", stored, given }.into());
     }
-    // Servers that are at work bring the tables further on: the log's ends must be the later look.
+    // Read before the log's ends: running servers move the tables forward meanwhile.
     let positions = postgres.positions().await?;
     let position_of = |partition| positions.iter().find(|position| position.partition == partition);
     let known: Vec<u64> =
@@ -365,7 +365,7 @@ async fn find_topic(settings: &ScaledSettings, stored: &Origin, postgres: &Postg
     reaching(settings, "the history (--postgres)", &known).await
 }
 
-/// The topic, if it goes on where something ends.
+/// The topic, if it contains the offsets in `known`.
 async fn reaching(settings: &ScaledSettings, of: &'static str, known: &[u64]) -> Result<Topic, ScaledError> {
     let mut looks = 0;
     loop {
@@ -374,13 +374,13 @@ async fn reaching(settings: &ScaledSettings, of: &'static str, known: &[u64]) ->
         match check_reach(of, known, &topic.offsets) {
             Ok(()) => return Ok(topic),
             Err(error) if looks == END_LOOKS_MAX => return Err(error),
-            // A leader that is new may not know yet how much of what it has counts.
+            // A new leader may not yet know its high watermark.
             Err(_) => tokio::time::sleep(END_LOOK).await,
         }
     }
 }
 
-/// Whether the log goes on where something ends; `known` says where that is in each partition.
+/// Checks that the log contains the position in `known` of each partition.
 fn check_reach(of: &'static str, known: &[u64], offsets: &[(u64, u64)]) -> Result<(), ScaledError> {
     for (partition, (low, high)) in (0..).zip(offsets.iter().copied()) {
         let position = known.get(partition as usize).copied().unwrap_or(0);
@@ -403,7 +403,7 @@ fn stored_log(origin: &Origin) -> Option<LogId> {
     Some(LogId(id))
 }
 
-/// Hands what is read to the node.
+/// Passes records from the log to the node.
 struct NodeSink {
     node: Arc<Node<KafkaLog, RedisGate>>,
     failure: Arc<OnceLock<String>>,
@@ -429,7 +429,7 @@ impl Sink for NodeSink {
 }
 
 impl NodeSink {
-    /// A key that another server has revoked is accepted here until its record comes by, and no longer.
+    /// A key that another server has revoked is accepted here until the record has been applied.
     fn follow_keys(&self) {
         let over = Over::One(Kind::Keyring, NAME);
         let look = |state: &domain::State, _| state.get::<Keyring>(NAME).map(|keyring| Arc::clone(&keyring.items.ring));
@@ -437,7 +437,7 @@ impl NodeSink {
     }
 }
 
-/// Has done what is due by itself: claims that are pending are decided.
+/// Appends due commands, such as the decisions on pending claims.
 async fn do_due(node: Arc<Node<KafkaLog, RedisGate>>) {
     let mut ticks = tokio::time::interval(DUE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -447,7 +447,7 @@ async fn do_due(node: Arc<Node<KafkaLog, RedisGate>>) {
     }
 }
 
-/// What a node does every second.
+/// A node's periodic work, every second.
 async fn keep(node: Arc<Node<KafkaLog, RedisGate>>, clock: Clock) {
     let mut ticks = tokio::time::interval(KEEP_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -464,7 +464,7 @@ async fn keep(node: Arc<Node<KafkaLog, RedisGate>>, clock: Clock) {
     }
 }
 
-/// A topic that is set otherwise while it is in use may lose what was answered.
+/// Changed settings of the topic could lose answered commands, so they are checked while the node runs.
 async fn check_broker(kafka: KafkaSettings, node: Arc<Node<KafkaLog, RedisGate>>, failure: Arc<OnceLock<String>>) {
     loop {
         tokio::time::sleep(CHECK_EVERY).await;

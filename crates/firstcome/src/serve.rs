@@ -1,4 +1,4 @@
-//! `firstcome serve`: from settings to a server, and back out again.
+//! `firstcome serve`: from settings to a running server, and its shutdown.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -44,88 +44,88 @@ pub use settings::ServeSettings;
 #[cfg(feature = "scaled")]
 pub(crate) use settings::in_range;
 
-/// Why the server did not start, or ended badly.
+/// Why the server did not start, or stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The settings.
+    /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The data folder.
+    /// The data folder cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The journal.
+    /// The journal cannot be opened.
     #[error("cannot open the journal in {folder}: {source}")]
     Journal {
-        /// Where.
+        /// The data folder.
         folder: PathBuf,
-        /// Why.
+        /// The journal's error.
         source: journal::writer::OpenError,
     },
-    /// The secret of the codes.
+    /// The secret of the codes cannot be used.
     #[error(transparent)]
     CodeSecret(#[from] SecretError),
-    /// The history.
+    /// The history cannot be opened.
     #[error(transparent)]
     History(#[from] projection::OpenError),
-    /// The clock.
+    /// The clock is far behind the last record.
     #[error(
         "the last record was written at {record}, but the clock shows {clock}; set the clock right, or start with --accept-clock-behind: times then stand still until the clock has caught up"
     )]
     ClockBehind {
-        /// The record's time.
+        /// The last record's time.
         record: String,
-        /// The clock's.
+        /// The clock's time.
         clock: String,
     },
-    /// The address.
+    /// The server cannot listen on an address.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The keys that verify end users' tokens.
+    /// The keys that verify end users' tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokensError),
-    /// The API keys are not known.
+    /// The API keys cannot be read.
     #[error("the keys cannot be read from what was decided: {0}")]
     ApiKeys(&'static str),
-    /// A server that other machines can reach needs a key.
+    /// The server is reachable from other machines, but has no usable key.
     #[error(
         "{address} is not a loopback address, and there is no key that could be used. Make one first:\n\n  firstcome key create {name} --scopes admin --data {data}\n"
     )]
     NotLoopback {
-        /// Where it would listen.
+        /// The address to listen on.
         address: SocketAddr,
-        /// Where keys are kept.
+        /// The data folder that holds the keys.
         data: PathBuf,
-        /// A name for one.
+        /// A suggested name for the first key.
         name: String,
     },
-    /// TLS.
+    /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The system.
+    /// The operating system's error.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
     /// The operating system gives no random bytes.
     #[error("cannot get random bytes: {0}")]
     Random(getrandom::Error),
-    /// The scaled mode.
+    /// The scaled mode cannot start.
     #[cfg(feature = "scaled")]
     #[error(transparent)]
     Scaled(#[from] ScaledError),
-    /// A server of a cluster lacks the secret of the codes.
+    /// This server lacks the cluster's secret of the codes.
     #[error("{0}; copy it from the data folder of a server of this cluster")]
     ClusterSecret(SecretError),
-    /// The rate limits cannot be counted.
+    /// The rate limits' policies cannot be read.
     #[error("the rate limits cannot be taken over from what was decided: {0}")]
     Policies(&'static str),
-    /// The limits in front of every call are none.
+    /// The rate limits in front of every call are invalid.
     #[error("the limits in front of every call: {0}")]
     Gateway(#[from] rate_limit_layer::BuildError),
-    /// The log or the tables are not what they should be.
+    /// The log or the tables are invalid, so the server has stopped.
     #[error("this server has stopped, so that it answers nothing that might be wrong: {0}")]
     Stopped(String),
     /// The disk failed while serving.
@@ -135,19 +135,20 @@ pub enum ServeError {
 
 /// The folder of the journal in the data folder.
 const JOURNAL_FOLDER: &str = "journal";
-/// Connections at once to the second address, which answers also when the first one is full.
+/// Capacity of the admin address, which has its own connections, so that it works even if the
+/// public address is full.
 const ADMIN_CONNECTIONS_MAX: u16 = 256;
 
-/// What goes on until it is done. A box, so that it is compiled here, once, and not again by every
-/// program that waits for it: what an `async fn` does is compiled by whoever polls it.
+/// A running task. Boxed, so that the future is compiled once, in this crate, and not again in
+/// every crate that polls it.
 pub type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What is served where.
+/// The routes of each address.
 #[derive(Debug)]
 pub struct Tables {
-    /// At the address that everybody knows.
+    /// At the public address.
     pub public: Vec<Route>,
-    /// At the second one, if there is one.
+    /// At the admin address, if there is one.
     pub admin: Vec<Route>,
 }
 
@@ -157,7 +158,7 @@ pub struct Server {
     listener: TcpListener,
     admin_listener: Option<TcpListener>,
     tls: Option<Arc<Tls>>,
-    /// What is read again on SIGHUP.
+    /// The parts of the configuration that are read again on SIGHUP.
     pub reload: Reload,
     app: Arc<App>,
     operators: OperatorSocket,
@@ -165,7 +166,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens everything.
+    /// Opens the data and the listening sockets.
     ///
     /// # Errors
     /// [`ServeError`]; nothing was overwritten.
@@ -177,7 +178,7 @@ impl Server {
         if settings.scaled.is_none() && !settings.data.join(JOURNAL_FOLDER).is_dir() {
             settings::require_key(settings, &Ring::default())?;
         }
-        // The address first: it is what fails most often, and nothing is touched by then.
+        // The listening sockets first: they fail most often, and nothing has been changed by then.
         let listener = listen(settings.listen)?;
         let admin_listener = settings.admin_listen.map(listen).transpose()?;
         let (settings, own_settings) = (settings.clone(), settings.clone());
@@ -200,18 +201,18 @@ impl Server {
         Ok(Self { listener, admin_listener, tls, reload, app, operators, data })
     }
 
-    /// Where it listens.
+    /// The public address.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Where the second address is, if there is one.
+    /// The admin address, if there is one.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn admin_address(&self) -> std::io::Result<Option<SocketAddr>> {
         self.admin_listener.as_ref().map(TcpListener::local_addr).transpose()
     }
@@ -222,13 +223,13 @@ impl Server {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// What all requests share.
+    /// State shared by all requests.
     #[must_use]
     pub fn app(&self) -> &Arc<App> {
         &self.app
     }
 
-    /// Serves until `stop` comes or the disk fails, then finishes what is in flight and leaves.
+    /// Serves until `stop` completes or the disk fails, then completes requests in flight and closes.
     ///
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
@@ -238,7 +239,7 @@ impl Server {
         self.run_with(Tables { public, admin }, stop)
     }
 
-    /// The same with tables of routes that may hold something else.
+    /// The same with other tables of routes.
     ///
     /// # Errors
     /// [`ServeError::Failed`] if the disk failed.
@@ -274,7 +275,7 @@ impl Server {
             tracing::warn!(connections = cut_off, "cut off: they did not finish in time");
         }
         operating.abort();
-        // The socket is removed before the folder may be another process's.
+        // Removes the socket before another process can use the folder.
         let _ = operating.await;
         counting.abort();
         app.backend.close().await;
@@ -292,7 +293,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     edge::serve::listen(address).map_err(|source| ServeError::Listen { address, source })
 }
 
-/// What is opened before anything is connected.
+/// The parts that are opened before any connection is made.
 enum Opened {
     Single {
         backend: Backend,
@@ -320,8 +321,7 @@ fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
         clock: settings.clock.clone(),
         snapshot_every: settings.snapshot_every,
     };
-    // The secret is durable before anything can be decided with it, and nothing is opened that cannot be
-    // answered for.
+    // The secret is durable before any decision depends on it, and before the journal is opened.
     let has_decisions = data.path().join(JOURNAL_FOLDER).is_dir();
     let codes = CodeKeys::open(data.path(), has_decisions, random()?)?;
     let (engine, restarted) = Engine::open_if(&engine_settings, |state, restarted| {
@@ -345,7 +345,7 @@ impl Opened {
             #[cfg(feature = "scaled")]
             Self::Scaled { settings: scaled, data } => {
                 let connected = Scaled::connect(&scaled).await?;
-                // Where a cluster has begun, its codes come from a secret that its servers have.
+                // Once a cluster has begun, its codes depend on a secret that its servers share.
                 let new_secret = random()?;
                 let codes =
                     data.alone(|| CodeKeys::open(data.path(), connected.has_begun(), new_secret).map_err(ServeError::ClusterSecret))?;
@@ -374,7 +374,7 @@ fn number() -> Result<u64, ServeError> {
     Ok(u64::from_le_bytes(random()?))
 }
 
-/// Why the engine is not opened.
+/// Why the engine was not opened.
 enum Refused {
     Journal(OpenError),
     Other(Box<ServeError>),
@@ -455,7 +455,7 @@ async fn run_until_stopped(args: &ServeArgs) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let hang_up = signal(SignalKind::hangup())?;
-    // Across machines this takes as long as catching up with the log; nobody has been answered by then.
+    // Across machines this takes as long as catching up with the log; no request has been answered by then.
     let mut server = tokio::select! {
         opened = Server::open(&settings) => opened?,
         _ = interrupt.recv() => return Ok(()),
@@ -478,8 +478,8 @@ async fn run_until_stopped(args: &ServeArgs) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Each connection takes a file descriptor; the system's usual limit is for programs with few.
-/// Gives the limit as it is then.
+/// Raises the limit of file descriptors, of which each connection takes one; the default is low.
+/// Returns the new limit.
 pub fn raise_files_max() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

@@ -1,5 +1,5 @@
-//! Strings of numerals for FF1, without the big integers that the types of the `fpe` crate use:
-//! with those a code takes 8 microseconds instead of one. A half of a string fits 64 bits.
+//! Numeral strings for FF1 without big integers, which the types of the `fpe` crate use: a code takes one
+//! microsecond instead of eight. Half of a string fits 64 bits.
 
 use fpe::ff1::{NumeralString, Operations};
 
@@ -13,14 +13,14 @@ impl<const RADIX: u64, const COUNT: usize> Numerals<RADIX, COUNT> {
         numerals.iter().all(|numeral| u64::from(*numeral) < RADIX).then_some(Self(numerals))
     }
 
-    /// The number, which must have at most `COUNT` numerals.
+    /// The numerals of a number, which must need at most `COUNT`.
     pub(super) fn of_number(number: u64) -> Self {
         let mut numerals = [0; COUNT];
         write_numerals::<RADIX>(number, &mut numerals);
         Self(numerals)
     }
 
-    /// The number, which must fit 64 bits.
+    /// The numerals' value, which must fit 64 bits.
     pub(super) fn number(&self) -> u64 {
         number_of::<RADIX>(&self.0)
     }
@@ -58,7 +58,7 @@ impl<const RADIX: u64, const COUNT: usize> NumeralString for Numerals<RADIX, COU
     }
 }
 
-/// Half of a string, as the number that it stands for.
+/// Half of a numeral string, as a number.
 pub(super) struct Half {
     number: u64,
     numeral_count: usize,

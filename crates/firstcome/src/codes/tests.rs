@@ -8,7 +8,7 @@ fn keys() -> CodeKeys {
     CodeKeys::of(&[7; 32])
 }
 
-/// With this as key 1.
+/// Code keys of which key 1 is `key`.
 fn keys_with(key: &[u8; KEY_BYTES]) -> CodeKeys {
     let keys = keys();
     assert!(keys.keys[1].set(Box::new(CodeKey::new(key))).is_ok());
@@ -19,8 +19,8 @@ fn serial(number: u32) -> Serial {
     Serial::new(number).unwrap()
 }
 
-/// Computed apart from this program: by FF1 as the standard states it, in another language and
-/// with another AES, from the key of NIST's samples. Codes that people hold must never change.
+/// Computed independently of this program: by FF1 as the standard states it, in another language and with
+/// another AES, from the key of NIST's samples. Issued codes must never change.
 #[test]
 fn codes_are_what_they_were() {
     let key = [0x2B, 0x7E, 0x15, 0x16, 0x28, 0xAE, 0xD2, 0xA6, 0xAB, 0xF7, 0x15, 0x88, 0x09, 0xCF, 0x4F, 0x3C];
@@ -48,15 +48,14 @@ proptest! {
         prop_assert_eq!(code.len(), CODE_CHARACTERS);
         prop_assert!(code.bytes().all(|character| ALPHABET.contains(&character)));
         prop_assert_eq!(keys.serial(1, &campaign, &code), Ok(serial(number)));
-        // Each of these would be right once in 2^28 tries.
+        // Each of these would succeed once in 2^28 tries.
         prop_assert_eq!(keys.answered(1, &campaign, &code), Err(CodeError::Unknown));
         prop_assert_eq!(keys.serial(1, &format!("{campaign}x"), &code), Err(CodeError::Unknown));
         let other = keys_with(&key.map(|byte| byte ^ 1));
         prop_assert_eq!(other.serial(1, &campaign, &code), Err(CodeError::Unknown));
     }
 
-    /// Whoever knows how the check character is made guesses, and one guess in 2^28 decrypts to a
-    /// serial at all.
+    /// A guess with a valid check character: one in 2^28 decrypts to a serial at all.
     #[test]
     fn a_guess_is_no_code(guess in 0_u64..1 << 60) {
         let numerals = CodeNumerals::of_number(guess);
@@ -80,7 +79,7 @@ fn codes_differ_by_serial_campaign_and_key() {
     }
 }
 
-/// Neighbouring serials have codes that share a character with the chance of 1 in 32 for each.
+/// Codes of neighbouring serials agree in each character with probability 1/32.
 #[test]
 fn a_code_does_not_tell_how_many_were_given_out() {
     let keys = keys();
@@ -92,7 +91,7 @@ fn a_code_does_not_tell_how_many_were_given_out() {
     }
 }
 
-/// Computed apart from this program, by HKDF as RFC 5869 states it.
+/// Computed independently of this program, by HKDF as RFC 5869 states it.
 #[test]
 fn keys_are_derived_as_they_were() {
     let secret: [u8; SECRET_BYTES] = std::array::from_fn(|place| u8::try_from(place).unwrap());

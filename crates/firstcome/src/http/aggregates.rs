@@ -1,4 +1,4 @@
-//! What every kind of aggregate has: put, patch, read, list, remove.
+//! The calls that every kind of aggregate has: put, patch, read, list, remove.
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
@@ -24,49 +24,49 @@ use crate::app::App;
 use crate::backend::Declined;
 use crate::keys;
 
-/// What a schema of a kind is for.
+/// The purpose of a schema.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Use {
     /// The settings of a put.
     Put,
     /// A merge patch.
     Patch,
-    /// What reads show.
+    /// The response of a read.
     Read,
 }
 
-/// How a kind is served: what is the same for all kinds, with the words of this one.
+/// How a kind is served: the parts that differ between kinds.
 #[derive(Clone, Debug)]
 pub struct Served {
     /// The kind.
     pub kind: Kind,
-    /// Who may read.
+    /// The callers that may read.
     pub readers: Access,
-    /// The group of calls that its calls are shown in.
+    /// The group of calls in the documentation.
     pub tag: &'static str,
-    /// Settings that create one.
+    /// Settings that create an aggregate.
     pub example: Json,
-    /// A change of them.
+    /// A patch of these settings.
     pub patch_example: Json,
-    /// What a put or a patch is refused with by the rules of the kind.
+    /// The kind's own rejections of a put or a patch.
     pub refusals: &'static [&'static str],
-    /// What else a put, a patch and a removal mean.
+    /// Additional remarks on put, patch and remove.
     pub notes: [&'static str; 3],
-    /// What the values of a put, a patch or a read may be, where the declared fields do not say it.
+    /// Narrows the schema of a put, a patch or a read where the declared fields do not.
     pub narrowed: fn(Use, Schema) -> Schema,
-    /// Calls that go on from one of the kind.
+    /// Links to calls that follow.
     pub links: Vec<Link>,
 }
 
 impl Served {
-    /// A kind about which there is nothing else to say.
+    /// A kind without any additions.
     #[must_use]
     pub fn plain(kind: Kind, readers: Access, tag: &'static str, example: Json) -> Self {
         let patch_example = example.clone();
         Self { kind, readers, tag, example, patch_example, refusals: &[], notes: [""; 3], narrowed: |_, schema| schema, links: Vec::new() }
     }
 
-    /// The calls: list, read, put, patch, and remove where the kind can be removed.
+    /// The calls: list, read, put, patch, and remove if the kind allows it.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         let (kind, path) = (self.kind, format!("/v1/{}/{{{}}}", self.kind.path(), self.kind.word()));
@@ -158,7 +158,7 @@ impl Served {
         capital(self.kind.word())
     }
 
-    /// One as reads show it, after these patches of the example.
+    /// The schema of a read, with the example after these patches.
     fn shown(&self, patches: &[Json]) -> Schema {
         let example = kinds::example(self.kind, &self.example, patches);
         (self.narrowed)(Use::Read, kinds::shown(self.kind)).shown(Json::Object(example)).named(self.name())
@@ -225,14 +225,14 @@ fn named(context: &Context, kind: Kind) -> Result<Name<'_>, Problem> {
     context.named(kind.word())
 }
 
-/// The answer to a workload's command that is of another kind than what was asked: a fault.
+/// The engine answered a workload's command with a result of another kind: a fault.
 #[must_use]
 pub fn of_another_kind(done: &Done) -> Problem {
     tracing::error!(?done, "a command was answered with what another one does");
     Problem::new("internal", "the answer is of another kind")
 }
 
-/// Fills in what the program sets itself.
+/// Sets the fields that the program sets itself.
 async fn complete(app: &App, mut settings: AnySettings) -> Result<AnySettings, Problem> {
     for field in settings.kind().settings().iter().filter(|field| field.is_internal) {
         let value = match field.name {
@@ -254,7 +254,7 @@ fn written(done: Done) -> HandlerResult {
     Ok(mark_replayed(response, done.novelty == Novelty::Replayed))
 }
 
-/// The `ETag` is the version of the settings, not of the figures.
+/// Sets the `ETag` to the version of the settings; figures do not change it.
 fn with_version(response: Response<Body>, summary: &AnySummary) -> Response<Body> {
     with_header(response, header::ETAG, &format!("\"{}\"", summary.head().version))
 }

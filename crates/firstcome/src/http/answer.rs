@@ -1,3 +1,3 @@
-//! How responses are put together.
+//! Helpers that build responses.
 
 pub use edge::response::{REPLAYED, json, mark_replayed, with_header};

@@ -1,5 +1,5 @@
-//! The calls: every path and method of the program, as the tables of its parts list them. The router, the
-//! OpenAPI document (and with it the page `/docs`) and the tests read these tables.
+//! The calls: every path and method of the program, from the tables of its parts. The router, the OpenAPI
+//! document (and the page `/docs` made from it) and the tests read these tables.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,20 +30,20 @@ pub const READ: Access = Access::Scope(Scope::Read);
 pub const ISSUE: Access = Access::Scope(Scope::Issue);
 /// Callers who may redeem: keys, and end users for themselves.
 pub const REDEEM: Access = Access::Scope(Scope::Redeem);
-/// Keys that manage.
+/// Keys that manage campaigns and keys.
 pub const ADMIN: Access = Access::KeyScope(Scope::Admin);
 
-/// One call: a method at a path, who may call, what it takes and answers, and what serves it.
+/// One call: a method at a path, its callers, its description, and its handler.
 pub struct Call {
     /// The method.
     pub method: Method,
     /// The path, with its parameters in braces.
     pub path: Cow<'static, str>,
-    /// Who may call.
+    /// The callers that may make the call.
     pub access: Access,
     /// Which capacity the call counts against.
     pub pool: Pool,
-    /// What the OpenAPI document says of it.
+    /// The call's description in the OpenAPI document.
     pub description: Description,
     serve: Box<dyn Fn(&'static Self) -> Route + Send + Sync>,
 }
@@ -67,7 +67,7 @@ impl Call {
         Self { method, path: path.into(), access, pool: Pool::Public, description: Description::default(), serve: Box::new(serve) }
     }
 
-    /// The call, served by another handler.
+    /// The same call with another handler.
     #[must_use]
     pub fn served_by<H, F>(self, handler: H) -> Self
     where
@@ -78,14 +78,14 @@ impl Call {
         Self { serve, ..self }
     }
 
-    /// The kind whose path it is under.
+    /// The kind whose path the call is under.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         let word = self.path.split('/').nth(2);
         Kind::ALL.iter().copied().find(|kind| kind.is_served() && word == Some(kind.path()))
     }
 
-    /// The call as one of operators: served at the admin address only, where there is one.
+    /// The same call for operators only: at the admin address, if there is one.
     #[must_use]
     pub fn of_operators(self) -> Self {
         Self { pool: Pool::Operators, ..self }
@@ -108,9 +108,9 @@ macro_rules! methods {
 methods! {
     /// A call that reads.
     get GET;
-    /// A call that adds something, or does something to it.
+    /// A call that adds something, or acts on something.
     post POST;
-    /// A call that makes or replaces something.
+    /// A call that creates or replaces something.
     put PUT;
     /// A call that changes something.
     patch PATCH;
@@ -131,7 +131,7 @@ pub fn table() -> Vec<Route> {
     CALLS.iter().map(|call| (call.serve)(call)).collect()
 }
 
-/// The router over a table: [`table`], a part of it, or that and more.
+/// The router over a table: [`table`], a part of it, or an extended one.
 pub fn router(app: Arc<App>, table: Vec<Route>) -> Router {
     edge::route::router(app, table, &[AS_OF])
 }

@@ -1,4 +1,4 @@
-//! The code key: which one the codes of new campaigns' claims come from, and another one.
+//! The code key: shows the number of the key that the codes of new campaigns' claims use, and rotates it.
 
 use axum::http::StatusCode;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! One request to this program: who decides its command.
+//! A request to this program, with its application state.
 
 use domain::types::RequestId;
 use domain::{Action, Command};
@@ -11,7 +11,7 @@ use crate::app::App;
 /// One request to this program.
 pub type Context = edge::context::Context<App>;
 
-/// Submits what is asked, and waits until its effect is durable.
+/// Submits a command, and waits until its effect is durable.
 ///
 /// # Errors
 /// A [`Problem`] with the refusal.
@@ -22,10 +22,10 @@ pub async fn submit(context: &Context, action: Action<'_>) -> Result<Done, Probl
     Ok(context.app.backend.submit(&command, request_id(context)).await?)
 }
 
-/// The request's id, for the record.
+/// The request's id, to be stored in the record.
 ///
 /// # Panics
-/// If the id is malformed, which reading the request has ruled out.
+/// If the id is malformed; reading the request has checked it.
 #[must_use]
 pub fn request_id(context: &Context) -> RequestId<'_> {
     let Ok(id) = RequestId::new(&context.request_id) else { unreachable!("a request's id is checked or made when it is read") };

@@ -1,4 +1,4 @@
-//! The small rush that a button starts.
+//! The calls of the demonstration rush.
 
 use axum::http::StatusCode;
 use domain::Action;
@@ -73,7 +73,7 @@ impl From<NotStarted> for Problem {
 /// `GET /v1/demonstration`
 pub async fn read(context: Context) -> HandlerResult {
     context.query([])?;
-    // Its campaign is there for whoever may see all campaigns.
+    // Only callers that may see all campaigns see the rush's campaign.
     let last = context.app.demonstration.last().filter(|_| context.caller.campaigns().is_empty());
     Ok(answer::json(StatusCode::OK, &shown(context.app.demonstration.is_allowed(&context.app), last)))
 }
@@ -84,7 +84,7 @@ pub async fn start(context: Context) -> HandlerResult {
     context.query([])?;
     let app = &context.app;
     let campaign = app.demonstration.reserve(app)?;
-    // It is there when the answer is, so that it can be watched from its beginning.
+    // The campaign exists before the response, so that it can be watched from its beginning.
     if let Err(problem) = make(&context, &campaign).await {
         app.demonstration.end(campaign, Outcome::Failed(format!("the campaign could not be made: {}", problem.code())));
         return Err(problem);

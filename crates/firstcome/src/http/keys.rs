@@ -146,7 +146,7 @@ pub async fn revoke(context: Context) -> HandlerResult {
     Ok(answer::json(StatusCode::OK, &change(context, Change::Revoke { key }).await?))
 }
 
-/// Makes a change that the caller asks for, and goes by it: to its end, even if the caller goes away.
+/// Makes the requested change and puts it into effect: completed even if the client disconnects.
 async fn change(context: Context, change: Change) -> Result<KeyJson, Problem> {
     let changing = tokio::spawn(async move {
         let (app, caller) = (Arc::clone(&context.app), &context.caller);
@@ -155,12 +155,11 @@ async fn change(context: Context, change: Change) -> Result<KeyJson, Problem> {
         tracing::info!(key = change.key(), by = caller.actor().as_str(), "{}", change.done());
         Ok(KeyJson::changed(change.key(), changed, app.clock.now()))
     });
-    // The join fails only when the server stops.
+    // The join fails only if the server is stopping.
     changing.await.map_err(|_| Problem::new("stopping", "the server is about to stop"))?
 }
 
-/// The caller as the rules need to know it: whoever was authenticated may have lost the key until the
-/// change gets its place.
+/// The caller, as the rules check it: an authenticated caller may lose its key before the change is decided.
 pub(super) fn asker(caller: &Caller) -> Result<Asker<'_>, Problem> {
     match caller {
         Caller::Local => Ok(Asker::Anyone),

@@ -1,8 +1,8 @@
-//! Lists of entries: pages of JSON, and all entries of an aggregate as NDJSON or CSV. They read the
-//! history, and wait for it to hold what was durable when the request came.
+//! Lists of entries: pages of JSON, and all entries of an aggregate as NDJSON or CSV. They read the history,
+//! after waiting until it holds everything that was durable when the request arrived.
 //!
-//! A [`Listing`] says how a table is listed; without further words each row shows its cells by the names of
-//! the columns. `accept` chooses the format, `export` passes on what does not fit one page.
+//! A [`Listing`] describes how a table is listed; by default each row shows its cells under the names of the
+//! columns. `accept` chooses the format, `export` streams lists longer than a page.
 
 mod accept;
 mod export;
@@ -34,22 +34,22 @@ use crate::app::App;
 use crate::backend::{Chosen, Declined, WaitError};
 use crate::history::ListError;
 
-/// Room for most lines of CSV; longer ones are written in parts.
+/// Capacity for most lines of CSV; longer lines are written in parts.
 const LINE_BYTES: usize = 256;
 
-/// The instant that an export rests on.
+/// The instant as of which an export was read.
 pub const AS_OF: HeaderName = HeaderName::from_static("firstcome-as-of");
 
 /// How a table is listed.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing {
-    /// The kind whose entries they are.
+    /// The kind that the entries belong to.
     pub kind: Kind,
-    /// The table; its key is one column.
+    /// The table; its key must be a single column.
     pub table: &'static Table,
-    /// A parameter that chooses rows.
+    /// A query parameter that selects rows.
     pub filter: Option<Filter>,
-    /// The first line of CSV.
+    /// The header line of CSV.
     pub csv_head: fn(&Self) -> String,
     /// Appends a row in a format.
     pub write: WriteRow,
@@ -60,14 +60,14 @@ pub type WriteRow = fn(&App, &Listing, Row<'_>, Format, &mut Vec<u8>) -> Result<
 /// The aggregate, and a cell for each column.
 pub type Row<'r> = (&'r AggregateRow, &'r [Cell<'r>]);
 
-/// A parameter that chooses rows by a word in a column.
+/// A query parameter that selects rows by a word in a column.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter {
-    /// Its name.
+    /// The parameter's name.
     pub parameter: &'static str,
-    /// The place of the column.
+    /// The column's index.
     pub column: usize,
-    /// The words that it takes.
+    /// The accepted words.
     pub words: &'static [&'static str],
 }
 
@@ -83,7 +83,7 @@ pub enum Format {
 }
 
 impl Listing {
-    /// Each row with its cells, by the names of the columns.
+    /// A listing that shows each row's cells under the names of the columns.
     #[must_use]
     pub const fn plain(kind: Kind, table: &'static Table) -> Self {
         Self { kind, table, filter: None, csv_head: cells_head, write: write_cells }
@@ -129,7 +129,7 @@ pub fn entries(listing: &'static Listing, readers: Access) -> Call {
     calls::get(format!("/v1/{}/{{{}}}/{table}", kind.path(), kind.word()), readers, move |context| list(context, listing))
 }
 
-/// The same, described by the declaration of the table.
+/// The same, with its documentation derived from the table's declaration.
 #[must_use]
 pub fn declared(listing: &'static Listing, readers: Access, tag: &'static str) -> Call {
     let (kind, table) = (listing.kind, listing.table);
@@ -168,7 +168,7 @@ fn of_column(column: &Column) -> Schema {
     if column.is_nullable { schema.nullable() } else { schema }
 }
 
-/// What a list rests on, as the document shows it.
+/// The schema of the instant that a list rests on.
 #[must_use]
 pub fn as_of() -> Schema {
     let about = "What a list rests on: everything that was durable when the request came is in it.";
@@ -178,7 +178,7 @@ pub fn as_of() -> Schema {
         .named("AsOf")
 }
 
-/// The same as a header.
+/// The same instant as a header.
 #[must_use]
 pub fn as_of_header() -> Header {
     let about = "With NDJSON and CSV, what the text rests on, as `as_of` in JSON: everything durable when the request came.";
@@ -221,7 +221,7 @@ async fn list(context: Context, listing: &'static Listing) -> HandlerResult {
 /// A page of JSON: the rows under the table's name, `next` and `as_of`.
 ///
 /// # Errors
-/// A [`Problem`] if a row cannot be.
+/// A [`Problem`] if a row holds an impossible value.
 pub fn json_page(app: &App, listing: &Listing, rows: &[EntryRow], next: Option<String>, as_of: AsOf) -> HandlerResult {
     let mut text = format!("{{\"{}\":[", listing.table.name).into_bytes();
     for (index, row) in rows.iter().enumerate() {
@@ -263,7 +263,7 @@ fn head_of(listing: &Listing, format: Format) -> Vec<u8> {
     }
 }
 
-// --- Rows as they are -----------------------------------------------------------------------
+// --- Rows as cells -----------------------------------------------------------------------
 
 fn cells_head(listing: &Listing) -> String {
     let columns = listing.table.columns.iter().map(|column| column.name);
@@ -281,7 +281,7 @@ fn write_cells(_app: &App, listing: &Listing, (aggregate, cells): Row<'_>, forma
     Ok(())
 }
 
-/// Appends an object, and in NDJSON the end of its line.
+/// Appends an object; for NDJSON also the line end.
 pub fn write_json(object: &impl serde::Serialize, format: Format, text: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = serde_json::to_writer(&mut *text, object);
@@ -300,8 +300,8 @@ fn as_text<'c>(cell: &Cell<'c>) -> Cow<'c, str> {
     }
 }
 
-/// Appends a line of CSV (RFC 4180). What a spreadsheet would take for a formula begins with an apostrophe,
-/// as is the custom.
+/// Appends a line of CSV (RFC 4180). A field that a spreadsheet would evaluate as a formula is prefixed with
+/// an apostrophe, as is customary.
 pub fn write_csv<'f>(fields: impl IntoIterator<Item = Cow<'f, str>>, text: &mut Vec<u8>) {
     let safe = |field: Cow<'f, str>| if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{field}").into() } else { field };
     let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).buffer_capacity(LINE_BYTES).from_writer(text);
@@ -318,10 +318,10 @@ fn chosen_by(filter: &Filter, word: &str) -> Result<(usize, &'static str), Probl
     Ok((filter.column, known))
 }
 
-/// The key of the row that a page begins behind.
+/// The key of the row after which a page begins.
 fn key_of(listing: &Listing, after: &str) -> Result<Vec<OwnedCell>, Problem> {
     let key = match listing.key_column().kind {
-        // Numbers of entries begin with 1 and have 32 bits.
+        // Numbers of entries start at 1 and have 32 bits.
         ColumnKind::Number => number::<u32>(after).filter(|number| 1 <= *number).map(|number| OwnedCell::Number(u64::from(number))),
         ColumnKind::Text => Some(OwnedCell::Text(after.to_owned())),
         ColumnKind::Time | ColumnKind::Bool => None,
@@ -337,7 +337,7 @@ fn cursor_of(key: &[OwnedCell]) -> Option<String> {
     }
 }
 
-/// That `after` is no cursor.
+/// The problem for an invalid cursor.
 #[must_use]
 pub fn not_a_cursor() -> Problem {
     Problem::parameter("after", "must be a `next` of an earlier page")
@@ -347,7 +347,7 @@ pub fn not_a_cursor() -> Problem {
 mod tests {
     use super::*;
 
-    /// What no number of an entry can be is no `next` of a page.
+    /// A number that no entry can have is rejected as a cursor.
     #[test]
     fn a_cursor_is_a_number_of_32_bits() {
         let listed = &crate::workloads::coupon::lists::CLAIMS_LISTED;

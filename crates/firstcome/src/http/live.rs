@@ -20,13 +20,13 @@ use crate::app::App;
 use crate::backend::Declined;
 use crate::live::{AggregateSource, Show, see};
 
-/// The call that shows one of a kind live.
+/// The call that streams an aggregate of a kind.
 #[must_use]
 pub fn watched<S: Show>(kind: Kind, readers: Access) -> Call {
     calls::get(format!("/v1/{}/{{{}}}/live", kind.path(), kind.word()), readers, move |context| watch::<S>(context, kind))
 }
 
-/// The same, described; `example` is what such a stream sends.
+/// The same with its documentation; `example` is what the stream sends.
 #[must_use]
 pub fn declared<S: Show>(kind: Kind, readers: Access, tag: &'static str, example: &str) -> Call {
     let word = kind.word();
@@ -45,7 +45,7 @@ pub fn declared<S: Show>(kind: Kind, readers: Access, tag: &'static str, example
         .answers(Answer::new(200, "The events.").in_type("text/event-stream", streamed(example)))
 }
 
-/// The first event of a stream of what was created with these settings, shown as it is.
+/// The first event of the stream of an aggregate created with these settings.
 #[must_use]
 pub fn example(kind: Kind, settings: &Json) -> String {
     let mut event = json!({ "event": "snapshot", "id": "9b1c0f3a55d2e871-1", "seq": 1, "at": "2026-01-31T10:00:00.000Z" });
@@ -75,8 +75,8 @@ async fn watch<S: Show>(mut context: Context, kind: Kind) -> HandlerResult {
     Ok(live::respond(upgrade, subscription, events_max.unwrap_or(u64::MAX), peer, app.edge.limits.write_time))
 }
 
-/// The aggregate as it was durable a moment ago. Across machines, one that this server does not know yet
-/// may exist: a read behind a barrier tells.
+/// The aggregate from this server's durable state. Across machines, an aggregate that this server does not
+/// know yet may exist: then a read behind a barrier decides.
 async fn begin<S: Show>(app: &App, one: (Kind, Name<'_>)) -> Result<S::Seen, Problem> {
     if let Some(seen) = see::<S>(app, one).await? {
         return Ok(seen);
@@ -86,7 +86,7 @@ async fn begin<S: Show>(app: &App, one: (Kind, Name<'_>)) -> Result<S::Seen, Pro
     Ok(seen.ok_or_else(|| Declined::from(Rejection::NotFound(one.0)))?)
 }
 
-/// Those who may list entries see who did what; end users see counts only.
+/// Callers that may list entries see private fields; end users see counts only.
 fn audience(context: &Context) -> Audience {
     let may_list = context.caller.may(Scope::Read) && context.caller.only_subject().is_none();
     if may_list { Audience::Private } else { Audience::Public }

@@ -1,4 +1,4 @@
-//! What is about the server itself: health, readiness, metrics, documentation.
+//! Calls about the server itself: health, readiness, metrics, documentation.
 
 mod schemas;
 
@@ -19,7 +19,7 @@ use edge::auth::caller::Scope;
 use edge::clock;
 
 const TAG: &str = "Server";
-/// What monitoring and operators read.
+/// Reads by monitoring and operators.
 const WHOLE_READ: Access = Access::WholeScope(Scope::Read);
 
 /// The calls.
@@ -65,12 +65,12 @@ pub fn calls() -> Vec<Call> {
     ]
 }
 
-/// `GET /healthz`: the process works.
+/// `GET /healthz`: the process is running.
 pub async fn healthz(_context: Context) -> HandlerResult {
     Ok(answer::json(StatusCode::OK, &json!({ "status": "ok" })))
 }
 
-/// `GET /readyz`: the process should get requests.
+/// `GET /readyz`: whether the server is ready for requests.
 pub async fn readyz(context: Context) -> HandlerResult {
     let (app, status) = (&context.app, context.app.status());
     let reason = app.not_ready().await;
@@ -86,7 +86,7 @@ pub async fn readyz(context: Context) -> HandlerResult {
     Ok(answer::json(code, &body))
 }
 
-/// `GET /v1/server`: how the server does, for people who look after it.
+/// `GET /v1/server`: the server's status, for operators.
 pub async fn server(context: Context) -> HandlerResult {
     context.query([])?;
     let (app, status) = (&context.app, context.app.status());
@@ -109,7 +109,7 @@ pub async fn server(context: Context) -> HandlerResult {
         "keys": !app.edge.auth.needs_no_credential(),
     });
     if let Some(body) = body.as_object_mut() {
-        // How many keys there are is for those who may list them.
+        // The number of keys is shown only to callers that may list them.
         for (kind, aggregates, entries) in status.counts.kinds().filter(|(kind, ..)| kind.is_served()) {
             body.insert(kind.path().to_owned(), json!(aggregates));
             body.insert(kind.entries().to_owned(), json!(entries));

@@ -1,8 +1,8 @@
 //! The program's calls over HTTP.
 //!
-//! A request's way: `edge` (connection, limits, authentication, admission) → [`calls`] (which handler) →
-//! a handler ([`aggregates`] for what every kind has; [`crate::workloads`] for what one kind has), which
-//! reads it through [`context`] → the engine → [`answer`] or [`problem`].
+//! A request's path: `edge` (connection, limits, authentication, admission) → [`calls`] (the routes) → a
+//! handler ([`aggregates`] for the calls of every kind; [`crate::workloads`] for those of one kind), which
+//! reads the request through [`context`] → the engine → [`answer`] or [`problem`].
 
 pub mod aggregates;
 pub mod answer;

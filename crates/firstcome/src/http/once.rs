@@ -1,10 +1,10 @@
-//! Request keys of calls whose effect is in memory: rate limits. A repetition under the same
-//! `Idempotency-Key` gets the first response again, and takes nothing again.
+//! Request keys for calls whose effect is only in memory: rate limits. A retry with the same
+//! `Idempotency-Key` gets the first response again, and takes no units again.
 //!
-//! What keys of rate limits have taken is in memory only, and so are these: a restart forgets both at
-//! once. A request key is kept for [`KEEP_MS`], an hour, and not for the 24 hours of what the journal
-//! remembers: checks are many. Its scope is the caller. Responses that took no effect (a refusal, a
-//! check that was not allowed) are not kept: asking again decides again.
+//! The units taken from rate limits are only in memory, and so are these keys: a restart forgets both. A
+//! request key is kept for [`KEEP_MS`], an hour, and not for the 24 hours of the journal's keys, because
+//! checks are many. Its scope is the caller. Responses without an effect (a refusal, a check that was not
+//! allowed) are not stored: a retry is decided again.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -27,26 +27,26 @@ use super::problem::{HandlerResult, Problem, problem};
 
 /// How long a request key is kept, in milliseconds: an hour.
 pub const KEEP_MS: u64 = 3_600_000;
-/// Request keys at most; with the response each takes some 500 bytes.
+/// Capacity for request keys; with its response each takes about 500 bytes.
 pub const KEYS_MAX: usize = 500_000;
-/// The largest response that is kept: 16 checks take less.
+/// The largest stored response: 16 checks need less.
 const BODY_BYTES_MAX: usize = 16 * 1_024;
 
 /// Caller and request key, as a digest.
 type Key = [u8; 16];
 
-/// The responses that were given under a request key lately.
+/// Recent responses by request key.
 #[derive(Debug, Default)]
 pub struct Once(SyncMutex<Slots>);
 
 #[derive(Debug, Default)]
 struct Slots {
     by_key: HashMap<Key, Arc<Slot>>,
-    /// Every key with the time at which it came, oldest first.
+    /// Every key with its arrival time, oldest first.
     by_age: VecDeque<(u64, Key)>,
 }
 
-/// One request key, with its response once there is one. Whoever holds the lock is the first, and the
+/// One request key, with its response once there is one. The request that holds the lock is the first; the
 /// others wait for its response.
 type Slot = Mutex<Option<Kept>>;
 
@@ -59,19 +59,19 @@ struct Kept {
 }
 
 impl Once {
-    /// How many request keys are kept.
+    /// The number of stored request keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots().by_key.len()
     }
 
-    /// Whether none is.
+    /// Whether no request key is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The slot of a key; `None` if as many are kept as may be.
+    /// The slot of a key; `None` if the capacity is used up.
     fn slot(&self, key: Key, now_ms: u64) -> Option<Arc<Slot>> {
         let mut slots = self.slots();
         slots.forget_before(now_ms.saturating_sub(KEEP_MS));
@@ -102,10 +102,10 @@ impl Slots {
     }
 }
 
-/// Serves a call once for each request key.
+/// Runs the handler once for each request key.
 ///
 /// # Errors
-/// The handler's problem, or that of the key: reused for another request, or too many.
+/// The handler's problem, or one about the key: reused for another request, or capacity used up.
 pub async fn once<F: Future<Output = HandlerResult>>(context: Context, handler: impl FnOnce(Context) -> F) -> HandlerResult {
     let Some(own_key) = context.request_key()?.map(std::borrow::Cow::into_owned) else { return handler(context).await };
     let fingerprint = context.keyed(&own_key)?.fingerprint;
@@ -135,7 +135,7 @@ impl Kept {
     }
 }
 
-/// A check that was not allowed has taken nothing.
+/// Whether the response reports an effect: a check that was not allowed has taken nothing.
 fn took_effect(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("allowed") != Some(&Value::Bool(false)))
 }

@@ -22,10 +22,10 @@ use crate::workloads::TABLES;
 /// The document.
 pub static JSON: LazyLock<String> = LazyLock::new(|| written(&DOCUMENT));
 
-/// The same, not written out.
+/// The document as a JSON value.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(|_| true));
 
-/// The document without examples of workloads, which no program that is shipped has.
+/// The document without example workloads, which no shipped program has.
 #[must_use]
 pub fn without_examples() -> String {
     written(&document(|kind| !kind.is_example()))
@@ -37,8 +37,7 @@ fn written(document: &Value) -> String {
     text
 }
 
-/// The groups of calls that belong to no workload, in the order in which they are shown, behind those of
-/// the workloads.
+/// Groups of calls that belong to no workload, in display order, after those of the workloads.
 const TAGS: &[(&str, &str)] = &[("Keys", "Who may call."), ("Server", "The program itself.")];
 
 /// Components that several calls use, by their names, in the order in which they were first used.
@@ -114,7 +113,7 @@ impl Components {
         written
     }
 
-    /// Those of the path in the order of the path, the declared ones, and that of every call.
+    /// The path's parameters in order, the declared ones, and the one that every call has.
     fn parameters(&mut self, call: &Call) -> Vec<Value> {
         let declared = &call.description.parameters;
         let in_path = call.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
@@ -150,7 +149,7 @@ impl Components {
         shared(&mut self.headers, "headers", header.component, written)
     }
 
-    /// Takes over what the schema refers to.
+    /// Adds the schema's named parts to the components.
     fn schema(&mut self, schema: Schema) -> Value {
         for (name, part) in schema.parts {
             shared(&mut self.schemas, "schemas", &name, part);
@@ -188,7 +187,7 @@ impl Components {
         }
         let headers: Map<String, Value> = headers.iter().map(|header| (header.name.to_owned(), self.header(header))).collect();
         let mut written = json!({ "description": answer.about });
-        // A connection that becomes a WebSocket has no headers of ours.
+        // A 101 response, which becomes a WebSocket, has none of the usual headers.
         if answer.status != 101 {
             written["headers"] = Value::Object(headers);
         }
@@ -210,7 +209,7 @@ impl Components {
     }
 }
 
-/// A part of the document that is written once and referred to.
+/// Adds a part that is written once and referred to by name.
 ///
 /// # Panics
 /// If another part has the same name.

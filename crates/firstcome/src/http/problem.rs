@@ -1,5 +1,5 @@
-//! The problems of the workloads and of the engine: their codes, and what the caller needs to know next.
-//! Each workload brings its own codes and words ([`crate::workloads::Table`]).
+//! The problems of the workloads and of the engine: their codes, and the fields that tell the caller how to
+//! proceed. Each workload adds its own codes and texts ([`crate::workloads::Table`]).
 
 use std::sync::LazyLock;
 
@@ -17,10 +17,10 @@ use super::times;
 use crate::backend::Declined;
 use crate::workloads::{TABLES, Table};
 
-/// After how long to look at a queue again, in milliseconds.
+/// Retry delay for the state of a queue, in milliseconds.
 const QUEUE_RETRY_MS: u64 = 1_000;
 
-/// The codes of the frame; workloads have their own.
+/// Codes that belong to no workload.
 const FRAME_CODES: &[CodeInfo] = &[
     info(
         "request_key_reused",
@@ -46,7 +46,7 @@ const FRAME_CODES: &[CodeInfo] = &[
 /// Every code of the API: those of the workloads, then those of every server.
 pub static CODES: LazyLock<Vec<CodeInfo>> = LazyLock::new(|| codes(|_| true));
 
-/// The codes without those of examples of workloads, which are documented nowhere.
+/// The codes without those of example workloads, which are not documented.
 #[must_use]
 pub fn documented() -> Vec<CodeInfo> {
     codes(|kind| !kind.is_example())
@@ -58,8 +58,8 @@ fn codes(is_wanted: fn(Kind) -> bool) -> Vec<CodeInfo> {
     of_workloads.chain([FRAME_CODES, problem::CODES].concat()).collect()
 }
 
-/// The codes that a kind has by its word: that there is none of a name, and that there is one. Made once,
-/// for as long as the program runs.
+/// The two codes made from a kind's word: not found, and already exists. Leaked, because they
+/// live as long as the program.
 fn of_kind(kind: Kind) -> [CodeInfo; 2] {
     let code = |code, status, title: String, meaning: String| CodeInfo { code, status, title: title.leak(), meaning: meaning.leak() };
     let (word, title) = (kind.word(), capital(kind.word()));
@@ -106,43 +106,43 @@ impl From<Declined> for Problem {
     }
 }
 
-/// What is said of a rejection in one case, beside its code's title.
+/// The text for one case of a rejection, beside its code's title.
 #[derive(Clone, Copy, Debug)]
 pub struct Wording {
     code: &'static str,
-    /// `{name}` stands for what the rejection tells by this name.
+    /// `{name}` is replaced by the rejection's detail of this name.
     detail: &'static str,
-    /// The field of the body to look at.
+    /// The field of the body that is wrong.
     field: Option<&'static str>,
-    /// After how long to ask again, in milliseconds.
+    /// The retry delay, in milliseconds.
     retry_after_ms: Option<u64>,
 }
 
-/// What is said of a rejection.
+/// A text for a rejection.
 #[must_use]
 pub const fn says(code: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: None, retry_after_ms: None }
 }
 
-/// The same, with the field of the body to look at.
+/// The same, naming the field of the body that is wrong.
 #[must_use]
 pub const fn says_of(code: &'static str, field: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: Some(field), retry_after_ms: None }
 }
 
-/// The same, with the time after which to look at the queue again.
+/// The same, with the retry delay for a queue.
 #[must_use]
 pub const fn says_later(code: &'static str, detail: &'static str) -> Wording {
     Wording { code, detail, field: None, retry_after_ms: Some(QUEUE_RETRY_MS) }
 }
 
-/// One for each rejection of the frame; workloads have their own.
+/// Texts of rejections that belong to no workload.
 const WORDINGS: &[Wording] = &[
     says("request_key_reused", "this Idempotency-Key took effect for another request"),
     says("version_mismatch", "the settings have version {version}"),
 ];
 
-/// All of them.
+/// The texts of all rejections.
 fn wordings() -> impl Iterator<Item = &'static Wording> {
     WORDINGS.iter().chain(TABLES.iter().flat_map(|table| table.wordings))
 }
@@ -174,7 +174,7 @@ fn of_rejection(rejection: &Rejection) -> Problem {
     details.iter().fold(refused, |refused, (name, detail)| refused.with(name, as_json(detail)))
 }
 
-/// A text with what a rejection tells in the places of `{name}`.
+/// Replaces each `{name}` in a text by the rejection's detail.
 fn filled(text: &str, details: &[(&str, Detail)]) -> String {
     details.iter().fold(text.to_owned(), |text, (name, detail)| {
         let value = as_json(detail);
@@ -210,11 +210,11 @@ mod tests {
 
     use super::*;
 
-    /// Every code that the rules can refuse with has a status and words, and no words are left over.
+    /// Every rejection code has a status and a text, and no text is unused.
     #[test]
     fn every_rejection_has_words_and_a_status() {
-        // Those of kinds are made from their words, and what is not served has calls of its own, with words of
-        // its own (`keys.rs`). No call asks for two changes at once, or removes what cannot be removed.
+        // Codes of kinds are made from their words, and kinds that are not served have calls and texts of
+        // their own (`keys.rs`). No call makes two changes at once, or removes what cannot be removed.
         let of_frame = ["request_key_reused", "version_mismatch"];
         let of_workloads = Kind::ALL.iter().filter(|kind| kind.is_served()).flat_map(|kind| kind.rejections()).copied();
         let wanted: BTreeSet<&str> = of_frame.into_iter().chain(of_workloads).collect();
@@ -244,7 +244,7 @@ mod tests {
         assert!(text.contains(r#""version": Number(3)"#) && text.contains(r#"("etag", "\"3\"")"#), "{text}");
     }
 
-    /// Nothing is left of a place that no detail fills.
+    /// No placeholder stays unfilled.
     #[test]
     fn every_place_in_the_words_is_filled() {
         let field = Rejection::of::<policies::Limit>(policies::Rejection::InFlightOutOfRange { field: "timeout_ms" });

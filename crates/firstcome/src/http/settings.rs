@@ -1,4 +1,4 @@
-//! Settings as JSON: read from bodies and merge patches, and shown, by their declarations.
+//! Settings as JSON: parsed from bodies and merge patches, and rendered, by their declarations.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::times;
 use edge::input::{parse, whole_of};
 
-/// The members of a JSON object, each once.
+/// The members of a JSON object, without duplicates.
 #[derive(Debug)]
 struct Members(Vec<(String, Json)>);
 
@@ -45,7 +45,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// Reads the body of a put: what is left out, or null, has its default.
+/// Parses the body of a put: a missing or null member takes its default.
 ///
 /// # Errors
 /// A [`Problem`] that names the field.
@@ -66,7 +66,7 @@ pub fn settings_of(kind: Kind, body: &[u8]) -> Result<AnySettings, Problem> {
     }
 }
 
-/// Reads a JSON merge patch (RFC 7396), where null sets a field to its default.
+/// Parses a JSON merge patch (RFC 7396); null resets a field to its default.
 ///
 /// # Errors
 /// A [`Problem`] that names the field.
@@ -85,7 +85,7 @@ pub fn patch_of(kind: Kind, body: &[u8]) -> Result<AnyPatch, Problem> {
     Ok(patch)
 }
 
-/// An aggregate as the API shows it: its name, figures, settings, version and time of creation.
+/// An aggregate in the API: name, figures, settings, version and creation time.
 #[must_use]
 pub fn shown(summary: &AnySummary) -> Map<String, Json> {
     let head = summary.head();
@@ -100,13 +100,13 @@ pub fn shown(summary: &AnySummary) -> Map<String, Json> {
     members
 }
 
-/// A value of a setting or figure.
+/// The value of a setting or figure as JSON.
 #[must_use]
 pub fn value_as_json(value: Value) -> Json {
     cell_as_json(&value.into())
 }
 
-/// A cell of a row.
+/// A cell of a row as JSON.
 #[must_use]
 pub fn cell_as_json(cell: &Cell<'_>) -> Json {
     match *cell {
@@ -138,7 +138,7 @@ fn value_of(field: &Field, value: &Json) -> Result<Value, Problem> {
     }
 }
 
-/// JSON does not tell 5 from 5.0, and some clients write every number with a fraction.
+/// JSON does not distinguish 5 from 5.0, and some clients write every number with a fraction.
 fn whole(number: &serde_json::Number) -> Option<u64> {
     number.as_u64().or_else(|| number.as_f64().and_then(whole_of))
 }

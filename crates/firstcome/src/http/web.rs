@@ -1,5 +1,5 @@
-//! The pages: the operator's console and the page of the person who claims. They are built in `web/`
-//! and are part of the program.
+//! The web pages: the operator's console, and the page where a person claims. They are built in `web/` and
+//! embedded in the program.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -13,16 +13,16 @@ use super::openapi::describe::{Answer, Parameter};
 use super::openapi::schema::text;
 use super::problem::{HandlerResult, Problem};
 
-/// What `npm run build` has made of the sources.
+/// The output of `npm run build`.
 #[derive(RustEmbed)]
 #[folder = "../../web/dist"]
 struct Built;
 
-/// The pages' own scripts, styles and pictures, and questions to this server; nothing else, and
-/// nothing from anywhere else.
+/// The Content-Security-Policy: the pages' own scripts, styles, pictures and calls to this server, and
+/// nothing from other origins.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
-/// Their names hold a digest of what is in them: under one name they never change.
+/// For assets, whose names contain a digest of their contents: under one name they never change.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
@@ -61,14 +61,14 @@ pub async fn console(context: Context) -> HandlerResult {
     page("index.html", &context.headers)
 }
 
-/// `GET /c/{campaign}`: the page of the person who claims. It looks the same for every campaign,
-/// also for one that there is not: what there is, the page asks.
+/// `GET /c/{campaign}`: the page where a person claims. The page is the same for every name, even without
+/// such a campaign: its script loads the data from the API.
 pub async fn claim(context: Context) -> HandlerResult {
     context.named("campaign")?;
     page("claim.html", &context.headers)
 }
 
-/// `GET /assets/{asset}`: what the pages are made of.
+/// `GET /assets/{asset}`: scripts, styles and pictures of the pages.
 pub async fn asset(context: Context) -> HandlerResult {
     let name = context.param("asset");
     let path = format!("assets/{name}");
@@ -90,7 +90,7 @@ pub fn assets() -> Vec<String> {
     names.filter(|name| !name.ends_with(".gz")).collect()
 }
 
-/// A digest over what the pages were built from, as it was noted then.
+/// The digest of the sources that the pages were built from, stored at build time.
 #[must_use]
 pub fn built_from() -> Option<String> {
     let file = Built::get("built-from.txt")?;
@@ -100,7 +100,7 @@ pub fn built_from() -> Option<String> {
 fn page(path: &str, headers: &HeaderMap) -> HandlerResult {
     let mut response = file(path, "text/html; charset=utf-8", headers)?;
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    // The address of a claim's page may hold a token; its fragment is never sent, and neither is the rest.
+    // The URL of a claim page may contain a token in its fragment; no part of it is sent to other sites.
     response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
 }
@@ -119,7 +119,7 @@ fn file(path: &str, media_type: &'static str, headers: &HeaderMap) -> HandlerRes
     Ok(response)
 }
 
-/// Whether the caller has named it, and not as something that it does not want (RFC 9110, 12.5.3).
+/// Whether the client accepts gzip and has not excluded it (RFC 9110, 12.5.3).
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {

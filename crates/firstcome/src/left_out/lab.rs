@@ -1,10 +1,10 @@
-//! In the place of the lab where the feature `lab` is off: says how to get a build that has it.
+//! Replaces the lab in builds without the feature `lab`: tells how to build with it.
 
 use std::process::ExitCode;
 
 use crate::cli::lab::LabCommand;
 
-/// Exit code 2: this build cannot do it.
+/// Exit code 2: not supported by this build.
 #[must_use]
 pub fn run(_: &LabCommand) -> ExitCode {
     eprintln!("firstcome: this program was built without the lab; run: cargo run --release --features lab -- lab coupon");

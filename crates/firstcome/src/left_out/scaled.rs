@@ -1,14 +1,14 @@
-//! In the place of the scaled mode where the feature `scaled` is off: refuses its options, and says
-//! how to get a build that has them.
+//! Replaces the scaled mode in builds without the feature `scaled`: refuses its options, and
+//! tells how to build with it.
 
 use crate::cli::{ServeArgs, SettingsError};
 
-/// The settings of the scaled mode, which this build cannot have.
+/// The settings of the scaled mode; no value exists in this build.
 #[derive(Clone, Debug)]
 pub enum ScaledSettings {}
 
 impl ScaledSettings {
-    /// Nothing, if nothing of the scaled mode is set.
+    /// `None`, if no option of the scaled mode is set.
     ///
     /// # Errors
     /// [`SettingsError`] that names the first option that is set, and the line to run instead.

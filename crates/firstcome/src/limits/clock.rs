@@ -1,4 +1,4 @@
-//! The time of rate limits: it never runs backwards, also where the wall clock does.
+//! The clock of rate limits: it never runs backwards, even if the wall clock does.
 
 use domain::rate_limit::Moment;
 use domain::types::Timestamp;
@@ -8,26 +8,26 @@ use engine::clock::Clock;
 const DAY_MS: u64 = 86_400_000;
 const MS_NS: u64 = 1_000_000;
 
-/// Nanoseconds since the UTC midnight before the server's start: so windows that divide a day begin
-/// where people expect them, at the whole hour and minute.
+/// Nanoseconds since the UTC midnight before the server's start, so that windows that divide a day begin on
+/// the full hour and minute.
 #[derive(Clone, Debug)]
 pub enum LimitClock {
-    /// The machine's clock that never runs backwards, from the wall clock's time at the start.
+    /// The monotonic clock, offset to the wall clock's time at the start.
     Machine {
-        /// The wall clock's time of day at the start, less what [`clock::elapsed`] said then.
+        /// The wall clock's time of day at the start, minus [`clock::elapsed`] then.
         offset_ns: u64,
     },
-    /// A clock that is moved by hand, for tests.
+    /// A manual clock, for tests.
     Manual {
-        /// The clock.
+        /// The clock that gives the time.
         clock: Clock,
-        /// Its midnight.
+        /// The midnight before the clock's start.
         midnight: Timestamp,
     },
 }
 
 impl LimitClock {
-    /// From this wall clock.
+    /// A clock that starts at the wall clock's time.
     #[must_use]
     pub fn new(wall: &Clock) -> Self {
         let now = wall.now().millis();
@@ -40,7 +40,7 @@ impl LimitClock {
         }
     }
 
-    /// The time now.
+    /// The current moment.
     #[must_use]
     pub fn now(&self) -> Moment {
         match self {

@@ -1,12 +1,11 @@
-//! What is held for a while under an id: reservations and leases. Bounded; what has run out makes
-//! room.
+//! Reservations and leases, held under an id until they expire. Bounded; expired ones free capacity.
 
 use std::collections::{BTreeSet, HashMap};
 
 use domain::rate_limit::Moment;
 use parking_lot::{Mutex, MutexGuard};
 
-/// Things under ids that only this process gives.
+/// Values under ids that are unique to this process.
 #[derive(Debug)]
 pub(super) struct Held<T> {
     random: u64,
@@ -18,7 +17,7 @@ pub(super) struct Held<T> {
 struct Kept<T> {
     next: u64,
     by_number: HashMap<u64, (Moment, T)>,
-    /// When each runs out.
+    /// The ids ordered by expiry.
     by_end: BTreeSet<(Moment, u64)>,
 }
 
@@ -28,7 +27,7 @@ impl<T> Held<T> {
         Self { random, held_max, kept: Mutex::new(kept) }
     }
 
-    /// The id under which it is held until `ends_at`; the thing itself where there is no room.
+    /// Stores a value until `ends_at` and returns its id; returns the value if the capacity is used up.
     pub(super) fn keep(&self, thing: T, now: Moment, ends_at: Moment) -> Result<String, T> {
         let mut kept = self.kept();
         kept.drop_ended(now);
@@ -42,7 +41,7 @@ impl<T> Held<T> {
         Ok(format!("{:016x}-{number:x}", self.random))
     }
 
-    /// The thing, once.
+    /// Removes and returns the value of an id.
     pub(super) fn take(&self, id: &str) -> Option<T> {
         let (random, number) = id.split_once('-')?;
         if u64::from_str_radix(random, 16).ok()? != self.random {
@@ -61,7 +60,7 @@ impl<T> Held<T> {
 }
 
 impl<T> Kept<T> {
-    /// A few at a time, so that nobody waits long for the others' sake.
+    /// A few at a time, so that no request waits long for the cleanup.
     fn drop_ended(&mut self, now: Moment) {
         for _ in 0..8 {
             let Some((ends_at, number)) = self.by_end.first().copied().filter(|(ends_at, _)| *ends_at <= now) else { return };

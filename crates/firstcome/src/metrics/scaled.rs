@@ -1,4 +1,4 @@
-//! Counts of the scaled mode: the log, the gate, and the tables.
+//! Metrics of the scaled mode: the log, the gate, and the tables.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ use crate::scaled::Scaled;
 
 type Count = Gauge<u64, AtomicU64>;
 
-/// Gauges that are set when somebody asks.
+/// Gauges that are set at each scrape.
 #[derive(Debug, Default)]
 pub(super) struct ScaledGauges {
     log_records: Count,

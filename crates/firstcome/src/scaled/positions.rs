@@ -1,5 +1,4 @@
-//! How far the tables are, as this process knows it, and whether what they have come to is what this
-//! node has come to.
+//! The tables' positions as last read by this process, and a comparison of their digests with this node's.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -14,11 +13,11 @@ use tokio::sync::{Notify, watch};
 
 use super::progress_of;
 
-/// How often the tables are asked while nobody waits, and while somebody does.
+/// How often the positions are read while no request waits, and while one does.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_FOR_SOMEBODY: Duration = Duration::from_millis(10);
 
-/// How far the tables are.
+/// The positions of the tables.
 #[derive(Debug)]
 pub struct Positions {
     known: watch::Sender<Vec<PartitionPosition>>,
@@ -39,23 +38,22 @@ impl Positions {
         self.known.borrow().iter().map(|position| position.decisions).sum()
     }
 
-    /// Records whose effects are in the tables, over all partitions.
+    /// Records applied to the tables, over all partitions.
     #[must_use]
     pub fn records(&self) -> u64 {
         self.known.borrow().iter().map(|position| position.offset_next).sum()
     }
 
-    /// Whether the tables answered when they were last asked.
+    /// Whether the last read of the positions succeeded.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.is_reachable.load(Ordering::Relaxed)
     }
 
-    /// Waits until the tables hold everything before these offsets; partitions without one do not
-    /// matter.
+    /// Waits until the tables hold everything before these offsets; partitions without one are ignored.
     ///
     /// # Errors
-    /// How many records are missing.
+    /// The number of missing records.
     pub async fn wait_for(&self, wanted: &[(u32, u64)], at_most: Duration) -> Result<(), u64> {
         let _waiting = Waiting::new(self);
         let mut known = self.known.subscribe();
@@ -72,7 +70,7 @@ impl Positions {
         }
     }
 
-    /// Asks the tables now and then how far they are, and compares.
+    /// Reads the positions periodically, and compares the digests.
     pub(super) async fn follow(self: Arc<Self>, postgres: Postgres, node: Arc<Node<KafkaLog, RedisGate>>, failure: Arc<OnceLock<String>>) {
         loop {
             match postgres.positions().await {
@@ -101,7 +99,7 @@ impl Positions {
         }
     }
 
-    /// Partitions that the tables do not know yet are at their beginning.
+    /// A partition that the tables do not contain yet is at its beginning.
     fn take(&self, positions: Vec<PartitionPosition>) {
         self.known.send_modify(|known| {
             for position in positions {
@@ -122,7 +120,7 @@ fn compare(node: &Node<KafkaLog, RedisGate>, positions: &[PartitionPosition]) ->
     Ok(())
 }
 
-/// Counts somebody who waits, and has the tables asked at once.
+/// Counts a waiting request, and triggers a read at once.
 struct Waiting<'a>(&'a Positions);
 
 impl<'a> Waiting<'a> {

@@ -1,9 +1,9 @@
-//! The projector: one process at a time brings the tables after the log.
+//! The projector: one process at a time applies the log to the tables.
 //!
-//! It has a state of its own, read from the copies that it keeps beside the tables, and follows the log
-//! from there on: so it needs nothing from the node beside it, keeps nothing while the tables are away,
-//! and what the two have come to can be compared. What is in the tables already it passes over. Whatever
-//! goes wrong, it begins again from the copies.
+//! It has its own state, loaded from the copies beside the tables, and follows the log from there: so it does
+//! not depend on the node in the same process, buffers nothing while the tables are unreachable, and its
+//! digest can be compared with the node's. It skips decisions that are already in the tables. After any error
+//! it starts again from the copies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,24 +20,24 @@ use tokio::time::Instant;
 
 use super::{Projecting, position_of, replica_of};
 
-/// Between two tries to become the projector.
+/// Pause between attempts to become the projector.
 const TRY_EVERY: Duration = Duration::from_secs(1);
-/// How long what is decided gathers before it is written.
+/// How long decisions are collected before they are written.
 const GATHER: Duration = Duration::from_millis(20);
-/// Decisions that are written in one transaction, about.
+/// Approximate number of decisions in one transaction.
 const DECISIONS_MAX: usize = 5_000;
-/// Batches between reading and writing; reading waits for more than that.
+/// Batches queued between reading and writing; when the queue is full, reading waits.
 const BATCHES_MAX: usize = 16;
-/// Between two copies of a partition's state, at least.
+/// Least time between two copies of a partition's state.
 const COPY_EVERY: Duration = Duration::from_secs(60);
-/// And so many times as long as the last copy took, during which no rows were written.
+/// Pause after a copy, in multiples of its duration, during which no rows were written.
 const COPY_REST_FACTOR: u32 = 50;
-/// Records without a decision that are worth a copy: they only have to be read again.
+/// Records without a decision after which a copy is worthwhile; after a restart these only have to be read again.
 const COPY_RECORDS: u64 = 100_000;
-/// How often it is looked whether a copy is due.
+/// How often to check whether a copy is due.
 const COPY_LOOK: Duration = Duration::from_secs(1);
 
-/// What the projector is made of.
+/// The parts that the projector uses.
 pub(super) struct Parts {
     pub(super) kafka: KafkaSettings,
     pub(super) postgres: Postgres,
@@ -61,39 +61,39 @@ enum ProjectingError {
     Follow(String),
 }
 
-/// Some decisions of one partition, and how far it is with them.
+/// Decisions of one partition, and the position after them.
 struct Batch {
     after: PartitionPosition,
     decided: DecidedRecords,
-    /// The state at that place or before it, where a copy was asked for.
+    /// The state at that position or an earlier one, if a copy was requested.
     copy: Option<StateCopy>,
 }
 
-/// A partition's state at a place.
+/// A partition's state at a position.
 struct StateCopy {
     at: PartitionPosition,
     state: FrozenState,
 }
 
-/// When copies of a partition's state are made.
+/// When a partition's state is copied.
 struct Copying {
-    /// Set by who writes, and taken back by who reads the log and freezes the state.
+    /// Set by the writing task; cleared by the reading thread, which freezes the state.
     is_wanted: Arc<AtomicBool>,
-    /// Whether one was asked for and has not come yet.
+    /// Whether a requested copy is still outstanding.
     is_awaited: bool,
-    /// Where the last one was made.
+    /// The position of the last copy.
     last: PartitionPosition,
     next: Instant,
 }
 
 impl Copying {
-    /// Where there is no copy yet, the first is made at once: others may wait for one.
+    /// The first copy is made at once, because other nodes may wait for one.
     fn new(last: PartitionPosition) -> Self {
         let next = if last.offset_next == 0 { Instant::now() } else { Instant::now() + COPY_EVERY };
         Self { is_wanted: Arc::default(), is_awaited: false, last, next }
     }
 
-    /// Asks for a copy if there is enough that the last one does not have.
+    /// Requests a copy if enough has changed since the last one.
     fn ask(&mut self, tables: &PartitionPosition, records_min: u64) {
         let records = tables.offset_next.saturating_sub(self.last.offset_next);
         if !self.is_awaited && (self.last.decisions < tables.decisions || records_min <= records) {
@@ -111,15 +111,15 @@ impl Copying {
     }
 }
 
-/// What comes after projecting.
+/// What to do after projecting ended.
 enum Next {
-    /// Another try.
+    /// Try again.
     Again,
-    /// Nothing: this process ends.
+    /// Stop: the process is ending.
     Nothing,
 }
 
-/// Tries to become the projector, until this process ends.
+/// Tries to become the projector, until the process ends.
 pub(super) async fn run(parts: Parts) {
     loop {
         let outcome = begin(&parts).await;
@@ -145,10 +145,10 @@ pub(super) async fn run(parts: Parts) {
     }
 }
 
-/// Writes until something goes wrong; at once done while another process writes.
+/// Writes until an error occurs; returns at once while another process holds the lock.
 async fn begin(parts: &Parts) -> Result<Next, ProjectingError> {
     let Some(mut projector) = Projector::try_begin(&parts.postgres).await? else { return Ok(Next::Again) };
-    // Only now: whoever wrote before has ended.
+    // Loaded only now, because the previous projector has stopped writing.
     let loaded = parts.postgres.load(parts.seed).await?;
     let mut positions: Vec<PartitionPosition> = loaded.iter().map(|loaded| loaded.tables.clone()).collect();
     let mut copying: Vec<Copying> = loaded.iter().map(|loaded| Copying::new(loaded.position.clone())).collect();
@@ -157,7 +157,7 @@ async fn begin(parts: &Parts) -> Result<Next, ProjectingError> {
     let (sender, mut receiver) = mpsc::channel(BATCHES_MAX);
     let wanted = copying.iter().map(|copying| Arc::clone(&copying.is_wanted)).collect();
     let reading = Reading { replicas, wanted, copied: offsets.clone(), partitions: parts.partitions, sender };
-    // Waiting for its thread must not keep others from running.
+    // Joining its thread would block other tasks.
     let _follower = Detached(Some(Follower::start(&parts.kafka, &offsets, Pace::InBulk, reading)?));
     parts.state.is_at_work.store(true, Ordering::Relaxed);
     tracing::info!(?offsets, "this process writes the tables");
@@ -173,7 +173,7 @@ async fn begin(parts: &Parts) -> Result<Next, ProjectingError> {
                 continue;
             }
             () = parts.state.ends.notified(), if !is_ending => {
-                // The next start, here or elsewhere, has less to read then.
+                // A last copy shortens the next start, here or on another node.
                 is_ending = true;
                 copying.iter_mut().zip(&positions).for_each(|(copying, tables)| copying.ask(tables, 1));
                 if copying.iter().all(|copying| !copying.is_awaited) {
@@ -184,7 +184,7 @@ async fn begin(parts: &Parts) -> Result<Next, ProjectingError> {
         };
         let Some(first) = first else { return Err(ProjectingError::Follow("its reader has ended".to_owned())) };
         for batch in gather(first?, &mut receiver).await? {
-            // A batch comes from the replica of its partition, and there is a position for each.
+            // A batch comes from its partition's replica, and each partition has a position.
             let place = batch.after.partition as usize;
             write(&mut projector, &mut positions[place], &batch, &parts.state).await?;
             if let Some(copy) = batch.copy {
@@ -197,7 +197,7 @@ async fn begin(parts: &Parts) -> Result<Next, ProjectingError> {
     }
 }
 
-/// Writes what of a batch is not in the tables yet.
+/// Writes the part of a batch that is not in the tables yet.
 async fn write(
     projector: &mut Projector,
     before: &mut PartitionPosition,
@@ -213,7 +213,7 @@ async fn write(
     Ok(())
 }
 
-/// What comes within a moment goes together, partition by partition.
+/// Merges batches that arrive within a short time, by partition.
 async fn gather(first: Batch, receiver: &mut mpsc::Receiver<Result<Batch, ProjectingError>>) -> Result<Vec<Batch>, ProjectingError> {
     let mut gathered = vec![first];
     let until = Instant::now() + GATHER;
@@ -224,7 +224,7 @@ async fn gather(first: Batch, receiver: &mut mpsc::Receiver<Result<Batch, Projec
             Some(batch) => {
                 batch.decided.append(&next.decided);
                 batch.after = next.after;
-                // A copy from before is as good as none, where there is a newer one.
+                // A newer copy replaces an older one.
                 batch.copy = next.copy.or(batch.copy.take());
             }
             None => gathered.push(next),
@@ -233,13 +233,13 @@ async fn gather(first: Batch, receiver: &mut mpsc::Receiver<Result<Batch, Projec
     Ok(gathered)
 }
 
-/// Applies what is read, and passes on what was decided.
+/// Applies the records that are read, and passes on the decisions.
 struct Reading {
     replicas: Vec<Replica>,
-    /// Of which partitions a copy is wanted.
+    /// For each partition, whether a copy is requested.
     wanted: Vec<Arc<AtomicBool>>,
-    /// The place of each partition's last copy. A projector that follows another one reads from the copies
-    /// on and is behind the tables at first: a copy of what it has not read again would be the last one.
+    /// The offset of each partition's last copy. A projector that succeeds another one starts from the copies and
+    /// is behind the tables at first: a copy made before it has read a record would only repeat the last one.
     copied: Vec<u64>,
     partitions: u32,
     sender: mpsc::Sender<Result<Batch, ProjectingError>>,
@@ -283,7 +283,7 @@ impl Reading {
     }
 }
 
-/// Ends a follower on a thread where waiting disturbs nobody.
+/// Ends a follower on a thread where blocking is allowed.
 struct Detached(Option<Follower>);
 
 impl Drop for Detached {

@@ -1,6 +1,5 @@
-//! From where a node reads the log: behind its own snapshots, or behind the copies of the state that the
-//! projector keeps in PostgreSQL, or from the beginning. All three lead to the same state; they differ in
-//! how much of the log is left to read.
+//! Where a node starts to read the log: at its own snapshots, at the copies of the state in PostgreSQL, or at
+//! the beginning. All three lead to the same state; they differ in how much of the log is left to read.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -26,15 +25,15 @@ use super::{ScaledError, replica_of};
 #[derive(Debug)]
 pub(super) struct OwnSnapshots {
     snapshots: Snapshots<FileStorage>,
-    /// The offset behind each partition's newest snapshot.
+    /// The offset of each partition's newest snapshot.
     written: Vec<AtomicU64>,
-    /// Held by the one who writes them.
+    /// Held by the process that writes the snapshots.
     lock: Option<File>,
 }
 
 impl OwnSnapshots {
-    /// Opens those of a data folder. Of servers that share the folder the first one writes them; the others
-    /// start from them too.
+    /// Opens the snapshots of a data folder. Of several servers that share the folder, the first one writes
+    /// them; the others only start from them.
     pub(super) fn open(data: &Path, log: LogId, partitions: u32) -> io::Result<Self> {
         let snapshots = Snapshots::open(data, log, partitions)?;
         let lock = data.join("log-snapshots").join("lock");
@@ -61,8 +60,8 @@ impl OwnSnapshots {
         resumed.collect()
     }
 
-    /// Writes a snapshot of each partition that has gone on by at least so many records. A node that
-    /// cannot go on writes none: what it has come to may be wrong.
+    /// Writes a snapshot of each partition that has applied at least `records_min` records since the last
+    /// one. A failed node writes none: its state may be wrong.
     pub(super) fn write(&self, node: &Node<KafkaLog, RedisGate>, records_min: u64) {
         if self.lock.is_none() {
             return;
@@ -81,8 +80,8 @@ impl OwnSnapshots {
     }
 }
 
-/// A replica of each partition: at the node's own snapshot, where it has none at the copy in the tables,
-/// and where there is none either at the beginning.
+/// A replica of each partition: from the node's own snapshot, else from the copy in the tables,
+/// else at the beginning.
 pub(super) async fn replicas(
     own: &Arc<OwnSnapshots>,
     postgres: &Postgres,
@@ -100,7 +99,7 @@ pub(super) async fn replicas(
     Ok(resumed.into_iter().zip(copies).map(|(own, copy)| further(own, copy)).collect())
 }
 
-/// Writes snapshots while the node goes on.
+/// Writes snapshots while the node runs.
 pub(super) async fn keep(own: Arc<OwnSnapshots>, node: Arc<Node<KafkaLog, RedisGate>>, records_min: u64) {
     let mut ticks = tokio::time::interval(KEEP_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

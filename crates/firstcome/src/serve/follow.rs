@@ -1,5 +1,5 @@
-//! What a server takes over from what was decided: the keys before it serves, and while it serves policies
-//! that another machine has changed.
+//! Applies decisions to the server's caches: the keys before it serves, and, while it serves, policies that
+//! other machines have changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::http::problem::Problem;
 use crate::keys;
 use crate::workloads::policy::rules::follow_all;
 
-/// How often a server that has not caught up looks for the keys.
+/// How often a server that has not caught up tries to read the keys.
 const KEYS_LOOK: Duration = Duration::from_millis(20);
 
-/// How often the counters of rate limits follow what other machines have decided.
+/// How often the rate limits' counters follow the decisions of other machines.
 const POLICIES_LOOK: Duration = Duration::from_secs(1);
 
-/// Learns which keys there are before anyone is let in: without any, whoever is on this machine would be.
-/// Across machines, that is when the server has caught up with the record.
+/// Loads the keys before any request is accepted: without keys, every process on this machine would be
+/// admitted. Across machines this succeeds once the server has caught up with the log.
 pub(super) async fn learn_keys(backend: &Backend, auth: &Auth) -> Result<(), ServeError> {
     let mut is_told = false;
     loop {
@@ -43,9 +43,9 @@ pub(super) async fn learn_keys(backend: &Backend, auth: &Auth) -> Result<(), Ser
     }
 }
 
-/// Takes over into the counters what other machines have decided about policies.
+/// Applies other machines' policy changes to the counters.
 pub(super) async fn policies(app: Arc<App>) {
-    // Alone, whoever changes a policy takes the change over.
+    // On a single machine, the request that changes a policy also applies the change.
     if app.backend.engine().is_some() {
         return;
     }

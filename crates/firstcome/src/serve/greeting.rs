@@ -1,4 +1,4 @@
-//! What the server says when it serves.
+//! The text that the server prints when it is ready.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use edge::auth::Auth;
 
-/// Where everything is, for a person at a terminal.
+/// The addresses and folders, for a person at a terminal.
 pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<SocketAddr>, auth: &Auth, data: &Path) -> String {
     let mut text = String::new();
     let base = format!("{scheme}://{address}");

@@ -20,7 +20,7 @@ use super::{ADMIN_CONNECTIONS_MAX, ServeError};
 use crate::cli::{DATA_FOLDER, ServeArgs, SettingsError};
 use crate::scaled::ScaledSettings;
 
-/// File descriptors that are not connections.
+/// File descriptors reserved for other uses than connections.
 const FILES_KEPT: u64 = 128;
 
 /// All settings of a server, checked.
@@ -38,7 +38,7 @@ pub struct ServeSettings {
     pub(super) snapshot_every: u64,
     pub(super) accept_clock_behind: bool,
     pub(super) scaled: Option<ScaledSettings>,
-    /// The clock; tests move one by hand.
+    /// The clock; tests use a manual one.
     pub clock: Clock,
 }
 
@@ -49,7 +49,7 @@ impl ServeSettings {
     /// [`ServeError`] that names the option.
     pub fn new(args: &ServeArgs) -> Result<Self, ServeError> {
         let listen = args.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070)));
-        // Port 0 stands for any that is free: another one each time.
+        // Port 0 means any free port, so the two addresses differ.
         if args.admin_listen == Some(listen) && listen.port() != 0 {
             return Err(SettingsError::Value(format!("--listen and --admin-listen are both {listen}")).into());
         }
@@ -138,19 +138,19 @@ pub(crate) fn in_range(name: &str, given: Option<u64>, standard: u64, min: u64, 
     Err(SettingsError::Value(format!("--{name} must be from {min} to {max}")))
 }
 
-/// The first address that other machines can reach.
+/// The first of the addresses that other machines can reach.
 fn reachable(addresses: [Option<SocketAddr>; 2]) -> Option<SocketAddr> {
     addresses.into_iter().flatten().find(|address| !address.ip().is_loopback())
 }
 
-/// Closed by default: a server that other machines can reach does not start without a valid key. Across
-/// machines it does, and lets nobody in until there is one: keys are made through a server that runs.
+/// Closed by default: a server that other machines can reach does not start without a valid key. In the scaled mode
+/// it starts and refuses all callers until there is one, because keys are created through a running server.
 pub(super) fn require_key(settings: &ServeSettings, ring: &Ring) -> Result<(), ServeError> {
     let Some(address) = reachable([Some(settings.listen), settings.admin_listen]) else { return Ok(()) };
     if ring.keys.values().any(|key| key.revoked_at.is_none()) {
         return Ok(());
     }
-    // A revoked key's name cannot be used again.
+    // The name of a revoked key cannot be used again.
     let name = (1..).map(|number| if number == 1 { "admin".to_owned() } else { format!("admin-{number}") });
     let name = name.into_iter().find(|name| !ring.keys.contains_key(name.as_str())).unwrap_or_default();
     Err(ServeError::NotLoopback { address, data: settings.data.clone(), name })

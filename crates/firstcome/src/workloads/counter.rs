@@ -1,4 +1,4 @@
-//! Counters, the example: additions.
+//! Counters, an example workload: additions.
 
 use axum::http::StatusCode;
 use domain::counter::{ADDITIONS, Command, Counter};
@@ -24,7 +24,7 @@ use crate::http::problem::{HandlerResult, Problem, info, says, says_of};
 use crate::live::Plain;
 use edge::input::parse;
 
-/// What counters add to the API.
+/// The counters' part of the API.
 pub const TABLE: Table = Table {
     kind: Kind::Counter,
     calls,

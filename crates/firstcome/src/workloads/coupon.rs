@@ -27,7 +27,7 @@ use crate::http::openapi::describe::{Answer, Header, Link, events, limit, locati
 use crate::http::openapi::refusals::{DECIDES, LISTS};
 use crate::http::openapi::schema::text;
 
-/// What coupons add to the API.
+/// The coupons' part of the API.
 pub const TABLE: Table = Table {
     kind: Kind::Campaign,
     calls,
@@ -96,7 +96,7 @@ fn claim_call() -> Call {
         .answers(Answer::json(202, place, pending()).headed([location("AnswerLocation", "The path of the answer."), applied]).later())
 }
 
-/// A claim, and what can be done with it.
+/// A claim in a response, with links to the calls on it.
 fn at_claim(status: u16, about: &'static str) -> Answer {
     let (by_subject, by_code) = (["campaign", "subject", "serial"], ["campaign", "code"]);
     let links = [

@@ -1,6 +1,5 @@
-//! The calls of each workload, beside the rules in `domain`: for each one file (and a folder) with its
-//! requests, its handlers and its table of calls. What every kind of aggregate has is served by
-//! [`crate::http::aggregates`].
+//! The calls of each workload; the rules are in `domain`. Each workload has one file (and a folder) with its
+//! requests, handlers and table of calls. [`crate::http::aggregates`] serves the calls that every kind has.
 
 use domain::Kind;
 
@@ -13,20 +12,20 @@ pub mod counter;
 pub mod coupon;
 pub mod policy;
 
-/// What a workload adds to the API.
+/// A workload's part of the API.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     /// Its kind.
     pub kind: Kind,
     /// Its calls.
     pub calls: fn() -> Vec<Call>,
-    /// The codes that it refuses with.
+    /// Its refusal codes.
     pub codes: &'static [CodeInfo],
-    /// What is said of each rejection of its rules.
+    /// The texts of its rejections.
     pub wordings: &'static [Wording],
-    /// The groups that its calls are shown in, and what they are about.
+    /// The groups that its calls are shown in, with their descriptions.
     pub tags: &'static [(&'static str, &'static str)],
-    /// What its refusals tell beside their codes.
+    /// The members that its refusals add.
     pub problem_members: fn() -> Vec<Member>,
 }
 

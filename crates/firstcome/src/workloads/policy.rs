@@ -1,4 +1,4 @@
-//! Rate limits as a service: policies, the numbers of single keys, checks.
+//! Rate limits as a service: policies, overrides for single keys, checks.
 
 pub mod checks;
 mod refusals;
@@ -31,7 +31,7 @@ const TAG: &str = "Rate limits";
 const OUT_OF_RANGE: &[&str] =
     &["quota_out_of_range", "log_quota_out_of_range", "window_out_of_range", "burst_out_of_range", "burst_not_used"];
 
-/// What rate limits add to the API.
+/// The rate limits' part of the API.
 pub const TABLE: Table = Table {
     kind: Kind::Policy,
     calls,
@@ -111,7 +111,7 @@ fn of_overrides() -> [Call; 3] {
     .map(Call::of_operators)
 }
 
-/// What calls about a policy's counters have in common.
+/// The common parts of calls on a policy's counters.
 fn counted(call: Call, body: Schema, answer: Answer) -> Call {
     call.keyed()
         .body(body)

@@ -1,4 +1,4 @@
-//! What the calls of keys take and answer, as schemas.
+//! The schemas of the key calls.
 
 use edge::auth::caller::Scope;
 use serde_json::json;
@@ -22,7 +22,7 @@ fn scopes() -> Schema {
     scopes.shown(json!(["issue", "read"])).named("Scopes")
 }
 
-/// What creates a key.
+/// The body that creates a key.
 pub(super) fn new_key() -> Schema {
     let campaigns = "What the names of its campaigns begin with; left out: all campaigns. Not with `admin`.";
     body("")
@@ -35,7 +35,7 @@ pub(super) fn new_key() -> Schema {
         .named("CreateKey")
 }
 
-/// What rotates a key.
+/// The body that rotates a key.
 pub(super) fn rotation() -> Schema {
     let about = "How long the secret before goes on, in milliseconds: 30 days at most.";
     let overlap = number(0, 2_592_000_000).nullable().with("default", json!(0));

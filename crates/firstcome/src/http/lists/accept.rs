@@ -1,4 +1,4 @@
-//! The format of a list that a caller accepts.
+//! Content negotiation for lists.
 
 use axum::http::header;
 
@@ -15,7 +15,7 @@ pub(super) fn format(context: &Context) -> Result<Format, Problem> {
     }
     let offers = [("application/json", Format::Json), ("application/x-ndjson", Format::Ndjson), ("text/csv", Format::Csv)];
     let weighed = offers.map(|(media_type, format)| (weight(&accepted, media_type), format));
-    // Of equals the first wins.
+    // Among equal weights the first format wins.
     let best = weighed.into_iter().rev().max_by_key(|(weight, _)| *weight).filter(|(weight, _)| 0 < *weight);
     best.map(|(_, format)| format)
         .ok_or_else(|| Problem::new("not_acceptable", "the list comes as application/json, application/x-ndjson or text/csv"))

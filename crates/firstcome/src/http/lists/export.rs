@@ -1,4 +1,4 @@
-//! Whole lists, passed on as they are read.
+//! Exports: whole lists, streamed while they are read.
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -22,12 +22,12 @@ use crate::backend::{Backend, Chosen};
 use crate::history::{History, ListError};
 use crate::http::problem::{HandlerResult, Problem};
 
-/// Bytes that an export gathers before it passes them on.
+/// Bytes that an export collects before it sends a chunk.
 const CHUNK_BYTES: usize = 64 * 1_024;
-/// Chunks between the reading thread and a client.
+/// Chunks buffered between the reading thread and a client.
 const CHUNKS_MAX: usize = 4;
 
-/// All entries that are chosen, read in one transaction and passed on as they come.
+/// All selected entries, read in one transaction and streamed.
 pub(super) async fn export(app: &Arc<App>, listing: &'static Listing, name: Name<'_>, chosen: Chosen, format: Format) -> HandlerResult {
     let (sender, mut receiver) = mpsc::channel::<Chunk>(CHUNKS_MAX);
     let (app, name) = (Arc::clone(app), name.as_str().to_owned());
@@ -50,7 +50,7 @@ pub(super) async fn export(app: &Arc<App>, listing: &'static Listing, name: Name
             });
         }
     }
-    // What comes first says whether there is a list at all.
+    // The first message shows whether there is a list at all.
     match receiver.recv().await {
         Some(Chunk::Begins(as_of)) => Ok(text_response(Body::from_stream(Rest { receiver, has_ended: false }), format, as_of)),
         Some(Chunk::Failed(error)) => Err(error.into()),
@@ -65,9 +65,8 @@ enum Chunk {
     Failed(ListError),
 }
 
-/// The way of an export from the reading thread to its client. HTTP/2 lets a client stop the flow
-/// of one answer while its connection is busy with others, so that the connection's own limit does
-/// not notice.
+/// Passes an export from the reading thread to its client. With HTTP/2 a client can stop the flow of one
+/// response while its connection is busy with others, so the connection's own write limit does not apply.
 struct Passing {
     sender: mpsc::Sender<Chunk>,
     runtime: Handle,
@@ -86,14 +85,14 @@ impl Passing {
 
     fn end(&self, outcome: Result<(), ListError>) {
         if let Err(error) = outcome {
-            // Where there is no room for it, the client has gone or does not read.
+            // If the channel is full, the client has disconnected or does not read.
             let _ = self.sender.try_send(Chunk::Failed(error));
         }
     }
 }
 
-/// What follows the beginning. Whoever reads sees the connection break off instead of a list that
-/// looks whole: only [`Chunk::Ends`] is the end.
+/// The rest of an export. If the export fails, the client sees a broken connection and not a list that looks
+/// complete: only [`Chunk::Ends`] ends it normally.
 struct Rest {
     receiver: mpsc::Receiver<Chunk>,
     has_ended: bool,
@@ -119,7 +118,7 @@ impl Stream for Rest {
     }
 }
 
-/// The same from a database that is asked over the network.
+/// The same from PostgreSQL.
 #[cfg(feature = "scaled")]
 async fn pass_export(
     app: &App,
@@ -130,7 +129,7 @@ async fn pass_export(
     passing: &Passing,
 ) -> Result<(), ListError> {
     let name = Name::new(name).map_err(|error| ReadError::Store(error.into()))?;
-    // The aggregate is there, and so its row will be: the tables have been waited for.
+    // The aggregate exists, and the tables have been waited for, so its row must be there.
     let missing = || ListError::Read(ReadError::Store("the aggregate is not in the tables".into()));
     let mut export = postgres.export(listing.table, name, chosen.selection()).await?.ok_or_else(missing)?;
     passing.pass_soon(Chunk::Begins(export.as_of())).await?;

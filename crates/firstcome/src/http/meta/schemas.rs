@@ -1,4 +1,4 @@
-//! What the calls about the server answer, as schemas.
+//! The schemas of the calls about the server.
 
 use domain::Kind;
 use serde_json::json;

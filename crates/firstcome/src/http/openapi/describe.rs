@@ -1,4 +1,4 @@
-//! How a call is described: what it takes, what it answers, and what it is refused with.
+//! The description of a call: its inputs, responses and refusals.
 
 use std::borrow::Cow;
 
@@ -16,25 +16,25 @@ pub const JSON: &str = "application/json";
 /// Text of a description.
 pub type Text = Cow<'static, str>;
 
-/// What the document says of a call, beside its method, path and callers.
+/// A call's description in the document, beside method, path and callers.
 #[derive(Debug, Default)]
 pub struct Description {
-    /// Its name for programs (`operationId`).
+    /// The call's name for client generators (`operationId`).
     pub id: Text,
-    /// The group of calls that it is in.
+    /// The group that the call is shown in.
     pub tag: &'static str,
-    /// What it does, in a few words.
+    /// A summary in a few words.
     pub summary: Text,
-    /// What it does.
+    /// The full description.
     pub about: Text,
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<Body>,
     pub(super) answers: Vec<Answer>,
-    /// Codes beside those that follow from callers, path and body.
+    /// Refusal codes beyond those implied by callers, path and body.
     pub(super) refusals: Vec<&'static str>,
-    /// What the refusals of a status mean, where it is not what they usually mean.
+    /// Descriptions of a status that replace the usual ones.
     pub(super) notes: Vec<(u16, Text)>,
-    /// Whether it takes a request key.
+    /// Whether the call accepts a request key.
     pub(super) is_keyed: bool,
 }
 
@@ -45,10 +45,10 @@ pub(super) struct Body {
     pub(super) is_required: bool,
 }
 
-/// A part of the path or the query, or a header of the request.
+/// A parameter in the path, the query or a header.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// Its name in the document: several calls may have different ones of the same name.
+    /// The component's name in the document: different parameters may share a name.
     pub(super) component: Text,
     pub(super) name: Text,
     pub(super) place: &'static str,
@@ -57,23 +57,23 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// A part of the path.
+    /// A path parameter.
     pub fn path(name: impl Into<Text>, schema: Schema, about: impl Into<Text>) -> Self {
         let name = name.into();
         Self { component: name.clone(), name, place: "path", schema, about: about.into() }
     }
 
-    /// A part of the query.
+    /// A query parameter.
     pub fn query(component: &'static str, name: &'static str, schema: Schema, about: &'static str) -> Self {
         Self { component: component.into(), name: name.into(), place: "query", schema, about: about.into() }
     }
 
-    /// A header.
+    /// A header parameter.
     pub fn header(component: &'static str, name: &'static str, schema: Schema, about: &'static str) -> Self {
         Self { place: "header", ..Self::query(component, name, schema, about) }
     }
 
-    /// The name of an aggregate of a kind.
+    /// The path parameter for the name of an aggregate of a kind.
     #[must_use]
     pub fn of_kind(kind: Kind) -> Self {
         let word = kind.word();
@@ -88,27 +88,27 @@ pub fn example_name(kind: Kind) -> &'static str {
     if kind.word() == "policy" { "api" } else { "spring" }
 }
 
-/// How many entries a page has.
+/// The page size.
 #[must_use]
 pub fn limit() -> Parameter {
     let (max, standard) = (PAGE_MAX as u64, json!(PAGE_STANDARD));
     Parameter::query("limit", "limit", number(1, max).with("default", standard), "Entries in the page at most.")
 }
 
-/// Where a page of aggregates begins.
+/// The cursor of a page of aggregates.
 #[must_use]
 pub fn after_name() -> Parameter {
     let schema = matching(super::schema::NAME);
     Parameter::query("afterName", "after", schema, "`next` of the page before: goes on behind this name.")
 }
 
-/// When a stream of events ends.
+/// The number of events after which a stream ends.
 #[must_use]
 pub fn events() -> Parameter {
     Parameter::query("events", "events", number(1, 1_000_000), "Ends after so many events.")
 }
 
-/// The request key of most calls.
+/// The request key, as most calls accept it.
 fn request_key() -> Parameter {
     let about = "Your name for this request: 1 to 255 visible ASCII characters. Asking again with the same key within 24 hours gives \
                  the same answer and changes nothing; of checks, reservations, refunds, resets and leases within an hour. Its scope is \
@@ -134,32 +134,32 @@ pub struct Header {
     pub(super) name: &'static str,
     pub(super) schema: Schema,
     pub(super) about: &'static str,
-    /// Whether it is always there.
+    /// Whether the header is always present.
     pub(super) is_required: bool,
 }
 
 impl Header {
-    /// A header that may be there.
+    /// A header that may be present.
     #[must_use]
     pub fn new(component: &'static str, name: &'static str, schema: Schema, about: &'static str) -> Self {
         Self { component, name, schema, about, is_required: false }
     }
 
-    /// A header that is always there.
+    /// A header that is always present.
     #[must_use]
     pub fn always(self) -> Self {
         Self { is_required: true, ..self }
     }
 }
 
-/// The version of what the response shows.
+/// The version of the shown resource.
 #[must_use]
 pub fn etag() -> Header {
     let schema = matching("^\"[0-9]+\"$");
     Header::new("ETag", "ETag", schema, "The version of the settings in quotes, for `If-Match`.").always()
 }
 
-/// Where what was made is.
+/// The URL of the created resource.
 #[must_use]
 pub fn location(component: &'static str, about: &'static str) -> Header {
     Header::new(component, "Location", text().with("format", json!("uri-reference")), about).always()
@@ -175,7 +175,7 @@ pub(super) fn replayed() -> Header {
     Header::new("IdempotentReplayed", "Idempotent-Replayed", text().with("const", json!("true")), about)
 }
 
-/// What decisions of rate limits say in headers.
+/// The rate-limit header fields.
 #[must_use]
 pub fn rate_limit_fields() -> [Header; 2] {
     let policy = "Each policy's name, and as `q` what a full key has (draft-ietf-httpapi-ratelimit-headers-10).";
@@ -183,7 +183,7 @@ pub fn rate_limit_fields() -> [Header; 2] {
     [Header::new("RateLimitPolicy", "RateLimit-Policy", text(), policy), Header::new("RateLimit", "RateLimit", text(), state)]
 }
 
-/// An answer that is no refusal.
+/// A successful response.
 #[derive(Debug)]
 pub struct Answer {
     pub(super) status: u16,
@@ -193,23 +193,23 @@ pub struct Answer {
     pub(super) links: Vec<Link>,
 }
 
-/// A call that goes on where an answer ends.
+/// A link to a call that follows a response.
 #[derive(Clone, Debug)]
 pub struct Link {
     pub(super) name: &'static str,
     pub(super) id: Text,
     pub(super) about: &'static str,
-    /// The call's parameters, and where in the request or the answer their values are.
+    /// The call's parameters, with the location of their values in the request or response.
     pub(super) parameters: Vec<(&'static str, String)>,
 }
 
 impl Link {
-    /// A call about the same as this one: it takes the same part of the path.
+    /// A link to a call with the same path parameter.
     pub fn same(name: &'static str, id: impl Into<Text>, parameter: &'static str, about: &'static str) -> Self {
         Self { name, id: id.into(), about, parameters: vec![(parameter, format!("$request.path.{parameter}"))] }
     }
 
-    /// A call that takes members of the answer.
+    /// A link to a call whose parameters are members of the response.
     #[must_use]
     pub fn with(name: &'static str, id: &'static str, members: &[&'static str], about: &'static str) -> Self {
         let parameters = members.iter().map(|member| (*member, format!("$response.body#/{member}"))).collect();
@@ -218,37 +218,37 @@ impl Link {
 }
 
 impl Answer {
-    /// An answer without a body.
+    /// A response without a body.
     pub fn new(status: u16, about: impl Into<Text>) -> Self {
         Self { status, about: about.into(), headers: Vec::new(), content: Vec::new(), links: Vec::new() }
     }
 
-    /// An answer in JSON.
+    /// A response with a JSON body.
     pub fn json(status: u16, about: impl Into<Text>, schema: Schema) -> Self {
         Self::new(status, about).in_type(JSON, schema)
     }
 
-    /// The same in another media type.
+    /// Adds a body in another media type.
     #[must_use]
     pub fn in_type(mut self, media_type: &'static str, schema: Schema) -> Self {
         self.content.push((media_type, schema));
         self
     }
 
-    /// With headers.
+    /// Adds headers.
     #[must_use]
     pub fn headed(mut self, headers: impl IntoIterator<Item = Header>) -> Self {
         self.headers.extend(headers);
         self
     }
 
-    /// With [`retry_after`].
+    /// Adds [`retry_after`].
     #[must_use]
     pub fn later(self) -> Self {
         self.headed([retry_after()])
     }
 
-    /// With calls that go on from here.
+    /// Adds links.
     #[must_use]
     pub fn linked(mut self, links: impl IntoIterator<Item = Link>) -> Self {
         self.links.extend(links);
@@ -257,7 +257,7 @@ impl Answer {
 }
 
 impl Call {
-    /// What it is called and what it does.
+    /// Sets id, group, summary and description.
     #[must_use]
     pub fn about(mut self, id: impl Into<Text>, tag: &'static str, summary: impl Into<Text>, about: impl Into<Text>) -> Self {
         let description = &mut self.description;
@@ -266,27 +266,27 @@ impl Call {
         self
     }
 
-    /// What it takes in the path, the query and the headers. Names of aggregates, and what every call or
-    /// every call with a request key takes, need not be named.
+    /// Adds parameters. Names of aggregates, and the parameters of every call or every keyed
+    /// call, are added automatically.
     #[must_use]
     pub fn takes(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
         self.description.parameters.extend(parameters);
         self
     }
 
-    /// The JSON that it takes.
+    /// Sets the required JSON body.
     #[must_use]
     pub fn body(self, schema: Schema) -> Self {
         self.body_of(schema, &[JSON], true)
     }
 
-    /// The JSON that it may take.
+    /// Sets an optional JSON body.
     #[must_use]
     pub fn optional_body(self, schema: Schema) -> Self {
         self.body_of(schema, &[JSON], false)
     }
 
-    /// The JSON merge patch that it takes.
+    /// Sets the JSON merge patch as the body.
     #[must_use]
     pub fn merge_patch(self, schema: Schema) -> Self {
         self.body_of(schema, &["application/merge-patch+json", JSON], true)
@@ -297,47 +297,47 @@ impl Call {
         self
     }
 
-    /// It takes a request key, and repeats its answer under it.
+    /// Accepts a request key, and repeats its response under it.
     #[must_use]
     pub fn keyed(self) -> Self {
         self.keyed_by(request_key())
     }
 
-    /// The same, where the key means something special.
+    /// The same, with a special description of the key.
     #[must_use]
     pub fn keyed_by(mut self, key: Parameter) -> Self {
         self.description.is_keyed = true;
         self.takes([key]).refuses(&["request_key_reused"])
     }
 
-    /// It takes preconditions: the first, or both.
+    /// Accepts preconditions: `If-Match`, and `If-None-Match` if the resource may be new.
     #[must_use]
     pub fn conditional(self, kind: Kind, may_be_new: bool) -> Self {
         let call = self.takes([if_match()]).refuses(&["version_mismatch", kind.exists()]);
         if may_be_new { call.takes([if_none_match()]) } else { call }
     }
 
-    /// How it answers.
+    /// Adds a response.
     #[must_use]
     pub fn answers(mut self, answer: Answer) -> Self {
         self.description.answers.push(answer);
         self
     }
 
-    /// What it is refused with, beside what follows from callers, path and body.
+    /// Adds refusal codes, beyond those implied by callers, path and body.
     #[must_use]
     pub fn refuses(mut self, codes: &[&'static str]) -> Self {
         self.description.refusals.extend(codes);
         self
     }
 
-    /// It rests on the state of this server.
+    /// Adds the refusals of a read of this server's state.
     #[must_use]
     pub fn reads(self) -> Self {
         self.refuses(READS)
     }
 
-    /// What its refusals of a status mean.
+    /// Sets the description of the refusals with a status.
     #[must_use]
     pub fn refused(mut self, status: u16, meaning: impl Into<Text>) -> Self {
         self.description.notes.push((status, meaning.into()));
@@ -345,13 +345,13 @@ impl Call {
     }
 }
 
-/// An example of a stream of events, which OpenAPI 3.1 has no schema for.
+/// An example of an event stream, which OpenAPI 3.1 cannot describe with a schema.
 #[must_use]
 pub fn streamed(example: &str) -> Schema {
     Schema::default().shown(Value::from(example))
 }
 
-/// An example of something that is not JSON.
+/// An example of a body that is not JSON.
 #[must_use]
 pub fn shown_as(example: &str, about: &str) -> Schema {
     text().shown(Value::from(example)).with("description", json!(about))

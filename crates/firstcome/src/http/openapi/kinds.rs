@@ -1,4 +1,4 @@
-//! The schemas of a kind: its settings, its patches, its figures and its pages, from its declared fields.
+//! The schemas of a kind: settings, patch, read and page, generated from its declared fields.
 
 use domain::fields::{Field, Value as FieldValue};
 use domain::hash::HashSeed;
@@ -12,17 +12,17 @@ use super::schema::{Schema, body, list, name, number_from, object, of_field, tex
 use crate::http::settings::{self, patch_of, settings_of, value_as_json};
 use crate::http::times;
 
-/// When the aggregates of examples were created, and when they are looked at.
+/// When the examples' aggregates were created, and when they are read.
 const TIMES: [&str; 2] = ["2026-01-30T08:00:00Z", "2026-01-31T10:00:00Z"];
 
-/// The word with a capital letter.
+/// The word with a capital first letter.
 #[must_use]
 pub fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// The settings that create one of a kind.
+/// The settings of a put.
 #[must_use]
 pub fn settings(kind: Kind) -> Schema {
     let about = format!("All settings of a {}; what is left out takes its default.", kind.word());
@@ -56,7 +56,7 @@ pub fn patch(kind: Kind) -> Schema {
     })
 }
 
-/// One of a kind as reads show it.
+/// The response of a read.
 #[must_use]
 pub fn shown(kind: Kind) -> Schema {
     let about = format!("A {}, exact at one instant.", kind.word());
@@ -77,24 +77,23 @@ pub fn page(kind: Kind, shown: Schema) -> Schema {
     paged(all, shown, &format!("{} in the order of their names.", capital(all)))
 }
 
-/// A page of anything.
+/// A page of any items.
 #[must_use]
 pub fn paged(name: &str, of: Schema, about: &str) -> Schema {
     let next = "What to give as `after` for the next page; `null` on the last.";
     object(&format!("A page of {name}.")).has(name, list(of).with("maxItems", json!(1_000)), about).has("next", text().or_null(), next)
 }
 
-/// Every field that clients see, with its default.
+/// Every public field, with its default.
 fn fields(kind: Kind) -> impl Iterator<Item = (&'static Field, FieldValue)> {
     let defaults = kind.least().values();
     defaults.into_iter().filter(|(field, _)| !field.is_internal)
 }
 
-/// What a read shows of an aggregate that was created with these settings, and then patched with those, by
-/// the rules.
+/// What a read shows of an aggregate that was created with these settings and then patched, according to the rules.
 ///
 /// # Panics
-/// If the rules refuse them: the examples of the program are wrong then.
+/// If the rules reject the settings: the program's examples are then wrong.
 #[must_use]
 pub fn example(kind: Kind, created_with: &Value, patches: &[Value]) -> Map<String, Value> {
     let mut state = State::new(HashSeed(0, 0));

@@ -1,15 +1,14 @@
-//! The schema of refusals: what each of them has, and what each code adds.
+//! The schema of refusals: the common members, and those that each code adds.
 
 use serde_json::{Value, json};
 
 use super::schema::{Schema, matching, number, number_from, object, text, time, word};
 
-/// A member that some refusals have: its name, its values, what it says, and the codes that always come
-/// with it.
+/// A member of some refusals: its name, schema and description, and the codes that always have it.
 #[derive(Debug)]
 pub struct Member(pub &'static str, pub Schema, pub &'static str, pub &'static [&'static str]);
 
-/// The field of the body that these codes always name.
+/// The `field` member, which these codes always have.
 #[must_use]
 pub fn field(codes: &'static [&'static str]) -> Member {
     Member("field", text(), "The field of the body that is wrong.", codes)

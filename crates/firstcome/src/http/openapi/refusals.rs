@@ -1,5 +1,4 @@
-//! What calls are refused with: what follows from their callers, path and body, and what several calls have
-//! in common.
+//! The refusals of calls: those implied by callers, path and body, and groups that several calls share.
 
 use edge::auth::Access;
 use edge::gateway::UNLIMITED;
@@ -11,11 +10,11 @@ use crate::http::calls::Call;
 use crate::http::problem::info_of;
 use axum::http::Method;
 
-/// A call that rests on the state of this server.
+/// Codes of a call that reads this server's state.
 pub const READS: &[&str] = &["not_caught_up", "outcome_unknown"];
-/// A call whose effect is written down.
+/// Codes of a call whose effect is recorded.
 pub const DECIDES: &[&str] = &["stopping", "not_caught_up", "outcome_unknown", "storage_full", "memory_limit"];
-/// A call that reads the tables.
+/// Codes of a call that reads the tables.
 pub const LISTS: &[&str] = &["history_behind", "not_caught_up", "outcome_unknown"];
 
 const EVERY_CALL: &[&str] = &["body_timeout", "body_too_large", "busy"];
@@ -34,7 +33,7 @@ const WITH_BODY: &[&str] = &["malformed_json", "invalid_field", "unsupported_med
 const WAIT: &str = "Ask again after `Retry-After`. With `outcome_unknown` it may have taken effect, and asking again is safe and tells; \
                     otherwise nothing took effect.";
 
-/// Refusals that several calls share: a name in the document, the codes, and what they mean.
+/// Refusals that several calls share: a name in the document, the codes, and their meaning.
 const SHARED: &[(&str, &[&str], &str)] = &[
     (
         "Unauthenticated",
@@ -78,7 +77,7 @@ const SHARED: &[(&str, &[&str], &str)] = &[
 ];
 
 impl Call {
-    /// Every code that the call may be refused with, in the order in which the document lists them.
+    /// Every refusal code of the call, in document order.
     #[must_use]
     pub fn refusals(&self) -> Vec<&'static str> {
         let description = &self.description;
@@ -115,7 +114,7 @@ impl Call {
         self.access != Access::Anyone && self.path.starts_with("/v1/")
     }
 
-    /// The refusals by status: their codes, and what is said of them.
+    /// The refusals by status, each with its codes.
     pub(super) fn refusals_by_status(&self) -> Vec<(u16, Vec<&'static str>)> {
         let mut by_status: Vec<(u16, Vec<&'static str>)> = Vec::new();
         for code in self.refusals() {
@@ -130,14 +129,14 @@ impl Call {
         by_status
     }
 
-    /// The name of the shared response with exactly these codes, if the call has nothing to say of them.
+    /// The name of the shared response with exactly these codes, unless the call has its own description.
     pub(super) fn shared(&self, status: u16, codes: &[&str]) -> Option<&'static str> {
         let is_noted = self.description.notes.iter().any(|(known, _)| *known == status);
         let shared = SHARED.iter().find(|(_, known, _)| *known == codes).filter(|_| !is_noted);
         shared.map(|(name, ..)| *name)
     }
 
-    /// What the call's refusals of a status mean.
+    /// The description of the call's refusals with a status.
     pub(super) fn meaning(&self, status: u16, codes: &[&str]) -> &str {
         let note = self.description.notes.iter().find(|(known, _)| *known == status).map(|(_, note)| &**note);
         let shared = || SHARED.iter().find(|(_, known, _)| *known == codes).map(|(_, _, about)| *about);
@@ -158,7 +157,7 @@ fn usually(status: u16) -> &'static str {
     }
 }
 
-/// A refusal as the document shows it.
+/// A refusal in the document.
 pub(super) fn response(status: u16, codes: &[&str], about: &str, header: &mut impl FnMut(&Header) -> Value) -> Value {
     let headers: Map<String, Value> = headers(status).iter().map(|of| (of.name.to_owned(), header(of))).collect();
     json!({ "description": about, "headers": headers, "content": { "application/problem+json": { "schema": schema(status, codes) } } })
@@ -197,7 +196,7 @@ pub(super) fn request_id() -> Header {
     Header::new("RequestId", "X-Request-Id", matching("^[A-Za-z0-9_.:-]{1,64}$"), about)
 }
 
-/// Every shared response that is used, by its name.
+/// The shared responses in use, by name.
 pub(super) fn shared_responses(used: &[&str], header: &mut impl FnMut(&Header) -> Value) -> Map<String, Value> {
     let used = SHARED.iter().filter(|(name, ..)| used.contains(name));
     used.map(|(name, codes, about)| {

@@ -1,23 +1,23 @@
-//! Schemas of what bodies hold, put together in code: beside each its example, and what it refers to.
+//! JSON schemas built in code, each with an example and the named schemas that it refers to.
 
 use domain::fields::FieldKind;
 use serde_json::{Map, Value, json};
 
-/// Names of campaigns, subjects, policies and others.
+/// The pattern of names: campaigns, subjects, policies and others.
 pub const NAME: &str = r"^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,128}$";
-/// A time as the API writes it.
+/// A time as responses show it.
 const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$";
-/// A time as the API reads it.
+/// A time as requests may give it.
 const TIME_READ: &str =
     r"^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$";
 /// The largest number of 32 bits.
 pub const U32_MAX: u64 = 0xffff_ffff;
 
-/// A JSON Schema, an example of what fits it, and the named schemas that it refers to.
+/// A JSON Schema, a matching example, and the named schemas that it refers to.
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
     pub(super) value: Map<String, Value>,
-    /// [`Value::Null`] if there is none, or if it is null.
+    /// [`Value::Null`] if there is no example, or if the example is null.
     pub(super) example: Value,
     pub(super) parts: Vec<(String, Value)>,
 }
@@ -62,13 +62,13 @@ pub fn number_from(min: u64) -> Schema {
     of_type("integer").with("minimum", json!(min)).shown(json!(min))
 }
 
-/// How many there are.
+/// A count.
 #[must_use]
 pub fn count(example: u64) -> Schema {
     number_from(0).shown(json!(example))
 }
 
-/// Yes or no.
+/// A boolean.
 #[must_use]
 pub fn flag(example: bool) -> Schema {
     of_type("boolean").shown(json!(example))
@@ -80,7 +80,7 @@ pub fn time(example: &str) -> Schema {
     matching(TIME).with("format", json!("date-time")).shown(json!(example))
 }
 
-/// Several of the same.
+/// An array of items.
 #[must_use]
 pub fn list(of: Schema) -> Schema {
     let mut list = of_type("array").with("items", Value::Object(of.value)).shown(json!([of.example]));
@@ -88,14 +88,14 @@ pub fn list(of: Schema) -> Schema {
     list
 }
 
-/// An object; [`Schema::has`] and [`Schema::may`] give it its members.
+/// An object; [`Schema::has`] and [`Schema::may`] add members.
 #[must_use]
 pub fn object(about: &str) -> Schema {
     let object = of_type("object").with("properties", json!({})).with("required", json!([])).shown(json!({}));
     if about.is_empty() { object } else { object.with("description", json!(about)) }
 }
 
-/// An object of a request's body: other members are refused.
+/// An object in a request body: unknown members are refused.
 #[must_use]
 pub fn body(about: &str) -> Schema {
     object(about).with("additionalProperties", json!(false))
@@ -113,20 +113,20 @@ pub(super) fn of_field(kind: FieldKind, is_read: bool) -> Schema {
 }
 
 impl Schema {
-    /// With another keyword of JSON Schema.
+    /// Adds a keyword of JSON Schema.
     #[must_use]
     pub fn with(mut self, keyword: &str, value: Value) -> Self {
         self.value.insert(keyword.to_owned(), value);
         self
     }
 
-    /// With an example, which the schema itself shows too.
+    /// Sets an example that the schema itself shows too.
     #[must_use]
     pub fn example(self, example: Value) -> Self {
         self.with("examples", json!([example])).shown(example)
     }
 
-    /// With an example for the objects that it is in.
+    /// Sets the example that is used inside objects.
     #[must_use]
     pub fn shown(mut self, example: Value) -> Self {
         self.example = example;
@@ -139,7 +139,7 @@ impl Schema {
         self.example.to_string()
     }
 
-    /// With other members in its example.
+    /// Replaces members of the example.
     #[must_use]
     pub fn but(mut self, members: Value) -> Self {
         if let (Value::Object(example), Value::Object(members)) = (&mut self.example, members) {
@@ -148,13 +148,13 @@ impl Schema {
         self
     }
 
-    /// Also null, which is the example then.
+    /// Allows null, which becomes the example.
     #[must_use]
     pub fn or_null(self) -> Self {
         self.nullable().shown(Value::Null)
     }
 
-    /// Also null.
+    /// Allows null.
     #[must_use]
     pub fn nullable(mut self) -> Self {
         if let Some(word) = self.value.get("type").cloned() {
@@ -166,7 +166,7 @@ impl Schema {
         self
     }
 
-    /// With a member that is always there.
+    /// Adds a member that is always present.
     #[must_use]
     pub fn has(mut self, name: &str, schema: Schema, about: &str) -> Self {
         if let Some(Value::Array(required)) = self.value.get_mut("required") {
@@ -178,7 +178,7 @@ impl Schema {
         self.may(name, schema, about)
     }
 
-    /// With a member that may be left out, and that the example does not have.
+    /// Adds an optional member, which the example omits.
     #[must_use]
     pub fn may(mut self, name: &str, schema: Schema, about: &str) -> Self {
         let schema = if about.is_empty() { schema } else { schema.with("description", json!(about)) };
@@ -189,7 +189,7 @@ impl Schema {
         self
     }
 
-    /// With a range for a member that it has.
+    /// Sets the range of an existing member.
     #[must_use]
     pub fn within(mut self, name: &str, min: u64, max: u64) -> Self {
         let member = self.value.get_mut("properties").and_then(|properties| properties.get_mut(name));
@@ -198,7 +198,7 @@ impl Schema {
         self
     }
 
-    /// With other values for a member that it has.
+    /// Replaces the schema of an existing member.
     #[must_use]
     pub fn narrowed(mut self, name: &str, to: Schema) -> Self {
         let member = self.value.get_mut("properties").and_then(|properties| properties.get_mut(name));
@@ -209,7 +209,7 @@ impl Schema {
         self
     }
 
-    /// With a member that must be there from now on.
+    /// Makes a member required.
     #[must_use]
     pub fn requiring(mut self, name: &str) -> Self {
         if let Some(Value::Array(required)) = self.value.get_mut("required") {
@@ -218,7 +218,7 @@ impl Schema {
         self
     }
 
-    /// A schema of the document that others refer to by name.
+    /// Turns the schema into a named one that others refer to.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         let Self { value, example, mut parts } = self;
@@ -228,7 +228,7 @@ impl Schema {
         Self { parts, ..reference }
     }
 
-    /// Exactly one of several.
+    /// Exactly one of several variants.
     #[must_use]
     pub fn one_of(about: &str, variants: Vec<Schema>) -> Self {
         let example = variants.first().map_or(Value::Null, |first| first.example.clone());

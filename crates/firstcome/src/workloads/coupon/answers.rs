@@ -1,7 +1,7 @@
-//! Answers that are read later: a claim's place in the queue, and then its decision.
+//! Deferred answers: a claim's place in the queue, and later its decision.
 //!
-//! The name of an answer is made from the claim, so that nothing has to be kept for it: it is there
-//! for as long as the claim, through restarts, on every server.
+//! The name of an answer is derived from the claim, so nothing is stored for it: it exists as long as the
+//! claim, across restarts and on every server.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -26,23 +26,23 @@ use edge::clock;
 use edge::live::{SubscriberPermit, event_stream, events_limit, may_stay};
 use edge::serve::Peer;
 
-/// When to look again, in milliseconds: when it should be decided, so that those who wait are no load
-/// of their own, and before long, because the pace may be raised.
+/// Bounds of the retry delay, in milliseconds. The delay is the expected time of the decision, so that
+/// waiting clients cause little load; it is bounded because the pace may be raised.
 const LOOK_MS_MIN: u64 = 100;
 const LOOK_MS_MAX: u64 = 10_000;
-/// Those who follow an answer live are told of a new place so often at least.
+/// Longest interval between updates of the place for clients that follow an answer live.
 const FOLLOW_MS_MAX: u64 = 2_000;
-/// A reader that takes nothing for so long is given up.
+/// A client that reads nothing for this long is disconnected.
 const TAKE_MAX: Duration = Duration::from_secs(15);
 
-/// An answer that is not there yet, or the word that it is.
+/// The state of an answer: pending, or decided.
 #[derive(Debug, Serialize)]
 struct PendingJson<'a> {
     answer: String,
     status: &'static str,
     campaign: &'a str,
     subject: &'a str,
-    /// 1 for the one that is decided next, 0 for one that is decided.
+    /// 1 for the claim that is decided next, 0 for a decided one.
     place: u32,
     wait_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ fn look_after(wait_ms: u64) -> u64 {
     wait_ms.clamp(LOOK_MS_MIN, LOOK_MS_MAX)
 }
 
-/// 202 with the place of the answer: the claim is durable, and is decided now or in its turn.
+/// 202 with the place of the answer: the claim is durable, and is decided now or later.
 pub fn accepted(context: &Context, claim: &ClaimView) -> Response<Body> {
     let pending = PendingJson::new(context, claim);
     let location = format!("/v1/answers/{}", pending.answer);
@@ -94,8 +94,7 @@ pub async fn read(context: Context) -> HandlerResult {
     Ok(claimed(&context, StatusCode::CREATED, &claim))
 }
 
-/// `GET /v1/answers/{answer}/live`: Server-Sent Events, `pending` at each new place and `answer` once,
-/// at the end.
+/// `GET /v1/answers/{answer}/live`: Server-Sent Events, `pending` at each new place and `answer` once, at the end.
 pub async fn live(mut context: Context) -> HandlerResult {
     let [events] = context.query(["events"])?;
     let left = events.map_or(Ok(u64::MAX), events_limit)?;
@@ -111,7 +110,7 @@ pub async fn live(mut context: Context) -> HandlerResult {
     Ok(event_stream(Body::from_stream(ReceiverStream::new(receiver))))
 }
 
-/// Tells the reader of each new place, until the decision, or until so many events have been sent.
+/// Sends each new place to the client, until the decision, or until `left` events have been sent.
 async fn follow(
     context: Context,
     (named, mut claim): (Named, ClaimView),
@@ -162,7 +161,7 @@ fn event<T: Serialize>(name: &str, data: &T) -> String {
     format!("event: {name}\ndata: {}\n\n", serde_json::to_string(data).unwrap_or_default())
 }
 
-/// The claim that the path's answer is about.
+/// The claim that the answer in the path belongs to.
 struct Named {
     campaign: String,
     serial: Serial,
@@ -181,7 +180,7 @@ impl Named {
     async fn claim(&self, context: &Context) -> Result<ClaimView, Problem> {
         let name = Name::new(&self.campaign).map_err(|_| not_found())?;
         let claim = context.app.backend.claim_at(name, self.serial).await?.ok_or_else(not_found)?;
-        // For an end user another's answer is as good as none.
+        // End users must not learn that another subject's answer exists.
         let subject = SubjectId::new(&claim.subject).map_err(|_| not_found())?;
         context.acting_for(subject).map_err(|_| not_found())?;
         Ok(claim)

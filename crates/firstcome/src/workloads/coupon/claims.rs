@@ -1,7 +1,7 @@
-//! Claims: claim, read, redeem, cancel, by subject.
+//! The calls on claims: claim, read, redeem, cancel, by subject.
 //!
-//! A claim is answered with its decision, or with a place in the queue: where it is pending, and where
-//! the caller or the campaign wants to read the decision later (RFC 7240, `respond-async`).
+//! The response to a claim is its decision, or its place in the queue: if the claim is pending, or if the
+//! caller or the campaign asks for a deferred answer (RFC 7240, `respond-async`).
 
 use axum::body::Body;
 use axum::http::{HeaderName, Response, StatusCode, header};
@@ -28,7 +28,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimBody {
-    /// For whom.
+    /// The subject that claims.
     pub subject: String,
 }
 
@@ -56,25 +56,25 @@ pub async fn claim(context: Context) -> HandlerResult {
         let response = mark_replayed(answers::accepted(&context, view), !is_fresh);
         return Ok(if prefers_queue { with_header(response, PREFERENCE_APPLIED, RESPOND_ASYNC) } else { response });
     }
-    // The subject's earlier claim is 200; this request's own is 201, however often it is asked.
+    // The subject's earlier claim is 200; this request's own claim is 201, even on a retry.
     let status = if done.novelty == Novelty::Repeated { StatusCode::OK } else { StatusCode::CREATED };
     Ok(mark_replayed(claimed(&context, status, view), !is_fresh))
 }
 
-/// A decided claim, as the answer to claiming.
+/// The response for a decided claim.
 pub fn claimed(context: &Context, status: StatusCode, claim: &ClaimView) -> Response<Body> {
     let response = answer::json(status, &ClaimedJson::new(&context.app.codes, claim));
     with_header(response, header::LOCATION, &format!("/v1/campaigns/{}/claims/{}", claim.campaign, claim.subject))
 }
 
-/// Whether the caller would rather read the decision later. The field may come several times, and what
-/// in it is not known is passed over (RFC 7240, 2).
+/// Whether the client prefers a deferred answer. The header may be repeated, and unknown preferences are
+/// ignored (RFC 7240, 2).
 fn prefers_async(context: &Context) -> bool {
     let mut preferences = context.headers.get_all(PREFER).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     preferences.any(|preference| preference.trim_ascii().eq_ignore_ascii_case(RESPOND_ASYNC.as_bytes()))
 }
 
-/// Which of a subject's claims is meant, if the query says so.
+/// Selects one of the subject's claims, if the query gives a serial.
 fn target_by<'a>(context: &'a Context, subject: SubjectId<'a>) -> Result<TargetBy<'a>, Problem> {
     let [serial] = context.query(["serial"])?;
     let Some(serial) = serial else { return Ok(TargetBy::Subject { subject }) };
@@ -109,10 +109,10 @@ pub async fn cancel(context: Context) -> HandlerResult {
     changed(&context, &done)
 }
 
-/// The answer to a change of a claim: the claim as it stands.
+/// The response to a change of a claim: its current state.
 ///
 /// # Errors
-/// A [`Problem`] that cannot happen: the change was of something else.
+/// A [`Problem`] if the change was of something else, which is a fault.
 pub fn changed(context: &Context, done: &Done) -> HandlerResult {
     let claim = claim_of(done)?;
     let response = answer::json(StatusCode::OK, &ClaimJson::new(&context.app.codes, claim));

@@ -1,4 +1,4 @@
-//! Codes: read, redeem.
+//! The calls on codes: read, redeem.
 
 use axum::http::StatusCode;
 use domain::coupon::{Command, Coupon, Rejection, TargetBy};
@@ -32,7 +32,7 @@ pub async fn redeem(context: Context) -> HandlerResult {
     changed(&context, &done)
 }
 
-/// The claim that the code in the path stands for.
+/// The claim that the code in the path belongs to.
 async fn target_of(context: &Context) -> Result<TargetBy<'static>, Problem> {
     let name = context.named("campaign")?;
     let code_key =
@@ -45,8 +45,8 @@ async fn target_of(context: &Context) -> Result<TargetBy<'static>, Problem> {
         CodeError::Malformed => problem("code_not_found", "a code has 13 letters and digits"),
         CodeError::Unknown => Declined::from(Rejection::CodeNotFound).into(),
     })?;
-    // For an end user another's code is as good as none. A serial's subject never changes, so
-    // that it may be looked up before the command is given.
+    // End users must not learn that another subject's code exists. A serial's subject never changes, so it
+    // can be looked up before the command.
     if context.caller.only_subject().is_some() {
         let claim = context.app.backend.claim(name, by).await?;
         let subject = SubjectId::new(&claim.subject).map_err(|_| Declined::from(Rejection::CodeNotFound))?;

@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use crate::codes::CodeKeys;
 
-/// A claim as the answer to claiming shows it: only what never changes, so that it can be said
-/// again.
+/// A claim in the response to claiming: only fields that never change, so that a retry gets the same body.
 #[derive(Debug, Serialize)]
 pub struct ClaimedJson<'a> {
     campaign: &'a str,
@@ -33,7 +32,7 @@ impl<'a> ClaimedJson<'a> {
     }
 }
 
-/// A claim as it stands.
+/// The current state of a claim.
 #[derive(Debug, Serialize)]
 pub struct ClaimJson<'a> {
     #[serde(flatten)]
@@ -59,7 +58,7 @@ impl<'a> ClaimJson<'a> {
     }
 }
 
-/// A status in a word, and when it came about.
+/// The word for a status, and when it began.
 #[must_use]
 pub fn status_parts(status: ClaimStatus) -> (&'static str, Option<Timestamp>, Option<Timestamp>) {
     match status {

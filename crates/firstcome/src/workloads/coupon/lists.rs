@@ -76,7 +76,7 @@ fn view_of(campaign: &AggregateRow, cells: &[Cell<'_>]) -> Result<ClaimView, Rea
         serial: claim.serial,
         claimed_at: claim.claimed_at,
         status: claim.status,
-        // What is pending is in no list.
+        // Pending claims are in no list.
         mode: Mode::Direct,
         waiting: None,
     })

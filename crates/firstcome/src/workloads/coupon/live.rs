@@ -1,4 +1,4 @@
-//! A campaign as its live stream shows it.
+//! The live stream of a campaign.
 
 use std::collections::VecDeque;
 
@@ -25,18 +25,17 @@ const RATE_MS: u64 = 1_000;
 /// The window of latencies: this many seconds in which there were claims.
 const LATENCY_SECONDS: usize = 10;
 
-/// A campaign as it is shown, with its last claims.
+/// A campaign's state for the stream, with its last claims.
 #[derive(Clone, Debug)]
 pub struct Watched {
     summary: AnySummary,
-    /// Claims that were ever granted, cancelled ones included.
+    /// Claims ever granted, including cancelled ones.
     issued: u64,
-    /// The last of them, the newest first.
+    /// The last claims, newest first.
     last: Vec<ClaimView>,
 }
 
-/// Settings and figures; rates, and how claims were answered; the last claims for those who may read
-/// them.
+/// Settings and figures, rates, answers by outcome; the last claims for callers that may read them.
 #[derive(Debug, Default)]
 pub struct CampaignShow(Mutex<Rates>);
 
@@ -96,7 +95,7 @@ impl Rates {
     /// Claims and answers per second, over the last second.
     fn per_second(&mut self, now_ms: u64, issued: u64, answered: u64) -> (u64, u64) {
         self.seen.push_back((now_ms, issued, answered));
-        // Keeps one that is at least a second old, to count from.
+        // Keeps one count that is at least a second old, as the base of the rate.
         while self.seen.get(1).is_some_and(|(at, ..)| *at + RATE_MS <= now_ms) {
             self.seen.pop_front();
         }

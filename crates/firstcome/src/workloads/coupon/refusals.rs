@@ -1,4 +1,4 @@
-//! What the rules of coupons refuse with: the codes, and the words.
+//! The rejections of the coupon rules: codes and texts.
 
 use crate::http::problem::{CodeInfo, Wording, info, says, says_later, says_of};
 
@@ -55,7 +55,7 @@ pub(super) const CODES: &[CodeInfo] = &[
     info("expired", 409, "Expired", "Claims of this campaign could be redeemed until just before `redeem_until`."),
 ];
 
-/// The words of each rejection.
+/// The text of each rejection.
 pub(super) const WORDINGS: &[Wording] = &[
     says_of("closes_before_opens", "closes_at", "closes_at must be after opens_at"),
     says_of("redeem_until_before_opens", "redeem_until", "redeem_until must be after opens_at"),

@@ -1,4 +1,4 @@
-//! What coupons' calls take and answer, as schemas.
+//! The schemas of the coupon calls.
 
 use domain::Kind;
 use domain::coupon::PER_SUBJECT_MAX;
@@ -39,12 +39,12 @@ fn claim_members(about: &str) -> Schema {
         .has("claimed_at", time(CLAIMED_AT), "When it was decided.")
 }
 
-/// A claim, as the answer to claiming shows it.
+/// A claim in the response to claiming.
 pub(super) fn claimed() -> Schema {
     claim_members("What a claim got: only what never changes, so that a repeat can say the same.").named("Claimed")
 }
 
-/// A claim as it stands.
+/// The current state of a claim.
 pub(super) fn claim() -> Schema {
     claim_members("A claim as it stands.")
         .has("status", word(&["live", "redeemed", "cancelled"]), "Whether it can be used, was used, or was given back.")
@@ -58,7 +58,7 @@ pub(super) fn claim_page() -> Schema {
     paged("claims", claim(), "Claims, cancelled ones included.").has("as_of", as_of(), "").named("ClaimPage")
 }
 
-/// A claim that is not decided yet.
+/// A pending claim.
 pub(super) fn pending() -> Schema {
     object("A claim that is accepted. It is no yes yet: it has no code.")
         .has("answer", text().example(json!("spring:7Q0ZJ4M52K9TX")), "The answer's name, under `/v1/answers/`.")
@@ -73,7 +73,7 @@ pub(super) fn pending() -> Schema {
         .named("PendingAnswer")
 }
 
-/// What the rules' refusals tell beside their codes.
+/// Members that the rules' rejections add.
 pub(super) fn problem_members() -> Vec<Member> {
     let per_subject = number(1, u64::from(PER_SUBJECT_MAX));
     let claimed = number(0, u64::from(Quantity::MAX.get()));

@@ -1,5 +1,5 @@
-//! How claims were answered since the server's start, by campaign, and how fast: counted after the
-//! answer was given, and so after what it rests on was durable.
+//! Counts claim answers since the server's start, by campaign and outcome, and their latency. An answer is
+//! counted after it was given, so everything that it rests on is durable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::http::answer::REPLAYED;
 use crate::http::context::Context;
 use crate::http::problem::HandlerResult;
 
-/// What a claim can come to; what is not named here is `other`.
+/// The outcomes of a claim; any other is counted as `other`.
 const OUTCOMES: [&str; 10] =
     ["claimed", "repeated", "queued", "sold_out", "queue_full", "not_open", "closed", "paused", "subject_limit_reached", "busy"];
 
-/// How claims of all campaigns were answered. There are no more of these than campaigns.
+/// The tallies of all campaigns. There are never more than campaigns.
 #[derive(Debug, Default)]
 pub struct Tallies(RwLock<HashMap<String, Arc<Tally>>>);
 
-/// How claims of one campaign were answered.
+/// The tally of one campaign.
 #[derive(Debug, Default)]
 pub struct Tally {
     outcomes: [AtomicU64; OUTCOMES.len()],
@@ -33,13 +33,13 @@ pub struct Tally {
 }
 
 impl Tallies {
-    /// Of a campaign of which claims were counted.
+    /// The tally of a campaign, if claims were counted.
     #[must_use]
     pub fn find(&self, campaign: &str) -> Option<Arc<Tally>> {
         self.0.read().get(campaign).cloned()
     }
 
-    /// Of a campaign that there is.
+    /// The tally of an existing campaign, created if needed.
     #[must_use]
     pub fn of(&self, campaign: &str) -> Arc<Tally> {
         Arc::clone(self.0.write().entry(campaign.to_owned()).or_default())
@@ -47,26 +47,26 @@ impl Tallies {
 }
 
 impl Tally {
-    /// A claim was answered with this word, after this time.
+    /// Counts an answer with this outcome and latency.
     pub fn answered(&self, outcome: &str, took: Duration) {
         let place = OUTCOMES.iter().position(|known| *known == outcome);
         place.and_then(|place| self.outcomes.get(place)).unwrap_or(&self.other).fetch_add(1, Ordering::Relaxed);
         self.times.record(took);
     }
 
-    /// How many answers there were.
+    /// The number of answers.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.outcomes.iter().chain([&self.other]).map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// How long they took.
+    /// The latencies.
     #[must_use]
     pub fn times(&self) -> Counts {
         self.times.counts()
     }
 
-    /// Those outcomes that there were.
+    /// The outcomes that occurred, with their counts.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let named = OUTCOMES.iter().copied().chain(["other"]).zip(self.outcomes.iter().chain([&self.other]));
@@ -100,7 +100,7 @@ fn outcome_of(answer: &HandlerResult) -> &'static str {
     }
 }
 
-/// Whether the outcome shows that the campaign exists: invented names must not fill memory with counts.
+/// Whether the outcome shows that the campaign exists: made-up names must not fill the memory with tallies.
 fn is_of_a_campaign(answer: &HandlerResult) -> bool {
     match answer {
         Ok(_) => true,

@@ -1,4 +1,4 @@
-//! Asking rate limits: checks, reservations, refunds, resets, leases.
+//! The calls on the counters: checks, reservations, refunds, resets, leases.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -15,7 +15,7 @@ use crate::http::problem::{HandlerResult, Problem, problem};
 use crate::limits::{Check, LimitRefusal, Limited};
 use edge::input::{Whole, parse};
 
-/// Checks in one call at most.
+/// Most checks in one call.
 pub const CHECKS_MAX: usize = 16;
 /// The longest time in which a reservation can be settled, in milliseconds: a day.
 pub(super) const RESERVATION_MS_MAX: u64 = 86_400_000;
@@ -71,14 +71,14 @@ struct SettleBody {
     cost: Whole,
 }
 
-/// A decision as the API tells it. Times are in milliseconds, rounded up.
+/// A decision in the API. Times are in milliseconds, rounded up.
 #[derive(Debug, Serialize)]
 struct DecisionJson<'a> {
     policy: &'a str,
     key: &'a str,
     allowed: bool,
-    /// Why it does not conform: `not_until` or `exceeds_burst`; null if it does. With a policy that
-    /// is only watched, what does not conform is allowed.
+    /// Why the request does not conform: `not_until` or `exceeds_burst`; null if it does. In shadow mode, a
+    /// request that does not conform is allowed.
     refusal: Option<&'static str>,
     limit: u32,
     remaining: u32,
@@ -190,7 +190,7 @@ fn cost_of(Whole(cost): Whole) -> Result<u32, Problem> {
     u32::try_from(cost).map_err(|_| Problem::field("cost", "must be from 0 to 4294967295"))
 }
 
-/// What is held, if anything, comes under this name.
+/// A decision's response; `held` names the member for the reservation or lease.
 fn told(limited: &Limited, key: &str, held: &str) -> Response<Body> {
     let mut body = json!(DecisionJson::new(limited, key));
     if let (Some(id), Some(body)) = (&limited.held, body.as_object_mut()) {
@@ -199,7 +199,7 @@ fn told(limited: &Limited, key: &str, held: &str) -> Response<Body> {
     with_fields(answer::json(StatusCode::OK, &body), std::slice::from_ref(limited))
 }
 
-/// `RateLimit-Policy`, `RateLimit` and `Retry-After`.
+/// Adds `RateLimit-Policy`, `RateLimit` and `Retry-After`.
 fn with_fields(mut response: Response<Body>, limited: &[Limited]) -> Response<Body> {
     let decisions = || limited.iter().map(|limited| (limited.policy.as_str(), &limited.decision));
     rate_limit_layer::fields::add_all(response.headers_mut(), decisions());

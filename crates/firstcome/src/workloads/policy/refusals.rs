@@ -1,4 +1,4 @@
-//! What the rules of rate limits refuse with: the codes, and the words.
+//! The rejections of the rate-limit rules: codes and texts.
 
 use crate::http::problem::{CodeInfo, Wording, info, says, says_of};
 
@@ -39,7 +39,7 @@ pub(super) const CODES: &[CodeInfo] = &[
     info("lease_not_found", 404, "Lease not found", "It never was, was given back, or has ended by itself."),
 ];
 
-/// The words of each rejection.
+/// The text of each rejection.
 pub(super) const WORDINGS: &[Wording] = &[
     says_of("quota_out_of_range", "quota", "the quota must be 1 to 1000000000"),
     says_of(

@@ -1,5 +1,4 @@
-//! Policies of rate limits: what differs from other aggregates. A change is taken over into the counters;
-//! keys have numbers of their own.
+//! The policies' own calls: a change is applied to the counters, and keys can have overrides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ struct OverrideBody {
 }
 
 impl OverrideBody {
-    /// Numbers too large for the record are refused as the rules refuse those that are too large for them.
+    /// Numbers too large for the record are refused in the same way as those out of the rules' range.
     fn numbers(&self) -> Result<Numbers, Problem> {
         let refused = |rejection: Rejection| Problem::from(Declined::from(domain::Rejection::of::<Limit>(rejection)));
         let quota = u32::try_from(self.quota.0).map_err(|_| refused(Rejection::QuotaOutOfRange))?;
@@ -45,7 +44,7 @@ impl OverrideBody {
 /// The policy that the path names.
 ///
 /// # Errors
-/// A [`Problem`] if it is no name.
+/// A [`Problem`] if it is not a valid name.
 pub fn policy_of(context: &Context) -> Result<Name<'_>, Problem> {
     context.named(Kind::Policy.word())
 }
@@ -79,8 +78,7 @@ pub async fn remove_override(context: Context) -> HandlerResult {
     change(context, removed_override).await
 }
 
-/// Makes a change and, once it is durable, takes it over into the counters: to its end, even if the
-/// caller goes away.
+/// Makes a change and, once it is durable, applies it to the counters: completed even if the client disconnects.
 async fn change<F>(context: Context, make: impl FnOnce(Context) -> F + Send + 'static) -> HandlerResult
 where
     F: Future<Output = HandlerResult> + Send,
@@ -88,7 +86,7 @@ where
     let task = tokio::spawn(async move {
         let (app, policy) = (Arc::clone(&context.app), policy_of(&context).map(|name| name.as_str().to_owned()));
         let answer = make(context).await;
-        // Also where the answer is a no: it may come after a change whose outcome nobody was told.
+        // Also after an error: it may follow a change that took effect although its outcome was reported as unknown.
         if let Some(name) = policy.as_deref().ok().and_then(|policy| Name::new(policy).ok()) {
             follow(&app, name).await?;
         }
@@ -97,15 +95,15 @@ where
     task.await.unwrap_or_else(|_| Err(Problem::new("internal", "the change could not be taken over")))
 }
 
-/// What the counters need to know of a policy.
+/// The part of a policy that the counters need.
 type Kept = (Rule, Arc<BTreeMap<Box<str>, Numbers>>);
 
 fn kept(policy: &Aggregate<Limit>) -> Kept {
     (policy.items.rule, Arc::clone(&policy.items.overrides))
 }
 
-/// Takes a policy as this process knows it over into the counters. One after the other: a look from
-/// before must not undo a later one.
+/// Applies this process's own state of a policy to the counters. One call at a time: an older state must not
+/// overwrite a newer one.
 ///
 /// # Errors
 /// A [`Problem`] if it cannot be read.
@@ -126,8 +124,8 @@ pub async fn follow_all(app: &App) -> Result<(), Problem> {
     app.rate_limits.follow_all(policies).map_err(|error| Problem::new("internal", error.to_string()))
 }
 
-/// Makes sure that a policy that there is is counted. Across machines, one that this server does not know
-/// yet may have been made on another: it is looked for once, behind a barrier.
+/// Ensures that an existing policy is counted. Across machines, a policy that this server does not know may
+/// have been created on another one: it is looked up once, behind a barrier.
 ///
 /// # Errors
 /// A [`Problem`] if the server cannot say whether there is one.

@@ -1,4 +1,4 @@
-//! What the calls of rate limits take and answer, as schemas.
+//! The schemas of the rate-limit calls.
 
 use domain::Kind;
 use domain::rate_limit::in_flight::IN_FLIGHT_MAX;
@@ -34,8 +34,8 @@ fn no_burst() -> Schema {
     Schema::default().with("enum", json!([0, null]))
 }
 
-/// The ranges of a policy's settings. The declared fields do not limit them, so that each refusal has a
-/// code of its own; which settings there are depends on the algorithm.
+/// The ranges of a policy's settings. The declared fields do not limit them, so that each rejection has its
+/// own code; which settings are allowed depends on the algorithm.
 pub(super) fn narrowed(of: Use, schema: Schema) -> Schema {
     let (window_ms_max, quota_max) = (WINDOW_NS_MAX / MS_NS, u64::from(QUOTA_MAX));
     let schema = schema.within("quota", 1, quota_max).within("burst", 0, quota_max);
@@ -64,7 +64,7 @@ fn policy() -> Schema {
     name(example_name(Kind::Policy))
 }
 
-/// Who or what is counted.
+/// The counted key.
 fn key() -> Schema {
     let about = "Who or what is counted: 1 to 255 bytes without control characters.";
     let key = matching(r"^[^\x00-\x1f\x7f-\x9f]+$").with("minLength", json!(1)).with("maxLength", json!(255));
@@ -119,7 +119,7 @@ pub(super) fn ended() -> Schema {
     object("").has("lease", text().shown(json!(HELD)), "").named("EndedLease")
 }
 
-/// The numbers of a policy that one key may have otherwise.
+/// Adds the numbers of a policy that a single key may override.
 fn with_numbers(schema: Schema, burst: Schema) -> Schema {
     schema
         .has("quota", quota(u64::from(QUOTA_MAX)).shown(json!(100)), "Units in a window. For `sliding_window_log` at most 10,000.")
