@@ -32,7 +32,7 @@ pub(crate) fn utc_millis() -> i64 {
     millis
 }
 
-/// The same of a text as RFC 3339 has it; `None` if it is none.
+/// The milliseconds of an RFC 3339 text; `None` if it is malformed.
 pub(crate) fn millis_of(text: &str) -> Option<i64> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()

@@ -1,6 +1,5 @@
-//! One keep-alive connection for the load. Its protocol driver is polled by the
-//! same task that waits for the answer: a task of its own would cost two
-//! wake-ups per request, which the server needs more on a shared machine.
+//! One keep-alive connection of the load. The task that waits for the response also polls the protocol driver: a
+//! task of its own would cost two wake-ups per request, processor time that the server needs on a shared machine.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -22,7 +21,7 @@ use tokio::time::Sleep;
 use crate::clock;
 use crate::target::{Outgoing, Target};
 
-/// An answer to a claim has a few hundred bytes; more than this is no answer.
+/// A response to a claim has a few hundred bytes; anything longer than this is not one.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
@@ -40,10 +39,10 @@ pub(crate) struct Response {
     pub(crate) body: Bytes,
 }
 
-/// Why there is no answer. The connection is of no more use after any of them.
+/// Why there is no response. The connection cannot be used any more.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Nothing of the request has left: asking again cannot be a second time.
+    /// No byte of the request was sent: a retry cannot repeat its effect.
     Unsent(String),
     /// The request may have taken effect.
     Lost(String),
@@ -52,17 +51,17 @@ pub(crate) enum Failure {
 impl Connection {
     pub(crate) async fn open(target: &Target, timeout: Duration) -> io::Result<Connection> {
         let stream = tokio::time::timeout(timeout, target.dial()).await??;
-        // Head and body are small: one plain write is cheaper than a gathering one.
+        // Header and body are small: one plain write is cheaper than a vectored one.
         let (sender, driver) = http1::Builder::new().writev(false).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         Ok(Connection { sender, driver: Box::pin(driver), timer: Box::pin(tokio::time::sleep(timeout)), timeout })
     }
 
-    /// Sends one request and reads its answer to the end.
+    /// Sends one request and reads its whole response.
     pub(crate) async fn exchange(&mut self, request: Outgoing) -> Result<Response, Failure> {
         let deadline = clock::now() + self.timeout;
         let mut reply = pin!(read_answer(self.sender.try_send_request(request)));
         poll_fn(|cx| {
-            // The head of the answer comes out in the first round, its body in the second.
+            // The first round yields the response's header, the second its body.
             for _ in 0..2 {
                 if let Poll::Ready(done) = reply.as_mut().poll(cx) {
                     return Poll::Ready(done);
@@ -79,9 +78,8 @@ impl Connection {
         .await
     }
 
-    /// Whether a request can be sent. Notices that the server has closed the
-    /// connection while it was idle, so that the next request does not end in
-    /// an unknown outcome.
+    /// Whether a request can be sent. Detects that the server has closed the connection while it was idle, so
+    /// that the next request does not end with an unknown outcome.
     pub(crate) async fn is_ready(&mut self) -> bool {
         poll_fn(|cx| match self.driver.as_mut().poll(cx) {
             Poll::Ready(_) => Poll::Ready(false),
@@ -91,7 +89,7 @@ impl Connection {
     }
 }
 
-/// The driver has ended: either the answer is there by now, or it never comes.
+/// The driver has ended: either the response is complete by now, or it never will be.
 fn last_word<F>(reply: Pin<&mut F>, cx: &mut Context<'_>) -> Result<Response, Failure>
 where
     F: Future<Output = Result<Response, Failure>>,
@@ -102,8 +100,8 @@ where
     }
 }
 
-/// The timer is armed again only when it fires, not for every request: the
-/// timeout is the same for all, so that it never fires too late.
+/// The timer is reset only when it fires, not for every request: all requests have the same timeout, so it
+/// never fires too late.
 fn overdue(mut timer: Pin<&mut Sleep>, deadline: Instant, cx: &mut Context<'_>) -> Poll<Result<Response, Failure>> {
     while timer.as_mut().poll(cx).is_ready() {
         if deadline <= timer.deadline().into_std() {
@@ -130,7 +128,7 @@ where
     Ok(Response { status: head.status, retry_after: retry_after(&head.headers), body: read_body(body).await? })
 }
 
-/// Almost every body comes in one piece, which is then not copied.
+/// Almost every body arrives in one piece, which is then not copied.
 async fn read_body(mut body: Incoming) -> Result<Bytes, Failure> {
     let first = next_piece(&mut body).await?.unwrap_or_default();
     if body.is_end_stream() {
@@ -154,7 +152,7 @@ async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
     Ok(Some(frame.into_data().unwrap_or_default()))
 }
 
-/// Only the form in seconds is read; the other one, a date, needs equal clocks.
+/// Only the form in seconds is supported; the other one, a date, needs synchronised clocks.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     text.parse().ok().map(Duration::from_secs)

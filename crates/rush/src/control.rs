@@ -1,5 +1,4 @@
-//! The few calls before and after the load: a connection each, patient with a
-//! server that asks to come back later.
+//! The few calls before and after the load: one connection for each, with retries while the server is busy.
 
 use std::time::Duration;
 
@@ -16,9 +15,9 @@ use crate::clock;
 use crate::connection::retry_after;
 use crate::target::{Outgoing, Target};
 
-/// How long a server may keep asking to come back later.
+/// How long a busy server is retried.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long nothing may come on a connection.
+/// How long a connection may be silent.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -38,20 +37,20 @@ impl Call {
         format!("{} {}", self.method, self.path)
     }
 
-    /// The answer's status and whole body.
+    /// The response's status and whole body.
     pub(crate) async fn fetch(&self, target: &Target) -> Result<(StatusCode, Bytes), Error> {
         let response = self.open(target).await?;
         let status = response.status();
         Ok((status, self.whole(response.into_body()).await?))
     }
 
-    /// The answer's status, headers and whole body.
+    /// The response's status, headers and whole body.
     pub(crate) async fn fetch_all(&self, target: &Target) -> Result<(StatusCode, HeaderMap, Bytes), Error> {
         let (head, body) = self.open(target).await?.into_parts();
         Ok((head.status, head.headers, self.whole(body).await?))
     }
 
-    /// The answer with its body still to come.
+    /// The response, with its body still to be read.
     pub(crate) async fn open(&self, target: &Target) -> Result<Response<Incoming>, Error> {
         let start = clock::now();
         loop {
@@ -89,7 +88,7 @@ impl Call {
         let request = self.request(target)?;
         let stream = target.dial().await.map_err(|source| Error::Connect { server: target.server.clone(), source })?;
         let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broke_off(error))?;
-        // It ends by itself when the answer has been read; how is said by the answer's body.
+        // The driver ends when the response has been read; an error shows up in the body.
         tokio::spawn(async move { driver.await.ok() });
         match tokio::time::timeout(SILENCE_MAX, sender.send_request(request)).await {
             Ok(answer) => answer.map_err(|error| self.broke_off(error)),
@@ -115,7 +114,7 @@ impl Call {
 fn asked_to_wait(response: &Response<Incoming>) -> Option<Duration> {
     match response.status() {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            // Zero would be a busy loop.
+            // A zero delay would be a busy loop.
             retry_after(response.headers()).map(|pause| pause.max(Duration::from_millis(50)))
         }
         _ => None,

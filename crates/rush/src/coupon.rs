@@ -1,6 +1,5 @@
-//! The stampede on a coupon campaign: N people ask at once for one of M
-//! coupons, some of them twice. Every answer is checked as it comes; then the
-//! server's record is read back and compared claim by claim.
+//! The stampede on a coupon campaign: N people ask at once for one of M coupons, some of them twice. Every
+//! response is checked as it arrives; then the server's list of claims is read and compared claim by claim.
 
 mod answers;
 mod campaign;
@@ -30,50 +29,48 @@ pub use verdict::BrokenPromise;
 
 use crate::target::Target;
 
-/// What to run.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `http://host:port`, the base URL. Plain HTTP only.
+    /// The base URL, `http://host:port`. Plain HTTP only.
     pub url: String,
-    /// Base URLs of more servers that have the same campaigns. Connections are spread over all of
-    /// them, and what one has answered is asked for at another.
+    /// Base URLs of more servers with the same campaigns. The connections are spread over all servers, and
+    /// claims answered by one server are read from another.
     pub other_urls: Vec<String>,
-    /// The campaign to create. It must not have been claimed from before.
+    /// The campaign to create. It must not have any claims yet.
     pub campaign: String,
-    /// How many different people ask.
+    /// The number of people.
     pub users: u32,
-    /// How many coupons there are.
+    /// The number of coupons.
     pub stock: u32,
-    /// Keep-alive connections that all requests share.
+    /// Keep-alive connections shared by all requests.
     pub connections: usize,
-    /// Arrivals are spread evenly over this span; zero means all at once.
+    /// The arrivals are spread evenly over this time; zero means all at once.
     pub over: Duration,
-    /// The share of people that ask twice, 0 to 100.
+    /// Percentage of people who ask twice, 0 to 100.
     pub repeat_percent: u8,
-    /// The campaign's claims are answered with a place in the queue, and decided at this pace, in
-    /// claims per second; `None`: they are answered with the decision.
+    /// Claims are queued, and decided at this pace, in claims per second; `None`: the response to
+    /// a claim is its decision.
     pub decisions_per_second: Option<u32>,
-    /// How long one request may take on the wire.
+    /// Time limit of one request.
     pub request_timeout: Duration,
-    /// The server's process, to tell its share of the processor.
+    /// The server's process, to measure its processor time.
     pub server_pid: Option<u32>,
-    /// Sent as `Authorization: Bearer ...` with everything but the making of the campaign.
+    /// Sent as `Authorization: Bearer ...` with every request except the campaign's creation.
     pub token: Option<String>,
-    /// Where the campaign is made; `None`: at `url`.
+    /// The base URL for the campaign's creation; `None`: `url`.
     pub admin_url: Option<String>,
-    /// Sent where the campaign is made; `None`: `token`.
+    /// The token for the campaign's creation; `None`: `token`.
     pub admin_token: Option<String>,
-    /// A progress bar on stderr.
+    /// Whether to show a progress bar on stderr.
     pub progress: bool,
 }
 
-/// Creates the campaign, sends everybody at it, checks what was answered, and
-/// compares that with the record.
+/// Creates the campaign, runs the load, checks the responses, and compares them with the server's list of claims.
 ///
 /// # Errors
-/// Fails when the run cannot be carried out or judged: the server cannot be
-/// reached, the campaign is in use, the record cannot be read. What the server
-/// did wrong is no error; see [`Report::broken`].
+/// The run cannot be carried out or judged: the server cannot be reached, the campaign is in use, the list of
+/// claims cannot be read. Broken promises of the server are no error; see [`Report::broken`].
 pub async fn run(options: &Options) -> Result<Report, Error> {
     options.check()?;
     let mut targets = Vec::new();
@@ -124,7 +121,7 @@ impl Options {
     }
 }
 
-/// What may stand in a path as it is.
+/// Characters that need no escaping in a path.
 fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
     (1..=128).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != ".."

@@ -1,5 +1,5 @@
-//! Why a run could not be carried out or judged. What the server did wrong
-//! during a run is no error: it is in the report.
+//! Why a run could not be carried out or judged. The server's faults during a run are no error:
+//! they are in the report.
 
 use std::fmt;
 use std::io;
@@ -8,23 +8,23 @@ use std::time::Duration;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting that cannot work.
+    /// A setting is invalid.
     Setting { name: &'static str, detail: &'static str },
-    /// The base URL is not one that can be used.
+    /// The base URL cannot be used.
     Url { url: String, detail: String },
-    /// No connection to the server.
+    /// The server cannot be reached.
     Connect { server: String, source: io::Error },
     /// A call before or after the load broke off.
     Call { call: String, detail: String },
-    /// A call before or after the load got an answer that does not help.
+    /// A call before or after the load got an unusable response.
     Answer { call: String, status: u16, body: String },
-    /// The server asked for patience for longer than there is.
+    /// The server was busy for longer than the retry limit.
     Busy { call: String, waited: Duration },
-    /// The campaign was there before, and people have claimed in it.
+    /// The campaign existed before, and has claims.
     CampaignInUse { campaign: String, claimed: u64 },
-    /// A line of the record that is not a claim.
+    /// A line of the list is not a claim.
     RecordLine { line: u64, detail: String },
-    /// A part of the load ended by a panic.
+    /// A part of the load panicked.
     Worker { detail: String },
 }
 

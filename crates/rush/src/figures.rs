@@ -1,5 +1,4 @@
-//! From single samples to figures: percentiles, the curve of the distribution,
-//! and what happened in each slot of time.
+//! Computes figures from samples: percentiles, the distribution curve, and the timeline.
 
 use std::time::Duration;
 
@@ -8,33 +7,33 @@ use serde::Serialize;
 
 use crate::format::as_micros;
 
-/// Latencies beyond this are counted as this.
+/// Larger latencies are recorded as this.
 const LATENCY_US_MAX: u64 = 2 * 60 * 60 * 1_000_000;
 /// Enough slots for a smooth line, few enough for a small page.
 const SLOTS_MAX: u64 = 120;
 
-/// One answered request. Everything the figures need, in 24 bytes.
+/// One answered request; 24 bytes, with everything that the figures need.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    /// From the start of the load to the end of the answer.
+    /// From the start of the load to the end of the response.
     pub(crate) done_us: u64,
-    /// From the instant at which the request was due to the end of the answer.
+    /// From the instant at which the request was due to the end of the response.
     pub(crate) latency_us: u32,
-    /// From sending to the end of the answer.
+    /// From sending to the end of the response.
     pub(crate) service_us: u32,
-    /// The answer gave out something new.
+    /// Whether the response granted a new claim.
     pub(crate) gave: bool,
 }
 
 impl Sample {
     pub(crate) fn new(done: Duration, latency: Duration, service: Duration, gave: bool) -> Sample {
-        // 71 minutes at most; the histograms end far below.
+        // At most 71 minutes; the histograms' limit is far below.
         let narrow = |span: Duration| u32::try_from(span.as_micros()).unwrap_or(u32::MAX);
         Sample { done_us: as_micros(done), latency_us: narrow(latency), service_us: narrow(service), gave }
     }
 }
 
-/// Microseconds; precise to a thousandth of the value.
+/// Percentiles in microseconds, precise to a thousandth of the value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     pub p50_us: u64,
@@ -43,21 +42,21 @@ pub struct Percentiles {
     pub max_us: u64,
 }
 
-/// Of all answers, `percentile` percent took at most `us` microseconds.
+/// `percentile` percent of all responses took at most `us` microseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct CurvePoint {
     pub percentile: f64,
     pub us: u64,
 }
 
-/// What was answered within one slot of time.
+/// The responses within one slot of time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Slot {
     /// The end of the slot, counted from the start of the load.
     pub end_us: u64,
     pub answers: u64,
     pub claims: u64,
-    /// Latency of what was answered within the slot; none if nothing was.
+    /// Latency of the responses within the slot; `None` if there were none.
     pub p50_us: Option<u64>,
     pub p99_us: Option<u64>,
 }
@@ -79,8 +78,8 @@ pub(crate) fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
     }
 }
 
-/// Ten points for each nine (90, 99, 99.9, ...) that the number of samples can
-/// tell apart, and the slowest one at the end.
+/// Ten points for each nine (90, 99, 99.9, ...) that the number of samples can resolve, and the slowest
+/// sample at the end.
 pub(crate) fn curve(histogram: &Histogram<u64>) -> Vec<CurvePoint> {
     let point = |quantile: f64| CurvePoint { percentile: 100.0 * quantile, us: histogram.value_at_quantile(quantile) };
     let tells_apart = |quantile: &f64| 1.0 <= (1.0 - quantile) * histogram.len() as f64;
@@ -92,7 +91,7 @@ pub(crate) fn curve(histogram: &Histogram<u64>) -> Vec<CurvePoint> {
     points
 }
 
-/// Slots of equal length over the whole load; the samples in any order.
+/// Slots of equal length over the whole load; the samples may be in any order.
 pub(crate) fn timeline(samples: &mut [Sample], duration: Duration) -> Vec<Slot> {
     samples.sort_unstable_by_key(|sample| sample.done_us);
     let length_us = slot_length(as_micros(duration));
@@ -121,7 +120,7 @@ fn summary(samples: &[Sample], end_us: u64) -> Slot {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, so that the slots can be named.
+/// 1, 2 or 5 times a power of ten, for round labels.
 fn slot_length(duration_us: u64) -> u64 {
     let mut decade_us = 1_000;
     loop {

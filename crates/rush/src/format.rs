@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers formatted for people.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub fn micros(us: u64) -> String {
     }
 }
 
-/// As [`micros`]; nothing is `0 s`.
+/// As [`micros`]; zero is `0 s`.
 pub fn duration(span: Duration) -> String {
     match span.is_zero() {
         true => "0 s".to_owned(),
@@ -34,26 +34,26 @@ pub fn duration(span: Duration) -> String {
     }
 }
 
-/// Of one core, or `unknown`.
+/// Percent of one core, or `unknown`.
 pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "unknown".to_owned(), |share| format!("{share:.0}%"))
 }
 
 /// # Panics
-/// If it is 500,000 years or longer.
+/// If the span is 500,000 years or longer.
 pub fn as_micros(span: Duration) -> u64 {
     let Ok(micros) = u64::try_from(span.as_micros()) else { panic!("{span:?} is longer than any run") };
     micros
 }
 
 /// # Panics
-/// If it is 500 million years or longer.
+/// If the span is 500 million years or longer.
 pub fn as_millis(span: Duration) -> u64 {
     let Ok(millis) = u64::try_from(span.as_millis()) else { panic!("{span:?} is longer than any run") };
     millis
 }
 
-/// Text that may stand anywhere in a page.
+/// Text escaped for HTML.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

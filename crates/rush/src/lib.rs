@@ -1,10 +1,9 @@
-//! The stampede: open-loop load against a first-come-first-served server, a
-//! check of every answer, and a report of what was fast and what was broken.
+//! The stampede: open-loop load against a first-come-first-served server, with a check of every response, and
+//! a report of the speed and of broken promises.
 //!
-//! It speaks plain HTTP/1.1 to any server that has the API, and knows nothing
-//! of how that server works. Open-loop means that a request has an instant at
-//! which it should start, whatever the server does: a stall shows up in the
-//! latency of everybody who came during it.
+//! It speaks plain HTTP/1.1 to any server that implements the API, and assumes nothing about how that server
+//! works. Open-loop means that each request has an instant at which it should start, whatever the server
+//! does: a stall raises the latency of every request that was due during it.
 
 pub mod coupon;
 pub mod format;
@@ -21,5 +20,5 @@ mod target;
 
 pub use error::Error;
 
-/// The style sheet of pages with results.
+/// The style sheet of result pages.
 pub const STYLE: &str = include_str!("coupon/page.css");

@@ -1,5 +1,5 @@
-//! What the run ran on, and how much processor time it took. Everything comes
-//! from `/proc`; elsewhere than on Linux it is simply not known.
+//! The machine of a run, and the processor time used. All data comes from `/proc`; on systems other than
+//! Linux it is unknown.
 
 use std::fs;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn kernel() -> Option<String> {
     Some(format!("Linux {}", release.trim()))
 }
 
-/// The processor time that a process has used up to now, in ticks.
+/// The processor time of a process up to now, in ticks.
 pub(crate) struct CpuMark {
     path: String,
     ticks: Option<u64>,
@@ -72,9 +72,8 @@ fn ticks(path: &str) -> Option<u64> {
     parse_ticks(&fs::read_to_string(path).ok()?)
 }
 
-/// The program's name stands in parentheses and may hold anything, so the
-/// counting of fields begins after the last of them (see proc(5): fields 14 and
-/// 15 are the time in user space and in the kernel).
+/// The program's name is in parentheses and may contain anything, so fields are counted after the last
+/// closing one (proc(5): fields 14 and 15 are the time in user space and in the kernel).
 fn parse_ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace().skip(11);

@@ -1,5 +1,5 @@
-//! Small line plots as SVG. Colours and fonts come from the page's style sheet
-//! by class, so that a plot is readable in light and in dark.
+//! Small line plots as SVG. Colours and fonts come from the page's style sheet by class, so that a plot is
+//! readable in light and dark mode.
 
 use std::fmt::Write;
 
@@ -10,11 +10,11 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;
 
-/// Where values stand along one side.
+/// The scale of one side.
 pub struct Axis {
     pub label: &'static str,
     pub scale: Scale,
-    /// Marked values with their text.
+    /// Marked values with their labels.
     pub ticks: Vec<(f64, String)>,
 }
 
@@ -25,11 +25,11 @@ pub enum Scale {
 }
 
 pub struct Line {
-    /// The class that gives the colour.
+    /// The CSS class that sets the colour.
     pub class: &'static str,
-    /// In order of x. A gap ends the line and begins a new one.
+    /// In ascending order of x. `None` interrupts the line.
     pub points: Vec<Option<(f64, f64)>>,
-    /// Whether the area below is filled.
+    /// Whether the area below the line is filled.
     pub filled: bool,
 }
 
@@ -52,7 +52,7 @@ impl Scale {
 }
 
 impl Axis {
-    /// From zero, with four to eight round marks.
+    /// A linear scale from zero, with four to eight round marks.
     pub fn from_zero(label: &'static str, high: f64, text: impl Fn(f64) -> String) -> Axis {
         let step = round_step(high);
         let marks = (0u32..).map(|index| f64::from(index) * step);
@@ -60,7 +60,7 @@ impl Axis {
         Axis { label, scale: Scale::Linear { low: 0.0, high }, ticks: ticks.map(|mark| (mark, text(mark))).collect() }
     }
 
-    /// Whole powers of ten around the values.
+    /// A logarithmic scale over the whole powers of ten around the values.
     pub fn powers_of_ten(label: &'static str, (least, most): (f64, f64), text: impl Fn(f64) -> String) -> Axis {
         let low = 10f64.powf(least.log10().floor());
         let high = 10f64.powf(most.log10().ceil()).max(low * 10.0);
@@ -94,7 +94,7 @@ impl Plot {
         svg
     }
 
-    // Writing to a String cannot fail, hence the results that are dropped here.
+    // Writing to a String cannot fail, so the results are dropped.
     fn draw_grid(&self, svg: &mut String) {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         for (value, text) in &self.y.ticks {

@@ -24,7 +24,7 @@ impl Progress {
         Progress { bar }
     }
 
-    /// Shows what `done` says, until it is dropped.
+    /// Shows the value of `done` until dropped.
     pub(crate) async fn follow(&self, done: impl Fn() -> u64) {
         loop {
             self.bar.set_position(done());

@@ -1,5 +1,4 @@
-//! Where the requests go: the base URL, resolved once, and the headers that
-//! every request carries.
+//! The target of the requests: the base URL, resolved once, and the headers of every request.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +14,7 @@ use crate::Error;
 pub(crate) type Outgoing = http::Request<Full<Bytes>>;
 
 pub(crate) struct Target {
-    /// `host:port`, as people read it.
+    /// `host:port`, for display.
     pub(crate) server: String,
     addresses: Vec<SocketAddr>,
     /// The path of the base URL without a final slash.

@@ -1,4 +1,4 @@
-//! What the server has promised to whom, checked with every new yes.
+//! The coupons that the server has promised to each person, checked with every new response.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,21 +10,21 @@ pub(crate) struct Coupon {
     pub(crate) code: Box<str>,
 }
 
-/// Bounded by the number of answers.
+/// All responses with a coupon; bounded by the number of responses.
 pub(crate) struct Answers {
-    /// The first yes of each person.
+    /// The first coupon of each person.
     first: Vec<Option<Coupon>>,
-    /// The server that said it, by its place in the list of servers.
+    /// The server that granted it, by its index.
     told_by: Vec<u16>,
-    /// Every yes that differs from the first one of that person.
+    /// Every coupon that differs from the first one of that person.
     others: Vec<(UserIndex, Coupon)>,
     serials: HashMap<u64, UserIndex>,
     codes: HashMap<Box<str>, UserIndex>,
-    /// Serials that were given to more than one person.
+    /// Serials that were granted to more than one person.
     pub(crate) shared: HashSet<u64>,
-    /// Answers to one person that name another person or campaign.
+    /// Responses to one person that name another person or campaign.
     pub(crate) misdirected: u64,
-    /// People who were told that all is gone though they had a yes.
+    /// People who were refused as sold out although they had a coupon.
     pub(crate) taken_back: HashSet<UserIndex>,
 }
 
@@ -69,7 +69,7 @@ impl Answers {
         self.serials.len() as u64
     }
 
-    /// How many people have a yes.
+    /// The number of people with a coupon.
     pub(crate) fn winners(&self) -> u64 {
         self.first.iter().flatten().count() as u64
     }
@@ -78,13 +78,13 @@ impl Answers {
         self.others.iter().map(|(user, _)| *user).collect()
     }
 
-    /// The first yes of everybody who has one, and the server that said it.
+    /// The first coupon of every person who has one, with the server that granted it.
     pub(crate) fn first_and_server(&self) -> impl Iterator<Item = (UserIndex, &Coupon, u16)> {
         let first = self.first.iter().zip(&self.told_by).zip(0u32..);
         first.filter_map(|((coupon, server), user)| Some((user, coupon.as_ref()?, *server)))
     }
 
-    /// Every different yes.
+    /// Every distinct coupon.
     pub(crate) fn all(&self) -> impl Iterator<Item = (UserIndex, &Coupon)> {
         let first = self.first.iter().zip(0u32..);
         let first = first.filter_map(|(coupon, user)| Some((user, coupon.as_ref()?)));

@@ -1,5 +1,4 @@
-//! The campaign as the server tells it: created before the load, asked for its
-//! counts afterwards.
+//! The campaign on the server: created before the load; its counts are read afterwards.
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -13,13 +12,12 @@ pub(crate) struct Counts {
     pub(crate) stock: u64,
     pub(crate) claimed: u64,
     pub(crate) remaining: u64,
-    /// Units of claims that wait to be decided; a server without a queue does not say.
+    /// Claims that wait to be decided; a server without queues omits the field.
     #[serde(default)]
     pub(crate) pending: u64,
 }
 
-/// Creates the campaign, or takes one over that nobody has claimed from. What
-/// is in use is left as it is.
+/// Creates the campaign, or reuses one without any claims. A campaign in use is left unchanged.
 pub(crate) async fn create(target: &Target, options: &Options) -> Result<(), Error> {
     refuse_if_used(target, &options.campaign).await?;
     let call = Call { method: Method::PUT, body: Some(body(options)), ..Call::get(path(&options.campaign)) };
@@ -49,7 +47,7 @@ pub(crate) async fn counts(target: &Target, campaign: &str) -> Result<Counts, Er
     found.ok_or_else(|| Call::get(path(campaign)).refused(StatusCode::NOT_FOUND, b"it is gone"))
 }
 
-/// None if the server does not know the campaign.
+/// The campaign's counts; `None` if the server does not know it.
 pub(crate) async fn find(target: &Target, campaign: &str) -> Result<Option<Counts>, Error> {
     let call = Call::get(path(campaign));
     let (status, body) = call.fetch(target).await?;

@@ -1,5 +1,5 @@
-//! Hands out what is due to the connections that are free. Arrivals follow the
-//! plan and never wait for the server: that is what makes the load open-loop.
+//! Hands due requests to free connections. Arrivals follow the plan and never wait for the server, which
+//! makes the load open-loop.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -13,26 +13,26 @@ use super::plan::Plan;
 use super::subjects::UserIndex;
 use crate::clock;
 
-/// One request of one person, from the first try to its last.
+/// One request of one person, with all its tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ask {
     pub(crate) user: UserIndex,
-    /// When it should have started. Kept through every further try.
+    /// When it should have started. Unchanged by retries.
     pub(crate) due: Instant,
-    /// Tries that were answered with a request to come back later, or could not be sent.
+    /// Tries that were refused as busy, or could not be sent.
     pub(crate) tries: u32,
     /// Tries with an unknown outcome.
     pub(crate) lost: u32,
-    /// It was accepted, and its answer is to be read.
+    /// It was queued, and its decision is still to be read.
     pub(crate) is_accepted: bool,
 }
 
-/// Every queue here is bounded by the plan: an ask is in one place at a time.
+/// Every queue here is bounded by the plan: a request is in one place at a time.
 pub(crate) struct Dispatcher {
     plan: Plan,
     start: Instant,
     queues: Mutex<Queues>,
-    /// One for each ask that may be taken.
+    /// One permit for each request that may be taken.
     permits: Semaphore,
     unsettled: AtomicUsize,
     changed: Notify,
@@ -40,13 +40,13 @@ pub(crate) struct Dispatcher {
 
 #[derive(Default)]
 struct Queues {
-    /// How many of the plan have been made available.
+    /// How many requests of the plan are due.
     released: usize,
-    /// How many of the plan have been taken.
+    /// How many requests of the plan were taken.
     taken: usize,
-    /// To be tried again at an instant.
+    /// To be retried at a given instant.
     later: BinaryHeap<Reverse<(Instant, Ask)>>,
-    /// To be tried again now.
+    /// To be retried now.
     again: VecDeque<Ask>,
 }
 
@@ -62,7 +62,7 @@ impl Dispatcher {
         }
     }
 
-    /// The next ask that is due; waits for it. None when everything is settled.
+    /// Waits for the next due request; `None` when every request is settled.
     pub(crate) async fn take(&self) -> Option<Ask> {
         self.permits.acquire().await.ok()?.forget();
         let mut queues = self.queues();
@@ -74,13 +74,13 @@ impl Dispatcher {
         Some(Ask { user, due: self.start + offset, tries: 0, lost: 0, is_accepted: false })
     }
 
-    /// Takes an ask back, to be handed out again at `instant`.
+    /// Returns a request, to be handed out again at `instant`.
     pub(crate) fn put_back(&self, ask: Ask, instant: Instant) {
         self.queues().later.push(Reverse((instant, ask)));
         self.changed.notify_one();
     }
 
-    /// An ask has found its end.
+    /// Counts a request as settled.
     pub(crate) fn settle(&self) {
         if self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.permits.close();
@@ -95,7 +95,7 @@ impl Dispatcher {
         self.plan.count() - self.unsettled()
     }
 
-    /// Those who wait for a further try with an unknown outcome behind them.
+    /// People whose last try had an unknown outcome and who wait for a retry.
     pub(crate) fn in_doubt(&self) -> Vec<UserIndex> {
         let queues = self.queues();
         let later = queues.later.iter().map(|Reverse((_, ask))| ask);
@@ -104,7 +104,7 @@ impl Dispatcher {
         in_doubt.map(|ask| ask.user).collect()
     }
 
-    /// Releases what becomes due, for as long as it is polled.
+    /// Releases requests as they become due, as long as it is polled.
     pub(crate) async fn keep_time(&self) {
         loop {
             let (ready, next) = self.release(clock::now());
@@ -119,7 +119,7 @@ impl Dispatcher {
         }
     }
 
-    /// How many asks became due, and when the next one will.
+    /// The number of requests that became due, and when the next one will.
     fn release(&self, now: Instant) -> (usize, Option<Instant>) {
         let mut queues = self.queues();
         let before = queues.released + queues.again.len();

@@ -1,5 +1,5 @@
-//! Several servers with the same campaigns: what one has answered is asked for at another, and all
-//! are asked for their counts.
+//! Checks several servers with the same campaigns: claims answered by one server are read from another, and
+//! the counts of all servers are compared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,39 +18,39 @@ use crate::control::Call;
 use crate::progress::Progress;
 use crate::target::Target;
 
-/// So many claims are asked for; all, if there are fewer.
+/// Claims that are checked at most; all, if there are fewer.
 const ASKED_MAX: usize = 1_000;
-/// So many at once: answers that wait for one another in the log can wait together.
+/// Checks in flight at once, so that those behind the same log can wait together.
 const AT_ONCE: usize = 32;
-/// Differences that are kept word for word.
+/// Differences that are kept as text.
 const SAMPLES_MAX: usize = 5;
-/// A request with an unknown outcome may take effect while the servers are asked for their counts.
+/// A request with an unknown outcome may take effect while the counts are read, so they are read again.
 const COUNTS_TRIES_MAX: u32 = 20;
 const COUNTS_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the servers say of one another's claims.
+/// The result of the comparison between servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Elsewhere {
-    /// Claims that were asked for at a server that had not answered them.
+    /// Claims that were read from a server that had not answered them.
     pub asked: u64,
-    /// Of these, how many it did not show with the same serial and code. Must be 0.
+    /// Of these, those not shown with the same serial and code. Must be 0.
     pub unknown: u64,
-    /// Of these, how many it did not answer as a repeat when they were claimed again. Must be 0.
+    /// Of these, those not answered as a repeat when claimed again. Must be 0.
     pub not_repeated: u64,
-    /// The first few differences, in words.
+    /// The first few differences, as text.
     pub samples: Vec<String>,
-    /// What each server says of the campaign.
+    /// The campaign's counts on each server.
     pub servers: Vec<ServerCounts>,
-    /// They do not all say the same.
+    /// Whether the servers' counts differ.
     pub servers_differ: bool,
 }
 
-/// A server, and what it says of the campaign.
+/// A server, and the campaign's counts there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServerCounts {
     /// `host:port`
     pub server: String,
-    /// None if it does not know it.
+    /// `None` if the server does not know the campaign.
     pub campaign: Option<Campaign>,
 }
 
@@ -68,7 +68,7 @@ impl Elsewhere {
     }
 }
 
-/// What is wrong with one claim at another server, in words.
+/// The differences of one claim at another server, as text.
 struct Compared {
     unknown: Option<String>,
     not_repeated: Option<String>,
@@ -91,7 +91,7 @@ struct ClaimBody {
 
 pub(crate) async fn compare(targets: &[Arc<Target>], options: &Options, load: &Load) -> Result<Elsewhere, Error> {
     let mut found = Elsewhere::default();
-    // First, because a server that is wrong gives out what it is asked for below.
+    // First, because a server with a wrong state would grant new claims below.
     compare_counts(targets, options, load, &mut found).await?;
     let mut errands = errands(targets, options, load).into_iter();
     let progress = Progress::new(options.progress, "asking others", errands.len() as u64);
@@ -111,7 +111,7 @@ pub(crate) async fn compare(targets: &[Arc<Target>], options: &Options, load: &L
 }
 
 async fn compare_counts(targets: &[Arc<Target>], options: &Options, load: &Load, found: &mut Elsewhere) -> Result<(), Error> {
-    // Who has answered everything has no excuse.
+    // If every request was answered, the counts must agree at once.
     let tries_max = if load.tally.in_doubt.is_empty() { 1 } else { COUNTS_TRIES_MAX };
     for _ in 0..tries_max {
         found.servers.clear();
@@ -128,7 +128,7 @@ async fn compare_counts(targets: &[Arc<Target>], options: &Options, load: &Load,
     Ok(())
 }
 
-/// Claims from the whole crowd, each for one of the servers that did not answer it.
+/// Claims spread over the whole crowd, each with a server that did not answer it.
 fn errands(targets: &[Arc<Target>], options: &Options, load: &Load) -> Vec<Errand> {
     let told: Vec<_> = load.answers.first_and_server().collect();
     let step = told.len().div_ceil(ASKED_MAX).max(1);

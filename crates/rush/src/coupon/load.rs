@@ -1,5 +1,4 @@
-//! The load itself: opens the connections, lets everybody go, and gathers what
-//! the workers have counted.
+//! The load: opens the connections, starts all workers, and collects their results.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -26,13 +25,13 @@ use crate::machine::CpuMark;
 use crate::progress::Progress;
 use crate::target::Target;
 
-/// Everything that is known when the last answer is there.
+/// The results, once the last response has arrived.
 pub(crate) struct Load {
     pub(crate) date: String,
-    /// When it began, in milliseconds since 1970.
+    /// When the load began, in milliseconds since 1970.
     pub(crate) began_ms: i64,
     pub(crate) asked: u64,
-    /// Asks that were never sent because the server could not be reached any more.
+    /// Requests that were never sent because the server could no longer be reached.
     pub(crate) skipped: u64,
     pub(crate) tally: Tally,
     pub(crate) answers: Answers,
@@ -71,11 +70,11 @@ pub(crate) async fn run(options: &Options, targets: &[Arc<Target>]) -> Result<Lo
     })
 }
 
-/// A connection, and the place of its server in the list of servers.
+/// A connection, and the index of its server.
 type Opened = (u16, Connection);
 
-/// Before the load, so that it measures answers and not handshakes. Each server gets its share of
-/// the connections.
+/// Opens all connections before the load, so that handshakes are not measured. They are spread
+/// evenly over the servers.
 async fn open_all(options: &Options, targets: &[Arc<Target>]) -> Result<Vec<Opened>, Error> {
     let mut dialling = JoinSet::new();
     for (server, target) in (0u16..).zip(targets).cycle().take(options.connections) {
@@ -126,7 +125,7 @@ async fn stampede(options: &Options, crowd: &Arc<Crowd>, connections: Vec<Opened
     }
 }
 
-/// The clocks of all dispatchers, none of which ever comes to an end.
+/// The timers of all dispatchers; none of them ends.
 async fn keep_time(crowd: &Crowd) {
     let mut clocks: Vec<_> = crowd.endpoints.iter().map(|endpoint| Box::pin(endpoint.dispatcher.keep_time())).collect();
     poll_fn(|cx| {

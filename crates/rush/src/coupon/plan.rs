@@ -1,22 +1,21 @@
-//! Who asks when. The order is shuffled by a fixed seed, so that two runs send
-//! the same requests in the same order.
+//! The arrivals: which person asks when. The order is shuffled by a fixed seed, so that two runs send the
+//! same requests in the same order.
 
 use std::time::Duration;
 
 use super::subjects::UserIndex;
 
 const SEED: u64 = 0x5eed_0f57_a3be_de01;
-/// A repeat comes this many arrivals after the first at most: close enough to
-/// meet it in the server.
+/// A repeat follows the first request after at most this many arrivals: close enough to overlap in the server.
 const REPEAT_WITHIN: u32 = 64;
 
 struct Ask {
     user: UserIndex,
-    /// The place in the line of arrivals; several may share one.
+    /// The position in the order of arrivals; several requests may share one.
     place: u32,
 }
 
-/// What comes to one server.
+/// The requests to one server.
 pub(crate) struct Plan {
     asks: Vec<Ask>,
     users: u32,
@@ -24,8 +23,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// One plan for each server: people come to them in turn, and who asks twice asks the next
-    /// server the second time.
+    /// One plan for each server: people are assigned in turn, and a repeat goes to the next server.
     pub(crate) fn for_servers(servers: usize, users: u32, repeat_percent: u8, over: Duration) -> Vec<Plan> {
         let mut random = Random(SEED);
         let mut plans: Vec<Plan> = (0..servers).map(|_| Plan { asks: Vec::new(), users, over }).collect();
@@ -38,7 +36,7 @@ impl Plan {
                 plans[(server + 1) % servers].asks.push(Ask { user, place });
             }
         }
-        // Stable: at the same place the first of a person stays before the repeat.
+        // A stable sort: at the same position a person's first request stays before the repeat.
         plans.iter_mut().for_each(|plan| plan.asks.sort_by_key(|ask| ask.place));
         plans
     }
@@ -47,7 +45,7 @@ impl Plan {
         self.asks.len()
     }
 
-    /// Who is the next in line, and when after the start of the load.
+    /// A request's person, and its start, counted from the start of the load.
     pub(crate) fn get(&self, index: usize) -> Option<(UserIndex, Duration)> {
         let ask = self.asks.get(index)?;
         let share = f64::from(ask.place) / f64::from(self.users);
@@ -55,7 +53,7 @@ impl Plan {
     }
 }
 
-/// Spreads the repeats evenly: exactly `percent` of every hundred.
+/// Spreads the repeats evenly: exactly `percent` of every hundred people.
 fn asks_twice(place: u32, percent: u8) -> bool {
     let before = u64::from(place) * u64::from(percent) / 100;
     let after = (u64::from(place) + 1) * u64::from(percent) / 100;

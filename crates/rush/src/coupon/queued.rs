@@ -1,4 +1,4 @@
-//! How a queue went: what came in, what went out, and whether the pace was kept.
+//! The figures of a queue: arrivals, decisions, and whether the pace was kept.
 
 use serde::Serialize;
 
@@ -7,41 +7,41 @@ use super::report::{Row, tail};
 use crate::figures::{self, Percentiles, Sample};
 use crate::format::{micros, thousands};
 
-/// Enough slots to see a line, few enough that a slow pace has a claim in each.
+/// Enough slots for a readable curve, few enough that a slow pace has a claim in each.
 const SLOTS_MAX: u64 = 60;
 const SECOND_MS: i64 = 1_000;
 
-/// What became of those who were given a place.
+/// The results of queued claims.
 #[derive(Clone, Debug, Serialize)]
 pub struct Queued {
-    /// Claims that were answered with a place, each once.
+    /// Claims that were queued, each counted once.
     pub accepted: u64,
-    /// From the instant at which everybody was due to the answer with the place.
+    /// From the instant at which the claim was due to the response with its place.
     pub accept: Percentiles,
     /// From the same instant until the decision was read.
     pub decision: Percentiles,
-    /// Answers that were read and not there yet.
+    /// Reads of an answer that was still pending.
     pub still_pending: u64,
-    /// The most claims that were decided within 1,000 ms, by the record.
+    /// The most claims decided within 1,000 ms, according to the server.
     pub decided_in_a_second_max: u64,
-    /// Claims that were decided although the pace had no room for them.
+    /// Claims that were decided faster than the pace allows.
     pub over_pace: u64,
-    /// From the first decision to the last, by the record, in milliseconds.
+    /// From the first decision to the last, according to the server, in milliseconds.
     pub decided_over_ms: u64,
     /// The length of a slot of the timeline, in milliseconds.
     pub slot_ms: u64,
-    /// What came in and went out, slot by slot.
+    /// Arrivals and decisions, slot by slot.
     pub timeline: Vec<QueuedSlot>,
 }
 
-/// What came in and went out in a slot of time.
+/// Arrivals and decisions in a slot of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct QueuedSlot {
     /// The end of the slot, counted from the start of the load.
     pub end_ms: u64,
-    /// Claims that were answered with a place, or with the decision at once.
+    /// Claims that were queued, or decided at once.
     pub accepted: u64,
-    /// Claims that were decided, by the record.
+    /// Claims that were decided, according to the server.
     pub decided: u64,
 }
 
@@ -84,7 +84,7 @@ impl Queued {
 fn timeline(load: &Load, decided_ms: &[i64]) -> (u64, Vec<QueuedSlot>) {
     let came_in = |sample: &Sample| sample.done_us / 1_000;
     let accepted: Vec<u64> = load.tally.accepted.iter().filter(|sample| sample.gave).map(came_in).collect();
-    // Where the server's clock is behind, a decision may seem to be older than the load.
+    // If the server's clock is behind, a decision may appear to precede the load.
     let decided: Vec<u64> = decided_ms.iter().map(|at| u64::try_from(at - load.began_ms).unwrap_or(0)).collect();
     let end = accepted.iter().chain(&decided).max().copied().unwrap_or(0);
     let slot_ms = slot_length(end);
@@ -100,7 +100,7 @@ fn timeline(load: &Load, decided_ms: &[i64]) -> (u64, Vec<QueuedSlot>) {
     (slot_ms, slots)
 }
 
-/// 1, 2 or 5 times a power of ten, 100 ms at least: within it a pace need not be even.
+/// 1, 2 or 5 times a power of ten, at least 100 ms: within less time the pace need not be even.
 fn slot_length(end_ms: u64) -> u64 {
     let mut decade = 100;
     loop {

@@ -1,5 +1,4 @@
-//! The record read back and compared with what was answered, claim by claim,
-//! as it streams in.
+//! Compares the server's list of claims with the responses, claim by claim, while it is read.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -25,7 +24,7 @@ const NDJSON: &str = "application/x-ndjson";
 /// A claim has a few hundred bytes.
 const LINE_BYTES_MAX: usize = 1 << 16;
 
-/// One line. Fields that are not compared are skipped.
+/// One line of the list. Fields that are not compared are skipped.
 #[derive(Deserialize)]
 struct Line<'a> {
     serial: u64,
@@ -33,7 +32,7 @@ struct Line<'a> {
     subject: Cow<'a, str>,
     #[serde(borrow)]
     code: Cow<'a, str>,
-    /// A server without this field knows no cancelling.
+    /// A server without this field does not support cancelling.
     #[serde(borrow, default)]
     status: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -41,13 +40,13 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// A cancelled claim has gone back to the stock; a redeemed one has not.
+    /// A cancelled claim has returned its unit to the stock; a redeemed one has not.
     fn is_live(&self) -> bool {
         self.status.as_deref() != Some("cancelled")
     }
 }
 
-/// What differs, and when each claim was decided by the record, in milliseconds since 1970.
+/// The differences, and when each claim was decided according to the server, in milliseconds since 1970.
 pub(crate) async fn compare(target: &Target, options: &Options, load: &Load) -> Result<(Findings, Vec<i64>), Error> {
     let before = campaign::counts(target, &options.campaign).await?;
     let mut comparison = Comparison::new(&load.subjects, &load.answers);
@@ -89,7 +88,7 @@ async fn next_piece(call: &Call, body: &mut Incoming) -> Result<Option<bytes::By
     }
 }
 
-/// Cuts a stream into lines; holds no more than the one that is not complete.
+/// Splits a stream into lines; buffers only the incomplete last one.
 #[derive(Default)]
 struct Lines {
     rest: Vec<u8>,
@@ -131,17 +130,17 @@ impl Lines {
 
 struct Comparison<'a> {
     subjects: &'a Subjects,
-    /// Every yes in order, and whether the record has shown it.
+    /// Every promised coupon in order, and whether the list contains it.
     told: Vec<(UserIndex, &'a Coupon)>,
     found: Vec<bool>,
-    /// Live claims in the record.
+    /// Live claims in the list.
     live: u64,
     /// Live claims of each person.
     live_of: Vec<u8>,
-    /// Live claims that no answer told of: whose, if it is one of ours.
+    /// Live claims that no response promised; with their person, if it is one of the run's.
     untold: Vec<Option<UserIndex>>,
     serials: HashSet<u64>,
-    /// Serials that more than one line has.
+    /// Serials that occur in more than one line.
     twice: HashSet<u64>,
 }
 
@@ -179,7 +178,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Whether this very claim was answered, and met here for the first time.
+    /// Whether this exact claim was promised, and is found for the first time.
     fn find(&mut self, user: UserIndex, line: &Line<'_>) -> bool {
         let wanted = key(user, line.serial, &line.code);
         let place = self.told.binary_search_by(|(user, coupon)| key(*user, coupon.serial, &coupon.code).cmp(&wanted));
@@ -215,8 +214,8 @@ impl<'a> Comparison<'a> {
         several.len() as u64
     }
 
-    /// A request with an unknown outcome may still take effect while the record
-    /// is read, so that the record lies between the counts before and after.
+    /// A request with an unknown outcome may still take effect while the list is read, so the list lies
+    /// between the counts before and after.
     fn counts_differ(&self, stock: u64, [before, after]: [Counts; 2]) -> bool {
         let adds_up = |counts: Counts| counts.stock == stock && counts.claimed + counts.remaining + counts.pending == stock;
         let between = before.claimed <= self.live && self.live <= after.claimed;

@@ -1,4 +1,4 @@
-//! Everything that a run has found out, as figures, as JSON and as a table.
+//! The results of a run: figures, JSON and a table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,66 +17,66 @@ use crate::figures::{self, CurvePoint, Percentiles, Slot};
 use crate::format::{as_micros, as_millis, duration, micros, percent, thousands};
 use crate::machine::Machine;
 
-/// The result of one run. Every ask has exactly one end, so that `asked` is the
-/// sum of the 201 answers (`fresh`; where claims queue, of the people who first heard a yes), `repeats`, `sold_out`, all `refusals`,
-/// `errors` and `skipped`.
+/// The result of one run. Every request has exactly one end, so that `asked` is the sum of the 201 responses
+/// (`fresh`; with a queue, of the people whose first decision was read), `repeats`, `sold_out`, all
+/// `refusals`, `errors` and `skipped`.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub settings: Settings,
     pub machine: Machine,
     /// When the load began, RFC 3339, UTC.
     pub date: String,
-    /// People that asked, plus those that asked twice.
+    /// People who asked, plus those who asked twice.
     pub asked: u64,
-    /// People that were told yes.
+    /// People who got a coupon.
     pub claimed: u64,
-    /// Answers 201: a new claim; where claims queue, people who first heard a yes.
+    /// Responses 201: a new claim; with a queue, people whose first decision was read.
     pub fresh: u64,
-    /// Answers 200: the claim that the person already had.
+    /// Responses 200: the claim that the person already had.
     pub repeats: u64,
-    /// Answers 409 `sold_out`.
+    /// Responses 409 `sold_out`.
     pub sold_out: u64,
-    /// Other answers 409, by their code.
+    /// Other responses 409, by their code.
     pub refusals: BTreeMap<String, u64>,
-    /// Asks that ended without a usable answer.
+    /// Requests that ended without a usable response.
     pub errors: u64,
-    /// The first few errors, word for word.
+    /// The first few errors, as text.
     pub error_samples: Vec<String>,
-    /// Asks that were never sent because the server could not be reached any more.
+    /// Requests that were never sent because the server could no longer be reached.
     pub skipped: u64,
-    /// Tries after an answer 503 or 429 with the wish to come back later.
+    /// Retries after a 503 or 429 with a retry delay.
     pub asked_again: u64,
-    /// Tries without an answer, or with a 5xx: each was tried once more.
+    /// Tries without a response, or with a 5xx: each was retried once.
     pub unknown_outcomes: u64,
-    /// Connections that had to be opened again.
+    /// Connections that had to be reopened.
     pub reconnects: u64,
-    /// From the first instant to the last answer.
+    /// From the start of the load to the last response.
     pub duration: Duration,
-    /// Until the last new claim was answered.
+    /// From the start of the load to the response of the last new claim.
     pub claims_duration: Duration,
-    /// Answers per second of `duration`.
+    /// Responses per second of `duration`.
     pub answers_per_second: f64,
     /// New claims per second of `claims_duration`.
     pub claims_per_second: f64,
-    /// From the instant at which a request was due to the end of its answer.
+    /// From the instant at which a request was due to the end of its response.
     pub latency: Percentiles,
-    /// From sending the last try to the end of its answer.
+    /// From sending the last try to the end of its response.
     pub service_time: Percentiles,
     /// Percent of one core over `duration`.
     pub server_cpu_percent: Option<f64>,
     pub client_cpu_percent: Option<f64>,
     pub findings: Findings,
-    /// How the queue went; none where claims were answered with the decision.
+    /// The figures of the queue; `None` if claims are decided at once.
     pub queued: Option<Queued>,
     pub timeline: Vec<Slot>,
     pub latency_curve: Vec<CurvePoint>,
     pub service_curve: Vec<CurvePoint>,
 }
 
-/// What was run.
+/// The settings of the run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
-    /// `host:port`; of several servers, with commas between.
+    /// `host:port`; several servers are separated by commas.
     pub server: String,
     pub campaign: String,
     pub users: u32,
@@ -84,38 +84,37 @@ pub struct Settings {
     pub connections: usize,
     pub over_ms: u64,
     pub repeat_percent: u8,
-    /// The pace of the queue; null: claims are answered with the decision.
+    /// The pace of the queue; null if claims are decided at once.
     pub decisions_per_second: Option<u32>,
     pub request_timeout_ms: u64,
 }
 
-/// What the checks have found. All counts but `settled_in_record` and
-/// `record_live` must be 0.
+/// The results of the checks. All counts but `settled_in_record` and `record_live` must be 0.
 #[derive(Clone, Debug, Serialize)]
 pub struct Findings {
-    /// Live claims in the record, or different serials in answers, beyond the stock.
+    /// Live claims in the list, or different serials in responses, beyond the stock.
     pub over_issued: u64,
-    /// People with more than one claim, in the record or in answers.
+    /// People with more than one claim, in the list or in responses.
     pub two_for_one: u64,
     /// Serials that more than one person has.
     pub one_for_two: u64,
-    /// Claims that were answered and are not, exactly so, in the record.
+    /// Promised claims that the list does not contain exactly so.
     pub answers_not_in_record: u64,
-    /// Live claims in the record that no answer told of, though no outcome was open.
+    /// Live claims in the list that no response promised, although no outcome was unknown.
     pub in_record_unanswered: u64,
     /// The same, of people whose last try had an unknown outcome: allowed.
     pub settled_in_record: u64,
-    /// People that had a yes and were refused when they asked again.
+    /// People who got a coupon and were refused when they asked again.
     pub yes_taken_back: u64,
-    /// Answers that name another person or campaign.
+    /// Responses that name another person or campaign.
     pub misdirected: u64,
-    /// Live claims in the record.
+    /// Live claims in the list.
     pub record_live: u64,
-    /// What the campaign said of itself after the load.
+    /// The campaign's counts after the load.
     pub campaign: Campaign,
-    /// The campaign's counts do not add up or do not fit the record.
+    /// Whether the campaign's counts do not add up or do not match the list.
     pub counts_differ: bool,
-    /// What several servers say of the same claims; none where only one was asked.
+    /// The comparison between several servers; `None` if there was only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<Elsewhere>,
 }
@@ -175,14 +174,14 @@ impl Report {
         }
     }
 
-    /// What the server has promised and not kept; empty in a good run.
+    /// The promises that the server broke; empty in a good run.
     #[must_use]
     pub fn broken(&self) -> Vec<BrokenPromise> {
         verdict::broken(self)
     }
 
-    /// One object with stable field names. Times are integers with the unit in
-    /// the name; shares are percent of one core, or null where not known.
+    /// One object with stable field names. Times are integers with the unit in the name; shares are percent
+    /// of one core, or null if unknown.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -364,12 +363,12 @@ impl Settings {
     }
 }
 
-/// One line of the table, in the terminal and in the page.
+/// One line of the table, on the terminal and in the page.
 pub(crate) struct Row {
     pub(crate) label: &'static str,
     pub(crate) value: String,
     pub(crate) note: String,
-    /// A count that should have been zero and is not.
+    /// Whether the count should be zero and is not.
     pub(crate) alarming: bool,
 }
 

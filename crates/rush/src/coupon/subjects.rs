@@ -1,9 +1,8 @@
-//! The people: `u000001`, `u000002`, ... and the bodies of their requests,
-//! rendered once before the load.
+//! The people: `u000001`, `u000002`, ... and the bodies of their requests, rendered once before the load.
 
 use bytes::Bytes;
 
-/// A person's place among all, from 0.
+/// A person's index, from 0.
 pub(crate) type UserIndex = u32;
 
 const DIGITS_MIN: usize = 6;
@@ -11,7 +10,7 @@ const DIGITS_MIN: usize = 6;
 pub(crate) struct Subjects {
     users: u32,
     digits: usize,
-    /// All bodies, one behind the other, each of the same length.
+    /// All bodies, one after the other, each of the same length.
     bodies: Bytes,
     body_bytes: usize,
 }
@@ -28,18 +27,18 @@ impl Subjects {
         self.users as usize
     }
 
-    /// A person's name as it is sent.
+    /// A person's subject name.
     pub(crate) fn name(&self, user: UserIndex) -> String {
         format!("u{:0digits$}", u64::from(user) + 1, digits = self.digits)
     }
 
-    /// A view into what was rendered; nothing is copied.
+    /// A slice of the rendered bodies; nothing is copied.
     pub(crate) fn body(&self, user: UserIndex) -> Bytes {
         let start = user as usize * self.body_bytes;
         self.bodies.slice(start..start + self.body_bytes)
     }
 
-    /// None for anyone who was not sent by us.
+    /// `None` for a subject that is not one of this run's.
     pub(crate) fn index_of(&self, name: &str) -> Option<UserIndex> {
         let digits = name.strip_prefix('u')?;
         if digits.len() != self.digits || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! What one worker counts while it asks; added up when the load is over.
+//! The counts of one worker; merged after the load.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::subjects::UserIndex;
 use crate::figures::Sample;
 
-/// Errors that are kept word for word.
+/// Errors that are kept as text.
 const ERROR_SAMPLES_MAX: usize = 5;
 
 #[derive(Default)]
@@ -16,21 +16,21 @@ pub(crate) struct Tally {
     pub(crate) sold_out: u64,
     pub(crate) refusals: BTreeMap<String, u64>,
     pub(crate) errors: u64,
-    /// When, and what.
+    /// When each error occurred, and its text.
     pub(crate) error_samples: Vec<(Duration, String)>,
-    /// Tries after the server asked to come back later.
+    /// Retries after the server was busy.
     pub(crate) asked_again: u64,
-    /// Tries whose outcome was not known.
+    /// Tries with an unknown outcome.
     pub(crate) unknown_outcomes: u64,
     /// People whose last try still had an unknown outcome.
     pub(crate) in_doubt: Vec<UserIndex>,
     pub(crate) reconnects: u64,
     pub(crate) samples: Vec<Sample>,
-    /// What was answered with a place in the queue, up to that answer.
+    /// Times until a claim was queued.
     pub(crate) accepted: Vec<Sample>,
-    /// The same, up to the decision.
+    /// Times until its decision was read.
     pub(crate) decided: Vec<Sample>,
-    /// Answers that were read and not there yet.
+    /// Reads of an answer that was still pending.
     pub(crate) still_pending: u64,
 }
 

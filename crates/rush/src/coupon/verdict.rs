@@ -1,4 +1,4 @@
-//! Which promises were broken, each with a stable name.
+//! The broken promises, each with a stable name.
 
 use serde::Serialize;
 
@@ -6,18 +6,18 @@ use super::elsewhere::{Elsewhere, ServerCounts};
 use super::report::Report;
 use crate::format::thousands;
 
-/// A promise that the server did not keep.
+/// A promise that the server broke.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BrokenPromise {
-    /// Stable, for programs.
+    /// A stable name, for programs.
     pub name: &'static str,
-    /// How often; at least 1.
+    /// The number of violations; at least 1.
     pub count: u64,
-    /// For people.
+    /// A sentence for people.
     pub sentence: String,
 }
 
-/// A noun for one and for several.
+/// Singular and plural.
 type Noun = [&'static str; 2];
 
 const COUPON: Noun = ["coupon", "coupons"];
@@ -62,7 +62,7 @@ pub(crate) fn broken(report: &Report) -> Vec<BrokenPromise> {
     broken
 }
 
-/// Nothing where only one server was asked.
+/// 0 if only one server was used.
 fn elsewhere(report: &Report, count: impl FnOnce(&Elsewhere) -> u64) -> u64 {
     report.findings.elsewhere.as_ref().map_or(0, count)
 }
@@ -77,8 +77,7 @@ fn servers_differ(report: &Report) -> Option<BrokenPromise> {
     Some(BrokenPromise { name: "servers_differ", count: 1, sentence: format!("the servers do not agree: {}", all.join(", ")) })
 }
 
-/// Only judged when every request was answered: otherwise nobody knows whether
-/// enough people have asked.
+/// Only judged if every request was answered: otherwise it is unknown whether enough people have asked.
 fn undersold(report: &Report) -> u64 {
     let unanswered = report.errors + report.skipped;
     if unanswered != 0 || report.settings.users < report.settings.stock {

@@ -1,5 +1,4 @@
-//! One connection's share of the load: takes what is due, asks, judges the
-//! answer.
+//! One connection's share of the load: takes due requests, sends them, and judges the responses.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,17 +19,17 @@ use crate::connection::{Connection, Failure, Response};
 use crate::figures::Sample;
 use crate::target::{Outgoing, Target};
 
-/// How often a person comes back when asked to.
+/// How often a person retries after the server was busy.
 const TRIES_MAX: u32 = 20;
 /// How often a request with an unknown outcome is sent again.
 const LOST_MAX: u32 = 1;
-/// When to look at an answer that is not there yet: when it should be, by what the server says.
+/// Bounds, in milliseconds, of the delay before a pending answer is read again; the server suggests the delay.
 const LOOK_MS_MIN: u64 = 50;
 const LOOK_MS_MAX: u64 = 60_000;
 const DIALS_MAX: u32 = 10;
 const DIAL_PAUSE: Duration = Duration::from_millis(100);
 
-/// One server, and those who are on their way to it.
+/// One server, with its dispatcher and connections.
 pub(crate) struct Endpoint {
     pub(crate) target: Arc<Target>,
     pub(crate) uri: Uri,
@@ -38,7 +37,7 @@ pub(crate) struct Endpoint {
     pub(crate) dispatcher: Dispatcher,
 }
 
-/// What all workers share.
+/// State shared by all workers.
 pub(crate) struct Crowd {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) campaign: String,
@@ -46,11 +45,11 @@ pub(crate) struct Crowd {
     pub(crate) start: Instant,
     pub(crate) subjects: Subjects,
     pub(crate) answers: Mutex<Answers>,
-    /// Whether claims are answered with a place first.
+    /// Whether claims are queued first.
     pub(crate) is_queued: bool,
-    /// Who has a yes. Beside `answers`, so that a refusal needs no lock.
+    /// Whether each person has a coupon. Kept beside `answers`, so that a refusal needs no lock.
     pub(crate) served: Box<[AtomicBool]>,
-    /// Where the answer is, of each person who was given a place in the queue.
+    /// The URL of each queued person's answer.
     pub(crate) places: Mutex<Vec<Option<Uri>>>,
 }
 
@@ -59,7 +58,7 @@ impl Crowd {
         self.answers.lock()
     }
 
-    /// Where a person's answer is; says whether it is the first place that the person was given.
+    /// Stores the URL of a person's answer; returns whether it is the person's first one.
     fn place(&self, user: UserIndex, place: Uri) -> bool {
         self.places()[user as usize].replace(place).is_none()
     }
@@ -83,7 +82,7 @@ impl Crowd {
 
 pub(crate) struct Worker {
     pub(crate) crowd: Arc<Crowd>,
-    /// The server that it asks, by its place in the list of servers.
+    /// The worker's server, by its index.
     pub(crate) server: u16,
     pub(crate) connection: Option<Connection>,
     pub(crate) tally: Tally,
@@ -116,7 +115,7 @@ struct ProblemBody<'a> {
 }
 
 impl Worker {
-    /// Works until everything is settled, or the server cannot be reached any more.
+    /// Works until every request is settled, or the server can no longer be reached.
     pub(crate) async fn run(mut self) -> Tally {
         while let Some(ask) = self.endpoint().dispatcher.take().await {
             let Some(connection) = self.connect().await else {
@@ -141,7 +140,7 @@ impl Worker {
         &self.crowd.endpoints[usize::from(self.server)]
     }
 
-    /// The claim, or the look at its answer.
+    /// The request for the claim, or for its answer.
     fn request(&self, ask: Ask) -> Option<Outgoing> {
         let endpoint = self.endpoint();
         if ask.is_accepted {
@@ -157,8 +156,8 @@ impl Worker {
         Some(request)
     }
 
-    /// A closed connection is replaced here and not by another worker, whose own
-    /// may be closed as well: an ask would use up its tries without being sent.
+    /// This worker reopens a closed connection itself: if the request went to another worker with a closed
+    /// connection, it would use up its tries without being sent.
     async fn connect(&mut self) -> Option<Connection> {
         if let Some(mut open) = self.connection.take()
             && open.is_ready().await
@@ -185,8 +184,8 @@ impl Worker {
         }
     }
 
-    /// The request may have taken effect. The subject is the natural key of a
-    /// claim, so that asking again cannot take a second coupon.
+    /// The request may have taken effect. The subject is the natural key of a claim, so a retry
+    /// cannot take a second coupon.
     fn doubt(&mut self, ask: Ask, what: impl FnOnce() -> String) {
         self.tally.unknown_outcomes += 1;
         let lost = ask.lost + 1;
@@ -227,12 +226,12 @@ impl Worker {
 
     fn judge_yes(&mut self, ask: Ask, sent: Instant, answer: &Response) {
         let Ok(claim) = serde_json::from_slice::<ClaimBody<'_>>(&answer.body) else {
-            // A yes, but nobody can say to what.
+            // A success, but its body does not tell which claim.
             self.tally.in_doubt.push(ask.user);
             return self.fail(ask, || describe(answer));
         };
         let is_first = self.note(ask.user, claim);
-        // Where claims queue, a decision is read by whoever asked, in any order: the first one is new.
+        // With a queue, several requests may read the decision, in any order: the first read counts as new.
         let fresh = if self.crowd.is_queued { is_first } else { answer.status == StatusCode::CREATED };
         if ask.is_accepted {
             let sample = self.sample(ask, sent, fresh);
@@ -245,7 +244,7 @@ impl Worker {
         self.settle(ask, sent, fresh);
     }
 
-    /// Notes what a person was told; says whether it was the first yes.
+    /// Stores a promised coupon; returns whether it is the person's first.
     fn note(&mut self, user: UserIndex, claim: ClaimBody<'_>) -> bool {
         let told_to = self.crowd.subjects.index_of(&claim.subject);
         let mut answers = self.crowd.answers();
@@ -294,7 +293,7 @@ impl Worker {
         Sample::new(now - self.crowd.start, now.saturating_duration_since(ask.due), now - sent, gave)
     }
 
-    /// A place in the queue: no yes, and the answer is read later.
+    /// A place in the queue is not a coupon yet; the answer is read later.
     fn judge_place(&mut self, ask: Ask, sent: Instant, answer: &Response) {
         let Ok(pending) = serde_json::from_slice::<PendingBody<'_>>(&answer.body) else {
             self.tally.in_doubt.push(ask.user);
@@ -318,14 +317,14 @@ impl Worker {
     }
 }
 
-/// Without parsing: nine of ten answers are this one. Quotes inside a JSON text
-/// are escaped, so that no prose can look like it.
+/// Found without parsing, because nine of ten responses are this one. Quotes inside a JSON text are escaped,
+/// so no other text can contain the mark.
 fn is_sold_out(body: &[u8]) -> bool {
     const MARK: &[u8] = b"\"code\":\"sold_out\"";
     body.windows(MARK.len()).any(|window| window == MARK)
 }
 
-/// Milliseconds in the body are preferred: the header only has whole seconds.
+/// The body's milliseconds are preferred: the header only has whole seconds.
 fn pause(answer: &Response) -> Option<Duration> {
     let problem = serde_json::from_slice::<ProblemBody<'_>>(&answer.body).ok();
     let precise = problem.and_then(|problem| problem.retry_after_ms);
