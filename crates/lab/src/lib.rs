@@ -1,14 +1,13 @@
-//! THE STRATEGIES, side by side: how people give out what is limited, each way in a file of its own,
-//! to be read, rushed and crashed.
+//! THE STRATEGIES, side by side: common ways to give out limited goods, each in a file of its own, to be
+//! read, rushed and crashed.
 //!
 //! Layout, in reading order:
 //! - [`coupon`]: the strategies for coupons, one file each; begin with `check_then_act.rs`;
-//! - [`frame`]: what every workload's strategies need: engines, processes, faults, tables, pages;
-//! - [`stampede`]: coupons' own part of it: the HTTP API that all strategies serve, the rush, the
-//!   crash, and what is told of them.
+//! - [`frame`]: the parts that every workload's strategies need: engines, processes, faults, tables, pages;
+//! - [`stampede`]: the coupons' part: the HTTP API that all strategies serve, the rush, the crash, and the report.
 //!
-//! The one place beside `projection` and `cluster` that knows SQL, Redis and Kafka, because it shows
-//! what others do with them.
+//! The only crate beside `projection` and `cluster` that knows SQL, Redis and Kafka, because it shows how
+//! others use them.
 
 pub mod coupon;
 pub mod frame;

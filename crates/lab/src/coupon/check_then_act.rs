@@ -1,4 +1,4 @@
-//! Check, then act: the way that everybody writes first.
+//! Check, then act: the obvious first implementation.
 
 use super::{Answer, CLAIM_OF, Outcome, Strategy};
 use crate::frame::about::{About, DurableBy, Fault, FaultKind, Race};
@@ -45,7 +45,7 @@ impl Strategy for CheckThenAct {
         if remaining <= 0 {
             return Ok(Answer::SoldOut);
         }
-        // RACE: what was read above is true for nobody but this transaction, and not for long.
+        // RACE: the result of the read above may be outdated: other transactions have read the same.
         let claim = row(&db, "INSERT INTO claims (campaign, subject) VALUES ($1, $2) RETURNING serial", &[&campaign, &subject]).await?;
         self.faults.reached("inserted");
         run(&db, "UPDATE campaigns SET remaining = $2 WHERE name = $1", &[&campaign, &(remaining - 1)]).await?;

@@ -47,14 +47,14 @@ impl Strategy for ConditionalUpdate {
         if let Some(claim) = find(&connection, CLAIM_OF, &[&campaign, &subject]).await? {
             return Ok(Answer::Repeat(claim.get(0)));
         }
-        // Safe without a lock: what is sold out stays so.
+        // Safe without a lock: a campaign that is sold out stays so.
         let remaining: i64 = row(&connection, "SELECT remaining FROM campaigns WHERE name = $1", &[&campaign]).await?.get(0);
         if remaining <= 0 {
             return Ok(Answer::SoldOut);
         }
         let db = connection.transaction().await?;
         let Some(claim) = find(&db, INSERT, &[&campaign, &subject]).await? else {
-            // The same person was faster elsewhere, and is done: the insert has waited for it.
+            // The same subject's other request was faster and has committed: the insert has waited for it.
             return Ok(Answer::Repeat(row(&db, CLAIM_OF, &[&campaign, &subject]).await?.get(0)));
         };
         if run(&db, TAKE, &[&campaign]).await? == 0 {

@@ -1,4 +1,4 @@
-//! Kafka first: everybody is accepted; a consumer asks Redis and writes the database.
+//! Kafka first: every request is accepted; a consumer asks Redis and writes the database.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(crate) const ABOUT: About = About {
     source: Some(include_str!("kafka_first.rs")),
 };
 
-/// How long a request is kept until the person has to poll.
+/// How long a request stays open until the client has to poll.
 const KEPT_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub(crate) struct KafkaFirst {
     topic: Arc<Topic>,
     database: Database,
     faults: Faults,
-    /// Those whose requests are kept; as many as there are connections at most.
+    /// The open requests; at most as many as there are connections.
     waiting: Waiting,
 }
 
@@ -81,7 +81,7 @@ impl Strategy for KafkaFirst {
     async fn claim(&self, campaign: &str, subject: &str) -> Outcome {
         let decided = self.wait_for(subject);
         self.topic.append(campaign, &serde_json::to_vec(&Record { campaign, subject })?).await?;
-        // Accepted: this is where the field answers, and where nobody knows anything yet.
+        // Accepted: deployed systems respond here, before anything is decided.
         match tokio::time::timeout(KEPT_MAX, decided).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) | Err(_) => Err(Trouble::Pending("accepted, and not decided yet".to_owned())),
@@ -103,7 +103,7 @@ impl Strategy for KafkaFirst {
             self.tell(subject, &row.map(|row| Answer::Repeat(row.get(0))).ok_or_else(missing));
             return Ok(());
         }
-        // RACE: who dies here has used up a unit that nobody gets.
+        // RACE: a crash here has used up a unit that nobody gets.
         self.faults.reached("redis said yes");
         run(&connection, "INSERT INTO claims (campaign, subject, serial) VALUES ($1, $2, $3)", &[&campaign, &subject, &decided]).await?;
         self.tell(subject, &Ok(Answer::Claimed(decided)));
@@ -122,7 +122,7 @@ impl KafkaFirst {
     fn tell(&self, subject: &str, outcome: &Outcome) {
         let waiting = self.waiting.lock().remove(subject);
         for sender in waiting.into_iter().flatten() {
-            // Whoever has gone meanwhile asks again.
+            // A client that has disconnected asks again.
             let _ = sender.send(outcome.clone());
         }
     }

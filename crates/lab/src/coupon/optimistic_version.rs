@@ -1,4 +1,4 @@
-//! Optimistic: nobody waits, who was overtaken tries again.
+//! Optimistic locking: no request waits; one that was overtaken retries.
 
 use super::{Answer, CLAIM_OF, Outcome, Strategy};
 use crate::frame::about::{About, DurableBy, Fault, FaultKind};
@@ -58,7 +58,7 @@ impl Strategy for OptimisticVersion {
             }
             let db = connection.transaction().await?;
             if run(&db, WRITE, &[&campaign, &(remaining - 1), &version]).await? == 0 {
-                // Somebody was faster: what was read is not so any more.
+                // Another transaction was faster: the version that was read is outdated.
                 db.rollback().await?;
                 continue;
             }

@@ -1,4 +1,4 @@
-//! A distributed lock: Redis says whose turn it is, PostgreSQL is checked and written.
+//! A distributed lock: Redis gives the turn, PostgreSQL is checked and written.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(crate) const ABOUT: About = About {
     source: Some(include_str!("redis_lock.rs")),
 };
 
-/// Many times what the work takes; after a crash, nobody is served for so long.
+/// Many times the duration of the work; after a crash, no request is served for this long.
 const LOCK_MS: u64 = 3_000;
 const TRIES_MAX: u32 = 2_000;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(5);
@@ -93,7 +93,7 @@ impl RedisLock {
         if remaining <= 0 {
             return Ok(Answer::SoldOut);
         }
-        // RACE: only if this process stands still for longer than the lock lasts.
+        // RACE: only if this process is suspended for longer than the lock lasts.
         self.faults.reached("checked");
         let claim = row(&db, "INSERT INTO claims (campaign, subject) VALUES ($1, $2) RETURNING serial", &[&campaign, &subject]).await?;
         run(&db, "UPDATE campaigns SET remaining = $2 WHERE name = $1", &[&campaign, &(remaining - 1)]).await?;

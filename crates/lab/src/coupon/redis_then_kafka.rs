@@ -1,4 +1,4 @@
-//! Redis decides, Kafka carries it to the database.
+//! Redis decides, and Kafka carries the claims to the database.
 
 use redis::Script;
 use redis::aio::ConnectionManager;
@@ -36,7 +36,7 @@ pub(crate) const ABOUT: About = About {
     source: Some(include_str!("redis_then_kafka.rs")),
 };
 
-/// The serial of the claim; with a minus if the person had it before; 0 if all is gone.
+/// The serial of the claim; negative if the subject had it before; 0 if sold out.
 pub(super) const DECIDE: &str = "
     local serial = redis.call('HGET', KEYS[1], ARGV[1])
     if serial then return -tonumber(serial) end
@@ -80,7 +80,7 @@ impl Strategy for RedisThenKafka {
             before if before < 0 => return Ok(Answer::Repeat(-before)),
             _ => {}
         }
-        // RACE: Redis has given the unit away, and nothing else knows it yet.
+        // RACE: Redis has given the unit away, and no other system knows it yet.
         self.faults.reached("redis said yes");
         let record = Record { campaign, subject, serial: decided };
         self.topic.append(campaign, &serde_json::to_vec(&record)?).await?;

@@ -1,4 +1,4 @@
-//! `SELECT … FOR UPDATE`: everybody waits for the campaign's row.
+//! `SELECT … FOR UPDATE`: every request waits for the campaign's row.
 
 use super::{Answer, CLAIM_OF, Outcome, Strategy};
 use crate::frame::about::{About, DurableBy, Fault, FaultKind};
@@ -43,7 +43,7 @@ impl Strategy for SelectForUpdate {
     async fn claim(&self, campaign: &str, subject: &str) -> Outcome {
         let mut connection = self.database.connection().await?;
         let db = connection.transaction().await?;
-        // Whoever is here first holds the row until the end of the transaction.
+        // The first transaction holds the row lock until its end.
         let remaining: i64 = row(&db, "SELECT remaining FROM campaigns WHERE name = $1 FOR UPDATE", &[&campaign]).await?.get(0);
         if let Some(claim) = find(&db, CLAIM_OF, &[&campaign, &subject]).await? {
             return Ok(Answer::Repeat(claim.get(0)));

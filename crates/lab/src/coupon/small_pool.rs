@@ -1,4 +1,4 @@
-//! Every claim straight to a small connection pool: right, while it gets a connection.
+//! Every claim goes to a small connection pool: correct, but only for requests that get a connection.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) const ABOUT: About = About {
     source: Some(include_str!("small_pool.rs")),
 };
 
-/// Far smaller than the crowd, as a pool is when it was sized for an ordinary day.
+/// Far smaller than the crowd, like a pool that was sized for an ordinary day.
 const SMALL: PoolSize = PoolSize { connections: 4, wait_max: Duration::from_millis(50) };
 const TAKE: &str = "UPDATE campaigns SET remaining = remaining - 1 WHERE name = $1 AND remaining > 0";
 const INSERT: &str = "INSERT INTO claims (campaign, subject) VALUES ($1, $2) ON CONFLICT (campaign, subject) DO NOTHING RETURNING serial";
@@ -48,7 +48,7 @@ impl Strategy for SmallPool {
     }
 
     async fn claim(&self, campaign: &str, subject: &str) -> Outcome {
-        // Here it runs dry: hundreds want one of four.
+        // The pool runs dry here: hundreds of requests wait for four connections.
         let mut connection = self.database.connection().await?;
         let db = connection.transaction().await?;
         if let Some(claim) = find(&db, CLAIM_OF, &[&campaign, &subject]).await? {

@@ -1,51 +1,51 @@
-//! What is told of a strategy: in words, in steps, and where it breaks.
+//! The description of a strategy: in words, in steps, and with its race.
 
 use serde::Serialize;
 
-/// A strategy in words. Its name is stable, for programs and for the command line.
+/// The description of a strategy.
 #[derive(Debug)]
 pub struct About {
-    /// As it is typed.
+    /// The stable name, for programs and the command line.
     pub name: &'static str,
-    /// As it is read.
+    /// The title for people.
     pub title: &'static str,
-    /// The engines that it needs, in words.
+    /// The engines that it needs, as text.
     pub engines: &'static str,
-    /// Two sentences.
+    /// An explanation in two sentences.
     pub explained: &'static str,
-    /// What it does for one person, in order.
+    /// The steps that serve one request, in order.
     pub steps: &'static [&'static str],
-    /// Where two get in each other's way, or a crash between two places loses something.
+    /// The step where two requests interfere, or where a crash between two systems loses something.
     pub race: Option<Race>,
-    /// What a yes means when it is told.
+    /// What a success response guarantees.
     pub told_yes: &'static str,
-    /// Whether it gives out exactly the stock, while nothing fails.
+    /// Whether it gives out exactly the stock as long as nothing fails.
     pub is_exact: bool,
     /// Whether its table of claims has a unique index.
     pub has_unique_claims: bool,
-    /// What a yes rests on.
+    /// What makes a success durable.
     pub durable_by: DurableBy,
-    /// How it is hurt in the lab.
+    /// The faults that the lab injects.
     pub faults: &'static [Fault],
-    /// Its file, if it has one.
+    /// Its source file, if it has one.
     pub source: Option<&'static str>,
 }
 
-/// A gap between two steps.
+/// A window between two steps.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Race {
-    /// It opens after this step, counted from 1.
+    /// The window opens after this step, counted from 1.
     pub after_step: usize,
-    /// What happens in it.
+    /// What can happen in it.
     pub what: &'static str,
 }
 
-/// What must have been synced, or kept twice, for a yes to outlive a loss of power.
+/// What must have been synced, or replicated, for a success to survive a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DurableBy {
-    /// A commit.
+    /// A commit in PostgreSQL.
     Postgres,
-    /// A record in Kafka, and what Redis remembers of it.
+    /// A record in Kafka, and the matching state in Redis.
     RedisAndKafka,
     /// A record in Kafka.
     Kafka,
@@ -53,36 +53,36 @@ pub enum DurableBy {
     Journal,
 }
 
-/// How a strategy is hurt.
+/// An injected fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// After this step, counted from 1.
+    /// The step after which it occurs, counted from 1.
     pub after_step: usize,
-    /// The point in the code that it is hurt at.
+    /// The named point in the code.
     pub at: &'static str,
-    /// How.
+    /// The kind of fault.
     pub kind: FaultKind,
 }
 
-/// What happens to a server.
+/// What a fault does to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// It ends in the middle of its own work, at a named point.
+    /// The process aborts at a named point.
     Crash,
-    /// It stands still at a named point, while a second server goes on.
+    /// The process is suspended at a named point, while a second server continues.
     Pause,
-    /// It is killed from outside, wherever it is.
+    /// The process is killed from outside, wherever it is.
     Kill,
 }
 
 impl About {
-    /// What needs PostgreSQL, Redis, Kafka.
+    /// Whether it needs an engine: PostgreSQL, Redis or Kafka.
     pub(crate) fn needs(&self, engine: &str) -> bool {
         self.engines.contains(engine)
     }
 
-    /// These functions, as they stand in its file.
+    /// The source of these functions, from its file.
     pub(crate) fn excerpt(&self, functions: &[&str]) -> Option<String> {
         let lines: Vec<&str> = self.source?.lines().collect();
         let begins = |line: &str| functions.iter().any(|name| line.starts_with(&format!("    async fn {name}(")));

@@ -6,26 +6,26 @@ use rush::format::escape;
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 190.0;
-/// Room for the value behind the longest bar.
+/// Space for the value behind the longest bar.
 const RIGHT: f64 = 110.0;
 const TOP: f64 = 34.0;
 const BAR: f64 = 15.0;
 const GAP: f64 = 11.0;
-/// Even the shortest one can be seen.
+/// Keeps the shortest bar visible.
 const BAR_WIDTH_MIN: f64 = 1.5;
 
-/// What stands in a file of its own has no page to give it colours.
+/// A file of its own has no page whose style sheet would set the colours.
 const STYLE: &str = "<style>svg{background:#fff}text{fill:#333;font:12px system-ui,sans-serif}.end{text-anchor:end}.head{font-weight:600}\
 .one{fill:#0a6ebd}.two{fill:#c2570c}.bad{fill:#b3261e}</style>";
 
-/// The values of one strategy; several bars stand below one another.
+/// The values of one strategy; several bars are stacked.
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) bars: Vec<Bar>,
 }
 
 pub(crate) struct Bar {
-    /// The class that gives the colour: `one`, `two`, `bad`.
+    /// The CSS class that sets the colour: `one`, `two`, `bad`.
     pub(crate) class: &'static str,
     pub(crate) value: f64,
     pub(crate) text: String,
@@ -33,18 +33,18 @@ pub(crate) struct Bar {
 
 pub(crate) struct Bars {
     pub(crate) title: String,
-    /// Longer bars by powers of ten, because values lie far apart.
+    /// Whether the scale is logarithmic, for values that are far apart.
     pub(crate) is_log: bool,
     pub(crate) groups: Vec<Group>,
 }
 
 impl Bars {
-    /// To stand in a page that gives the colours.
+    /// The plot for a page whose style sheet sets the colours.
     pub(crate) fn svg(&self) -> String {
         let rows: usize = self.groups.iter().map(|group| group.bars.len()).sum();
         let height = TOP + rows as f64 * BAR + self.groups.len() as f64 * GAP;
         let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n", escape(&self.title));
-        // Writing to a String cannot fail, hence the results that are dropped here.
+        // Writing to a String cannot fail, so the results are dropped.
         let _ = writeln!(svg, "<text class=\"head\" x=\"0\" y=\"16\">{}</text>", escape(&self.title));
         let mut y = TOP;
         for group in &self.groups {
@@ -69,20 +69,20 @@ impl Bars {
         svg
     }
 
-    /// To stand in a file of its own.
+    /// The plot as a file of its own.
     pub(crate) fn svg_alone(&self) -> String {
         let svg = self.svg().replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
         svg.replacen('\n', &format!("\n{STYLE}\n"), 1)
     }
 
-    /// From 0 to 1.
+    /// A bar's share of the full length, from 0 to 1.
     fn share(&self, value: f64) -> f64 {
         let values = || self.groups.iter().flat_map(|group| &group.bars).map(|bar| bar.value).filter(|value| 0.0 < *value);
         let most = values().fold(f64::MIN_POSITIVE, f64::max);
         if !self.is_log {
             return value / most;
         }
-        // One power of ten below the least, so that the least has a bar too.
+        // The scale begins one power of ten below the least value, so that it has a bar too.
         let least = values().fold(most, f64::min) / 10.0;
         if value <= least { 0.0 } else { (value / least).ln() / (most / least).ln() }
     }

@@ -1,4 +1,4 @@
-//! Where the engines are, how they are set, and a place in each for one strategy alone.
+//! The engines: their addresses and settings, and a separate place in each for one strategy.
 
 use std::path::{Path, PathBuf};
 
@@ -10,26 +10,26 @@ use super::error::LabError;
 use super::tools::random;
 use super::{kafka, postgres};
 
-/// Names the file that `cargo xtask services up` has written.
+/// The variable that names the file written by `cargo xtask services up`.
 const FILE_VARIABLE: &str = "FIRSTCOME_SERVICES";
 
-/// Where the engines are; each may be missing.
+/// The engines' addresses; each may be missing.
 #[derive(Clone, Debug, Default)]
 pub struct Engines {
-    /// `postgres://…` of a user who may make databases.
+    /// `postgres://…` of a user that may create databases.
     pub postgres: Option<String>,
     /// `redis://…`
     pub redis: Option<String>,
-    /// `host:port` of each broker, with commas.
+    /// `host:port` of each broker, separated by commas.
     pub kafka: Option<String>,
 }
 
 impl Engines {
-    /// What is named here, and where nothing is, what `cargo xtask services up` has started: by the
-    /// file that `FIRSTCOME_SERVICES` names, or by that of the same target folder as this program.
+    /// Fills missing addresses with the engines started by `cargo xtask services up`, read from the file that
+    /// `FIRSTCOME_SERVICES` names, or from the one in this program's target folder.
     ///
     /// # Errors
-    /// [`LabError::Addresses`] if the file that is named cannot be read.
+    /// [`LabError::Addresses`] if that file cannot be read.
     pub fn or_started(self) -> Result<Self, LabError> {
         let Some(file) = file_of_services() else { return Ok(self) };
         let text = std::fs::read_to_string(&file);
@@ -49,7 +49,7 @@ impl Engines {
         }
     }
 
-    /// That everything is named which these strategies need.
+    /// Checks that every engine needed by these strategies has an address.
     pub(crate) fn check(&self, strategies: &[&'static About]) -> Result<(), LabError> {
         let all = [("PostgreSQL", "--postgres", &self.postgres), ("Redis", "--redis", &self.redis), ("Kafka", "--kafka", &self.kafka)];
         for (engine, flag, place) in all {
@@ -60,10 +60,10 @@ impl Engines {
         Ok(())
     }
 
-    /// How those that are named are set, as far as a yes rests on it.
+    /// The engines' settings that affect durability.
     ///
     /// # Errors
-    /// [`LabError::Engine`] if one does not answer.
+    /// [`LabError::Engine`] if one does not respond.
     pub(crate) async fn settings(&self, strategies: &[&'static About]) -> Result<EngineSettings, LabError> {
         let is_needed = |engine: &str| strategies.iter().any(|about| about.needs(engine));
         let mut settings = EngineSettings::default();
@@ -84,7 +84,7 @@ impl Engines {
     }
 }
 
-/// Where `cargo xtask services up` says where its engines are, if they are up.
+/// The file in which `cargo xtask services up` lists its engines, if they are running.
 fn file_of_services() -> Option<PathBuf> {
     if let Some(file) = std::env::var_os(FILE_VARIABLE) {
         return Some(file.into());
@@ -100,13 +100,13 @@ async fn redis_connection(url: &str) -> Result<redis::aio::MultiplexedConnection
     redis::Client::open(url).map_err(failed)?.get_multiplexed_async_connection().await.map_err(failed)
 }
 
-/// None where the user may not ask.
+/// `None` if the user is not allowed to ask.
 async fn redis_setting(redis: &mut redis::aio::MultiplexedConnection, name: &str) -> Option<String> {
     let asked: Result<Vec<String>, _> = redis::cmd("CONFIG").arg("GET").arg(name).query_async(redis).await;
     asked.ok()?.pop()
 }
 
-/// How the engines are set; what is not needed or not known is left out.
+/// The engines' settings; unneeded and unknown ones are omitted.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EngineSettings {
     pub(crate) postgres_version: Option<String>,
@@ -117,16 +117,16 @@ pub struct EngineSettings {
     pub(crate) kafka_brokers: Option<usize>,
 }
 
-/// Whether a yes outlives a loss of power, once it was told.
+/// Whether an acknowledged success survives a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Durable {
-    /// It may be lost whenever.
+    /// It may be lost at any time.
     #[serde(rename = "no")]
     No,
-    /// What was told within the last second may be lost.
+    /// It may be lost within the first second.
     #[serde(rename = "1 s window")]
     OneSecond,
-    /// It is there.
+    /// It survives.
     #[serde(rename = "yes")]
     Yes,
 }
@@ -142,7 +142,7 @@ impl Durable {
 }
 
 impl EngineSettings {
-    /// For a strategy with these engines, as they are set; and why.
+    /// The durability of a success with these engine settings, and the reason.
     pub(crate) fn durable(&self, by: DurableBy) -> (Durable, String) {
         match by {
             DurableBy::Postgres => self.by_postgres(),
@@ -183,7 +183,7 @@ impl EngineSettings {
         }
     }
 
-    /// A line for people.
+    /// A line of text for people.
     pub(crate) fn words(&self) -> String {
         let mut words = Vec::new();
         if let Some(version) = &self.postgres_version {
@@ -199,23 +199,23 @@ impl EngineSettings {
     }
 }
 
-/// A place in each engine that nobody else has: a database, a topic, a prefix of keys.
+/// A separate place in each engine: a database, a topic, a prefix of keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) name: String,
-    /// The new database.
+    /// The URL of the new database.
     pub(crate) postgres: Option<String>,
     pub(crate) redis: Option<String>,
     pub(crate) kafka: Option<String>,
     server: Option<String>,
 }
 
-/// Every place that was made and is still there, so that none is left behind, however a run ends.
+/// All existing places, so that every one is removed however a run ends.
 #[derive(Debug, Default)]
 pub(crate) struct Places(Mutex<Vec<Place>>);
 
 impl Places {
-    /// Makes one, with these tables in its database.
+    /// Creates a place, with these tables in its database.
     pub(crate) async fn make(&self, engines: &Engines, about: &About, tables: &str) -> Result<Place, LabError> {
         let place = Place::new(engines, about);
         self.0.lock().push(place.clone());
@@ -223,7 +223,7 @@ impl Places {
         Ok(place)
     }
 
-    /// Takes all of them away again.
+    /// Removes all places.
     pub(crate) async fn remove_all(&self) -> Result<(), LabError> {
         let places = std::mem::take(&mut *self.0.lock());
         for place in places {
@@ -234,7 +234,7 @@ impl Places {
 }
 
 impl Place {
-    /// Named; nothing is made yet.
+    /// Names a place without creating anything.
     fn new(engines: &Engines, about: &About) -> Self {
         let name = format!("lab_{}_{}", about.name, random());
         let server = engines.postgres.clone().filter(|_| about.needs("PostgreSQL"));
@@ -253,7 +253,7 @@ impl Place {
         Ok(())
     }
 
-    /// Takes everything away again.
+    /// Removes the place's database, topic and keys.
     async fn remove(&self) -> Result<(), LabError> {
         if let Some(url) = &self.server {
             postgres::once(url, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await?;

@@ -1,70 +1,70 @@
-//! Why a lab could not be run. What a strategy does wrong is no error: it is in the report.
+//! Why the lab could not run. Faults of a strategy are no error: they are in the report.
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
-    /// No such strategy.
+    /// The strategy does not exist.
     #[error("there is no strategy {name:?}; there are: {known}")]
     UnknownStrategy {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The existing names.
         known: String,
     },
-    /// An engine is not named.
+    /// An engine has no address.
     #[error("{strategy} needs {engine}: give {flag}, or start the engines with: cargo xtask services up")]
     NoEngine {
-        /// Who needs it.
+        /// The strategy that needs the engine.
         strategy: &'static str,
-        /// Which.
+        /// The engine.
         engine: &'static str,
-        /// How it is named.
+        /// The option that sets its address.
         flag: &'static str,
     },
-    /// An engine does not do what it is asked.
+    /// An engine failed.
     #[error("{engine}: {why}; to have engines of your own: cargo xtask services up")]
     Engine {
-        /// Which, and where.
+        /// The engine and its address.
         engine: String,
-        /// What it says.
+        /// The engine's error text.
         why: String,
     },
-    /// A file that says where engines are.
+    /// The file with the engines' addresses cannot be read.
     #[error("cannot read {file}: {why}")]
     Addresses {
-        /// Which.
+        /// The file's path.
         file: String,
-        /// What the system says.
+        /// The system's error.
         why: String,
     },
     /// A server of a strategy did not start.
     #[error("the server of {strategy} did not start: {why}")]
     Start {
-        /// Whose.
+        /// The strategy.
         strategy: String,
-        /// What it said last.
+        /// The last lines of its output.
         why: String,
     },
     /// A server's settings cannot be read.
     #[error("a strategy's server reads its settings from its input, and these are not: {0}")]
     Settings(String),
-    /// The rush itself.
+    /// The rush failed.
     #[error("{strategy}: {source}")]
     Rush {
-        /// Of which strategy.
+        /// The strategy.
         strategy: &'static str,
-        /// Why.
+        /// The rush's error.
         source: rush::Error,
     },
-    /// Somebody asked for its end, by a signal of this number.
+    /// A signal of this number interrupted the run.
     #[error("interrupted; nothing was judged")]
     Interrupted(u8),
-    /// Something else.
+    /// Another operation failed.
     #[error("{what}: {why}")]
     Other {
-        /// What was done.
+        /// The operation.
         what: &'static str,
-        /// Why it failed.
+        /// The reason.
         why: String,
     },
 }

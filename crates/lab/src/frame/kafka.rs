@@ -1,5 +1,5 @@
-//! A strategy's topic: appending that waits until Kafka has the record, and one consumer that takes
-//! the records one after the other, each at least once.
+//! A strategy's topic: appends that wait for the acknowledgement, and one consumer that takes the records one
+//! after the other, each at least once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,21 +21,21 @@ use super::tools::Trouble;
 
 /// How long a broker may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// How long it is waited for a record before it is looked whether to note the place.
+/// Poll interval of the consumer, between checks whether to commit its offset.
 const POLL: Duration = Duration::from_millis(20);
-/// The place in the topic is noted after so many records at the latest.
+/// The offset is committed after this many records at the latest.
 const NOTE_EVERY: i64 = 64;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// How long the record is waited for to be whole.
+/// How long to wait until all appended records are consumed.
 const CATCH_UP_MAX: Duration = Duration::from_secs(50);
 const ONLY: i32 = 0;
 
-/// A topic with one partition: one campaign is one line.
+/// A topic with one partition, which keeps one campaign's requests in order.
 pub(crate) struct Topic {
     name: String,
     hosts: String,
     producer: ThreadedProducer<Delivering>,
-    /// The offset that is consumed next.
+    /// The next offset to consume.
     next: AtomicI64,
 }
 
@@ -47,7 +47,7 @@ impl Topic {
         Ok(Self { name: name.to_owned(), hosts: hosts.to_owned(), producer, next: AtomicI64::new(0) })
     }
 
-    /// Done when every replica that is in sync has the record.
+    /// Appends a record, and waits until every in-sync replica has it.
     pub(crate) async fn append(&self, key: &str, payload: &[u8]) -> Result<(), Trouble> {
         let (sender, delivered) = oneshot::channel();
         let record = BaseRecord::with_opaque_to(&self.name, Box::new(sender)).partition(ONLY).key(key).payload(payload);
@@ -59,7 +59,7 @@ impl Topic {
         }
     }
 
-    /// Gives every record from where it has been before on to `consume`, in a thread of its own.
+    /// Passes every record from the committed offset on to `consume`, in a thread of its own.
     pub(crate) fn follow(self: &Arc<Self>, consume: impl Fn(&[u8]) -> Result<(), Trouble> + Send + 'static) -> Result<(), LabError> {
         let (consumer, start) = self.consumer().map_err(|error| failed(&self.hosts, &error))?;
         self.next.store(start, Ordering::Release);
@@ -69,7 +69,7 @@ impl Topic {
         started.map(drop).map_err(|error| LabError::Other { what: "no thread", why: error.to_string() })
     }
 
-    /// Assigned by hand: a member of a group that was killed would keep the partition for 45 s.
+    /// Assigned manually: a killed member of a consumer group would keep the partition for 45 s.
     fn consumer(&self) -> Result<(BaseConsumer, i64), KafkaError> {
         let mut config = client(&self.hosts);
         config.set("group.id", &self.name).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
@@ -106,7 +106,7 @@ impl Topic {
         }
     }
 
-    /// Where to begin after a crash: what comes after it comes again.
+    /// Commits the offset to start from after a crash: later records are delivered again.
     fn note(&self, consumer: &BaseConsumer, next: i64) -> i64 {
         let mut places = TopicPartitionList::new();
         let added = places.add_partition_offset(&self.name, ONLY, Offset::Offset(next));
@@ -116,7 +116,7 @@ impl Topic {
         next
     }
 
-    /// Everything that was appended before is consumed.
+    /// Waits until every record appended before is consumed.
     pub(crate) async fn caught_up(self: &Arc<Self>) -> Result<(), Trouble> {
         let topic = Arc::clone(self);
         let ask = move || topic.producer.client().fetch_watermarks(&topic.name, ONLY, ANSWER_MAX);
@@ -133,7 +133,7 @@ impl Topic {
     }
 }
 
-/// The next record waits.
+/// Retries until the record is processed; the next one waits.
 fn until_done(consume: &impl Fn(&[u8]) -> Result<(), Trouble>, payload: &[u8]) {
     while let Err(trouble) = consume(payload) {
         eprintln!("consumer: {trouble:?}");
@@ -141,7 +141,7 @@ fn until_done(consume: &impl Fn(&[u8]) -> Result<(), Trouble>, payload: &[u8]) {
     }
 }
 
-/// Makes a topic of one partition, kept by three brokers where there are three.
+/// Creates a topic with one partition, with three replicas if there are three brokers.
 pub(crate) async fn create(hosts: &str, name: &str) -> Result<(), LabError> {
     let admin = admin(hosts)?;
     let replicas = if 3 <= brokers(hosts).await? { 3 } else { 1 };
@@ -155,13 +155,13 @@ pub(crate) async fn create(hosts: &str, name: &str) -> Result<(), LabError> {
     }
 }
 
-/// Removes a topic, if it is there.
+/// Removes a topic, if it exists.
 pub(crate) async fn remove(hosts: &str, name: &str) -> Result<(), LabError> {
     let removed = admin(hosts)?.delete_topics(&[name], &AdminOptions::new()).await;
     removed.map(drop).map_err(|error| failed(hosts, &error))
 }
 
-/// How many brokers there are.
+/// The number of brokers.
 pub(crate) async fn brokers(hosts: &str) -> Result<usize, LabError> {
     let (admin, place) = (admin(hosts)?, hosts.to_owned());
     let ask = move || admin.inner().fetch_metadata(None, ANSWER_MAX).map(|metadata| metadata.brokers().len());
@@ -176,7 +176,7 @@ fn admin(hosts: &str) -> Result<AdminClient<DefaultClientContext>, LabError> {
 fn client(hosts: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", hosts).set("client.id", "firstcome-lab").set("socket.nagle.disable", "true");
-    // What goes wrong is told by the calls; the client's own lines would be in the way.
+    // Errors are reported by the calls; the client's own log lines are suppressed.
     config.set("log_level", "0").set("log.connection.close", "false");
     config.set("topic.metadata.refresh.fast.interval.ms", "50").set("message.timeout.ms", "20000");
     config
@@ -194,7 +194,7 @@ impl ProducerContext for Delivering {
     type DeliveryOpaque = Box<oneshot::Sender<Result<(), KafkaError>>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sender: Self::DeliveryOpaque) {
-        // Whoever has asked may be gone.
+        // The caller may have been cancelled.
         let _ = sender.send(result.as_ref().map(drop).map_err(|(error, _)| error.clone()));
     }
 }

@@ -1,4 +1,4 @@
-//! What every workload's strategies need, apart from what they give out.
+//! The parts that strategies of every workload need.
 
 pub mod about;
 pub mod engines;

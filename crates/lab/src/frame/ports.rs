@@ -1,5 +1,5 @@
-//! Free ports for servers that are restarted at the same one: taken from below the range that the
-//! system gives to outgoing connections, of which a rush opens hundreds.
+//! Free ports for servers that are restarted on the same port: below the range that the system uses for
+//! outgoing connections, of which a rush opens hundreds.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -1,5 +1,5 @@
-//! PostgreSQL, as short as a strategy can be read with it: a pool, and three calls that prepare a
-//! statement once for each connection.
+//! PostgreSQL helpers that keep the strategies' code short: a pool, and three calls that prepare a statement
+//! once for each connection.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use tokio_postgres::{Config, Error, NoTls, Row};
 use super::error::LabError;
 use super::tools::Trouble;
 
-/// How many connections, and how long one waits for one of them.
+/// A pool's size, and how long a request waits for a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PoolSize {
     pub(crate) connections: usize,
     pub(crate) wait_max: Duration,
 }
 
-/// What every strategy has, except the one that shows what happens with less: few enough for an
-/// ordinary server, and a patience that nothing here outlasts.
+/// The pool of every strategy except the one that shows a smaller pool: within the limit of an ordinary
+/// server, and with a wait longer than any run needs.
 pub(crate) const POOL_SIZE: PoolSize = PoolSize { connections: 32, wait_max: Duration::from_secs(50) };
-/// For the lab itself, beside the strategy.
+/// For the lab itself, beside the strategy's pool.
 pub(crate) const ASIDE: PoolSize = PoolSize { connections: 2, wait_max: Duration::from_secs(50) };
 
 pub(crate) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -33,7 +33,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Nothing is connected before somebody asks.
+    /// Creates the pool; connections are opened on first use.
     pub(crate) fn open(url: &str, size: PoolSize) -> Result<Self, LabError> {
         let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config(url)?, NoTls, manager_config);
@@ -62,25 +62,25 @@ impl Database {
     }
 }
 
-/// The only row.
+/// The only row of a result.
 pub(crate) async fn row(db: &impl GenericClient, sql: &str, values: Values<'_>) -> Result<Row, Error> {
     let statement = db.prepare_cached(sql).await?;
     db.query_one(&statement, values).await
 }
 
-/// A row, if there is one.
+/// A row, if the result has one.
 pub(crate) async fn find(db: &impl GenericClient, sql: &str, values: Values<'_>) -> Result<Option<Row>, Error> {
     let statement = db.prepare_cached(sql).await?;
     db.query_opt(&statement, values).await
 }
 
-/// How many rows were changed.
+/// The number of changed rows.
 pub(crate) async fn run(db: &impl GenericClient, sql: &str, values: Values<'_>) -> Result<u64, Error> {
     let statement = db.prepare_cached(sql).await?;
     db.execute(&statement, values).await
 }
 
-/// Runs statements outside any pool, on a connection of their own.
+/// Runs statements on a separate connection.
 pub(crate) async fn once(url: &str, sql: &str) -> Result<Vec<String>, LabError> {
     let config = config(url)?;
     let failed = |error: &Error| LabError::Engine { engine: place(&config), why: describe(error) };
@@ -99,7 +99,7 @@ fn first_column(message: tokio_postgres::SimpleQueryMessage) -> Option<String> {
     }
 }
 
-/// The same server, another database.
+/// The URL of another database on the same server.
 pub(crate) fn with_database(url: &str, database: &str) -> String {
     let (base, options) = url.split_once('?').map_or((url, String::new()), |(base, options)| (base, format!("?{options}")));
     let after_scheme = base.find("://").map_or(0, |place| place + 3);
@@ -117,7 +117,7 @@ fn config(url: &str) -> Result<Config, LabError> {
     Ok(config)
 }
 
-/// Without user and password.
+/// The address without user and password.
 fn place(config: &Config) -> String {
     let hosts = config.get_hosts().iter().map(|host| match host {
         tokio_postgres::config::Host::Tcp(host) => host.clone(),

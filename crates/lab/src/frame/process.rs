@@ -1,4 +1,4 @@
-//! Servers as processes of their own: started, watched, killed, let go on.
+//! Servers as separate processes: started, watched, killed, resumed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,7 +18,7 @@ use super::error::LabError;
 const START_MAX: Duration = Duration::from_secs(60);
 const END_MAX: Duration = Duration::from_secs(20);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
-/// What a server has said last, if it does not start.
+/// The number of output lines kept to explain a failed start.
 const SAID_LINES_MAX: usize = 5;
 
 /// How a server is started.
@@ -27,16 +27,16 @@ pub(crate) struct Launch {
     pub(crate) strategy: String,
     pub(crate) program: Vec<OsString>,
     pub(crate) arguments: Vec<OsString>,
-    /// Secrets belong here and not among the arguments, which everybody can see.
+    /// Secrets belong here and not in the arguments, which other processes can see.
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// Written to its input, which stays open for as long as it shall live.
+    /// Written to its stdin, which stays open for as long as the server should run.
     pub(crate) input: Option<String>,
-    /// What it says once it serves, on stdout or stderr.
+    /// The line that it prints once it is ready, on stdout or stderr.
     pub(crate) greeting: &'static str,
     pub(crate) port: u16,
 }
 
-/// A server that runs, or has run.
+/// A server process, running or ended.
 pub(crate) struct Server {
     pub(crate) launch: Launch,
     child: Child,
@@ -48,12 +48,12 @@ impl Launch {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Started, and serving.
+    /// Starts the server and waits until it is ready.
     pub(crate) async fn start(&self) -> Result<Server, LabError> {
         let failed = |why: String| LabError::Start { strategy: self.strategy.clone(), why };
         let (program, first) = self.program.split_first().ok_or_else(|| failed("no program".to_owned()))?;
         let mut command = Command::new(program);
-        // What another server here is told is not for this one.
+        // Settings for another server in the environment must not apply to this one.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FIRSTCOME_")) {
             command.env_remove(name);
         }
@@ -75,7 +75,7 @@ impl Launch {
         match greeting {
             true => Ok(Server { launch: self.clone(), child, _input: input }),
             false => {
-                // What was said last may still be on its way.
+                // The last lines of output may still be in the pipe.
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 Err(failed(said.lock().join(" | ")))
             }
@@ -92,7 +92,7 @@ async fn give_input(child: &mut Child, input: Option<&str>) -> std::io::Result<O
     Ok(Some(pipe))
 }
 
-/// Hears what a server says.
+/// Collects a server's output.
 #[derive(Clone)]
 struct Hear {
     greeting: &'static str,
@@ -107,7 +107,7 @@ impl Hear {
             if line.contains(self.greeting)
                 && let Some(sender) = self.sender.lock().take()
             {
-                // Whoever has waited may have given up.
+                // The waiting task may have given up.
                 let _ = sender.send(());
             }
             let mut said = self.said.lock();
@@ -128,12 +128,12 @@ impl Server {
         self.child.id()
     }
 
-    /// It has ended by itself.
+    /// Waits until the process ends by itself.
     pub(crate) async fn ended(&mut self) -> Option<ExitStatus> {
         self.child.wait().await.ok()
     }
 
-    /// It stands still: somebody has stopped it, or it has stopped itself.
+    /// Waits until the process is suspended.
     pub(crate) async fn paused(&self) {
         while !self.id().is_some_and(is_stopped) {
             tokio::time::sleep(LOOK_AGAIN_AFTER).await;
@@ -144,13 +144,13 @@ impl Server {
         self.signal(Signal::CONT);
     }
 
-    /// `kill -9`, and until it is gone.
+    /// Kills the process (`kill -9`) and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill().await;
     }
 
-    /// Asked to end, and made to if it does not.
+    /// Asks the process to end, and kills it if it does not.
     pub(crate) async fn stop(mut self) {
         self.signal(Signal::CONT);
         self.signal(Signal::TERM);
@@ -162,13 +162,13 @@ impl Server {
     fn signal(&self, signal: Signal) {
         let id = self.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(id) = id {
-            // It may have ended by itself.
+            // It may have ended already.
             let _ = kill_process(id, signal);
         }
     }
 }
 
-/// See proc(5); the name before it may have brackets in it.
+/// See proc(5); the program's name may contain parentheses.
 fn is_stopped(id: u32) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))

@@ -1,4 +1,4 @@
-//! What a strategy is given to work with, and what can go wrong in it.
+//! The tools of a strategy, and the errors that it can return.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,18 +11,18 @@ use super::error::LabError;
 use super::kafka::Topic;
 use super::postgres::{Database, PoolSize};
 
-/// What a strategy works with; each engine where the strategy needs it.
+/// The tools of a strategy; each engine only if the strategy needs it.
 pub(crate) struct Tools {
     pub(crate) postgres: Option<String>,
     pub(crate) redis: Option<String>,
     pub(crate) topic: Option<Arc<Topic>>,
-    /// What its keys in Redis begin with.
+    /// The prefix of its keys in Redis.
     pub(crate) prefix: String,
     pub(crate) faults: Faults,
 }
 
 impl Tools {
-    /// With its connections open, so that a rush does not begin with logging in.
+    /// A pool with open connections, so that a rush does not begin with logins.
     pub(crate) async fn database(&self, size: PoolSize) -> Result<Database, LabError> {
         let none = || LabError::Engine { engine: "PostgreSQL".to_owned(), why: "no URL".to_owned() };
         let database = Database::open(self.postgres.as_deref().ok_or_else(none)?, size)?;
@@ -45,14 +45,14 @@ impl Tools {
     }
 }
 
-/// Why somebody gets no answer. It is told to the person as a 5xx.
+/// Why a request gets no decision; reported as a 5xx.
 #[derive(Clone, Debug)]
 pub(crate) enum Trouble {
-    /// There is no place for the request just now.
+    /// The capacity for requests is used up.
     Busy(String),
-    /// It is not decided yet: come back soon.
+    /// Not decided yet: retry soon.
     Pending(String),
-    /// An engine failed; what was asked for may have happened.
+    /// An engine failed; the claim may have taken effect.
     Failed(String),
 }
 
@@ -75,19 +75,19 @@ impl From<serde_json::Error> for Trouble {
     }
 }
 
-/// Where the server of a strategy is to be hurt, as it is told to it.
+/// The fault to inject, as sent to a strategy's server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct FaultOrder {
     /// The name of the point in the code.
     pub(crate) at: String,
-    /// When it has been reached so often.
+    /// The number of times that the point must be reached.
     pub(crate) count: u64,
-    /// Stand still instead of ending.
+    /// Whether to suspend the process instead of aborting it.
     pub(crate) is_pause: bool,
 }
 
-/// The named points between the steps of a strategy. They do nothing, except in the one run in which
-/// one of them is where the server is hurt.
+/// The named points between the steps of a strategy. They do nothing, except in the one run that injects a
+/// fault at one of them.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     order: Option<FaultOrder>,
@@ -99,14 +99,15 @@ impl Faults {
         Self { order, reached: AtomicU64::new(0) }
     }
 
-    /// This point is reached. If it is the one, for the last time: nothing is flushed or told.
+    /// Called at a named point. If it is the fault's point for the last time, the process stops here, without
+    /// flushing or responding.
     pub(crate) fn reached(&self, point: &str) {
         let Some(order) = self.order.as_ref().filter(|order| order.at == point) else { return };
         if self.reached.fetch_add(1, Ordering::Relaxed) + 1 != order.count {
             return;
         }
         match order.is_pause {
-            // It goes on here when somebody lets it.
+            // It continues here when it is resumed.
             true => drop(kill_process(getpid(), Signal::STOP)),
             false => std::process::abort(),
         }
@@ -115,12 +116,12 @@ impl Faults {
 
 pub(crate) fn random_number() -> u64 {
     let mut bytes = [0; 8];
-    // Where the system has no randomness, names meet, and that is told by whoever has taken them.
+    // Without randomness names may collide, and creating the second one fails with an error.
     let _ = getrandom::fill(&mut bytes);
     u64::from_le_bytes(bytes)
 }
 
-/// A name that nobody else has.
+/// A unique name.
 pub(crate) fn random() -> String {
     format!("{:016x}", random_number())
 }

@@ -1,5 +1,4 @@
-//! A few calls over HTTP, for those who ask before, during and after a crash: one connection, opened
-//! again when it is lost.
+//! A few HTTP calls before, during and after a crash: one connection, reopened when it is lost.
 
 use std::time::Duration;
 
@@ -12,23 +11,23 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// No answer for so long is none: longer than any server of the lab thinks.
+/// Time limit of a response: longer than any server of the lab takes.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
-/// A connection to a server, or the lack of one.
+/// A connection to a server, if one is open.
 pub(crate) struct Web {
     port: u16,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
-/// An answer, whatever it says.
+/// A response with any status.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
 }
 
 impl Reply {
-    /// Null if it is no JSON.
+    /// Null if the body is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -39,7 +38,7 @@ impl Web {
         Self { port, sender: None }
     }
 
-    /// None if there is no connection, or it was lost: nobody knows then what came of it.
+    /// `None` if there is no connection, or it was lost: the outcome is then unknown.
     pub(crate) async fn ask(&mut self, method: Method, path: &str, accept: &str, body: String) -> Option<Reply> {
         let reply = tokio::time::timeout(ANSWER_MAX, self.exchange(method, path, accept, body)).await.ok().flatten();
         if reply.is_none() {
@@ -67,7 +66,7 @@ impl Web {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
         stream.set_nodelay(true).ok()?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
-        // It ends with the connection; what became of it is seen by who asks.
+        // The driver ends with the connection; the caller sees any error.
         tokio::spawn(async move { connection.await.ok() });
         Some(sender)
     }

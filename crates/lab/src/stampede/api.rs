@@ -1,5 +1,5 @@
-//! The API that every strategy serves: the part of Firstcome's that a rush needs, so that the same
-//! rush drives all of them. What is read comes from the tables, never from what a strategy thinks.
+//! The API that every strategy serves: the part of Firstcome's API that a rush needs, so that the same rush
+//! drives all of them. Reads come from the tables, never from a strategy's own memory.
 
 use std::sync::Arc;
 
@@ -25,12 +25,12 @@ use crate::frame::kafka::Topic;
 use crate::frame::postgres::{ASIDE, Database, find, row, run};
 use crate::frame::tools::Trouble;
 
-/// When to come again where nothing is decided yet.
+/// Retry delay while a claim is not decided yet.
 const RETRY_AFTER_MS: u64 = 100;
 
 struct Served<S> {
     strategy: Arc<S>,
-    /// For reading, beside the strategy's own pool.
+    /// For reads, beside the strategy's own pool.
     tables: Database,
     topic: Option<Arc<Topic>>,
 }
@@ -66,7 +66,7 @@ pub(crate) async fn serve<S: Strategy>(settings: &ChildSettings) -> Result<(), L
         let (stream, _) = listener.accept().await.map_err(|error| other(&error))?;
         stream.set_nodelay(true).map_err(|error| other(&error))?;
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes.clone()));
-        // It ends with the connection; what became of it is seen by who asked.
+        // The task ends with the connection; the client sees any error.
         tokio::spawn(async move { connection.await.ok() });
     }
 }
@@ -96,7 +96,7 @@ async fn read_campaign<S: Strategy>(State(served): State<Arc<Served<S>>>, Path(n
     Ok(Json(json!({"campaign": name, "stock": stock, "claimed": claimed, "remaining": remaining})).into_response())
 }
 
-/// Every row, one JSON object in each line.
+/// Every claim, one JSON object per line.
 async fn read_claims<S: Strategy>(State(served): State<Arc<Served<S>>>, Path(name): Path<String>) -> Result<Response, Trouble> {
     served.settle().await?;
     let db = served.tables.connection().await?;
@@ -115,13 +115,13 @@ async fn claim<S: Strategy>(State(served): State<Arc<Served<S>>>, Path(name): Pa
     Ok(answer)
 }
 
-/// The code says the same as the serial: what is compared is whether both are the person's own.
+/// The code is derived from the serial: the check is only whether both belong to the person.
 fn claim_json(campaign: &str, subject: &str, serial: i64) -> serde_json::Value {
     json!({"campaign": campaign, "subject": subject, "serial": serial, "code": format!("{campaign}-{serial}")})
 }
 
 impl<S> Served<S> {
-    /// Until everything that was told is in the tables, or should be.
+    /// Waits until every acknowledged claim is in the tables, or should be.
     async fn settle(&self) -> Result<(), Trouble> {
         match &self.topic {
             Some(topic) => topic.caught_up().await,
@@ -133,7 +133,7 @@ impl<S> Served<S> {
 impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         let (status, body) = match self {
-            // Without a time to come again: most who get it have gone elsewhere.
+            // Without a retry delay: most clients that get it give up.
             Trouble::Busy(detail) => (StatusCode::SERVICE_UNAVAILABLE, json!({"code": "busy", "detail": detail})),
             Trouble::Pending(detail) => {
                 (StatusCode::SERVICE_UNAVAILABLE, json!({"code": "pending", "detail": detail, "retry_after_ms": RETRY_AFTER_MS}))

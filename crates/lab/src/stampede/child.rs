@@ -1,4 +1,4 @@
-//! The server of one strategy, as a process of its own.
+//! The server of one strategy, as a separate process.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::frame::error::LabError;
 use crate::frame::kafka::Topic;
 use crate::frame::tools::{FaultOrder, Faults, Tools};
 
-/// What it says once it serves.
+/// The line that it prints once it is ready.
 pub(crate) const GREETING: &str = "the strategy serves at";
 
-/// What the process is told on its input, as one line of JSON.
+/// The settings that the process reads from stdin, as one line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ChildSettings {
     pub(crate) strategy: String,
@@ -29,13 +29,12 @@ pub(crate) struct ChildSettings {
     pub(crate) postgres: Option<String>,
     pub(crate) redis: Option<String>,
     pub(crate) kafka: Option<String>,
-    /// The topic's name, and what keys in Redis begin with.
+    /// The topic's name, and the prefix of keys in Redis.
     pub(crate) place: String,
     pub(crate) fault: Option<FaultOrder>,
 }
 
-/// Reads its settings from stdin and serves until stdin ends, which it does when whoever has started
-/// this process is gone.
+/// Reads the settings from stdin and serves until stdin ends, which happens when the parent process is gone.
 ///
 /// # Errors
 /// [`LabError`].

@@ -1,5 +1,5 @@
-//! The crowd of a run with a fault: a few hundred people who ask until they are told yes or no, come
-//! again when the connection is lost, and remember every answer.
+//! The crowd of a run with a fault: a few hundred people who ask until they get a final answer, ask again
+//! when the connection is lost, and remember every answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,42 +15,42 @@ use super::servers::CAMPAIGN;
 use crate::frame::clock::Stopwatch;
 use crate::frame::web::{Reply, Web};
 
-/// Who is not answered comes again after so long.
+/// Delay before a person without an answer asks again.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// People who ask at the same time.
 const AT_ONCE: usize = 32;
 
-/// What everybody remembers.
+/// The answers that all people have received.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// The serials that each person was told.
+    /// The serials that each person was given.
     pub(crate) yes: BTreeMap<u32, BTreeSet<i64>>,
-    /// Who was told no though they had a yes.
+    /// People who were refused although they had a coupon.
     pub(crate) taken_back: BTreeSet<u32>,
-    /// Who has got no final answer in a round, and what they heard instead.
+    /// People without a final answer in a round, with the last response instead.
     pub(crate) unanswered: BTreeMap<u32, String>,
-    /// The longest time in which nobody at all was told yes or no.
+    /// The longest time without a final answer to anyone.
     pub(crate) longest_silence: Duration,
     last_answer: Duration,
 }
 
-/// Everybody, and where they ask.
+/// All people, and the servers that they ask.
 pub(crate) struct Crowd {
     people: u32,
     ports: Vec<u16>,
-    /// Nobody asks another server than the first one before this is true.
+    /// Until this is true, all people ask the first server only.
     others_serve: watch::Sender<bool>,
     next: AtomicU32,
     clock: Stopwatch,
     memory: Mutex<Memory>,
 }
 
-/// How long one person goes on asking.
+/// How long one person keeps asking.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience {
-    /// While nobody answers.
+    /// While no server responds.
     pub(crate) with_silence: Duration,
-    /// While the answer is that there is none.
+    /// While the servers respond with an error.
     pub(crate) with_trouble: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Crowd {
         Arc::new(Self { people, ports, others_serve, next: AtomicU32::new(0), clock: Stopwatch::start(), memory })
     }
 
-    /// Whether everybody may ask every server, or all wait for the first one.
+    /// Whether people may ask every server, or wait for the first one.
     pub(crate) fn let_others_serve(&self, yes: bool) {
         self.others_serve.send_replace(yes);
     }
@@ -70,12 +70,12 @@ impl Crowd {
         self.memory.lock()
     }
 
-    /// How many have a yes.
+    /// The number of people with a coupon.
     pub(crate) fn served(&self) -> usize {
         self.memory().yes.len()
     }
 
-    /// Everybody asks, until each was told yes or no or has run out of patience.
+    /// Everyone asks until they have a final answer or run out of patience.
     pub(crate) async fn everybody_asks(self: &Arc<Self>, patience: Patience) {
         self.next.store(0, Ordering::Relaxed);
         {
@@ -124,12 +124,12 @@ impl Crowd {
         }
     }
 
-    /// Whether it was a yes or a no.
+    /// Stores an answer; returns whether it was final.
     fn note(&self, person: u32, reply: &Reply) -> bool {
         let mut memory = self.memory();
         match reply.status {
             200 | 201 => {
-                // A yes that names no claim is no answer.
+                // A success without a serial is not an answer.
                 let Some(serial) = reply.json()["serial"].as_i64() else { return false };
                 memory.yes.entry(person).or_default().insert(serial);
             }

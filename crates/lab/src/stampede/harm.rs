@@ -1,6 +1,5 @@
-//! The run with a fault: in the middle of a small rush a server is crashed between two of its steps,
-//! or stands still; it is started again, or goes on; then everybody asks once more. What is lost or
-//! doubled is counted in the tables.
+//! The run with a fault: during a small rush one server crashes between two of its steps, or is suspended; it is
+//! restarted, or resumed; then everyone asks once more. Lost and duplicate claims are counted in the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,47 +19,47 @@ use crate::frame::web::Web;
 pub(crate) const PEOPLE: u32 = 500;
 pub(crate) const STOCK: u32 = 50;
 
-/// Longer than anybody's lock.
+/// Longer than any strategy's lock.
 const PAUSE: Duration = Duration::from_secs(4);
-/// Nobody who could be hurt is slower.
+/// Longer than any strategy needs to reach the fault.
 const STRIKES_WITHIN: Duration = Duration::from_secs(60);
 const FIRST: Patience = Patience { with_silence: Duration::from_secs(45), with_trouble: Duration::from_secs(6) };
 const ONCE_MORE: Patience = Patience { with_silence: Duration::from_secs(45), with_trouble: Duration::from_secs(2) };
 const READ_TRIES_MAX: u32 = 100;
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// What a fault has done.
+/// The effect of a fault.
 #[derive(Clone, Debug, Serialize)]
 pub struct HarmReport {
-    /// How it was hurt.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// After which step, counted from 1.
+    /// The step after which it occurred, counted from 1.
     pub after_step: usize,
-    /// People who asked, twice each, and coupons that there were.
+    /// People who asked, twice each.
     pub people: u32,
-    /// Coupons that there were.
+    /// Coupons in the campaign.
     pub stock: u32,
-    /// Rows in the record.
+    /// Rows in the table of claims.
     pub issued: u64,
-    /// Coupons that nobody has though everybody has asked once more.
+    /// Coupons that were never given out, although everyone has asked once more.
     pub never_sold: u64,
     /// Rows beyond the stock.
     pub over_issued: u64,
-    /// Claims that were told and that the record does not hold.
+    /// Acknowledged claims that the table does not contain.
     pub told_not_recorded: u64,
-    /// People with more than one, in the record or by what they were told.
+    /// People with more than one claim, in the table or by the answers.
     pub two_for_one: u64,
-    /// People who had a yes and were told no when they asked once more.
+    /// People who had a coupon and were refused when they asked once more.
     pub taken_back: u64,
-    /// People who still have neither yes nor no.
+    /// People who still have no final answer.
     pub unanswered: u64,
-    /// What the first of them hears.
+    /// The last response to the first of them.
     pub unanswered_hears: Option<String>,
-    /// The longest time in which nobody was told yes or no.
+    /// The longest time without a final answer to anyone, in milliseconds.
     pub longest_silence_ms: u64,
 }
 
-/// A line of the record.
+/// A row of the table of claims.
 #[derive(Deserialize)]
 struct Line {
     serial: i64,
@@ -85,7 +84,8 @@ async fn hurt_these(servers: &mut Servers, fault: &Fault) -> Result<HarmReport, 
         return Err(LabError::Other { what: "the campaign was not made", why });
     }
     let crowd = Crowd::new(PEOPLE, ports.clone());
-    // Who stands still must have had enough to do before; an unfair lock could leave all of it to the other one.
+    // The server to be suspended must get enough requests first; an unfair lock could leave all
+    // of them to the other one.
     crowd.let_others_serve(fault.kind != FaultKind::Pause);
     let asking = {
         let crowd = Arc::clone(&crowd);
@@ -94,12 +94,12 @@ async fn hurt_these(servers: &mut Servers, fault: &Fault) -> Result<HarmReport, 
     strike(servers, fault, &crowd).await?;
     asking.await.map_err(|error| LabError::other("the crowd")(&error))?;
     crowd.everybody_asks(ONCE_MORE).await;
-    // Another one than the crashed one has the same record; the first port serves again.
+    // Any of the servers can list the claims; the first port serves again by now.
     let lines = read(ports[0]).await?;
     Ok(judge(fault, &crowd, &lines))
 }
 
-/// Until it has happened, and what was hurt serves again.
+/// Waits until the fault has occurred, and the affected server serves again.
 async fn strike(servers: &mut Servers, fault: &Fault, crowd: &Crowd) -> Result<(), LabError> {
     let never = |_| LabError::Other { what: "the fault did not happen", why: format!("{:?} at {:?}", fault.kind, fault.at) };
     match fault.kind {
@@ -126,12 +126,12 @@ async fn strike(servers: &mut Servers, fault: &Fault, crowd: &Crowd) -> Result<(
     }
 }
 
-/// The whole record, as soon as the server gives it.
+/// All claims, as soon as the server returns them.
 async fn read(port: u16) -> Result<Vec<Line>, LabError> {
     let mut web = Web::new(port);
     let mut said = String::new();
     for _ in 0..READ_TRIES_MAX {
-        // Firstcome's lists have 1,000 lines, which is more than there are.
+        // Firstcome's lists have up to 1,000 lines, more than there are claims.
         let reply = web.ask(Method::GET, &format!("/v1/campaigns/{CAMPAIGN}/claims"), "application/x-ndjson", String::new()).await;
         match reply {
             Some(reply) if reply.status == 200 => {
@@ -177,15 +177,15 @@ fn judge(fault: &Fault, crowd: &Crowd, lines: &[Line]) -> HarmReport {
 }
 
 impl HarmReport {
-    /// Nothing was lost, nothing doubled.
+    /// Whether nothing was lost or duplicated.
     #[must_use]
     pub fn is_harmless(&self) -> bool {
         let Self { never_sold, over_issued, told_not_recorded, two_for_one, taken_back, unanswered, .. } = self;
         [never_sold, over_issued, told_not_recorded, two_for_one, taken_back, unanswered].into_iter().all(|count| *count == 0)
     }
 
-    /// In words and numbers, of the stock of the small rush. What is not exact over-issues without a
-    /// fault as well.
+    /// The effect in words and numbers, relative to the small rush's stock. A strategy that is not exact
+    /// over-issues even without a fault.
     #[must_use]
     pub fn words(&self, is_exact: bool) -> String {
         let said = |count: u64, one: &str, several: &str| match count {
@@ -254,7 +254,7 @@ mod tests {
         for (person, serial) in told {
             crowd.memory().yes.entry(person).or_default().insert(serial);
         }
-        // Person 0 has what was told, 1 something else, 2 was told two and has one, 3 has two.
+        // Person 0 has the acknowledged claim, 1 another one, 2 was given two and has one, 3 has two.
         let lines = [line(1, "person-0"), line(9, "person-1"), line(3, "person-2"), line(5, "person-3"), line(6, "person-3")];
         let fault = Fault { after_step: 1, at: "", kind: FaultKind::Crash };
         let found = judge(&fault, &crowd, &lines);

@@ -1,5 +1,4 @@
-//! Coupons: the same API, the same rush and the same crash for every strategy, and what is told of
-//! them afterwards.
+//! Coupons: the same API, rush and crash for every strategy, and the report about them.
 
 pub mod options;
 pub mod report;

@@ -1,4 +1,4 @@
-//! What to run.
+//! The settings of a run.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,35 +8,35 @@ use crate::frame::about::About;
 use crate::frame::engines::Engines;
 use crate::frame::error::LabError;
 
-/// What to run, and on what.
+/// The settings of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// People who ask.
+    /// People who ask for a coupon.
     pub users: u32,
-    /// Coupons that there are.
+    /// Coupons in the campaign.
     pub stock: u32,
-    /// Keep-alive connections that they share.
+    /// Keep-alive connections that the people share.
     pub connections: usize,
-    /// How often each strategy is rushed.
+    /// The number of rushes for each strategy.
     pub runs: u32,
-    /// Whether each is crashed once as well.
+    /// Whether each strategy is also run with its faults.
     pub with_faults: bool,
-    /// The names of the strategies, all where there are none.
+    /// The names of the strategies; empty: all.
     pub strategies: Vec<String>,
-    /// Where the engines are.
+    /// The engines' addresses.
     pub engines: Engines,
-    /// What is started.
+    /// The programs to start as servers.
     pub programs: Programs,
-    /// A progress line on stderr.
+    /// Whether to show a progress line on stderr.
     pub progress: bool,
 }
 
-/// What is started as servers.
+/// The programs to start as servers.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// A strategy's server: program and arguments; it runs [`crate::serve_from_stdin`].
+    /// Program and arguments of a strategy's server, which runs [`crate::serve_from_stdin`].
     pub strategy: Vec<OsString>,
-    /// Firstcome itself, which is started with `serve`.
+    /// Firstcome's own program, started with `serve`.
     pub firstcome: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! The three plots: how fast, how long one waits, how many too many.
+//! The three plots: throughput, latency, over-issued coupons.
 
 use rush::format::{micros, thousands};
 

@@ -1,4 +1,4 @@
-//! What was found out, strategy by strategy: as figures, as JSON, as a table, as a page.
+//! The results, strategy by strategy: figures, JSON, a table, a page.
 
 use rush::coupon::Machine;
 use rush::format::{micros, thousands};
@@ -12,7 +12,7 @@ use crate::frame::about::{About, Race};
 use crate::frame::engines::{Durable, EngineSettings};
 use crate::frame::table::{Cell, Table};
 
-/// The columns of the table, in their order.
+/// The columns of the table, in order.
 const COLUMNS: [&str; 11] = [
     "strategy",
     "issued",
@@ -27,76 +27,76 @@ const COLUMNS: [&str; 11] = [
     "after a crash",
 ];
 
-/// Every strategy under the same rush.
+/// The results of every strategy under the same rush.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// When the first rush began, RFC 3339, UTC.
     pub date: String,
     /// People who asked.
     pub users: u32,
-    /// Coupons that there were.
+    /// Coupons in the campaign.
     pub stock: u32,
-    /// Connections that they shared.
+    /// Connections that the people shared.
     pub connections: usize,
-    /// How often each was rushed.
+    /// The number of rushes for each strategy.
     pub runs: u32,
-    /// How the engines were set.
+    /// The engines' settings.
     pub engines: EngineSettings,
-    /// What it ran on.
+    /// The machine of the run.
     pub machine: Option<Machine>,
-    /// One after the other.
+    /// The strategies, in the order of the runs.
     pub strategies: Vec<StrategyReport>,
 }
 
-/// What one strategy did. Of several rushes, counts are the worst and speeds the median.
+/// The results of one strategy. Over several rushes, counts are the worst and speeds the median.
 #[derive(Clone, Debug, Serialize)]
 pub struct StrategyReport {
-    /// Stable, for programs.
+    /// The stable name, for programs.
     pub name: &'static str,
-    /// For people.
+    /// The title for people.
     pub title: &'static str,
-    /// The engines that it uses, in words.
+    /// The engines that it uses, as text.
     pub engines: &'static str,
-    /// What it is, in two sentences.
+    /// An explanation in two sentences.
     pub explained: &'static str,
-    /// What it does for one person, in order.
+    /// The steps that serve one request, in order.
     pub steps: &'static [&'static str],
-    /// Where its race is.
+    /// Its race, if it has one.
     pub race: Option<Race>,
-    /// What a yes means.
+    /// What a success response guarantees.
     pub told_yes: &'static str,
-    /// Whether it is said to give out exactly the stock.
+    /// Whether it claims to give out exactly the stock.
     pub is_exact: bool,
-    /// Rows in its record, in the worst run.
+    /// Rows in its table of claims, in the worst run.
     pub issued: u64,
     /// Rows beyond the stock.
     pub over_issued: u64,
-    /// People with more than one.
+    /// People with more than one claim.
     pub two_for_one: u64,
-    /// Claims that were told and are not in the record.
+    /// Acknowledged claims that are not in the table.
     pub told_not_recorded: u64,
-    /// Requests without a usable answer, after a second try.
+    /// Requests without a usable response, after a retry.
     pub not_answered: u64,
-    /// Yes and no together.
+    /// Final answers per second, successes and refusals together.
     pub answers_per_second: f64,
-    /// From the instant at which everybody asked.
+    /// Median latency in microseconds, from the instant at which a request was due.
     pub p50_us: u64,
-    /// The same.
+    /// 99th percentile of the same latency.
     pub p99_us: u64,
-    /// Whether a yes outlives a loss of power, with the engines as they are set.
+    /// Whether a success survives a power loss, with the engines' settings.
     pub durable: Durable,
-    /// Why.
+    /// The reason for that.
     pub durable_why: String,
-    /// What the faults did; empty where none was asked for.
+    /// The effects of the faults; empty if none were requested.
     pub faults: Vec<FaultReport>,
-    /// Every rush.
+    /// The results of each rush.
     pub rushes: Vec<Rushed>,
 }
 
-/// What a fault did, in figures and in words.
+/// The effect of a fault, in figures and in words.
 #[derive(Clone, Debug, Serialize)]
 pub struct FaultReport {
-    /// For people.
+    /// A sentence for people.
     pub words: String,
     /// The figures.
     #[serde(flatten)]
@@ -114,7 +114,7 @@ pub struct Rushed {
     answers_per_second: f64,
     p50_us: u64,
     p99_us: u64,
-    /// All that the rush itself has to say.
+    /// The rush's own report.
     rush: Value,
     #[serde(skip)]
     machine: Machine,
@@ -169,14 +169,14 @@ impl StrategyReport {
         }
     }
 
-    /// It was said to be exact, and was not, though nothing had failed.
+    /// Whether it claims to be exact, and was not, although nothing had failed.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         let counts = [self.over_issued, self.two_for_one, self.told_not_recorded];
         self.is_exact && counts.iter().any(|count| 0 < *count)
     }
 
-    /// What its faults did, in words.
+    /// The effects of its faults, in words.
     #[must_use]
     pub fn after_a_crash(&self) -> String {
         if self.faults.is_empty() {
@@ -237,7 +237,7 @@ impl Report {
         })
     }
 
-    /// For a terminal.
+    /// The report for a terminal.
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("{}\n\n{}\n{}\n", self.title(), self.table().to_text(), self.surroundings())
@@ -257,7 +257,7 @@ impl Report {
         Table { columns: COLUMNS.to_vec(), rows: self.strategies.iter().map(StrategyReport::row).collect() }
     }
 
-    /// What it was run on, and how, in a few lines.
+    /// The machine and the settings, in a few lines.
     pub(crate) fn surroundings(&self) -> String {
         let machine = self.machine.as_ref();
         let machine = machine.map(|machine| format!("{} cores of {}, {}", machine.cores, machine.cpu, machine.kernel)).unwrap_or_default();

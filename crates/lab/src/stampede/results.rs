@@ -1,4 +1,4 @@
-//! `docs/results/coupon-strategies.md` and what lies beside it: nothing in it is typed by hand.
+//! Generates `docs/results/coupon-strategies.md` and the files beside it; no part of them is written by hand.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Strategy by strategy: the rushes, then the faults.
+//! Runs each strategy: the rushes, then the faults.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::frame::error::LabError;
 
 /// How long one request may take.
 const REQUEST_MAX: Duration = Duration::from_secs(60);
-/// Who asks twice.
+/// Percentage of people who ask twice.
 const REPEAT_PERCENT: u8 = 5;
 
-/// Rushes and crashes every strategy that was chosen, one after the other. However it ends, nothing is
-/// left in the engines.
+/// Rushes and crashes every selected strategy, one after the other. Nothing is left behind in the engines,
+/// however the run ends.
 ///
 /// # Errors
-/// [`LabError`] if a strategy cannot be run or judged. What it does wrong is in the report.
+/// [`LabError`] if a strategy cannot be run or judged. Its faults are in the report.
 pub async fn run(options: &Options) -> Result<Report, LabError> {
     let places = Places::default();
     let outcome = tokio::select! {
@@ -30,12 +30,12 @@ pub async fn run(options: &Options) -> Result<Report, LabError> {
         number = interrupted() => Err(LabError::Interrupted(number)),
     };
     let removed = places.remove_all().await;
-    // Why it ended says more than what was left.
+    // The error of the run explains more than an error of the cleanup.
     let report = outcome?;
     removed.map(|()| report)
 }
 
-/// The number of the signal that asks for an end.
+/// Waits for a signal that interrupts the run, and returns its number.
 async fn interrupted() -> u8 {
     let heard = |kind| async move {
         match signal(kind) {

@@ -1,4 +1,4 @@
-//! The servers of one strategy, in a place of their own.
+//! The servers of one strategy, with a separate place in the engines.
 
 use std::path::Path;
 
@@ -14,18 +14,18 @@ use crate::frame::process::{Launch, Server};
 use crate::frame::tools::FaultOrder;
 use crate::frame::{kafka, ports};
 
-/// What Firstcome prints once it serves.
+/// The line that Firstcome prints once it is ready.
 const FIRSTCOME_GREETING: &str = "Firstcome serves at";
 pub(crate) const CAMPAIGN: &str = "lab";
 
-/// A strategy that serves.
+/// The running servers of a strategy.
 pub(crate) struct Servers {
     pub(crate) running: Vec<Server>,
     _folder: Option<TempDir>,
 }
 
 impl Servers {
-    /// Started, with one of them to be hurt, if a fault is given that it does to itself.
+    /// Starts the servers; one of them injects `fault` into itself, if that is its kind.
     pub(crate) async fn start(options: &Options, places: &Places, about: &About, fault: Option<&Fault>) -> Result<Self, LabError> {
         let is_firstcome = [firstcome::ABOUT.name, firstcome_scaled::ABOUT.name].contains(&about.name);
         let unique = if about.has_unique_claims { UNIQUE_CLAIMS } else { "" };
@@ -41,7 +41,7 @@ impl Servers {
         if let Some(hosts) = &place.kafka {
             kafka::create(hosts, &place.name).await?;
         }
-        // One stands still, so that another one must go on.
+        // While one server is suspended, a second one must continue.
         let count = if fault.is_some_and(|fault| fault.kind == FaultKind::Pause) { 2 } else { 1 };
         let mut running = Vec::new();
         for number in 0..count {
@@ -81,7 +81,7 @@ impl Servers {
         self.running.iter().map(|server| server.launch.port).collect()
     }
 
-    /// The same server again, at its port, this time unharmed.
+    /// Restarts a server on its port, without the fault.
     pub(crate) async fn restart(&mut self, number: usize) -> Result<(), LabError> {
         let Some(server) = self.running.get_mut(number) else { return Ok(()) };
         server.kill().await;
@@ -94,7 +94,7 @@ impl Servers {
         Ok(())
     }
 
-    /// They end; what they had in the engines is taken away by whoever has made it.
+    /// Stops the servers; the creator of their place removes it.
     pub(crate) async fn end(self) {
         for server in self.running {
             server.stop().await;
@@ -102,7 +102,7 @@ impl Servers {
     }
 }
 
-/// Somewhere in the middle of the small stock of a run with a fault.
+/// A point in the middle of the small stock of a run with a fault.
 fn order(fault: &Fault) -> FaultOrder {
     FaultOrder { at: fault.at.to_owned(), count: u64::from(super::harm::STOCK / 2), is_pause: fault.kind == FaultKind::Pause }
 }

@@ -1,4 +1,4 @@
-//! What a run says, in plain words; every figure in it is the run's own.
+//! A summary of a run in plain words; every figure in it comes from the run.
 
 use rush::format::{micros, thousands};
 
@@ -9,10 +9,10 @@ use crate::coupon::{
 };
 use crate::frame::about::FaultKind;
 
-/// What is said of one strategy, beside the others.
+/// The text about one strategy, in comparison with the others.
 type Say = fn(&Report, &StrategyReport) -> String;
 
-/// A few paragraphs, on those strategies that were run.
+/// A few paragraphs about the strategies that were run.
 pub(crate) fn paragraphs(report: &Report) -> Vec<String> {
     let all: [(&str, Say); 9] = [
         (check_then_act::ABOUT.name, of_check_then_act),
