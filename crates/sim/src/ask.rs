@@ -1,4 +1,4 @@
-//! What clients ask and what they are told, in the simulation's own words.
+//! The clients' requests and the answers to them, in the simulation's own types.
 
 use domain::claims::ClaimStatus;
 use domain::coupon::{self, ClaimView, Command as Of, Coupon, Outcome, Settings, TargetBy};
@@ -15,26 +15,26 @@ use sha2::{Digest, Sha256};
 use crate::asks::keyring::KeyringAsk;
 use crate::asks::policy::PolicyAsk;
 
-/// What is asked: the first five of a campaign.
+/// The action of a request; the first five are on a campaign.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum What {
-    /// Create it or write its settings.
+    /// Create the campaign or replace its settings.
     Put(Settings, Precondition),
-    /// Change its stock, pause it or let it go on.
+    /// Change its stock, or pause or resume it.
     Patch(Option<Quantity>, Option<bool>),
     /// Take a unit for this subject.
     Claim(String),
-    /// Use a claim.
+    /// Redeem a claim.
     Redeem(By),
-    /// Give a claim back.
+    /// Cancel a claim.
     Cancel(By),
-    /// Of a policy.
+    /// An action on a policy.
     Policy(PolicyAsk),
-    /// Of the keyring.
+    /// An action on the keyring.
     Keyring(KeyringAsk),
 }
 
-/// How a claim is named.
+/// How a request identifies a claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum By {
     /// By its subject.
@@ -46,13 +46,13 @@ pub enum By {
 /// One request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ask {
-    /// Its own id, never used twice.
+    /// The request's id, never used twice.
     pub id: String,
-    /// The name of the campaign or of what else is asked for.
+    /// The name of the campaign, policy or keyring.
     pub name: &'static str,
     /// The request key.
     pub key: Option<String>,
-    /// What.
+    /// The action.
     pub what: What,
 }
 
@@ -61,16 +61,16 @@ pub struct Ask {
 pub enum Question {
     /// A request.
     Ask(Ask),
-    /// How a campaign stands.
+    /// Reads a campaign.
     Campaign(&'static str),
-    /// Which claim a subject holds.
+    /// Reads a subject's claim.
     Claim(&'static str, String),
 }
 
-/// What was done to a claim.
+/// What happened to a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
-    /// Given a place in the queue.
+    /// Queued.
     Accepted,
     /// Claimed.
     Claimed,
@@ -83,56 +83,56 @@ pub enum Verb {
 /// An answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// A campaign, its settings written or read.
+    /// A campaign after a change, or as read.
     Campaign {
-        /// Whether it is new.
+        /// Whether it was created.
         created: bool,
         /// The version of its settings.
         version: u64,
         /// Its settings.
         settings: Settings,
-        /// Units that somebody holds.
+        /// Units that subjects hold.
         claimed: u32,
-        /// Units that are set aside for those in the queue.
+        /// Units reserved for claims in the queue.
         pending: u32,
-        /// Units that were used.
+        /// Units that were redeemed.
         redeemed: u32,
     },
     /// A claim.
     Claim {
-        /// What became of it, or was done.
+        /// What happened to it.
         verb: Verb,
-        /// Whose it is.
+        /// The subject that holds it.
         subject: String,
         /// Its serial.
         serial: u32,
-        /// When it was decided.
+        /// When it was decided, in milliseconds.
         claimed_at: u64,
     },
-    /// Of what is no campaign, as the oracle remembers it.
+    /// An outcome of another workload, as the oracle represents it.
     Other(Box<oracle::Outcome>),
-    /// The rules say no.
+    /// Rejected by the rules; the code.
     No(&'static str),
-    /// There is no such campaign.
+    /// The campaign does not exist.
     NoCampaign,
-    /// A no for reasons of the machine's, which says nothing of the state.
+    /// Refused for a reason outside the rules, such as capacity; reveals nothing about the state.
     NotTaken(&'static str),
 }
 
-/// An answer, whether it says again what had taken effect before, and whether something takes
-/// effect by it now; where settings are as they were, neither is so.
+/// An answer, and whether it repeats an earlier effect or reports a new one. For settings that were already
+/// so, neither is the case.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Said {
-    /// What.
+    /// The answer.
     pub answer: Answer,
-    /// Whether it is told as a repeat.
+    /// Whether it is marked as a repeat.
     pub is_repeat: bool,
-    /// Whether a record was made of it.
+    /// Whether it has a record of its own.
     pub has_effect: bool,
 }
 
 impl Ask {
-    /// The request as the product takes it; `None` if a name in it is malformed.
+    /// The request as the product's command; `None` if a name in it is malformed.
     #[must_use]
     pub fn command(&self) -> Option<Command<'_>> {
         let request = match &self.key {
@@ -142,7 +142,7 @@ impl Ask {
         Some(Command { actor: ActorId::LOCAL, request, action: self.action()? })
     }
 
-    /// A digest of what is asked.
+    /// The fingerprint of the request, for its request key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let digest: [u8; 32] = Sha256::digest(format!("{} {:?}", self.name, self.what)).into();
@@ -186,7 +186,7 @@ impl By {
 }
 
 impl Said {
-    /// What the product said, in the simulation's words.
+    /// The product's answer in the simulation's types.
     #[must_use]
     pub fn of(said: &Result<Done, Refusal>, has_effect: bool) -> Self {
         match said {
@@ -195,19 +195,19 @@ impl Said {
         }
     }
 
-    /// An answer that changes nothing.
+    /// An answer without any effect.
     #[must_use]
     pub fn only(answer: Answer) -> Self {
         Self { answer, is_repeat: false, has_effect: false }
     }
 
-    /// An answer to what takes effect now.
+    /// An answer to a request that takes effect now.
     #[must_use]
     pub fn fresh(answer: Answer) -> Self {
         Self { answer, is_repeat: false, has_effect: true }
     }
 
-    /// What took effect before is said again.
+    /// An answer that repeats an earlier effect.
     #[must_use]
     pub fn again(answer: Answer) -> Self {
         Self { answer, is_repeat: true, has_effect: false }
@@ -240,7 +240,7 @@ fn of_other(effect: &Effect) -> Answer {
     Answer::other(adapter::outcome(&outcome))
 }
 
-/// A campaign as it was shown.
+/// A campaign as the product shows it.
 #[must_use]
 pub fn of_campaign(created: bool, campaign: &Summary<Coupon>) -> Answer {
     let coupon::Figures { claimed, pending, redeemed, .. } = campaign.figures;
@@ -251,7 +251,7 @@ fn of_claim(verb: Verb, view: &ClaimView) -> Answer {
     Answer::Claim { verb, subject: view.subject.clone(), serial: view.serial.get(), claimed_at: view.claimed_at.millis() }
 }
 
-/// A claim as it was shown.
+/// A claim as the product shows it.
 #[must_use]
 pub fn of_claim_read(view: &ClaimView) -> Answer {
     let verb = match view.status {
@@ -264,7 +264,7 @@ pub fn of_claim_read(view: &ClaimView) -> Answer {
 }
 
 impl Answer {
-    /// An outcome in the oracle's words. When it was looked at says nothing of what is there.
+    /// An outcome in the oracle's types. The time of the read is removed, as it does not belong to the state.
     #[must_use]
     pub fn other(mut outcome: oracle::Outcome) -> Self {
         if let oracle::Outcome::Written { view, .. } | oracle::Outcome::Removed(view) = &mut outcome {
@@ -273,8 +273,8 @@ impl Answer {
         Self::Other(Box::new(outcome))
     }
 
-    /// Whether this is a right answer to who was told `earlier` before: the same, or the claim, where
-    /// that was a place in the queue.
+    /// Whether this is a correct answer to a client that was given `earlier` before: the same, or the decided
+    /// claim where that was a place in the queue.
     #[must_use]
     pub fn follows(&self, earlier: &Self) -> bool {
         let claim = |answer: &Self| match answer {

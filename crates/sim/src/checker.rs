@@ -1,6 +1,6 @@
-//! What clients were told, and whether the journal bears it out. It stands outside of the
-//! product: it remembers every question and every answer, and compares them with the records
-//! that are durable, by the rules as the oracle states them ([`crate::expect`]).
+//! Compares the answers that clients received with the journal. The checker is independent of the product: it
+//! remembers every question and answer, and compares them with the durable records, by the rules as the
+//! oracle states them ([`crate::expect`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,20 +17,20 @@ use crate::expect;
 use crate::history::History;
 use crate::world::{LIMITS, journal_options};
 
-/// An answer that a client was given.
+/// An answer that a client received.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// To which question.
+    /// The question.
     pub question: Question,
-    /// At which wall time it was asked.
+    /// The wall time of the question.
     pub wall: u64,
-    /// The last record that was staged when it was worked out.
+    /// The last staged record when the answer was computed.
     pub staged: Lsn,
-    /// What.
+    /// The answer.
     pub said: Said,
 }
 
-/// Remembers and judges.
+/// Remembers and checks the answers.
 #[derive(Debug, Default)]
 pub struct Checker {
     asks: BTreeMap<String, (Ask, u64)>,
@@ -43,22 +43,22 @@ pub struct Checker {
     history: History,
 }
 
-/// What became of those who were told that it is unknown.
+/// The true outcomes of requests whose answer was "unknown".
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Unknowns {
-    /// Their requests had taken effect.
+    /// Requests that had taken effect.
     pub there: u64,
-    /// They had not.
+    /// Requests that had not.
     pub lost: u64,
 }
 
 impl Checker {
-    /// A request is made.
+    /// Notes a request.
     pub fn ask(&mut self, ask: &Ask, wall: u64) {
         self.asks.insert(ask.id.clone(), (ask.clone(), wall));
     }
 
-    /// An answer is given.
+    /// Notes an answer.
     pub fn tell(&mut self, told: Told) {
         if let Question::Ask(ask) = &told.question {
             if told.said.has_effect {
@@ -70,42 +70,42 @@ impl Checker {
         self.told.push(told);
     }
 
-    /// A client is told that nobody knows.
+    /// Notes that a client was told "unknown".
     pub fn tell_unknown(&mut self, question: &Question) {
         if let Question::Ask(ask) = question {
             self.unknown.insert(ask.id.clone());
         }
     }
 
-    /// A record is published, the next after those before.
+    /// Notes the next published record.
     pub fn publish(&mut self, request_id: &str) {
         self.published.push(request_id.to_owned());
     }
 
-    /// How many records were published.
+    /// The number of published records.
     #[must_use]
     pub fn published_count(&self) -> u64 {
         self.published.len() as u64
     }
 
-    /// The product calls so many records durable.
+    /// Notes that the product reported everything up to `lsn` as durable.
     pub fn call_durable(&mut self, lsn: Lsn) {
         self.durable = self.durable.max(lsn);
     }
 
-    /// The last record that the product has called durable.
+    /// The last record that the product has reported as durable.
     #[must_use]
     pub fn durable(&self) -> Lsn {
         self.durable
     }
 
-    /// Every yes so far.
+    /// Every successful answer so far.
     #[must_use]
     pub fn yeses(&self) -> &[Told] {
         &self.yeses
     }
 
-    /// Some request from before, to be made again.
+    /// An earlier request, to be repeated.
     #[must_use]
     pub fn old_ask(&self, place: u64) -> Option<&Ask> {
         let count = self.asks.len() as u64;
@@ -113,8 +113,7 @@ impl Checker {
         self.asks.values().nth(place).map(|(ask, _)| ask)
     }
 
-    /// Compares what was told with what is durable after a start, and that with what the product
-    /// made of it.
+    /// After a start: compares the answers with the durable records, and the product's state with both.
     ///
     /// # Errors
     /// The broken promise in words.
@@ -140,7 +139,7 @@ impl Checker {
         Ok(unknowns)
     }
 
-    /// What was durable, or published, is as it was.
+    /// Checks that all durable and published records are unchanged.
     fn check_prefix(&self, history: &History) -> Result<(), String> {
         if history.last_lsn() < self.durable {
             return Err(format!("the journal ends at {}, but was durable up to {}", history.last_lsn(), self.durable));
@@ -160,7 +159,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Every answer is what the rules say of the records ahead of it.
+    /// Checks that every answer follows, by the rules, from the records before it.
     fn check_told(&self, history: &History) -> Result<Oracle, String> {
         let last = history.last_lsn();
         let place_of = |told: &Told| if told.said.has_effect { told.staged.0 - 1 } else { told.staged.min(last).0 };
@@ -185,7 +184,7 @@ impl Checker {
         Ok(oracle)
     }
 
-    /// Every yes has its own record.
+    /// Checks that every successful answer has its own record.
     fn check_yeses(&self, history: &History) -> Result<(), String> {
         for told in self.told.iter().filter(|told| told.said.has_effect) {
             let Question::Ask(ask) = &told.question else { continue };
@@ -221,7 +220,7 @@ fn check_answer(oracle: &Oracle, told: &Told) -> Result<(), String> {
     Err(format!("{question:?} was told {said:?} at {wall} (record {staged}), but by what is durable it is {expected:?}"))
 }
 
-/// The state, a replay by the checker and a start without snapshots give the same bytes.
+/// Checks that the product's state, a replay by the checker and a start without snapshots have equal digests.
 fn check_digests(durable: &Disk, history: &History, state: &State) -> Result<(), String> {
     let served = state_digest(state);
     if served != state_digest(&history.replay(HashSeed(5, 6))?) {

@@ -1,4 +1,4 @@
-//! What clients come up with.
+//! Generates the clients' requests.
 
 use domain::coupon::Settings;
 use domain::coupon::queue::Mode;
@@ -13,7 +13,7 @@ use crate::world::{World, time};
 
 const CAMPAIGNS: [&str; 3] = ["spring", "several", "autumn-with-a-name-that-takes-some-room-in-every-answer"];
 
-/// A request, or one from before once more.
+/// A new request, or an earlier one again.
 pub(crate) fn ask(world: &mut World, chance: &mut Rng) -> Ask {
     let id = world.next_id();
     if chance.one_in(6)
@@ -32,7 +32,7 @@ pub(crate) fn ask(world: &mut World, chance: &mut Rng) -> Ask {
     Ask { id, name: campaign, key, what }
 }
 
-/// Mostly the same with the same key; sometimes something else with the same key.
+/// Mostly the same request with the same key; sometimes another one with the same key.
 fn again(id: String, old: Ask, chance: &mut Rng) -> Ask {
     if chance.one_in(5) {
         return Ask { id, what: What::Claim(subject(chance)), ..old };
@@ -76,7 +76,7 @@ fn by(chance: &mut Rng) -> By {
     }
 }
 
-/// Some have long names, so that batches differ in size.
+/// A random subject; some names are long, so that batches differ in size.
 fn subject(chance: &mut Rng) -> String {
     let user = chance.below(60);
     if user.is_multiple_of(4) { format!("user-{user}-{}", "x".repeat(90)) } else { format!("user-{user}") }

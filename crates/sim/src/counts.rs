@@ -1,5 +1,5 @@
-//! What happens rarely, counted: a simulation that never sees a torn tail proves nothing about
-//! torn tails, so over many seeds none of these may stay at zero.
+//! Rare events, counted: a simulation that never sees a torn tail proves nothing about torn tails, so over
+//! many seeds none of these may stay at zero.
 
 use std::marker::PhantomData;
 
@@ -10,53 +10,53 @@ rare! {
     HoleRefused,
     /// A start used a snapshot.
     SnapshotUsed,
-    /// A start passed over a damaged snapshot.
+    /// A start skipped a damaged snapshot.
     SnapshotPassedOver,
-    /// A snapshot was there and records behind it were replayed.
+    /// A start loaded a snapshot and replayed records after it.
     SnapshotAndTail,
-    /// The journal went on in another segment.
+    /// The journal continued in another segment.
     SegmentRotated,
     /// A start found a spare segment.
     SpareFound,
-    /// Power went while a batch was written or synced.
+    /// Power was lost while a batch was written or synced.
     PowerLostInCommit,
-    /// Power went while a segment was made.
+    /// Power was lost while a segment was created.
     PowerLostInSpare,
-    /// Power went while a snapshot was written.
+    /// Power was lost while a snapshot was written.
     PowerLostInSnapshot,
-    /// Power went during recovery.
+    /// Power was lost during recovery.
     PowerLostInRecovery,
-    /// Power went during recovery, twice in a row.
+    /// Power was lost during recovery, twice in a row.
     PowerLostInRecoveryAgain,
-    /// The disk failed during recovery, and it was tried again.
+    /// The disk failed during recovery, which was then retried.
     ErrorInRecovery,
-    /// The process was killed and the page cache lived on.
+    /// The process was killed and the page cache survived.
     Killed,
     /// A sync failed.
     SyncFailed,
     /// A write failed.
     WriteFailed,
-    /// Half of a write arrived.
+    /// Only half of a write was done.
     WriteCutShort,
     /// A command was refused because the disk is full.
     StorageFull,
     /// The journal was opened on a full disk.
     OpenedOnFullDisk,
-    /// After that there was room again, and a segment was made.
+    /// After that there was space again, and a segment was created.
     RoomAgain,
-    /// A command was refused because too much was on its way.
+    /// A command was refused because too many bytes were in flight.
     Busy,
-    /// A request key was replayed.
+    /// An answer was repeated because of its request key.
     KeyReplayed,
     /// A request key was used for another request.
     KeyReused,
     /// Request keys were forgotten.
     KeysForgotten,
-    /// A subject asked again and was told its claim.
+    /// A subject asked again and got its claim.
     SubjectRepeated,
-    /// Sold out was told.
+    /// A claim was rejected as sold out.
     SoldOut,
-    /// A claim was given a place in the queue.
+    /// A claim was queued.
     Accepted,
     /// A claim that had been in the queue was decided.
     QueueDecided,
@@ -64,41 +64,41 @@ rare! {
     QueueFull,
     /// A start found claims in the queue.
     StartedWithQueue,
-    /// A policy was created, changed or removed, or numbers of a key were.
+    /// A policy or an override was created, changed or removed.
     PolicyChanged,
-    /// The keyring was made, or a key or the code key changed.
+    /// The keyring was created, or a key or the code key changed.
     KeyringChanged,
-    /// An answer about a policy or the keyring was replayed by its request key.
+    /// An answer about a policy or the keyring was repeated because of its request key.
     OtherReplayed,
-    /// A caller's own key had ended ahead of a change of keys.
+    /// A caller's own key was revoked before its change of keys was decided.
     AskerEnded,
     /// An answer had to wait for the disk.
     AnswerHeld,
     /// A read or refusal had to wait for the disk.
     ReadHeld,
-    /// What a client was told is unknown had taken effect.
+    /// A request with an unknown outcome had taken effect.
     UnknownWasThere,
-    /// What a client was told is unknown had not.
+    /// A request with an unknown outcome had not taken effect.
     UnknownWasLost,
-    /// The wall clock went back.
+    /// The wall clock went backwards.
     ClockWentBack,
     /// The feed gave records.
     FeedFollowed,
 }
 
-/// A list of things that must happen now and then.
+/// A list of events that must occur.
 pub trait Rarity: Copy + 'static {
-    /// All of them, in order.
+    /// All events, in order.
     const ALL: &'static [Self];
 
-    /// Its place in the list, from 0.
+    /// The event's index in the list.
     fn place(self) -> usize;
 
     /// Its name.
     fn name(self) -> &'static str;
 }
 
-/// How often each of them happened.
+/// How often each event happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Counts<R = Rare> {
     by_place: Vec<u64>,
@@ -112,23 +112,23 @@ impl<R: Rarity> Default for Counts<R> {
 }
 
 impl<R: Rarity> Counts<R> {
-    /// It happened.
+    /// Counts an event.
     pub fn saw(&mut self, rare: R) {
         self.by_place[rare.place()] += 1;
     }
 
-    /// How often it happened.
+    /// How often an event happened.
     #[must_use]
     pub fn of(&self, rare: R) -> u64 {
         self.by_place[rare.place()]
     }
 
-    /// Adds what another run saw.
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         self.by_place.iter_mut().zip(&other.by_place).for_each(|(mine, theirs)| *mine += theirs);
     }
 
-    /// What never happened.
+    /// The names of events that never happened.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         R::ALL.iter().filter(|rare| self.of(**rare) == 0).map(|rare| rare.name()).collect()

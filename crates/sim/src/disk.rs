@@ -1,5 +1,5 @@
-//! One simulated disk with the two folders of a data folder on it. Every call is counted across
-//! both, so that a fault can be planned for the Nth; every byte written goes into a digest.
+//! One simulated disk with the two folders of a data folder. Calls are counted across both, so that a fault
+//! can be planned for the Nth call; every byte written goes into a digest.
 
 use std::io;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::plant::Plant;
 use crate::rng::Rng;
 use crate::tamper::Tamper;
 
-/// What shall go wrong.
+/// An injected fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// Power goes before the call does anything.
+    /// Power is lost before the call has any effect.
     PowerLoss,
     /// The call fails; a sync that fails loses its pages.
     Error(io::ErrorKind),
-    /// The next write from there on writes half of its bytes and fails.
+    /// The next write from this call on writes half of its bytes and fails.
     ShortWrite,
 }
 
@@ -60,7 +60,7 @@ pub enum Call {
     Sync,
 }
 
-/// Which folder.
+/// A folder on the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Folder {
     /// The journal's.
@@ -72,26 +72,26 @@ pub enum Folder {
 /// A fault that has happened.
 #[derive(Clone, Debug)]
 pub struct Fired {
-    /// What went wrong.
+    /// The fault.
     pub fault: Fault,
-    /// In which call.
+    /// The call that it occurred in.
     pub call: Call,
-    /// On which file.
+    /// The file's name.
     pub name: String,
 }
 
-/// What of the unsynced sectors and names is there after a power loss.
+/// The unsynced sectors and names that survive a power loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Survival {
     /// None.
     Nothing,
-    /// All.
+    /// All of them.
     Everything,
-    /// A mix from this seed, some sectors torn.
+    /// A random subset from this seed, with some sectors torn.
     Mixed(u64),
 }
 
-/// The disk. Clones share it.
+/// The disk. Clones share its contents.
 #[derive(Clone, Debug)]
 pub struct Disk {
     /// The journal's folder.
@@ -127,13 +127,13 @@ impl Disk {
         Self { journal, snapshots: storage(snapshots, Folder::Snapshots), shared }
     }
 
-    /// Another disk with the same contents, page cache included, that does nothing wrong.
+    /// An independent disk with the same contents, page cache included, and without faults.
     #[must_use]
     pub fn copy(&self) -> Self {
         Self::on(self.journal.inner.copy(), self.snapshots.inner.copy(), Tamper::new(None, 0))
     }
 
-    /// Another disk with what is durable on this one, and nothing else.
+    /// An independent disk with only the durable contents of this one.
     #[must_use]
     pub fn durable_copy(&self) -> Self {
         let copy = self.copy();
@@ -141,30 +141,30 @@ impl Disk {
         copy
     }
 
-    /// Another disk with this one's journal and without its snapshots.
+    /// An independent disk with this one's journal and without its snapshots.
     #[must_use]
     pub fn journal_copy(&self) -> Self {
         Self::on(self.journal.inner.copy(), MemoryStorage::new(), Tamper::new(None, 0))
     }
 
-    /// Plans a fault for the call that comes `after` other calls; there is at most one.
+    /// Plans a fault for the call after `after` further ones; at most one fault is planned.
     pub fn plan(&self, after: u64, fault: Fault) {
         let mut shared = self.shared.lock();
         shared.planned = Some((shared.calls + after + 1, fault));
     }
 
-    /// Plans no fault.
+    /// Removes the planned fault.
     pub fn clear_plan(&self) {
         self.shared.lock().planned = None;
     }
 
-    /// How many calls there were.
+    /// The number of calls so far.
     #[must_use]
     pub fn calls_count(&self) -> u64 {
         self.shared.lock().calls
     }
 
-    /// What has gone wrong since the last time this was asked.
+    /// The faults that occurred since the last call.
     #[must_use]
     pub fn take_fired(&self) -> Vec<Fired> {
         std::mem::take(&mut self.shared.lock().fired)
@@ -176,12 +176,12 @@ impl Disk {
         self.shared.lock().is_off
     }
 
-    /// Power goes, if it has not yet, and comes back.
+    /// Turns power off, if it is on, and on again.
     pub fn power_cycle(&self, survival: Survival) {
         let mut chance = if let Survival::Mixed(seed) = survival { Rng::new(seed, 7) } else { Rng::new(0, 7) };
         let mut choose = |choices: u64| match survival {
             Survival::Nothing => 0,
-            // The first question is how many of four to keep, the others are which.
+            // The first question is how many of four to keep, the later ones which.
             Survival::Everything if choices == 4 => 0,
             Survival::Everything => choices - 1,
             Survival::Mixed(_) => chance.below(choices),
@@ -194,7 +194,7 @@ impl Disk {
         shared.tamper.restart();
     }
 
-    /// From now on no file can grow, or all can.
+    /// Sets whether the disk is full: no file can grow then.
     pub fn set_full(&self, is_full: bool) {
         self.shared.lock().is_full = is_full;
         let capacity = is_full.then_some(0);
@@ -202,18 +202,18 @@ impl Disk {
         self.snapshots.inner.set_capacity(capacity);
     }
 
-    /// Whether no file can grow.
+    /// Whether the disk is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.shared.lock().is_full
     }
 
-    /// Recovery begins or ends; some planted faults are only in it.
+    /// Notes that recovery begins or ends; some planted bugs act only during it.
     pub fn set_recovering(&self, is_recovering: bool) {
         self.shared.lock().tamper.set_recovering(is_recovering);
     }
 
-    /// Takes something that was said into the digest.
+    /// Adds an answer's text to the digest.
     pub fn note(&self, text: &str) {
         self.shared.lock().tape.update(text.as_bytes());
     }
@@ -230,7 +230,7 @@ impl Disk {
         self.journal.inner.contents(name).unwrap_or_default()
     }
 
-    /// Changes bytes of a file behind everybody's back.
+    /// Changes bytes of a file, as silent corruption does.
     pub fn corrupt(&self, folder: Folder, name: &str, offset: u64, change: impl FnOnce(&mut [u8])) {
         match folder {
             Folder::Journal => self.journal.inner.corrupt(name, offset, change),
@@ -246,7 +246,7 @@ impl Disk {
 }
 
 impl Shared {
-    /// Counts a call, and says what goes wrong with it.
+    /// Counts a call, and returns the fault that it must suffer.
     fn begin(&mut self, call: Call, name: &str) -> Result<(), Fault> {
         self.calls += 1;
         self.tape.update([call as u8]);
@@ -325,7 +325,7 @@ impl Storage for SimStorage {
 pub struct SimFile {
     inner: MemoryFile,
     storage: SimStorage,
-    /// The name under which it was opened.
+    /// The name under which the file was opened.
     name: String,
     was_synced: AtomicBool,
 }
@@ -347,7 +347,7 @@ impl SimFile {
         self.inner.write_at(bytes, offset)
     }
 
-    /// The memory disk loses the pages of a sync that fails.
+    /// The memory disk loses the pages of a failed sync.
     fn fail_sync(&self, fault: Fault) -> io::Result<()> {
         if let Fault::Error(kind) = fault {
             let inner = &self.storage.inner;

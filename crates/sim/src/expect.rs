@@ -1,4 +1,4 @@
-//! What the oracle says, in the simulation's own words, and whether a record is what it says.
+//! The oracle's answers in the simulation's types, and a check of records against the oracle.
 
 use domain::Kind;
 use domain::Novelty;
@@ -13,7 +13,7 @@ use oracle::{Answer as Ruled, Effect, Happening, Oracle, Outcome, Ruling, View, 
 use crate::ask::{Answer, Ask, Question, Said, Verb};
 use crate::world::time;
 
-/// What the question must be answered at this wall time, if all before it is as the oracle knows it.
+/// The required answer to a question at this wall time, given the oracle's state.
 #[must_use]
 pub fn answer(oracle: &Oracle, question: &Question, wall: u64) -> Said {
     match question {
@@ -23,14 +23,14 @@ pub fn answer(oracle: &Oracle, question: &Question, wall: u64) -> Said {
     }
 }
 
-/// What a request must be answered.
+/// The required answer to a request.
 #[must_use]
 pub fn asked(oracle: &Oracle, ask: &Ask, now: Timestamp) -> Said {
     let command = ask.command();
     command.map_or_else(|| Said::only(Answer::No("malformed")), |command| said(oracle, &adapter::ask(&command), now))
 }
 
-/// What a question must be answered.
+/// The required answer to a question in the oracle's types.
 #[must_use]
 pub fn said(oracle: &Oracle, ask: &oracle::Ask<'_>, now: Timestamp) -> Said {
     match oracle.decide(ask, now) {
@@ -66,7 +66,7 @@ fn answer_to(oracle: &Oracle, outcome: &Outcome, effect: Option<&Effect>, now: T
         campaign.map_or(Answer::NoCampaign, |campaign| claim_answer(campaign, serial, verb))
     };
     match outcome {
-        // A claim that was pending when it was answered first may be decided by now.
+        // A claim that was pending at the first answer may be decided by now.
         CouponOutcome::Claimed(serial) => {
             known(*serial, |status| if status == ClaimStatus::Pending { Verb::Accepted } else { Verb::Claimed })
         }
@@ -76,14 +76,14 @@ fn answer_to(oracle: &Oracle, outcome: &Outcome, effect: Option<&Effect>, now: T
     }
 }
 
-/// How a campaign stands.
+/// The required answer to a read of a campaign.
 #[must_use]
 pub fn campaign(oracle: &Oracle, name: &str) -> Answer {
     let campaign = oracle.find(Kind::Campaign, name);
     campaign.map_or(Answer::NoCampaign, |campaign| campaign_answer(false, &campaign.view(oracle.time)))
 }
 
-/// Which claim a subject holds.
+/// The required answer to a read of a subject's claim.
 #[must_use]
 pub fn claim(oracle: &Oracle, name: &str, subject: &str) -> Answer {
     let Some(campaign) = oracle.campaign(name) else { return Answer::No("campaign_not_found") };
@@ -116,11 +116,11 @@ fn claim_answer(campaign: &Campaign, serial: Serial, verb: impl FnOnce(ClaimStat
     Answer::Claim { verb: verb(claim.status), subject, serial: serial.get(), claimed_at }
 }
 
-/// Takes a record in that this request, made at this wall time, is said to have caused; or nobody, where
-/// it decides a pending claim or forgets request keys.
+/// Applies a record to the oracle. `asked` is the request that caused it, with its wall time; `None` if the
+/// record decides a pending claim or removes request keys.
 ///
 /// # Errors
-/// In words, what in it nobody asked for or no rule allows.
+/// A text that says which part of the record was not asked for or is not allowed by the rules.
 pub fn take_record(oracle: &mut Oracle, record: &Record<'_>, asked: Option<(&Ask, u64)>) -> Result<(), String> {
     let (effect, before) = (adapter::effect(&record.change), oracle.clone());
     if record.at < before.time {

@@ -1,4 +1,4 @@
-//! What stands in a journal's files, read without the engine.
+//! The contents of a journal's files, read without the engine.
 
 use domain::State;
 use domain::hash::HashSeed;
@@ -11,7 +11,7 @@ use journal::segments;
 
 use crate::disk::Disk;
 
-/// A record as it stands in the journal.
+/// A record as stored in the journal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stored {
     body: Vec<u8>,
@@ -20,32 +20,32 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// What it says.
+    /// The decoded record.
     ///
     /// # Errors
-    /// In words, why it says nothing.
+    /// A text that says why it cannot be decoded.
     pub fn record(&self) -> Result<Record<'_>, String> {
         wire::decode_record(&self.body, Some(&self.private)).map_err(|error| error.to_string())
     }
 }
 
-/// Where a batch is.
+/// The location of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
-    /// In which segment.
+    /// Its segment.
     pub segment: u64,
-    /// From which byte on.
+    /// Its offset in the segment.
     pub offset: u64,
-    /// How many bytes.
+    /// Its size in bytes.
     pub bytes: u64,
     /// Its first record.
     pub first_lsn: Lsn,
 }
 
-/// All records of a journal, and where its batches are.
+/// All records of a journal, and the locations of its batches.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// The records from number 1 on.
+    /// The records, starting with LSN 1.
     pub records: Vec<Stored>,
     /// The batches.
     pub batches: Vec<Place>,
@@ -55,7 +55,7 @@ impl History {
     /// Reads a journal.
     ///
     /// # Errors
-    /// In words, what is wrong with it.
+    /// A text that says what is wrong with the journal.
     pub fn read(disk: &Disk) -> Result<Self, String> {
         let mut history = Self::default();
         let reader = Reader::open(disk.journal.clone(), Lsn::ZERO).map_err(|error| error.to_string())?;
@@ -77,13 +77,13 @@ impl History {
         Ok(history)
     }
 
-    /// The number of the last record.
+    /// The LSN of the last record.
     #[must_use]
     pub fn last_lsn(&self) -> Lsn {
         Lsn(self.records.len() as u64)
     }
 
-    /// Looks for anything but zeros behind the last batch.
+    /// Looks for bytes other than zero after the last batch.
     #[must_use]
     pub fn garbage(&self, disk: &Disk) -> Option<String> {
         let numbers = segments::list(&*disk.journal).ok()?;
@@ -97,10 +97,10 @@ impl History {
         })
     }
 
-    /// A state from the records alone.
+    /// The state from a replay of all records.
     ///
     /// # Errors
-    /// In words, which record says nothing.
+    /// A text that says which record cannot be decoded.
     pub fn replay(&self, seed: HashSeed) -> Result<State, String> {
         let mut state = State::new(seed);
         for stored in &self.records {

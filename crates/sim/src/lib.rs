@@ -1,21 +1,20 @@
-//! THE WORLD, SEEDED. Engine and journal on a disk and a clock that fail as real ones do; one
-//! thread drives it all, everything random comes from a seed, and the same seed gives the same
-//! bytes.
+//! THE WORLD, SEEDED. Engine and journal on a disk and a clock that fail as real ones do; one thread drives
+//! everything, all randomness comes from a seed, and the same seed gives the same bytes.
 //!
 //! Layout, in reading order:
-//! - [`rng`]: the only source of chance;
-//! - [`disk`]: two folders on one disk, every call counted, faults planned for the Nth;
-//! - [`ask`]: what clients ask and are told; `asks` has what is asked of other workloads than campaigns;
+//! - [`rng`]: the only source of randomness;
+//! - [`disk`]: two folders on one disk, with every call counted and faults planned for the Nth;
+//! - [`ask`]: the clients' requests and the answers; `asks`: requests to other workloads than campaigns;
 //! - [`world`]: one process, driven step by step; [`snapshots`] and [`recovery`] belong to it;
-//! - [`expect`]: what the oracle says of a question and of a record;
-//! - [`history`]: what stands in the journal;
-//! - [`checker`]: whether what was told is what is durable;
-//! - [`run`]: one seed; [`clients`] make up its requests;
+//! - [`expect`]: the oracle's answers, and a check of records against the oracle;
+//! - [`history`]: the contents of the journal;
+//! - [`checker`]: compares the answers with the durable records;
+//! - [`run`]: one seed; [`clients`] generates its requests;
 //! - [`systematic`]: a short script with a fault at every call;
-//! - [`plant`]: faults that are planted to show that they are noticed; `tamper` plays the disk's;
-//! - [`counts`]: rare things, which must happen; `lists` names them and the plants;
-//! - [`report`]: many seeds;
-//! - [`cluster`]: the same across machines, with a world of its own.
+//! - [`plant`]: planted bugs that the simulation must detect; `tamper` plays those of the disk;
+//! - [`counts`]: rare events, which must occur; `lists` defines them and the plants;
+//! - [`report`]: runs many seeds;
+//! - [`cluster`]: the same across machines, with its own world.
 
 #[macro_use]
 mod lists;

@@ -1,6 +1,6 @@
-//! Lists of things with a name each: what happens rarely, and what is done wrong on purpose.
+//! Macros for lists of named items: rare events and planted bugs.
 
-/// Rare things, each with its name.
+/// Rare events, each with its name.
 macro_rules! rare {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Something that must happen now and then.
@@ -21,7 +21,7 @@ macro_rules! rare {
     };
 }
 
-/// Planted faults, each with what is done wrong in words.
+/// Planted bugs, each with a description, taken from its doc comment.
 macro_rules! plants {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// A planted fault.
@@ -29,10 +29,10 @@ macro_rules! plants {
         pub enum Plant { $($(#[doc = $doc])* $name,)* }
 
         impl Plant {
-            /// All of them.
+            /// All plants.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// What is done wrong, in words.
+            /// The description of the bug.
             #[must_use]
             pub fn story(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),*),)* }

@@ -1,6 +1,5 @@
-//! `cargo run --release -p sim -- --seeds 1000 --from 0 [--jobs 2] [--cluster]`: runs seeds, of one
-//! machine or across machines, and ends with 1 and the story of each seed in which a promise was
-//! broken.
+//! `cargo run --release -p sim -- --seeds 1000 --from 0 [--jobs 2] [--cluster]`: runs seeds, of one machine
+//! or across machines. If a promise is broken, it prints the story of each such seed and exits with 1.
 #![allow(clippy::print_stdout)]
 
 use std::process::ExitCode;

@@ -1,6 +1,5 @@
-//! Faults that are planted on purpose, to show that the simulation notices them. Each is a bug
-//! that some journal or database had. None is in the product: the simulated disk or the driver
-//! plays it.
+//! Bugs that are planted on purpose, to show that the simulation detects them. Each is a bug that some
+//! journal or database had. None is in the product: the simulated disk or the driver plays it.
 
 plants! {
     /// Answers are given before their record is synced.

@@ -1,5 +1,5 @@
-//! Power comes back, or the process is started again: recovery, recovery cut short, damage that
-//! must be refused, and what a start is measured by.
+//! Starts after a power loss or a kill: recovery, interrupted recovery, damage that must be refused, and the
+//! expected result of a start.
 
 use domain::coupon;
 use domain::hash::HashSeed;
@@ -24,19 +24,19 @@ use crate::world::{LIMITS, Process, World, journal_options};
 
 type Started = (Core, Committer<SimStorage>, Restarted);
 
-/// What goes wrong in one try to start, after how many calls; and what survives if that is power.
+/// A fault during one attempt to start: its call, its kind, and the survivors if it is a power loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Trouble {
-    /// Calls that work.
+    /// Calls that succeed before the fault.
     pub after: u64,
-    /// What goes wrong with the next.
+    /// The fault of the next call.
     pub fault: Fault,
-    /// What survives.
+    /// What survives a power loss.
     pub survival: Survival,
 }
 
 impl World {
-    /// Power goes, and comes back.
+    /// Turns power off and on.
     pub fn power_cycle(&mut self, survival: Survival) {
         let _ = self.die();
         self.disk.power_cycle(survival);
@@ -44,7 +44,8 @@ impl World {
         self.pages_lost = false;
     }
 
-    /// Starts a process, in as many tries as `troubles` has, and one more; then compares.
+    /// Starts a process, with one attempt for each of `troubles` and a last one without faults;
+    /// then checks the result.
     ///
     /// # Errors
     /// The broken promise in words.
@@ -86,7 +87,7 @@ impl World {
         }
     }
 
-    /// A start may fail only because the disk did, and must say so.
+    /// A start may fail only because of the disk, and its error must say so.
     fn judge_failure(&mut self, error: &OpenError, fired: &[Fired]) -> Result<(), String> {
         if fired.is_empty() {
             return Err(format!("it does not start: {error}"));
@@ -144,8 +145,8 @@ impl World {
         seen.iter().filter(|(is_seen, _)| *is_seen).for_each(|(_, rare)| self.counts.saw(*rare));
     }
 
-    /// A bit flips in a batch that was synced and has another behind it: the start must be
-    /// refused, say where, and touch nothing. Then the bit flips back.
+    /// Flips a bit in a synced batch that is followed by another one: the start must be refused, name the
+    /// place, and change nothing. Then flips the bit back.
     ///
     /// # Errors
     /// The broken promise in words.
@@ -171,10 +172,10 @@ impl World {
         judge_refusal(outcome, place, is_untouched)
     }
 
-    /// A bit flips in the newest snapshot: it must be passed over.
+    /// Flips a bit in the newest snapshot: a start must skip it.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The storage's I/O error.
     pub fn rot_snapshot(&mut self, choice: u64) -> Result<(), String> {
         let found = snapshot::list(&self.disk.durable_copy().snapshots).map_err(|error| error.to_string())?;
         let Some(lsn) = found.first().filter(|lsn| !self.rotted.contains(lsn)) else { return Ok(()) };
@@ -185,11 +186,11 @@ impl World {
         Ok(())
     }
 
-    /// A bit flips in a batch that was whole but never synced, if there is one at the end: it must
-    /// be cleared like any torn tail. Says whether there was one.
+    /// Flips a bit in a complete but never synced batch at the end, if there is one: it must be cleared like
+    /// any torn tail. Returns whether there was one.
     ///
     /// # Errors
-    /// In words, what is wrong with the journal.
+    /// A text that says what is wrong with the journal.
     pub fn rot_tail(&mut self, choice: u64) -> Result<bool, String> {
         let history = History::read(&self.disk.durable_copy())?;
         let unsynced = history.batches.last().filter(|place| self.checker.durable() < place.first_lsn);
@@ -199,17 +200,17 @@ impl World {
         Ok(true)
     }
 
-    /// How many calls a start makes, if nothing goes wrong.
+    /// The number of calls of a start without faults.
     ///
     /// # Errors
-    /// In words, why it does not start.
+    /// A text that says why the start failed.
     pub fn calls_of_start(&self) -> Result<u64, String> {
         let copy = self.disk.copy();
         digest_of_start(&copy)?;
         Ok(copy.calls_count())
     }
 
-    /// The last batch is lost, so that its numbers are given out again.
+    /// Loses the last batch, so that its LSNs are assigned again (a plant).
     fn plant_before_start(&mut self) {
         if !self.is(Plant::LsnReused) {
             return;
@@ -241,7 +242,7 @@ impl World {
     }
 }
 
-/// A state from all records but one claim in the middle.
+/// The state from all records except one claim in the middle.
 fn skip_one(disk: &Disk) -> Option<domain::State> {
     let mut history = History::read(&disk.copy()).ok()?;
     let is_claim = |place: &usize| {
@@ -266,7 +267,7 @@ fn judge_refusal(outcome: Result<(), OpenError>, place: &Place, is_untouched: bo
     if is_untouched { Ok(()) } else { Err("a start that was refused has changed the journal".to_owned()) }
 }
 
-/// The state that a start from these bytes gives if nothing goes wrong.
+/// The digest of the state that a start without faults gives.
 fn digest_of_start(disk: &Disk) -> Result<[u8; 32], String> {
     let started = restart(&disk.journal, &disk.snapshots, &journal_options(0), HashSeed(3, 4), LIMITS);
     started.map(|(core, _, _)| state_digest(core.state())).map_err(|error| format!("it does not start: {error}"))
@@ -278,7 +279,7 @@ fn segments_of(disk: &Disk) -> Vec<(String, Vec<u8>)> {
     names.map(|name| (name.clone(), disk.segment_bytes(&name))).collect()
 }
 
-/// Zeros from a batch on, in its segment and all later ones.
+/// Overwrites a batch and everything after it with zeros, in its segment and all later ones.
 fn clear_from(disk: &Disk, place: &Place) {
     for (name, _) in segments_of(disk).iter().filter(|(name, _)| name_of(place.segment) <= *name) {
         let offset = if *name == name_of(place.segment) { place.offset } else { journal::format::SEGMENT_HEADER_BYTES };

@@ -1,4 +1,4 @@
-//! Many seeds on several threads, in whichever world.
+//! Runs many seeds on several threads, of one machine or of a cluster.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,32 +9,32 @@ use parking_lot::Mutex;
 
 use crate::counts::{Counts, Rarity};
 
-/// What came of one seed, as far as a report needs it.
+/// The result of one seed, as the report needs it.
 pub trait SeedOutcome: Send {
-    /// What must happen now and then in this world.
+    /// The events that must occur in this world.
     type Rare: Rarity + Send;
 
-    /// Said after the number of seeds.
+    /// Printed after the number of seeds.
     const WHERE: &'static str;
 
-    /// Its seed.
+    /// The seed.
     fn seed(&self) -> u64;
 
-    /// What happened.
+    /// The counts of rare events.
     fn counts(&self) -> &Counts<Self::Rare>;
 
-    /// How a promise was broken, in words; `None` if none was.
+    /// How a promise was broken, as text; `None` if none was.
     fn story(&self) -> Option<String>;
 }
 
-/// What came of many seeds.
+/// The result of many seeds.
 #[derive(Clone, Debug)]
 pub struct Report<O: SeedOutcome> {
-    /// How many were run.
+    /// The number of seeds.
     pub seeds_count: u64,
-    /// Those in which a promise was broken, by seed.
+    /// The seeds in which a promise was broken.
     pub failed: Vec<O>,
-    /// What happened in all of them.
+    /// The sum of all counts.
     pub counts: Counts<O::Rare>,
 }
 
@@ -44,7 +44,7 @@ impl<O: SeedOutcome> Default for Report<O> {
     }
 }
 
-/// Runs these seeds on so many threads; `after_each` is told how many are done.
+/// Runs these seeds on `threads` threads; `after_each` is called with the number of finished seeds.
 pub fn run_all<O: SeedOutcome>(
     seeds: Range<u64>,
     jobs: usize,

@@ -1,14 +1,14 @@
-//! The only source of chance: everything that happens in a run comes from its seed.
+//! The only source of randomness: everything in a run follows from its seed.
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// Chance from a seed.
+/// Random numbers from a seed.
 #[derive(Clone, Debug)]
 pub struct Rng(ChaCha12Rng);
 
 impl Rng {
-    /// The chance of this seed; each stream is independent of the others.
+    /// A generator for this seed; each stream is independent of the others.
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut chance = ChaCha12Rng::seed_from_u64(seed);
@@ -26,12 +26,12 @@ impl Rng {
         usize::try_from(self.below(limit as u64)).unwrap_or(0)
     }
 
-    /// True once in `of` times.
+    /// True with probability 1 / `of`.
     pub fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }
 
-    /// One of these.
+    /// A random item.
     pub fn pick<T: Copy, const N: usize>(&mut self, items: &[T; N]) -> T {
         items[self.index(N)]
     }

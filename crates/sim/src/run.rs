@@ -1,5 +1,5 @@
-//! One seed: lives of a process, one after the other, each ended by a fault, a kill or a power
-//! loss, and at the end everybody who was told yes asks again.
+//! One seed: several lives of a process, each ended by a fault, a kill or a power loss. At the end every
+//! client with a successful answer asks again.
 
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,14 +18,14 @@ use crate::report::SeedOutcome;
 use crate::rng::Rng;
 use crate::world::{End, World};
 
-/// How long a run is, and what is planted in it.
+/// The options of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Lives of the process.
+    /// The number of the process's lives.
     pub lives_count: u64,
     /// The most steps in one life.
     pub steps_max: u64,
-    /// What is done wrong on purpose.
+    /// The planted bug, if any.
     pub plant: Option<Plant>,
 }
 
@@ -35,25 +35,25 @@ impl Default for Options {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
     /// Its seed.
     pub seed: u64,
     /// The broken promise, if any.
     pub broken: Option<Broken>,
-    /// Over every byte written on the disk and every answer given.
+    /// The digest over every byte written to the disk and every answer.
     pub digest: [u8; 32],
-    /// What happened.
+    /// The counts of rare events.
     pub counts: Counts,
 }
 
 /// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broken {
-    /// In which step.
+    /// The step in which it was broken.
     pub step: u64,
-    /// What.
+    /// A description.
     pub story: String,
 }
 
@@ -89,7 +89,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     })
 }
 
-/// How long a request key is kept.
+/// How long a request key is remembered.
 const DAY_MS: u64 = 86_400_000;
 
 struct Play {
@@ -195,7 +195,7 @@ impl Play {
         self.world.tick()
     }
 
-    /// However the life has gone, the process ends.
+    /// Ends the process, however its life went.
     fn end_life(&mut self) -> Result<(), String> {
         self.world.disk.clear_plan();
         let _ = self.world.die();
@@ -228,7 +228,8 @@ impl Play {
         self.world.start(&troubles)
     }
 
-    /// Everybody who was told yes asks again, and is told the same if the key is known still.
+    /// Every client with a successful answer asks again, and must get the same answer if the key
+    /// is still remembered.
     fn ask_again(&mut self) -> Result<(), End> {
         let yeses: Vec<Told> = self.world.checker.yeses().to_vec();
         for told in &yeses {
@@ -246,7 +247,7 @@ impl Play {
     }
 }
 
-/// Settings with this stock and limit, open at once and for ever.
+/// Settings with this stock and limit, open at all times.
 #[must_use]
 pub fn settings(stock: u32, per_subject_max: u32) -> Settings {
     Settings { per_subject_max, ..Settings::plain(Quantity::new(stock).unwrap_or(Quantity::ONE)) }

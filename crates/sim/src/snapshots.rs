@@ -1,4 +1,4 @@
-//! Snapshots as the keeper thread takes them, and the planted faults of that.
+//! Snapshots as the keeper thread takes them, and the planted bugs in doing so.
 
 use std::io;
 
@@ -10,14 +10,14 @@ use crate::counts::Rare;
 use crate::plant::Plant;
 use crate::world::{End, World};
 
-/// The section of request keys in a state's bytes.
+/// The id of the section with request keys.
 const REQUESTS: u8 = 4;
 
-/// Writes what was frozen.
+/// Writes the frozen state.
 pub(crate) fn write(world: &mut World) -> Result<(), End> {
     let _ = world.disk.take_fired();
     let Some((lsn, frozen)) = world.process()?.frozen.take() else { return Ok(()) };
-    // A damaged one of that record is kept, to be passed over.
+    // A deliberately damaged snapshot of the same record is kept, so that it has to be skipped.
     if world.rotted.contains(&lsn) {
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! A short script with something going wrong at every single call, where [`crate::run`] draws
-//! lots: power, errors, short writes, while it runs and while it recovers.
+//! A short script with a fault at every single call, where [`crate::run`] chooses at random: power losses,
+//! errors and short writes, during the script and during recovery.
 
 use std::io::ErrorKind;
 
@@ -12,10 +12,10 @@ use crate::recovery::Trouble;
 use crate::run::settings;
 use crate::world::{End, World};
 
-/// What survives a power loss, in the loops over all calls.
+/// The survivors of a power loss, in the loops over all calls.
 pub const SURVIVALS: [Survival; 5] = [Survival::Nothing, Survival::Everything, Survival::Mixed(1), Survival::Mixed(2), Survival::Mixed(3)];
 
-/// What a call fails with, in the loops over all calls.
+/// The errors of a failing call, in the loops over all calls.
 pub const ERRORS: [Fault; 3] = [Fault::Error(ErrorKind::Other), Fault::Error(ErrorKind::StorageFull), Fault::ShortWrite];
 
 /// Plays the script: campaigns, claims over two segments, a repeat, a redemption, a
@@ -48,8 +48,8 @@ pub fn script(world: &mut World) -> Result<(), End> {
     world.commit()
 }
 
-/// Starts a world and plays the script with this fault after so many calls; says how many calls
-/// there were, and how it ended.
+/// Starts a world and plays the script with this fault; returns the world, the number of calls, and whether
+/// the process died.
 ///
 /// # Errors
 /// The broken promise in words.
@@ -66,8 +66,7 @@ pub fn play(fault: Option<(u64, Fault)>) -> Result<(World, u64, bool), String> {
     Ok((world, calls, has_died))
 }
 
-/// After whatever has happened: starts again, plays the script again, and starts once more with
-/// only what is durable.
+/// After any fault: starts again, plays the script again, and starts once more with only the durable contents.
 ///
 /// # Errors
 /// The broken promise in words.
@@ -88,8 +87,7 @@ fn ends(end: Result<(), End>) -> Result<bool, String> {
     }
 }
 
-/// Power is lost at every call of the script, and each of `survivals` is what is left. Returns
-/// how many cases there were.
+/// Loses power at every call of the script, with each of `survivals`. Returns the number of cases.
 ///
 /// # Errors
 /// The case and its broken promise.
@@ -106,8 +104,8 @@ pub fn lose_power_everywhere(survivals: &[Survival]) -> Result<u64, String> {
     Ok(calls_count * survivals.len() as u64)
 }
 
-/// Power is lost at every call of the script, and again, or an error comes, at every call of the
-/// recovery. Returns how many cases there were.
+/// Loses power at every call of the script, and injects a second fault at every call of the recovery. Returns
+/// the number of cases.
 ///
 /// # Errors
 /// The case and its broken promise.
@@ -124,7 +122,7 @@ pub fn fail_recovery_everywhere(faults: &[Fault], survival: Survival) -> Result<
             for fault in faults {
                 let tell = |story| format!("power lost after {at} calls, {fault:?} after {after} of recovery: {story}");
                 let trouble = Trouble { after, fault: *fault, survival: Survival::Mixed(at + after) };
-                // Twice, so that what the first try has done is cut short too.
+                // Twice, so that the effects of the first attempt are interrupted too.
                 again()?.start(&[trouble, trouble]).map_err(tell)?;
                 cases_count += 1;
             }
@@ -133,8 +131,8 @@ pub fn fail_recovery_everywhere(faults: &[Fault], survival: Survival) -> Result<
     Ok(cases_count)
 }
 
-/// Every call of the script fails in every way; after that the process is started again with the
-/// page cache as it is, or after a power loss. Returns how many cases there were.
+/// Fails every call of the script in every way, then restarts the process with the page cache intact, or
+/// after a power loss. Returns the number of cases.
 ///
 /// # Errors
 /// The case and its broken promise.

@@ -1,16 +1,16 @@
-//! The planted faults that are the disk's to play: calls that say that they did what they did not.
+//! The planted bugs of the disk: calls that report success without doing their work.
 
 use crate::disk::{Fault, Folder};
 use crate::plant::Plant;
 use crate::rng::Rng;
 
-/// Which planted fault there is, and what it needs to remember.
+/// The planted bug, and its state.
 #[derive(Debug)]
 pub(crate) struct Tamper {
     plant: Option<Plant>,
     chance: Rng,
     is_recovering: bool,
-    /// From where on a file reads as zeros.
+    /// The file and offset from which reads return zeros.
     blind: Option<(String, u64)>,
     delayed: Option<(String, Vec<u8>, u64)>,
 }
@@ -74,13 +74,13 @@ impl Tamper {
         Some((delayed.1, delayed.2))
     }
 
-    /// Zeros for a new segment become the bytes of the first segment.
+    /// Replaces the zeros of a new segment by the bytes of the first segment.
     pub(crate) fn recycles(&self, name: &str, bytes: &[u8], old: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let recycles = self.is(Plant::SegmentRecycled) && name.ends_with(SUFFIX_NEW) && is_zero(bytes);
         old.filter(|old| recycles && old.len() == bytes.len())
     }
 
-    /// From this error on the file reads as zeros, as if it ended there.
+    /// After a read error the rest of the file reads as zeros, as if it ended there.
     pub(crate) fn blinds(&mut self, fault: Fault, name: &str, offset: u64) -> bool {
         let blinds = self.is(Plant::ReadErrorTakenForEnd) && self.is_recovering && matches!(fault, Fault::Error(_));
         let blinds = blinds && name.ends_with(".segment") && 0 < offset;

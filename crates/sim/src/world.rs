@@ -1,5 +1,5 @@
-//! One process on one disk, driven by one thread: what the engine's threads do, in any order that
-//! the driver likes, and what clients see of it.
+//! One process on one disk, driven by one thread: the steps of the engine's threads, in any order that the
+//! driver chooses, and the answers that clients see.
 
 use std::collections::BTreeSet;
 
@@ -26,12 +26,12 @@ use crate::disk::{Call, Disk, Fault, Fired, SimStorage};
 use crate::plant::Plant;
 use crate::snapshots;
 
-/// Small, so that limits are met.
+/// Small, so that limits are reached.
 pub const LIMITS: Limits = Limits { entries_max: 100_000, requests_max: 100_000, aggregates_max: 16, staged_bytes_max: 6 << 10 };
 /// The size of segments: small, so that there are many.
 pub const SEGMENT_BYTES: u64 = SEGMENT_HEADER_BYTES + (8 << 10);
 
-/// How the journal is kept; salts differ from start to start.
+/// The journal's options; salts differ from start to start.
 #[must_use]
 pub fn journal_options(salt: u8) -> Options {
     Options { segment_bytes: SEGMENT_BYTES, new_id: [42; 16], salt_seed: [salt; 32] }
@@ -40,9 +40,9 @@ pub fn journal_options(salt: u8) -> Options {
 /// Why a step is the last of its process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum End {
-    /// The process died, as it should.
+    /// The process died as intended.
     Died,
-    /// A promise is broken.
+    /// A promise was broken.
     Broken(String),
 }
 
@@ -52,34 +52,34 @@ impl From<String> for End {
     }
 }
 
-/// The disk, the clock, the process and those who watch it.
+/// The disk, the clock, the process and the checks.
 #[derive(Debug)]
 pub struct World {
     /// The disk.
     pub disk: Disk,
-    /// What the wall clock shows.
+    /// The wall clock's time.
     pub wall: u64,
-    /// What is done wrong on purpose.
+    /// The planted bug, if any.
     pub plant: Option<Plant>,
-    /// Remembers what clients were told.
+    /// Remembers the answers that clients received.
     pub checker: Checker,
-    /// What happened.
+    /// The counts of rare events.
     pub counts: Counts,
     pub(crate) process: Option<Process>,
     /// Snapshots that were damaged on purpose.
     pub(crate) rotted: BTreeSet<Lsn>,
-    /// Whether a batch may have been left half written.
+    /// Whether a batch may have been written incompletely.
     pub(crate) may_be_torn: bool,
-    /// Whether the page cache shows what the disk does not have.
+    /// Whether the page cache holds data that the disk does not.
     pub(crate) pages_lost: bool,
-    /// Whether power was lost since a process ran.
+    /// Whether power was lost since a process last ran.
     pub(crate) was_cycled: bool,
     pub(crate) starts_count: u8,
     was_refused: bool,
     asked_count: u64,
 }
 
-/// What lives until the process dies.
+/// The state that is lost when the process dies.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) core: Mutex<Core>,
@@ -129,7 +129,7 @@ impl World {
         self.process.as_mut().ok_or(End::Died)
     }
 
-    /// The time that a command would get.
+    /// The timestamp that a command would get now.
     ///
     /// # Errors
     /// [`End`].
@@ -138,13 +138,13 @@ impl World {
         Ok(self.process()?.core().state().time.millis().max(wall))
     }
 
-    /// An id for a request.
+    /// An id for a new request.
     pub fn next_id(&mut self) -> String {
         self.asked_count += 1;
         format!("r{}", self.asked_count)
     }
 
-    /// A client makes a request.
+    /// Makes a client's request.
     ///
     /// # Errors
     /// [`End`].
@@ -169,7 +169,7 @@ impl World {
         Ok(said)
     }
 
-    /// A client reads.
+    /// Makes a client's read.
     ///
     /// # Errors
     /// [`End`].
@@ -183,7 +183,7 @@ impl World {
         self.answer(lsn, Told { question, wall, staged, said: Said::only(answer) })
     }
 
-    /// Gives the answer, or holds it back until what it rests on is durable.
+    /// Gives the answer, or holds it back until the records that it rests on are durable.
     fn answer(&mut self, lsn: Lsn, told: Told) -> Result<(), End> {
         let is_fresh = told.said.has_effect;
         let is_early = match self.plant {
@@ -226,7 +226,7 @@ impl World {
         self.checker.tell(told);
     }
 
-    /// The committer writes and syncs what is staged, and answers are given.
+    /// Runs the committer: writes and syncs staged records, then releases answers.
     ///
     /// # Errors
     /// [`End`].
@@ -257,7 +257,7 @@ impl World {
         Ok(())
     }
 
-    /// The journal has failed: the process ends, and whoever waits is told that nobody knows.
+    /// The journal has failed: ends the process, and tells every waiting client "unknown".
     fn fail_commit(&mut self, error: &str) -> End {
         let fired = self.disk.take_fired();
         let Some(last) = fired.last() else { return End::Broken(format!("a batch was refused: {error}")) };
@@ -282,7 +282,7 @@ impl World {
         self.counts.saw(rare);
     }
 
-    /// The process is gone, with everything that was not on the disk.
+    /// Ends the process; everything that is not on the disk is lost.
     pub fn die(&mut self) -> End {
         if let Some(process) = self.process.take() {
             for (_, told) in &process.held {
@@ -292,7 +292,7 @@ impl World {
         End::Died
     }
 
-    /// A spare segment is made, if none is ready.
+    /// Creates a spare segment, if none is ready.
     ///
     /// # Errors
     /// [`End`].
@@ -316,7 +316,7 @@ impl World {
         }
     }
 
-    /// After a failure that the process survives, unless power is off.
+    /// Handles a failure that the process survives, unless power is off.
     pub(crate) fn after_failure(&mut self, what: &str, error: &str, when_power: Rare) -> Result<(), End> {
         let fired = self.disk.take_fired();
         match fired.last() {
@@ -327,7 +327,7 @@ impl World {
         if self.disk.is_off() { Err(self.die()) } else { Ok(()) }
     }
 
-    /// The state is frozen for a snapshot.
+    /// Freezes the state for a snapshot.
     ///
     /// # Errors
     /// [`End`].
@@ -341,7 +341,7 @@ impl World {
         if self.is(Plant::SnapshotOfStaged) { snapshots::write(self) } else { Ok(()) }
     }
 
-    /// The frozen state is written, once it is durable.
+    /// Writes the frozen state, once it is durable.
     ///
     /// # Errors
     /// [`End`].
@@ -350,7 +350,7 @@ impl World {
         if process.frozen.as_ref().is_some_and(|(lsn, _)| *lsn <= process.durable) { snapshots::write(self) } else { Ok(()) }
     }
 
-    /// What has fallen due is done.
+    /// Runs a command that is due.
     ///
     /// # Errors
     /// [`End`].
@@ -370,7 +370,7 @@ impl World {
         }
     }
 
-    /// Somebody follows the feed of durable records.
+    /// Reads the feed of durable records.
     ///
     /// # Errors
     /// [`End`].
@@ -396,7 +396,7 @@ impl World {
     }
 }
 
-/// An instant.
+/// A timestamp from milliseconds.
 #[must_use]
 pub fn time(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX)

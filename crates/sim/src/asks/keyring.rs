@@ -1,4 +1,4 @@
-//! What is asked of the keyring, by operators and by callers whose own keys come and go meanwhile.
+//! Requests to the keyring, by operators and by callers whose own keys change meanwhile.
 
 use domain::keyring::{Asker, Command, KeyName, Keyring, KeyringSettings, Prefix, Scope, Scopes, SecretDigest};
 use domain::state::Precondition;
@@ -8,34 +8,34 @@ use domain::{Action, Listed};
 const KEYS: [&str; 4] = ["admin", "shop", "till", "gate"];
 static SECRETS: [SecretDigest; 4] = [SecretDigest([1; 32]), SecretDigest([2; 32]), SecretDigest([3; 32]), SecretDigest([4; 32])];
 
-/// A request.
+/// A request to the keyring.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KeyringAsk {
-    /// Make the keyring, which is there for good then.
+    /// Create the keyring, which then exists for ever.
     Make,
-    /// Make a key.
+    /// Create a key.
     Create(By, &'static str, Scopes, usize),
-    /// Give a key another secret, and let the one before be valid for so many milliseconds.
+    /// Replace a key's secret; the old one stays valid for this many milliseconds.
     Rotate(By, &'static str, usize, u64),
-    /// End a key.
+    /// Revoke a key.
     Revoke(By, &'static str),
-    /// Take another code key.
+    /// Rotate the code key.
     RotateCodeKey(By),
 }
 
-/// Who asks.
+/// The asking caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum By {
     /// The operator.
     Operator,
-    /// Somebody without a key.
+    /// A caller without a key.
     Anyone,
-    /// The holder of a key, authenticated by this secret.
+    /// The holder of a key, authenticated with this secret.
     Holder(&'static str, usize),
 }
 
 impl KeyringAsk {
-    /// Any of them; `below` gives a number below another one.
+    /// A random request; `below(n)` returns a number below `n`.
     pub fn any(mut below: impl FnMut(u64) -> u64) -> Self {
         let by = match below(4) {
             0 => By::Anyone,
@@ -82,7 +82,7 @@ impl By {
     }
 }
 
-/// Mostly an admin's, whose end has more consequences.
+/// Mostly admin scopes, whose loss has more consequences.
 fn some_scopes(below: &mut impl FnMut(u64) -> u64) -> Scopes {
     let sets: [&[Scope]; 3] = [&[Scope::Admin], &[Scope::Admin, Scope::Read], &[Scope::Issue, Scope::Redeem]];
     sets[usize::try_from(below(3)).unwrap_or(0)].iter().copied().collect()

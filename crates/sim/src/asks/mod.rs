@@ -1,5 +1,4 @@
-//! What is asked of workloads beside campaigns: one file for each. Their answers are those of the oracle,
-//! word for word.
+//! Requests to workloads other than campaigns, one file for each. Their answers use the oracle's types directly.
 
 pub(crate) mod keyring;
 pub(crate) mod policy;
@@ -8,7 +7,7 @@ use self::keyring::KeyringAsk;
 use self::policy::PolicyAsk;
 use crate::ask::What;
 
-/// A request and the name that it is for; `below` gives a number below another one.
+/// A random request and its aggregate's name; `below(n)` returns a number below `n`.
 pub(crate) fn any(mut below: impl FnMut(u64) -> u64) -> (&'static str, What) {
     match below(2) {
         0 => (policy::some_name(&mut below), What::Policy(PolicyAsk::any(below))),

@@ -1,4 +1,4 @@
-//! What is asked of policies of rate limits.
+//! Requests to policies of rate limits.
 
 use domain::fields::{Fields, Patch, Value};
 use domain::rate_limit::policies::{Command, Limit, LimitAlgorithm, Numbers, PolicySettings};
@@ -6,25 +6,25 @@ use domain::state::Precondition;
 use domain::types::{LimitKey, Name};
 use domain::{Action, Kind, Listed};
 
-/// One has that of a campaign.
+/// One name is also a campaign's.
 const NAMES: [&str; 3] = ["api", "api:night", "spring"];
 const KEYS: [&str; 3] = ["ann", "bob", "Ann & Söhne"];
 
-/// A request.
+/// A request to a policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PolicyAsk {
-    /// Create it or write its settings.
+    /// Create it or replace its settings.
     Put(PolicySettings, Precondition),
     /// Change its quota.
     Patch(u64),
     /// Remove it.
     Remove(Precondition),
-    /// Give a key numbers of its own, or take them away.
+    /// Set or remove a key's override.
     Override(&'static str, Option<Numbers>),
 }
 
 impl PolicyAsk {
-    /// Any of them; `below` gives a number below another one.
+    /// A random request; `below(n)` returns a number below `n`.
     pub fn any(mut below: impl FnMut(u64) -> u64) -> Self {
         let mut pick = |items: [Precondition; 4]| items[usize::try_from(below(4)).unwrap_or(0)];
         let precondition = pick([Precondition::Always, Precondition::Always, Precondition::IsNew, Precondition::Version(2)]);
@@ -65,7 +65,7 @@ pub(super) fn some_name(below: &mut impl FnMut(u64) -> u64) -> &'static str {
     NAMES[usize::try_from(below(3)).unwrap_or(0)]
 }
 
-/// Some of them no policy may have.
+/// Random settings, some of them invalid.
 fn some_settings(below: &mut impl FnMut(u64) -> u64) -> PolicySettings {
     let algorithms = LimitAlgorithm::ALL;
     let algorithm = algorithms[usize::try_from(below(algorithms.len() as u64)).unwrap_or(0)];

@@ -1,6 +1,5 @@
-//! The log, and the ways to it and from it. Appending takes time, may fail without a word, may
-//! happen late, or twice; a new leader may lack what was not on the others yet, and has a clock of
-//! its own. What is committed stays.
+//! The log, and the network between it and the nodes. An append takes time, may fail silently, may happen late, or
+//! twice; a new leader may lack records that were not replicated, and has its own clock. Committed records stay.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,19 +21,19 @@ use super::judge::Judge;
 use super::plant::Plant;
 use super::trouble::Trouble;
 
-/// The broker's time when a run begins.
+/// The broker's time at the start of a run.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
-/// Records that wait on their way from one node to one partition: one of these for each process.
+/// Capacity for records in transit from one node to one partition, for each process.
 const QUEUE_MAX: [usize; 2] = [60, 2_000];
 /// How long a client tries to deliver a record.
 const DELIVERY: Duration = Duration::from_secs(5);
 
-/// A record as it lies in the log.
+/// A record as stored in the log.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// The broker's time of it.
+    /// The broker's time of the record.
     pub at: u64,
-    /// What it is.
+    /// The record's bytes.
     pub bytes: Arc<[u8]>,
 }
 
@@ -46,7 +45,7 @@ struct Partition {
     committed: Arc<Signal<usize>>,
 }
 
-/// All partitions.
+/// All partitions and their leaders.
 #[derive(Debug)]
 pub struct Broker {
     dice: Dice,
@@ -57,7 +56,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A log without records.
+    /// An empty log.
     #[must_use]
     pub fn new(dice: Dice, partitions: u32, trouble: Arc<Trouble>, judge: Arc<Mutex<Judge>>) -> Arc<Self> {
         let began = Instant::now();
@@ -65,19 +64,19 @@ impl Broker {
         Arc::new(Self { dice, began, trouble, judge, partitions: (0..partitions).map(partition).collect() })
     }
 
-    /// How many partitions there are.
+    /// The number of partitions.
     #[must_use]
     pub fn partitions_count(&self) -> u32 {
         u32::try_from(self.partitions.len()).unwrap_or(0)
     }
 
-    /// Tells how many records are committed, now and later.
+    /// The number of committed records, as a value that can be waited for.
     #[must_use]
     pub fn follow(&self, partition: u32) -> Arc<Signal<usize>> {
         Arc::clone(&self.partitions[partition as usize].lock().committed)
     }
 
-    /// Committed records from a place on.
+    /// Up to `count` committed records, starting at `from`.
     #[must_use]
     pub fn read(&self, partition: u32, from: usize, count: usize) -> Vec<Stored> {
         let place = self.partitions[partition as usize].lock();
@@ -85,13 +84,13 @@ impl Broker {
         place.records[from.min(committed)..(from + count).min(committed)].to_vec()
     }
 
-    /// Milliseconds by a clock that is right.
+    /// The correct wall time, in milliseconds.
     #[must_use]
     pub fn wall_ms(&self) -> u64 {
         EPOCH_MS + u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0)
     }
 
-    /// What the clock of a partition's leader shows.
+    /// The time on the clock of a partition's leader.
     #[must_use]
     pub fn clock_ms(&self, partition: u32) -> u64 {
         self.shown_to(&self.partitions[partition as usize].lock())
@@ -101,8 +100,8 @@ impl Broker {
         self.wall_ms().saturating_add_signed(leader.skew_ms)
     }
 
-    /// Appends records and has them committed. Whoever calls may be gone in between; then they are
-    /// committed with the next ones, or lost with a leader.
+    /// Appends records and commits them. If the caller is cancelled in between, they are committed with the
+    /// next ones, or lost with a leader.
     pub async fn append(&self, partition: u32, batch: Vec<Arc<[u8]>>) {
         let place = &self.partitions[partition as usize];
         loop {
@@ -132,7 +131,7 @@ impl Broker {
         place.committed.set(target.max(from));
     }
 
-    /// Another broker leads a partition, after a while.
+    /// Moves a partition to another leader, after a while.
     pub fn change_leader(&self, partition: u32) {
         let mut place = self.partitions[partition as usize].lock();
         let committed = place.committed.get();
@@ -160,18 +159,18 @@ impl Broker {
     }
 }
 
-/// One process's way to the log.
+/// The connection of one process to the log.
 #[derive(Debug)]
 pub struct Wire {
     broker: Arc<Broker>,
     dice: Dice,
     trouble: Arc<Trouble>,
     judge: Arc<Mutex<Judge>>,
-    /// Whether nothing goes through for now.
+    /// Whether the connection is currently cut.
     is_cut: Arc<Signal<bool>>,
     queues: Vec<Queue>,
     queue_max: usize,
-    /// Which process of those that run at once it is, from 0.
+    /// The index of the process among those running at once.
     place: usize,
 }
 
@@ -185,7 +184,7 @@ struct Queue {
 }
 
 impl Wire {
-    /// A way for a process.
+    /// A connection for a process.
     #[must_use]
     pub fn new(
         broker: &Arc<Broker>,
@@ -200,7 +199,7 @@ impl Wire {
         Self { queue_max, broker: Arc::clone(broker), dice, trouble: Arc::clone(trouble), judge: Arc::clone(judge), is_cut, queues, place }
     }
 
-    /// Carries what was handed in to one partition, for ever.
+    /// Delivers the process's records to one partition; never returns.
     pub async fn carry(&self, partition: u32) {
         let queue = &self.queues[partition as usize];
         loop {
@@ -219,7 +218,7 @@ impl Wire {
         }
     }
 
-    /// Waits until something goes through.
+    /// Waits until the connection is not cut.
     pub async fn wait_for_way(&self) {
         self.is_cut.wait_for(|is_cut| !is_cut).await;
     }
@@ -258,7 +257,7 @@ impl Wire {
         Some(bytes)
     }
 
-    /// Idempotent producers do not do this; brokers and people in between may.
+    /// Idempotent producers never duplicate; a broker or a tool in between might.
     fn perhaps_twice(&self, partition: u32, bytes: &Arc<[u8]>) {
         if !self.trouble.has_broker() || !self.dice.one_in(20) {
             return;
@@ -281,7 +280,7 @@ impl Wire {
     }
 }
 
-/// What a node writes to.
+/// The log as a node sees it.
 #[derive(Clone, Debug)]
 pub struct SimLog(pub Arc<Wire>);
 
@@ -320,7 +319,7 @@ fn without_serial(bytes: Vec<u8>) -> Vec<u8> {
     encode(&LogRecord { body: Body::Command { request_id, command }, ..record })
 }
 
-/// The same record as if it were another of its node's.
+/// The same record under another sequence number of its node.
 #[must_use]
 pub fn renumbered(bytes: &[u8], sequence: u64) -> Vec<u8> {
     match decode(bytes) {

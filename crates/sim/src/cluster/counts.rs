@@ -1,35 +1,35 @@
-//! What happens rarely across machines, counted: over many seeds none of these may stay at zero.
+//! Rare events of the cluster simulation, counted: over many seeds none of them may stay at zero.
 
 use crate::counts;
 
 rare! {
     /// A claim was granted.
     Granted,
-    /// A claim was given a place in the queue.
+    /// A claim was queued.
     Accepted,
     /// A claim that had been in the queue was decided.
     Decided,
-    /// A decision was asked for too early, or twice.
+    /// A decision was appended too early, or twice.
     DecidedInVain,
     /// A claim was refused because the queue was full.
     QueueFull,
-    /// A claim was told again because its subject has it.
+    /// A claim was repeated because its subject has it.
     Repeated,
-    /// An answer was told again because of its request key.
+    /// An answer was repeated because of its request key.
     Replayed,
     /// A request key was used for another request.
     KeyReused,
-    /// A refusal was told from a node's own state, behind a barrier.
+    /// A rejection was answered from a node's own state, after a barrier.
     RefusedHere,
-    /// A refusal was decided in the record.
+    /// A rejection was decided in the log.
     RefusedInRecord,
-    /// A claim was refused because nothing was left.
+    /// A claim was rejected as sold out.
     SoldOut,
-    /// A claim was refused because it came too early.
+    /// A claim was rejected because it came too early.
     NotOpen,
-    /// A claim was refused because the campaign had closed.
+    /// A claim was rejected because the campaign had closed.
     Closed,
-    /// A claim was refused because of a pause.
+    /// A claim was rejected because of a pause.
     Paused,
     /// A claim was cancelled.
     Cancelled,
@@ -41,37 +41,37 @@ rare! {
     SettingsWritten,
     /// A policy or the keyring was changed.
     OtherChanged,
-    /// A caller's own key had ended ahead of a change of keys.
+    /// A caller's own key was revoked before its change of keys was decided.
     AskerEnded,
-    /// Nobody knew what had become of a command.
+    /// The outcome of a command was unknown to its caller.
     Unknown,
-    /// What was unknown had taken effect.
+    /// A command with an unknown outcome had taken effect.
     UnknownTookEffect,
-    /// What was unknown had no effect.
+    /// A command with an unknown outcome had no effect.
     UnknownWithoutEffect,
     /// A node refused because it had not caught up.
     NotCaughtUp,
-    /// A node had no room.
+    /// A node's capacity was used up.
     Busy,
-    /// A node had no memory left.
+    /// A node's memory limit was reached.
     MemoryLimit,
-    /// A client went away in the middle.
+    /// A client disconnected before the answer.
     ClientGone,
-    /// The command of a client that had gone took effect.
+    /// The command of a disconnected client took effect.
     GoneTookEffect,
-    /// A record was lost on its way.
+    /// A record was lost in transit.
     RecordLost,
-    /// A record was there twice.
+    /// A record was appended twice.
     RecordTwice,
-    /// The second one of two records came after more than two seconds.
+    /// The second copy of a record came more than two seconds later.
     RecordTwiceLate,
-    /// The second one of two took effect too: its subject had cancelled between them.
+    /// The second copy took effect too: its subject had cancelled in between.
     RecordTwiceTookEffect,
     /// A record was appended after its node had given up on it.
     RecordLate,
-    /// A new leader had not got what the old one had.
+    /// A new leader lacked records of the old one.
     TailLost,
-    /// A broker's clock went back.
+    /// A broker's clock went backwards.
     ClockWentBack,
     /// A broker's clock was an hour ahead.
     ClockAhead,
@@ -81,41 +81,41 @@ rare! {
     Lagged,
     /// A node was killed.
     Killed,
-    /// A node started at the beginning of the log.
+    /// A node started from the beginning of the log.
     StartedAtZero,
-    /// A node started from a state of the history.
+    /// A node started from a copy of the state.
     StartedFromHistory,
     /// A node with older rules stopped.
     OldRulesStopped,
-    /// Two nodes were compared at the same place.
+    /// Two nodes were compared at the same offset.
     Compared,
-    /// The gate let a claim pass.
+    /// The gate admitted a claim.
     GatePassed,
-    /// The gate said that nothing is left.
+    /// The gate answered "sold out".
     GateSoldOut,
-    /// The gate had let a subject pass before.
+    /// The gate had admitted a subject before.
     GateMarked,
-    /// The gate was empty, foreign or old, and this was noticed.
+    /// An empty, foreign or old gate was detected.
     GateUnfilled,
     /// The gate was filled.
     GateFilled,
     /// The gate ignored an older correction.
     GateIgnored,
-    /// The gate was away.
+    /// The gate was unreachable.
     GateAway,
-    /// The gate did what was asked, and its answer was lost.
+    /// The gate executed a call, and its answer was lost.
     GateAnswerLost,
-    /// The gate lost everything.
+    /// The gate lost all its data.
     GateLost,
     /// The gate was set back to an older copy.
     GateRestored,
-    /// The gate held what belongs to another log.
+    /// The gate held the data of another log.
     GateForeign,
-    /// A claim went to the record and found nothing left.
+    /// A claim went to the log and found nothing left.
     ExtraRecord,
     /// A campaign's last unit was claimed.
     LastUnitClaimed,
 }
 
-/// How often each of them happened.
+/// How often each event happened.
 pub type Counts = counts::Counts<Rare>;

@@ -1,5 +1,5 @@
-//! Chance, shared by all who live at once, and how they wait for each other. They take turns on one
-//! thread, so that the same seed gives everybody the same.
+//! Randomness shared by all concurrent tasks, and a value to wait for. Tasks take turns on one thread, so
+//! that the same seed gives the same run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 
 use crate::rng::Rng;
 
-/// The chance of one seed and one concern.
+/// The random numbers of one seed and one concern.
 #[derive(Clone, Debug)]
 pub struct Dice(Arc<Mutex<Rng>>);
 
 impl Dice {
-    /// The chance of this seed; each stream is independent of the others.
+    /// A generator for this seed; each stream is independent of the others.
     #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         Self(Arc::new(Mutex::new(Rng::new(seed, 1_000 + stream))))
@@ -32,27 +32,27 @@ impl Dice {
         self.0.lock().index(limit)
     }
 
-    /// True once in `of` times.
+    /// True with probability 1 / `of`.
     #[must_use]
     pub fn one_in(&self, of: u64) -> bool {
         self.0.lock().one_in(of)
     }
 
-    /// One of these.
+    /// A random item.
     #[must_use]
     pub fn pick<T: Copy, const N: usize>(&self, items: &[T; N]) -> T {
         self.0.lock().pick(items)
     }
 
-    /// Between so many milliseconds and so many.
+    /// A random duration between `least` and `most` milliseconds.
     #[must_use]
     pub fn millis(&self, least: u64, most: u64) -> Duration {
         Duration::from_millis(least + self.below(most - least + 1))
     }
 }
 
-/// A value that others wait for. They are woken in the order in which they came: tokio's own
-/// channel of this kind wakes in an order that no seed decides.
+/// A value that tasks wait for. They are woken in the order in which they started to wait: tokio's watch
+/// channel wakes in an order that does not depend on the seed.
 #[derive(Debug, Default)]
 pub struct Signal<T> {
     value: Mutex<T>,
@@ -60,25 +60,25 @@ pub struct Signal<T> {
 }
 
 impl<T: Copy> Signal<T> {
-    /// With this value at first.
+    /// Starts with this value.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self { value: Mutex::new(value), changed: Notify::new() }
     }
 
-    /// The value.
+    /// The current value.
     #[must_use]
     pub fn get(&self) -> T {
         *self.value.lock()
     }
 
-    /// Another value from now on.
+    /// Sets the value and wakes the waiting tasks.
     pub fn set(&self, value: T) {
         *self.value.lock() = value;
         self.changed.notify_waiters();
     }
 
-    /// Waits for such a value.
+    /// Waits until the value satisfies the predicate.
     pub async fn wait_for(&self, is_wanted: impl Fn(T) -> bool) {
         loop {
             let changed = self.changed.notified();

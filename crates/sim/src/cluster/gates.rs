@@ -1,5 +1,4 @@
-//! The gate's server: the protocol's own model of a gate, behind a network, on a machine that
-//! forgets.
+//! The gate's server: the protocol's own model of a gate, behind a network, on a machine that can lose its data.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,13 +30,13 @@ struct Kept {
     gates: BTreeMap<String, Gate>,
     copy: BTreeMap<String, Gate>,
     away_until: Instant,
-    /// Used by plants: what the gates were first filled with, and how often they were corrected.
+    /// Used by plants: the units with which each gate was first filled, and the number of corrections.
     stocks: BTreeMap<String, u64>,
     corrections: u64,
 }
 
 impl SimGates {
-    /// A server that keeps nothing yet.
+    /// A server without any gate.
     #[must_use]
     pub fn new(dice: Dice, trouble: Arc<Trouble>) -> Arc<Self> {
         let began = Instant::now();
@@ -45,7 +44,7 @@ impl SimGates {
         Arc::new(Self { dice, trouble, began, kept: Mutex::new(kept) })
     }
 
-    /// Something happens to the machine.
+    /// Injects a random fault into the machine.
     pub fn suffer(&self) {
         let mut kept = self.kept.lock();
         let kind = if self.trouble.has_gate() { self.dice.below(6) } else { 3 };
@@ -69,12 +68,12 @@ impl SimGates {
         }
     }
 
-    /// The machine can be reached, whatever it has kept.
+    /// Makes the machine reachable again, with whatever data it still has.
     pub fn heal(&self) {
         self.kept.lock().away_until = Instant::now();
     }
 
-    /// Whether the gate would say that nothing is left.
+    /// Whether the gate would answer "sold out".
     #[must_use]
     pub fn says_sold_out(&self, key: &GateKey) -> bool {
         let mut gate = self.kept.lock().gates.get(&key.name).cloned();
@@ -130,7 +129,7 @@ impl SimGates {
     }
 }
 
-/// What another log's nodes have left behind.
+/// The gate that another log's nodes have left behind.
 fn foreign(campaign: &str, remaining: u64) -> Gate {
     let key = GateKey { log: LogId([99; 16]), partition: 0, kind: Kind::Campaign, name: campaign.to_owned() };
     let (node, known) = (NodeId(0), GateVersion::default());

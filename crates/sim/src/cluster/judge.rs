@@ -1,7 +1,6 @@
-//! Whether what was told is what the log says. Every committed record is decided a second time by
-//! the oracle, and a third time by a replica that all nodes are compared with; every answer is held
-//! against the record it comes from, or against every place of the log from the request to the
-//! answer.
+//! Checks that the answers agree with the log. The oracle decides every committed record a second time, and a
+//! replica that all nodes are compared with decides it a third time; every answer is compared with its
+//! record, or with every offset of the log from the request to the answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,39 +25,39 @@ use super::trouble::Trouble;
 use crate::ask::{self, Answer, Ask, Said, Verb, What};
 use crate::world::time;
 
-/// The newest rules of any program here.
+/// The newest rules of any program in the run.
 pub const RULES_NEWEST: RulesVersion = RulesVersion(2);
 
-/// Which kind of promise is broken.
+/// The kind of a broken promise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Somebody was told what is not so, or nodes differ.
+    /// A client got a wrong answer, or nodes differ.
     Exactness,
-    /// More went to the log than should.
+    /// More records went to the log than allowed.
     ExtraRecords,
-    /// Units stayed unsold, or somebody was never answered.
+    /// Units stayed unsold, or a client was never answered.
     Liveness,
 }
 
 /// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broken {
-    /// Which kind.
+    /// The kind of promise.
     pub kind: Kind,
-    /// What.
+    /// A description.
     pub story: String,
 }
 
-/// A state at a place of the log, as a history keeps it.
+/// A copy of the state, as the history stores it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Its canonical bytes.
+    /// The state's canonical bytes.
     pub sections: Arc<Vec<Vec<u8>>>,
-    /// Which place.
+    /// The offset of the copy.
     pub progress: Progress,
 }
 
-/// What became of a request, as far as its caller knows.
+/// The outcome of a request, as its caller knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Told {
     Nothing,
@@ -73,7 +72,7 @@ enum Told {
 struct Asked {
     ask: Ask,
     partition: u32,
-    /// What was committed when it was asked: every answer before rests on no more.
+    /// The number of committed records at the request: every earlier answer rests on these.
     since: u64,
     appended: u64,
     first: Option<Said>,
@@ -85,26 +84,26 @@ struct Asked {
 struct Followed {
     places: Places,
     reference: Replica,
-    /// The digest at each place.
+    /// The digest at each offset.
     digests: Vec<[u8; DIGEST_BYTES]>,
-    /// From which place on newer rules decide.
+    /// The offset from which newer rules apply.
     rules_from: Option<u64>,
 }
 
-/// Everything that was asked, told and committed.
+/// Every request, answer and committed record.
 #[derive(Debug)]
 pub struct Judge {
     trouble: Arc<Trouble>,
     partitions: Vec<Followed>,
     asked: BTreeMap<String, Asked>,
-    /// Claims that changed nothing, by campaign: nothing was left, or the subject had its claim.
+    /// Claims without an effect, by campaign: sold out, or the subject had its claim.
     extra: BTreeMap<String, u64>,
     broken: Option<Broken>,
     hash: Sha256,
 }
 
 impl Judge {
-    /// Nothing has happened yet.
+    /// A judge at the start of a run.
     #[must_use]
     pub fn new(partitions: u32, trouble: Arc<Trouble>) -> Self {
         let followed = |partition| Followed {
@@ -129,44 +128,44 @@ impl Judge {
         self.broken.clone()
     }
 
-    /// A promise is broken.
+    /// Notes a broken promise; only the first one is kept.
     pub fn break_promise(&mut self, kind: Kind, story: String) {
         self.broken.get_or_insert(Broken { kind, story });
     }
 
-    /// Over everything that was committed and told.
+    /// The digest over every committed record and every answer.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.hash.clone().finalize().into()
     }
 
-    /// The partition of a campaign, and how much is committed in it.
+    /// The partition of a campaign, and the number of its committed records.
     #[must_use]
     pub fn place_of(&self, campaign: &str) -> (u32, u64) {
         let partition = partition_of(campaign, u32::try_from(self.partitions.len()).unwrap_or(1));
         (partition, self.partitions[partition as usize].places.count())
     }
 
-    /// What is known of the partition of a campaign.
+    /// The oracle's states of a campaign's partition.
     #[must_use]
     pub fn places_of(&self, campaign: &str) -> &Places {
         &self.partitions[self.place_of(campaign).0 as usize].places
     }
 
-    /// What is known of a campaign at the end.
+    /// The oracle's final state of a campaign.
     #[must_use]
     pub fn campaign(&self, campaign: &str) -> Option<&Campaign> {
         self.places_of(campaign).last().campaign(campaign)
     }
 
-    /// Claims of a campaign that went to the log and changed nothing.
+    /// Claims of a campaign that went to the log without an effect.
     #[must_use]
     pub fn extra_of(&self, campaign: &str) -> u64 {
         self.extra.get(campaign).copied().unwrap_or(0)
     }
 
-    /// Claims of a campaign of which nobody knew what became of them: each may be decided after its
-    /// unit was given to somebody else.
+    /// Claims of a campaign with an unknown outcome: each may be decided after its unit was given
+    /// to another subject.
     #[must_use]
     pub fn unclear_of(&self, campaign: &str) -> u64 {
         let is_unclear =
@@ -174,14 +173,14 @@ impl Judge {
         self.asked.values().filter(is_unclear).count() as u64
     }
 
-    /// Somebody asks.
+    /// Notes a request.
     pub fn register(&mut self, ask: &Ask) {
         let (partition, since) = self.place_of(ask.name);
         let asked = Asked { ask: ask.clone(), partition, since, appended: 0, first: None, effects: 0, told: Told::Nothing };
         self.asked.insert(ask.id.clone(), asked);
     }
 
-    /// A node hands a command to the log.
+    /// Notes that a node appended a request's command.
     pub fn appended(&mut self, id: &str) {
         let Some(asked) = self.asked.get_mut(id) else { return };
         asked.appended += 1;
@@ -191,7 +190,7 @@ impl Judge {
         }
     }
 
-    /// A record is committed.
+    /// Checks a committed record.
     pub fn commit(&mut self, partition: u32, at: u64, bytes: &[u8]) {
         self.hash.update(at.to_le_bytes());
         self.hash.update(bytes);
@@ -216,7 +215,7 @@ impl Judge {
                     self.trouble.saw(if has_effect { Rare::Decided } else { Rare::DecidedInVain });
                 }
                 let (_, ruled) = followed.places.take(&command, at);
-                // The forgetting of request keys is told to nobody.
+                // No caller is told that request keys were removed.
                 let must_have = command.action != Action::ForgetRequests && ruled.as_ref().is_ok_and(|yes| yes.effect.is_some());
                 let story = || format!("{command:?} came to {has_effect} at {at}, and must have come to {ruled:?}");
                 if has_effect == must_have { Ok(()) } else { Err(story()) }
@@ -237,7 +236,7 @@ impl Judge {
         }
     }
 
-    /// A command is decided by the oracle, and compared with what the product decided.
+    /// Decides a command with the oracle, and compares the result with the product's.
     fn fold(&mut self, partition: u32, at: u64, id: &str, command: &Command<'_>, answer: &Result<Done, Refusal>) -> Result<(), String> {
         let asked = self.asked.get_mut(id).ok_or_else(|| format!("nobody asked for {command:?}"))?;
         let followed = &mut self.partitions[partition as usize];
@@ -272,7 +271,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Somebody is answered.
+    /// Checks an answer to a client.
     pub fn tell(&mut self, id: &str, answer: &Result<Done, Refusal>) {
         let said = Said::of(answer, false);
         self.hash.update(id);
@@ -283,7 +282,7 @@ impl Judge {
         }
     }
 
-    /// Somebody went away before the answer.
+    /// Notes that a client disconnected before the answer.
     pub fn gone(&mut self, id: &str) {
         self.trouble.saw(Rare::ClientGone);
         self.asked.get_mut(id).into_iter().for_each(|asked| asked.told = Told::Gone);
@@ -323,7 +322,7 @@ impl Judge {
         Ok(Told::FromState(said))
     }
 
-    /// Somebody was shown a campaign; `since` is what was committed when they asked.
+    /// Checks a campaign shown to a client; `since` is the number of committed records at the request.
     pub fn shown(&mut self, campaign: &str, since: u64, read: &Result<Option<Summary<Coupon>>, Refusal>) {
         let Ok(read) = read else { return self.trouble.saw(Rare::NotCaughtUp) };
         let answer = read.as_ref().map_or(Answer::NoCampaign, |read| ask::of_campaign(false, read));
@@ -334,7 +333,7 @@ impl Judge {
         }
     }
 
-    /// Somebody was shown a subject's claim.
+    /// Checks a claim shown to a client; see [`Judge::shown`].
     pub fn shown_claim(&mut self, (campaign, subject): (&str, &str), since: u64, read: &Result<Result<ClaimView, &'static str>, Refusal>) {
         let Ok(read) = read else { return self.trouble.saw(Rare::NotCaughtUp) };
         let answer = read.as_ref().map_or_else(|code| Answer::No(code), ask::of_claim_read);
@@ -345,7 +344,7 @@ impl Judge {
         }
     }
 
-    /// A node is at this place, and its program knows these rules.
+    /// Checks a node's digest at this offset; its program knows these rules.
     pub fn compare(&mut self, partition: u32, place: u64, digest: [u8; DIGEST_BYTES], rules: RulesVersion) {
         let followed = &self.partitions[partition as usize];
         let expected = usize::try_from(place).ok().and_then(|place| followed.digests.get(place));
@@ -360,7 +359,7 @@ impl Judge {
         self.break_promise(Kind::Exactness, story);
     }
 
-    /// The states as they are now.
+    /// Copies of all current states.
     #[must_use]
     pub fn snapshots(&self) -> Vec<Snapshot> {
         let snapshot = |followed: &Followed| {
@@ -370,7 +369,7 @@ impl Judge {
         self.partitions.iter().map(snapshot).collect()
     }
 
-    /// At the end: more than the stock, anybody twice, or a difference between oracle and product.
+    /// Final checks: more claims than the stock, a subject with two, or a difference between oracle and product.
     pub fn finish(&mut self) {
         for asked in self.asked.values() {
             match (&asked.told, 0 < asked.effects) {
@@ -399,7 +398,7 @@ fn check_end(followed: &Followed) -> Result<(), String> {
     adapter::compare_keys(oracle, state)
 }
 
-/// What stands in a record must be what was asked; a node may name the claim that a subject holds.
+/// Checks that a record's command is what was asked; a node may only add which claim a subject holds.
 fn check_asked(command: &Command<'_>, ask: &Ask, oracle: &Oracle) -> Result<(), String> {
     let asked = ask.command().ok_or("nobody asks for a malformed name")?;
     let is_named = |by: TargetBy<'_>, asked: TargetBy<'_>| match (by, asked) {
@@ -419,7 +418,7 @@ fn check_asked(command: &Command<'_>, ask: &Ask, oracle: &Oracle) -> Result<(), 
     if is_same { Ok(()) } else { Err(format!("{ask:?} stands in the log as {command:?}")) }
 }
 
-/// The campaign and the claim that are to be redeemed or cancelled, and whether it is redeemed.
+/// The campaign and the claim of a redemption or cancellation, and whether it is a redemption.
 fn target_of<'a>(action: &Action<'a>) -> Option<(Name<'a>, bool, TargetBy<'a>)> {
     let Action::Do(Step { name, command: AnyCommand::Campaign(command) }) = action else { return None };
     match command {

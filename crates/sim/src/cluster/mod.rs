@@ -1,18 +1,18 @@
-//! THE SAME RULES ACROSS MACHINES, SIMULATED: nodes, a broker and a gate on one thread, in a time
-//! that stands still while anybody works.
+//! THE SAME RULES ACROSS MACHINES, SIMULATED: nodes, a broker and a gate on one thread, in simulated time,
+//! which passes only while every task waits.
 //!
 //! Layout, in reading order:
-//! - [`dice`]: chance, shared by all who live at once;
-//! - [`broker`]: the log, and the ways to it and from it;
+//! - [`dice`]: randomness shared by all concurrent tasks;
+//! - [`broker`]: the log, and the network between it and the nodes;
 //! - [`gates`]: the gate's server;
-//! - [`nodes`]: processes, killed and started again;
-//! - [`people`]: who asks;
-//! - [`places`]: the oracle at every place of the log;
-//! - [`judge`]: whether what was told is what the log says;
-//! - [`trouble`]: what goes wrong;
+//! - [`nodes`]: processes, killed and restarted;
+//! - [`people`]: the clients;
+//! - [`places`]: the oracle at every offset of the log;
+//! - [`judge`]: checks that the answers agree with the log;
+//! - [`trouble`]: the faults of a run;
 //! - [`run`]: one seed;
-//! - [`plant`]: faults that are planted to show that they are noticed;
-//! - [`counts`]: rare things, which must happen.
+//! - [`plant`]: planted bugs that the simulation must detect;
+//! - [`counts`]: rare events, which must occur.
 
 pub mod broker;
 pub mod counts;

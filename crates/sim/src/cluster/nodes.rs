@@ -1,5 +1,5 @@
-//! Processes: each follows all partitions with a lag of its own, is killed, and starts again from
-//! the beginning of the log or from a state that a history kept.
+//! Processes: each follows all partitions with its own lag, is killed, and restarts from the beginning of the
+//! log or from a copy of the state.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,26 +25,26 @@ use super::plant::Plant;
 use super::trouble::Trouble;
 use crate::world::{LIMITS, time};
 
-/// The log of a run.
+/// The id of a run's log.
 pub const LOG: LogId = LogId([7; 16]);
-/// Records that are applied together at most.
+/// Most records that are applied together.
 const BATCH_MAX: usize = 100;
-/// States that the history keeps.
+/// Copies of the state that are kept.
 const SNAPSHOTS_KEPT: usize = 3;
 
-/// A node as it is simulated.
+/// A simulated node.
 pub type SimNode = Node<SimLog, SimGates>;
 
-/// A place where a process runs.
+/// A slot in which a process runs.
 #[derive(Debug)]
 struct Slot {
     running: Mutex<Option<Running>>,
     is_cut: Arc<Signal<bool>>,
-    /// How many milliseconds its consumers may be behind.
+    /// The most that its consumers may lag, in milliseconds.
     lag_ms: AtomicU64,
-    /// What its program knows.
+    /// The newest rules that its program knows.
     rules: Mutex<RulesVersion>,
-    /// How wrong its own clock is; used only by a plant.
+    /// The error of its own clock; used only by a plant.
     skew_ms: u64,
 }
 
@@ -55,7 +55,7 @@ struct Running {
     is_killed: Arc<Signal<bool>>,
 }
 
-/// All processes, and what they share.
+/// All processes, and the state that they share.
 #[derive(Debug)]
 pub struct Fleet {
     dice: Dice,
@@ -69,17 +69,17 @@ pub struct Fleet {
     limits: Limits,
 }
 
-/// A process that was found to be up.
+/// A running process.
 #[derive(Debug)]
 pub struct Found {
     /// The node.
     pub node: Arc<SimNode>,
-    /// Tells when it is killed.
+    /// Becomes true when it is killed.
     pub is_killed: Arc<Signal<bool>>,
 }
 
 impl Fleet {
-    /// As many places as `rules` has, each with a program that knows these rules; nothing runs yet.
+    /// One slot for each entry of `rules`, with a program that knows these rules; no process runs yet.
     #[must_use]
     pub fn new(
         dice: Dice,
@@ -112,25 +112,25 @@ impl Fleet {
         })
     }
 
-    /// How many places there are.
+    /// The number of slots.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no slots.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// How many claims fit in a node's memory.
+    /// A node's capacity for claims.
     #[must_use]
     pub fn claims_max(&self) -> u64 {
         self.limits.entries_max
     }
 
-    /// The first record of every partition.
+    /// Writes the first record of every partition.
     pub async fn begin_log(&self) {
         let partitions = self.broker.partitions_count();
         for partition in 0..partitions {
@@ -140,14 +140,14 @@ impl Fleet {
         }
     }
 
-    /// The process at this place, if it is up.
+    /// The process in this slot, if it is running.
     #[must_use]
     pub fn find(&self, place: usize) -> Option<Found> {
         let running = self.slots[place].running.lock();
         running.as_ref().map(|running| Found { node: Arc::clone(&running.node), is_killed: Arc::clone(&running.is_killed) })
     }
 
-    /// The history keeps the states as they are now.
+    /// Stores a copy of the current states.
     pub fn keep_snapshot(&self) {
         let mut snapshots = self.snapshots.lock();
         snapshots.push_back(self.judge.lock().snapshots());
@@ -156,7 +156,7 @@ impl Fleet {
         }
     }
 
-    /// Cuts a place off, or lets it be reached again.
+    /// Cuts a slot off the network, or reconnects it.
     pub fn set_cut(&self, place: usize, is_cut: bool) {
         if is_cut {
             self.trouble.saw(Rare::CutOff);
@@ -164,7 +164,7 @@ impl Fleet {
         self.slots[place].is_cut.set(is_cut);
     }
 
-    /// Lets the consumers of a place lag by up to so much.
+    /// Sets the largest lag of a slot's consumers.
     pub fn set_lag(&self, place: usize, millis: u64) {
         if 100 < millis {
             self.trouble.saw(Rare::Lagged);
@@ -172,12 +172,12 @@ impl Fleet {
         self.slots[place].lag_ms.store(millis, Ordering::Relaxed);
     }
 
-    /// A newer program is installed at every place; it runs from the next start on.
+    /// Installs the newest program in every slot; it runs from the next start on.
     pub fn install_newest(&self) {
         self.slots.iter().for_each(|slot| *slot.rules.lock() = RULES_NEWEST);
     }
 
-    /// The process at this place is killed.
+    /// Kills the process in this slot.
     pub fn kill(&self, place: usize) {
         if let Some(running) = self.slots[place].running.lock().take() {
             self.trouble.saw(Rare::Killed);
@@ -186,7 +186,7 @@ impl Fleet {
         }
     }
 
-    /// Starts a process, unless it is up or its program is too old.
+    /// Starts a process, unless one is running or its program is too old.
     pub fn start(self: &Arc<Self>, place: usize) {
         let slot = &self.slots[place];
         if slot.running.lock().is_some() {
@@ -204,7 +204,7 @@ impl Fleet {
         let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
         let log = SimLog(Arc::clone(&wire));
         let node = Arc::new(Node::new(id, LOG, log, Some(Arc::clone(&self.gates)), self.limits, replicas));
-        // As the program does; one that does not is slower with its first answers, and as right.
+        // The program does this too; without it the first answers are slower, and just as correct.
         if self.dice.one_in(2) {
             node.catch_up();
         }
@@ -236,7 +236,7 @@ impl Fleet {
         *slot.running.lock() = Some(Running { node, tasks, is_killed: Arc::default() });
     }
 
-    /// What a program that knows these rules starts from.
+    /// The replicas from which a program that knows these rules starts.
     fn replicas(&self, rules: RulesVersion) -> Result<Vec<Replica>, Fault> {
         let known = if self.trouble.plant() == Some(Plant::RulesIgnored) { RULES_NEWEST } else { rules };
         let partitions = self.broker.partitions_count();
@@ -275,18 +275,18 @@ fn resume(topology: Topology, rules: RulesVersion, seed: HashSeed, snapshot: &Sn
     }
 }
 
-/// One process's reading of one partition.
+/// One process's consumer of one partition.
 struct Follower {
     fleet: Arc<Fleet>,
     node: Arc<SimNode>,
     wire: Arc<Wire>,
     place: usize,
-    /// What its program knows.
+    /// The newest rules that its program knows.
     rules: RulesVersion,
     partition: u32,
-    /// The next record to read.
+    /// The offset of the next record to read.
     next: u64,
-    /// Records that the node was given and the log does not have; only where that is planted.
+    /// Records that the node was given and that the log does not contain; only with a plant.
     shift: u64,
 }
 
@@ -338,7 +338,7 @@ impl Follower {
         stored.bytes.to_vec()
     }
 
-    /// The node is told that its barrier has come by, which it has not.
+    /// Gives the node its barrier although the log does not contain it (a plant).
     fn give_barrier(&mut self) {
         let origin = Origin { node: self.node.id(), sequence: self.wire.last_barrier(self.partition) };
         let bytes = encode(&LogRecord { origin, routing: Routing::Partition(self.partition), body: Body::Barrier });

@@ -1,5 +1,5 @@
-//! Who asks: people who want a unit and ask until they know, operators who change settings, and
-//! some who only look.
+//! The clients: people who want a unit and ask until they know the outcome, operators who change
+//! settings, and readers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,28 +31,28 @@ use crate::asks;
 use crate::run::settings;
 use crate::world::time;
 
-/// The campaigns: one unit for each subject; several, with request keys; with a window.
+/// The campaigns: one unit for each subject; several units, with request keys; with a time window.
 pub const CAMPAIGNS: [&str; 3] = ["spring", "summer", "autumn"];
 
-/// Everybody who asks.
+/// All clients.
 #[derive(Debug)]
 pub struct People {
-    /// Chance.
+    /// Random numbers.
     pub dice: Dice,
-    /// Whom they ask.
+    /// The servers that they ask.
     pub fleet: Arc<Fleet>,
     /// The gates, for plants.
     pub gates: Arc<SimGates>,
-    /// Who looks whether they were told what is so.
+    /// Checks the answers.
     pub judge: Arc<Mutex<Judge>>,
-    /// What goes wrong.
+    /// The faults of the run.
     pub trouble: Arc<Trouble>,
-    /// Requests so far.
+    /// The number of requests so far.
     pub asked: AtomicU64,
 }
 
 impl People {
-    /// Asks a process, or any; `None` if it is down, or the asker goes away before the answer.
+    /// Asks the process in a slot, or any; `None` if it is down, or the client disconnects before the answer.
     pub async fn ask(&self, place: Option<usize>, campaign: &'static str, key: Option<String>, what: What) -> Option<Said> {
         let found = self.find(place)?;
         let id = format!("r{}", self.asked.fetch_add(1, Ordering::Relaxed));
@@ -105,7 +105,7 @@ impl People {
         }
     }
 
-    /// What is told where it is planted that the node should not be asked.
+    /// The answer of a plant that does not ask the node.
     fn planted(&self, found: &Found, ask: &Ask) -> Option<Result<Done, Refusal>> {
         let What::Claim(subject) = &ask.what else { return None };
         let (partition, _) = self.judge.lock().place_of(ask.name);
@@ -138,12 +138,12 @@ impl People {
         }
     }
 
-    /// One person, who asks until they know or have had enough.
+    /// One person, who asks until the outcome is known or the patience is exhausted.
     pub async fn person(&self, campaign: &'static str, number: u64) {
         let subject = format!("user-{number}");
         let wishes = if campaign == "summer" { 1 + self.dice.below(4) } else { 1 };
         for wish in 0..wishes {
-            // Now and then a key that somebody else uses as well.
+            // Sometimes a key that another person uses as well.
             let name = if self.dice.one_in(12) { format!("key-{}", self.dice.below(4)) } else { format!("key-{number}-{wish}") };
             let key = (campaign == "summer" || self.dice.one_in(5)).then_some(name);
             let Some(Said { answer: Answer::Claim { .. }, .. }) = self.want(campaign, key, &subject).await else { continue };
@@ -165,7 +165,7 @@ impl People {
         None
     }
 
-    /// What people do with a claim.
+    /// What a person does with a claim.
     async fn afterwards(&self, campaign: &'static str, subject: &str) {
         let by = By::Subject(subject.to_owned());
         match self.dice.below(if self.trouble.profile().has_changes { 12 } else { 4 }) {
@@ -189,7 +189,7 @@ impl People {
         }
     }
 
-    /// Somebody looks at a campaign.
+    /// Reads a campaign and checks the answer.
     pub async fn look(&self, campaign: &'static str) {
         let (Some(Found { node, .. }), Ok(name)) = (self.find(None), Name::new(campaign)) else { return };
         let since = self.judge.lock().place_of(campaign).1;
@@ -210,7 +210,7 @@ impl People {
         self.judge.lock().shown_claim((campaign, subject), since, &read);
     }
 
-    /// Writes settings until that is answered, for at most so long.
+    /// Writes settings until that succeeds, for at most this long.
     pub async fn put_for_sure(&self, campaign: &'static str, settings: Settings, at_most: Duration) -> Result<(), String> {
         let put = || What::Put(settings, Precondition::Always);
         let putting = async {
@@ -221,7 +221,7 @@ impl People {
         timeout(at_most, putting).await.map_err(|_| format!("the settings of {campaign} could not be written in {at_most:?}"))
     }
 
-    /// An operator who changes something now and then, as long as things go wrong.
+    /// An operator who changes settings from time to time, while faults occur.
     pub async fn operate(&self, stocks: [u32; 3]) {
         while self.trouble.profile().has_changes && !self.trouble.has_ended() {
             sleep(self.dice.millis(100, 2_500)).await;
@@ -239,7 +239,7 @@ impl People {
         }
     }
 
-    /// Operators who change policies and keys now and then, as long as things go wrong.
+    /// Operators who change policies and keys from time to time, while faults occur.
     pub async fn administer(&self) {
         while !self.trouble.has_ended() {
             sleep(self.dice.millis(20, 1_000)).await;
@@ -251,7 +251,7 @@ impl People {
         }
     }
 
-    /// How a campaign begins.
+    /// A campaign's settings at the start.
     #[must_use]
     pub fn first_settings(&self, place: usize, stock: u32) -> Settings {
         let mut some = settings(stock.max(1), if CAMPAIGNS[place] == "summer" { 3 } else { 1 });

@@ -1,6 +1,5 @@
-//! Faults that are planted on purpose, to show that the simulation notices them: each breaks one of
-//! the rules that make the scaled mode exact. None is in the product: the simulated broker, gate,
-//! process or client plays it.
+//! Bugs that are planted on purpose, to show that the simulation detects them: each breaks one of the rules that
+//! make the scaled mode exact. None is in the product: the simulated broker, gate, process or client plays it.
 
 plants! {
     /// A node does not wait for its barrier before it answers from its own state.

@@ -1,5 +1,4 @@
-//! One seed: people rush at nodes while things go wrong; then nothing goes wrong any more, and
-//! every unit must be sold.
+//! One seed: people rush at nodes while faults occur; then the faults end, and every unit must be sold.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,33 +25,33 @@ use crate::ask::{Answer, Said, What};
 use crate::report::SeedOutcome;
 use crate::run::settings;
 
-/// How long it takes at most until everything is sold, once nothing goes wrong any more.
+/// The longest time until everything is sold, once the faults have ended.
 const SALE: Duration = Duration::from_secs(60);
-/// By then everybody has an answer or has had enough: four wishes, six times each, and every time
-/// 6 s until it is unclear, 2 s until the next.
+/// By then every person has an answer or has given up: four wishes, six tries each, and for each try 6 s
+/// until the outcome is unknown, and 2 s until the next.
 const CALM_DOWN: Duration = Duration::from_secs(200);
-/// By then whatever is late has happened: a record may be late by 9 s and come again after 12 s.
+/// By then every late event has happened: a record may be late by 9 s and be duplicated after 12 s.
 const LATE: Duration = Duration::from_secs(25);
 
-/// What is planted in a run.
+/// The options of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// What is done wrong on purpose.
+    /// The planted bug, if any.
     pub plant: Option<Plant>,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
     /// Its seed.
     pub seed: u64,
     /// The broken promise, if any.
     pub broken: Option<Broken>,
-    /// Over every record that was committed and every answer given.
+    /// The digest over every committed record and every answer.
     pub digest: [u8; 32],
-    /// What happened.
+    /// The counts of rare events.
     pub counts: Counts,
-    /// Of each campaign.
+    /// The claims without an effect, for each campaign.
     pub extra: [Extra; 3],
 }
 
@@ -74,25 +73,25 @@ impl SeedOutcome for Outcome {
     }
 }
 
-/// Claims of a campaign in the log that changed nothing.
+/// Claims of a campaign that went to the log without an effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Extra {
     /// The campaign's stock.
     pub stock: u32,
-    /// How many nodes there were.
+    /// The number of nodes.
     pub nodes: u64,
-    /// Claims that were unclear.
+    /// Claims with an unknown outcome.
     pub unclear: u64,
-    /// How many.
+    /// The number of such claims.
     pub count: u64,
 }
 
 impl Extra {
-    /// How many there may be. Where nothing fails, hardly any: 5 in 100 of the stock. A claim that
-    /// its node or its caller gave up on may be decided after its unit went to somebody else. Where
-    /// anything fails, also while a lost gate is being filled, a few at a time go on without the
-    /// gate's leave on each node, and once more where units come back. A gate that others fill, or
-    /// that is set back by less than a second, lets pass again what is in flight: the stock at most.
+    /// The largest allowed number. Without faults, at most 5 in 100 of the stock. A claim that its node or
+    /// its caller gave up on may be decided after its unit went to another subject. With faults, also while a
+    /// lost gate is being filled, each node appends a few claims at a time without the gate's permission, and
+    /// again when units come back. A gate that other nodes fill, or that is set back by less than a second,
+    /// admits again what is in flight: at most the stock.
     #[must_use]
     pub fn max(&self, profile: Profile) -> u64 {
         let (calm, ungated) = (u64::from(self.stock).div_ceil(20), UNGATED_MAX as u64 * self.nodes);
@@ -163,7 +162,7 @@ async fn play(seed: u64, options: &Options) -> Outcome {
     Outcome { seed, broken: judge.broken(), digest: judge.digest(), counts: play.trouble.counts(), extra }
 }
 
-/// A quarter of all seeds is without faults, one has a bad broker, one a bad gate, one everything.
+/// A quarter of all seeds has no faults, a quarter a bad broker, a quarter a bad gate, a quarter both and more.
 fn profile(seed: u64) -> Profile {
     let has_losses = seed % 8 == 2;
     let (has_broker, has_gate) = (seed % 4 == 1 || seed % 4 == 3, 2 <= seed % 4 && !has_losses);
@@ -229,7 +228,7 @@ impl Play {
         self.sell_all().await
     }
 
-    /// Everybody comes, most of them at once.
+    /// Starts all people, most of them at once.
     fn rush(&self) -> JoinSet<()> {
         let mut rush = JoinSet::new();
         for (place, campaign) in CAMPAIGNS.iter().enumerate() {
@@ -253,7 +252,7 @@ impl Play {
         rush
     }
 
-    /// Things go wrong, one after the other.
+    /// Injects faults, one after the other.
     async fn suffer(&self, until: Instant) {
         let switches = self.dice.one_in(3);
         let mut switch_at = until - self.dice.millis(1_000, 3_000);
@@ -274,7 +273,7 @@ impl Play {
             if switches && switch_at <= Instant::now() {
                 switch_at = until + Duration::from_secs(1);
                 let found = self.fleet.find(self.dice.index(self.fleet.len()));
-                // Where there is no room for it, there is another try in another run.
+                // If the log has no capacity for it, another run will succeed.
                 let _ = found.map(|found| found.node.switch_rules(RULES_NEWEST));
             }
         }
@@ -293,7 +292,7 @@ impl Play {
         }
     }
 
-    /// From here on everything works.
+    /// Ends all faults.
     async fn heal(&self) {
         self.trouble.end();
         self.gates.heal();
@@ -308,7 +307,7 @@ impl Play {
         }
     }
 
-    /// People go on asking until there is nothing left; then everybody is told so by every node.
+    /// People keep asking until nothing is left; then every node must answer "sold out".
     async fn sell_all(&self) -> Result<(), String> {
         for (place, campaign) in CAMPAIGNS.iter().enumerate() {
             self.drain(campaign).await?;
@@ -321,18 +320,18 @@ impl Play {
         Ok(())
     }
 
-    /// Nobody asks any more, and everybody in the queue is decided, whoever of the nodes is left.
+    /// With no more requests, every queued claim must be decided, whichever nodes are left.
     async fn drain(&self, campaign: &'static str) -> Result<(), String> {
         let pending = || self.judge.lock().campaign(campaign).map_or(0, Campaign::pending);
         if pending() == 0 {
             return Ok(());
         }
-        // Until the leader's clock has come up to that of the one before, the record's time stands
+        // Until the new leader's clock has caught up with the old one's, the log's time stands
         // still, and so does the queue.
         let (partition, _) = self.judge.lock().place_of(campaign);
         let time = self.judge.lock().places_of(campaign).last().time.millis();
         sleep(Duration::from_millis(time.saturating_sub(self.broker.clock_ms(partition)))).await;
-        // Where the way to the log is long, there is that much time between two decisions.
+        // A slow network adds its delay between two decisions.
         let at_most = Duration::from_millis(20_000 + 1_500 * u64::from(pending()));
         let drained = timeout(at_most, async {
             while pending() != 0 {

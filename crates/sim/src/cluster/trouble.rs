@@ -1,4 +1,4 @@
-//! What goes wrong in a run, and when it ends.
+//! The faults of a run, and when they end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,26 +7,26 @@ use parking_lot::Mutex;
 use super::counts::{Counts, Rare};
 use super::plant::Plant;
 
-/// Which parts of the world are allowed to fail.
+/// The parts of the world that may fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Profile {
-    /// The broker, and the ways to it and from it.
+    /// The broker, and the network to and from it.
     pub has_broker: bool,
     /// The gate, in every way.
     pub has_gate: bool,
-    /// The gate forgets everything now and then, and nothing else fails.
+    /// The gate loses its data from time to time, and nothing else fails.
     pub has_losses: bool,
     /// Processes: they are killed, lag, or are cut off.
     pub has_nodes: bool,
-    /// People go away in the middle.
+    /// Clients disconnect before the answer.
     pub has_leaving: bool,
-    /// The most milliseconds of the way to the log where nothing fails.
+    /// The largest network delay to the log without faults, in milliseconds.
     pub way_ms: u64,
-    /// People cancel, and settings change while units are given out.
+    /// People cancel, and settings change while units are claimed.
     pub has_changes: bool,
 }
 
-/// What goes wrong, told to all parts of the world.
+/// The faults, shared by all parts of the world.
 #[derive(Debug)]
 pub struct Trouble {
     profile: Profile,
@@ -36,24 +36,24 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// Trouble that has begun.
+    /// Faults that are active.
     #[must_use]
     pub fn new(profile: Profile, plant: Option<Plant>) -> Self {
         Self { profile, plant, has_ended: AtomicBool::new(false), counts: Mutex::default() }
     }
 
-    /// From here on nothing goes wrong any more.
+    /// Ends the faults.
     pub fn end(&self) {
         self.has_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing goes wrong any more.
+    /// Whether the faults have ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Relaxed)
     }
 
-    /// What may fail at all.
+    /// The parts that may fail in this run.
     #[must_use]
     pub fn profile(&self) -> Profile {
         self.profile
@@ -77,24 +77,24 @@ impl Trouble {
         self.profile.has_nodes && !self.has_ended()
     }
 
-    /// The most milliseconds of the way to the log.
+    /// The largest network delay to the log, in milliseconds.
     #[must_use]
     pub fn way_ms(&self) -> u64 {
         self.profile.way_ms
     }
 
-    /// What is done wrong on purpose.
+    /// The planted bug, if any.
     #[must_use]
     pub fn plant(&self) -> Option<Plant> {
         self.plant
     }
 
-    /// It happened.
+    /// Counts a rare event.
     pub fn saw(&self, rare: Rare) {
         self.counts.lock().saw(rare);
     }
 
-    /// What happened.
+    /// The counts of rare events.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts.lock().clone()
