@@ -1,26 +1,25 @@
-//! Where the engines are, as the file that `cargo xtask services up` writes tells it: one `name=value`
-//! in each line.
+//! The engines' addresses, in the file that `cargo xtask services up` writes: one `name=value` in each line.
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::ServiceError;
 
-/// Where engines are that somebody else has started.
+/// The addresses of engines that are already running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
-    /// `host:port` of each Kafka broker, with commas.
+    /// `host:port` of each Kafka broker, separated by commas.
     pub kafka: Option<String>,
     /// `redis://…` of a single server.
     pub redis: Option<String>,
     /// `redis://…` of each node of a cluster.
     pub redis_cluster: Option<Vec<String>>,
-    /// `postgres://…` of a user who may make databases.
+    /// `postgres://…` of a user that may create databases.
     pub postgres: Option<String>,
 }
 
 impl Addresses {
-    /// Reads the file; lines that it does not know are not its own.
+    /// Reads the file; unknown lines are ignored.
     pub fn read(file: &Path) -> Result<Self, ServiceError> {
         let text = fs::read_to_string(file).map_err(ServiceError::file(file))?;
         let value = |name: &str| {
@@ -35,7 +34,7 @@ impl Addresses {
         })
     }
 
-    /// The lines of the file.
+    /// The addresses as lines of the file.
     #[must_use]
     pub fn lines(&self) -> String {
         let cluster = self.redis_cluster.as_ref().map(|urls| urls.join(","));

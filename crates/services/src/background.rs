@@ -1,4 +1,4 @@
-//! `up`, `status` and `down`: starts and ends the process that has the engines.
+//! `up`, `status` and `down`: starts and ends the process that holds the engines.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +14,7 @@ use crate::USAGE;
 use crate::state::{ProcessId, State};
 
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// How often it is looked whether everything is gone that was ended: 20 s.
+/// How often to check whether every ended process is gone: for 20 s.
 const LOOKS_MAX: u32 = 400;
 
 /// Why a command failed.
@@ -34,7 +34,7 @@ pub(crate) enum CommandError {
     Service(#[from] ServiceError),
 }
 
-/// Starts the engines unless they are up, and prints where they are.
+/// Starts the engines unless they are running, and prints their addresses.
 pub(crate) fn up(brokers: usize) -> Result<(), CommandError> {
     let files = Files::open()?;
     if let Some(state) = State::read(&files.state)? {
@@ -43,7 +43,7 @@ pub(crate) fn up(brokers: usize) -> Result<(), CommandError> {
             print_addresses(&state.addresses, &files.state);
             return Ok(());
         }
-        // It was killed, or the machine was restarted: what there is of it is gone, or goes now.
+        // The holder was killed, or the machine was restarted: ends whatever is left.
         end(&state, &files.state)?;
     }
     let mut holder = start_holder(&files, brokers)?;
@@ -59,7 +59,7 @@ pub(crate) fn up(brokers: usize) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Prints whether the engines are up, and where.
+/// Prints whether the engines are running, and their addresses.
 pub(crate) fn status() -> Result<(), CommandError> {
     let files = Files::open()?;
     let Some(state) = State::read(&files.state)? else {
@@ -76,7 +76,7 @@ pub(crate) fn status() -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Ends what was started.
+/// Ends the engines.
 pub(crate) fn down() -> Result<(), CommandError> {
     let files = Files::open()?;
     let Some(state) = State::read(&files.state)? else {
@@ -92,7 +92,7 @@ pub(crate) fn down() -> Result<(), CommandError> {
 struct Files {
     state: PathBuf,
     log: PathBuf,
-    /// Two commands at once wait for one another.
+    /// Serializes concurrent commands.
     _lock: File,
 }
 
@@ -127,8 +127,8 @@ fn start_holder(files: &Files, brokers: usize) -> Result<Child, CommandError> {
         .map_err(CommandError::Start)
 }
 
-/// Ends the process that has the engines, upon which their guards end them; and whatever should be
-/// left then, if a guard was ended too.
+/// Ends the process that holds the engines, so that their guards end them; then ends whatever is left, in
+/// case a guard was killed too.
 fn end(state: &State, file: &Path) -> Result<(), CommandError> {
     if let Some(holder) = state.holder {
         signal(holder, Signal::TERM);
@@ -137,7 +137,7 @@ fn end(state: &State, file: &Path) -> Result<(), CommandError> {
     if !waited_for(is_gone) {
         state.running().into_iter().for_each(|process| signal(process, Signal::KILL));
         waited_for(|| state.running().is_empty());
-        // Only what was made by the engines' own code has this name.
+        // Only folders made by this crate have this name.
         let made_here = |folder: &&PathBuf| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("firstcome-"));
         for folder in state.folders.iter().filter(made_here).filter(|folder| folder.exists()) {
             fs::remove_dir_all(folder).map_err(|source| CommandError::File { path: folder.clone(), source })?;
@@ -159,11 +159,11 @@ fn waited_for(is_so: impl Fn() -> bool) -> bool {
     })
 }
 
-/// Only if it still is the process that was meant.
+/// Signals the process only if the id still belongs to it.
 fn signal(process: ProcessId, signal: Signal) {
     let id = i32::try_from(process.id).ok().and_then(Pid::from_raw);
     if let Some(id) = id.filter(|_| process.runs()) {
-        // It may end by itself between looking and signalling.
+        // It may have ended in between.
         let _ = kill_process(id, signal);
     }
 }
@@ -174,7 +174,7 @@ fn print_addresses(addresses: &Addresses, file: &Path) {
     let postgres = addresses.postgres.as_deref().unwrap_or_default();
     let redis_cluster = addresses.redis_cluster.as_deref().unwrap_or_default().join(",");
     println!("kafka          {kafka}\nredis          {redis}\nredis cluster  {redis_cluster}\npostgres       {postgres}\n");
-    // A server asks for three brokers, unless it is told that it is only tried out.
+    // The server requires three brokers unless it runs in development mode.
     let dev = if kafka.contains(',') { "" } else { " --kafka-dev" };
     let serve = format!("cargo run --release --features scaled -- serve --kafka {kafka}{dev} --redis {redis} --postgres '{postgres}'");
     println!("Servers that use them, each in a terminal of its own:\n");

@@ -1,12 +1,12 @@
-//! The only place that reads a clock here: how long to wait for an engine, and how long it took.
+//! The only clock of this crate: how long to wait for an engine, and how long that took.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long one waits between two looks at something that is about to be there.
+/// Pause between two checks.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
-/// A point in time from which it is measured.
+/// The start of a measurement.
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
@@ -20,7 +20,7 @@ impl Stopwatch {
     }
 }
 
-/// Looks until something is there, or the time is over; says whether it was there.
+/// Checks until the condition holds or the time is over; returns whether it holds.
 pub(crate) fn wait_until<E>(time_max: Duration, mut is_there: impl FnMut() -> Result<bool, E>) -> Result<bool, E> {
     let stopwatch = Stopwatch::start();
     loop {

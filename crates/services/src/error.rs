@@ -1,4 +1,4 @@
-//! Why an engine is not there.
+//! The errors of starting and using engines.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,35 +9,35 @@ pub enum ServiceError {
     /// A program is not installed.
     #[error("{program} is not installed; on Debian and Ubuntu it comes with: apt-get install {packages}")]
     MissingProgram {
-        /// The program that was looked for.
+        /// The program's name.
         program: &'static str,
-        /// The packages that bring it.
+        /// The packages that contain it.
         packages: &'static str,
     },
-    /// A file or folder cannot be made, read or removed.
+    /// A file or folder cannot be created, read or removed.
     #[error("cannot use {path}")]
     File {
-        /// Which one.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// A process cannot be started, or signalled.
     #[error("cannot {what} {name}")]
     Process {
-        /// What was tried: `start`, `kill`, `stop`, `resume`.
+        /// The operation: `start`, `kill`, `stop`, `resume`.
         what: &'static str,
-        /// The process.
+        /// The process's name.
         name: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A process ended while it was waited for.
+    /// A process ended before it was ready.
     #[error("{name} ended with {status} before it was ready; the end of its log:\n{log}")]
     Ended {
-        /// The process.
+        /// The process's name.
         name: String,
-        /// How it ended.
+        /// Its exit status.
         status: String,
         /// The last lines of its log.
         log: String,
@@ -45,69 +45,69 @@ pub enum ServiceError {
     /// A process did not become ready in time.
     #[error("{name} was not ready after {seconds} s; the end of its log:\n{log}")]
     NotReady {
-        /// The process.
+        /// The process's name.
         name: String,
-        /// How long it was waited for.
+        /// The time limit.
         seconds: u64,
         /// The last lines of its log.
         log: String,
     },
-    /// A command that ends by itself ended badly.
+    /// A command failed.
     #[error("{command} ended with {status}: {output}")]
     Command {
-        /// What was run.
+        /// The command's name.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// The last lines of what it said.
+        /// The last lines of its output.
         output: String,
     },
-    /// A server said something else than was expected.
+    /// A server gave an unexpected answer.
     #[error("{name} answered {answer:?}, where {expected:?} was expected")]
     Answer {
-        /// Who answered.
+        /// The server's name.
         name: String,
-        /// What it said.
+        /// The answer.
         answer: String,
-        /// What it should have said.
+        /// The expected answer.
         expected: &'static str,
     },
-    /// A file that was fetched is not the one that was meant.
+    /// A downloaded file has the wrong checksum.
     #[error("{file} has the SHA-256 checksum {found}, where {expected} was expected")]
     Checksum {
         /// The file.
         file: PathBuf,
-        /// What it has.
+        /// The file's checksum.
         found: String,
-        /// What stands in the list.
+        /// The checksum in the list.
         expected: &'static str,
     },
-    /// No port of the range is free.
+    /// No port in the range is free.
     #[error("none of the ports {first} to {last} is free on 127.0.0.1")]
     NoFreePort {
-        /// The first port that was tried.
+        /// The first port of the range.
         first: u16,
-        /// The last one.
+        /// The last port of the range.
         last: u16,
     },
-    /// There is no node or broker with this number.
+    /// The node or broker does not exist.
     #[error("there is no node {index}: they are numbered 0 to {}", count.saturating_sub(1))]
     NoSuchNode {
-        /// The number that was asked for.
+        /// The requested index.
         index: usize,
-        /// How many there are.
+        /// The number of nodes.
         count: usize,
     },
-    /// No user without rights can be found to run a server as.
+    /// No unprivileged user exists to run a server as.
     #[error("neither the user postgres nor nobody is there, and initdb refuses to run as root")]
     NoUser,
-    /// The server that all tests of this process share is not there.
+    /// The server shared by this process's tests could not be started.
     #[error(transparent)]
     Shared {
-        /// Why not.
+        /// The reason.
         error: &'static ServiceError,
     },
-    /// A database's name is not a plain word.
+    /// A database's name contains other characters than allowed.
     #[error("the database name {name:?} is not made of a-z, 0-9 and _ (63 at most)")]
     DatabaseName {
         /// The name.

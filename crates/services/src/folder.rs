@@ -1,5 +1,5 @@
-//! A temporary folder of an engine, and the guard that removes it, and ends what runs in it, should
-//! the process that started it die.
+//! An engine's temporary folder, and a guard that removes the folder and ends the engine's processes if the
+//! starting process dies.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,12 +11,11 @@ use tempfile::TempDir;
 
 use crate::error::ServiceError;
 
-/// Reads until the other end of its standard input is gone, which is when the starting process has
-/// dropped the folder or has died in whatever way. A parent-death signal would not do: it is sent
-/// when the *thread* that spawned ends, is lost when the child changes its user, and removes no
-/// folder. Ids are noted by each process before it becomes the engine; it is looked twice, for one
-/// that was being started just then. Children are ended by name, because one that is stopped does
-/// not notice that its parent is gone.
+/// Waits until its stdin is closed, which happens when the starting process has dropped the folder or has
+/// died in any way. A parent-death signal would not do: it is sent when the *thread* that spawned ends, is
+/// lost when the child changes its user, and removes no folder. Each process stores its id before it becomes
+/// the engine; the guard checks twice, in case one was being started at that moment. Children are killed
+/// individually, because a suspended one does not notice that its parent is gone.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 kill_family() {
@@ -43,10 +42,10 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
 done
 "#;
 
-/// A folder that is there as long as this value, and no longer than this process.
+/// A folder that exists as long as this value, and never longer than this process.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    // Dropped before the guard, which then finds nothing to do.
+    // Dropped before the guard, which then has nothing to do.
     folder: Option<TempDir>,
     path: PathBuf,
     guard: Child,
@@ -58,7 +57,7 @@ impl Folder {
         let folder =
             tempfile::Builder::new().prefix(&format!("firstcome-{service}-")).tempdir_in(&parent).map_err(ServiceError::file(parent))?;
         let path = folder.path().to_owned();
-        // A server that runs as another user must get through to its own folder in this one.
+        // A server that runs as another user must be able to reach its own folder inside this one.
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&path, open).map_err(ServiceError::file(&path))?;
         let processes = path.join("processes");
@@ -69,7 +68,7 @@ impl Folder {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal is for the process that started it.
+            // Ctrl-C in a terminal must reach only the process that started it.
             .process_group(0)
             .spawn()
             .map_err(|source| ServiceError::Process { what: "start", name: "the guard (sh)".to_owned(), source })?;
@@ -80,12 +79,12 @@ impl Folder {
         &self.path
     }
 
-    /// Where the id of a process stands while it runs.
+    /// The file that holds a process's id while it runs.
     pub(crate) fn id_of(&self, name: &str) -> PathBuf {
         self.path.join("processes").join(name)
     }
 
-    /// Where a process writes what it has to say.
+    /// The file that a process logs to.
     pub(crate) fn log_of(&self, name: &str) -> PathBuf {
         self.path.join(format!("{name}.log"))
     }
@@ -94,7 +93,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Some(folder) = self.folder.take() {
-            // What cannot be removed now, the guard tries again.
+            // If this fails, the guard tries again.
             let _ = folder.close();
         }
         drop(self.guard.stdin.take());

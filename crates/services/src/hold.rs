@@ -1,4 +1,4 @@
-//! The process that has the engines: when it ends, in whatever way, their guards end them.
+//! The process that holds the engines: when it ends, in whatever way, their guards end them.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,9 +9,9 @@ use services::{Addresses, Kafka, KafkaOptions, Postgres, PostgresOptions, Redis,
 use crate::background::CommandError;
 use crate::state::{ProcessId, State};
 
-/// Starts all engines, says where they are, and has them until it is killed.
+/// Starts all engines, writes their addresses, and holds them until it is killed.
 pub(crate) fn until_killed(file: &Path, brokers: usize) -> Result<(), CommandError> {
-    // Whoever closes the terminal does not end it. It fails only where it is so already.
+    // A new session, so that closing the terminal does not end it. Fails only if it leads one already.
     let _ = rustix::process::setsid();
     let engines = Engines::start(brokers)?;
     engines.state().write(file)?;
@@ -20,12 +20,12 @@ pub(crate) fn until_killed(file: &Path, brokers: usize) -> Result<(), CommandErr
     }
 }
 
-/// The same, until the process that started it closes its input, or is gone.
+/// The same, until its stdin is closed.
 pub(crate) fn until_input_ends(file: &Path) -> Result<(), CommandError> {
     let engines = Engines::start(1)?;
     engines.state().write(file)?;
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
-    // Whoever was to remove it may be gone.
+    // The process that should remove the file may be gone.
     let _ = std::fs::remove_file(file);
     Ok(())
 }
@@ -38,7 +38,7 @@ struct Engines {
 }
 
 impl Engines {
-    /// All at once: each waits more than it works.
+    /// All in parallel: each spends most of its start waiting.
     fn start(brokers: usize) -> Result<Self, ServiceError> {
         let postgres_options = PostgresOptions { connections_max: 300, ..PostgresOptions::default() };
         thread::scope(|scope| {

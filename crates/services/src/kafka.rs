@@ -1,5 +1,5 @@
-//! Apache Kafka in KRaft mode, from its published jars, by plain `java`: one broker, or three that
-//! keep everything three times.
+//! Apache Kafka in KRaft mode, run from its published jars with plain `java`: one broker, or three that
+//! replicate every record.
 
 mod broker;
 mod clock_offset;
@@ -17,19 +17,18 @@ use crate::error::ServiceError;
 use crate::folder::Folder;
 use crate::programs;
 
-/// How Kafka is started.
+/// The options of a Kafka cluster.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
-    /// 1, or 3: then each record is kept three times, and two must have it before it counts.
+    /// 1, or 3: then each record has three replicas, and two must have it before it is acknowledged.
     pub brokers: usize,
-    /// The heap of each broker at most, in MiB.
+    /// The largest heap of each broker, in MiB.
     pub heap_mb: u32,
-    /// Starts fast and stays slower: for tests, not for benchmarks.
+    /// Starts fast but runs slower: for tests, not for benchmarks.
     pub is_for_tests: bool,
-    /// More lines of `server.properties`; they replace earlier ones of the same name.
+    /// Additional lines of `server.properties`; they override earlier ones of the same name.
     pub settings: Vec<String>,
-    /// By how many seconds the clock of a broker is wrong: its index and the offset. Needs
-    /// libfaketime.
+    /// Brokers with a wrong clock: index and offset in seconds. Needs libfaketime.
     pub clock_offsets_s: Vec<(usize, i64)>,
 }
 
@@ -39,10 +38,10 @@ impl Default for KafkaOptions {
     }
 }
 
-/// A running Kafka.
+/// A running Kafka cluster.
 #[derive(Debug)]
 pub struct Kafka {
-    // Dropped before the folder that they write to.
+    // Dropped before the folder that the brokers write to.
     brokers: Vec<Broker>,
     folder: Folder,
     nodes: Vec<Node>,
@@ -50,7 +49,7 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Starts it, and fetches it before if it was never started on this machine.
+    /// Starts the brokers, after downloading Kafka if it was never started on this machine.
     pub fn start(options: KafkaOptions) -> Result<Self, ServiceError> {
         let jars = jars::get()?;
         let folder = Folder::new("kafka")?;
@@ -62,23 +61,23 @@ impl Kafka {
         Ok(Self { brokers, folder, nodes, options })
     }
 
-    /// `host:port` of each broker, with commas.
+    /// `host:port` of each broker, separated by commas.
     pub fn bootstrap(&self) -> String {
         let addresses = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.broker_port));
         addresses.collect::<Vec<_>>().join(",")
     }
 
-    /// The ids of the processes that run.
+    /// The ids of the running processes.
     pub fn process_ids(&self) -> Vec<u32> {
         self.brokers.iter().filter_map(Broker::process_id).collect()
     }
 
-    /// `kill -9` of a broker (0, 1, 2).
+    /// Kills a broker (0, 1, 2) with `kill -9`.
     pub fn kill(&mut self, broker: usize) -> Result<(), ServiceError> {
         self.find(broker)?.kill()
     }
 
-    /// Kills a broker (0, 1, 2) if it runs, and starts it again at its port with its data.
+    /// Kills a broker (0, 1, 2) if it runs, and restarts it on its port with its data.
     pub fn restart(&mut self, broker: usize) -> Result<(), ServiceError> {
         self.find(broker)?.kill()?;
         let start = Start { jars: jars::get()?, folder: &self.folder, nodes: &self.nodes, options: &self.options };
@@ -87,7 +86,7 @@ impl Kafka {
         broker.wait_until_ready()
     }
 
-    /// Kills every broker and starts them again together: two of three must be there to be ready.
+    /// Kills every broker and restarts them together: two of three must run before any is ready.
     pub fn restart_all(&mut self) -> Result<(), ServiceError> {
         self.brokers.iter_mut().try_for_each(Broker::kill)?;
         let start = Start { jars: jars::get()?, folder: &self.folder, nodes: &self.nodes, options: &self.options };
@@ -95,23 +94,22 @@ impl Kafka {
         self.brokers.iter_mut().try_for_each(Broker::wait_until_ready)
     }
 
-    /// `SIGSTOP` of a broker (0, 1, 2): it is there and says nothing.
+    /// Suspends a broker (0, 1, 2) with `SIGSTOP`.
     pub fn stop(&mut self, broker: usize) -> Result<(), ServiceError> {
         self.find(broker)?.stop()
     }
 
-    /// `SIGCONT` of a broker (0, 1, 2), after `stop`.
+    /// Resumes a broker (0, 1, 2) with `SIGCONT`.
     pub fn resume(&mut self, broker: usize) -> Result<(), ServiceError> {
         self.find(broker)?.resume()
     }
 
-    /// Where its data and its logs are.
+    /// The folder with its data and logs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Runs one of Kafka's own tools, which is told itself where the brokers are, and gives what it
-    /// printed.
+    /// Runs one of Kafka's own tools and returns its output; the caller passes the brokers' addresses.
     pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<String, ServiceError> {
         let jars = jars::get()?;
         let mut tool = Command::new(&jars.java);

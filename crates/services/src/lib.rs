@@ -1,7 +1,6 @@
-//! THE REAL ENGINES, STARTED (development only): private instances of Kafka, Redis and PostgreSQL
-//! without Docker, on free ports and in temporary folders, for tests, benchmarks and `cargo xtask
-//! services`. Dropping one stops it and removes its folder; if the process that started it dies,
-//! however it dies, a guard does the same.
+//! THE REAL ENGINES, STARTED (development only): private instances of Kafka, Redis and PostgreSQL without Docker, on
+//! free ports and in temporary folders, for tests, benchmarks and `cargo xtask services`. Dropping an instance stops
+//! it and removes its folder; if the starting process dies in any way, a guard does the same.
 
 mod addresses;
 mod clock;

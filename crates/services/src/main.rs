@@ -1,5 +1,4 @@
-//! `cargo xtask services`: the engines in the background, for whoever wants to try the scaled mode
-//! or run tests against them.
+//! `cargo xtask services`: runs the engines in the background, to try the scaled mode or to run tests against them.
 #![expect(clippy::print_stdout, reason = "what these commands print is their result")]
 
 mod background;
@@ -30,7 +29,7 @@ fn run(arguments: &[&str]) -> Result<(), CommandError> {
         ["up", "--brokers", count] => background::up(brokers(count)?),
         ["status"] => background::status(),
         ["down"] => background::down(),
-        // Started by the first, and by tests: has the engines, until it ends.
+        // Started by `up` and by tests: holds the engines until it ends.
         ["hold", file, "--brokers", count] => hold::until_killed(file.as_ref(), brokers(count)?),
         ["hold-attached", file] => hold::until_input_ends(file.as_ref()),
         _ => Err(CommandError::Usage),
@@ -45,7 +44,7 @@ fn brokers(count: &str) -> Result<usize, CommandError> {
     }
 }
 
-/// An error and what is behind it.
+/// An error with its sources.
 fn with_sources(error: &dyn std::error::Error) -> String {
     let behind = std::iter::successors(error.source(), |error| error.source());
     std::iter::once(error.to_string()).chain(behind.map(ToString::to_string)).collect::<Vec<_>>().join(": ")

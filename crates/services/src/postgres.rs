@@ -15,18 +15,18 @@ const PACKAGES: &str = "postgresql";
 const USER: &str = "firstcome";
 const PASSWORD: &str = "firstcome-password";
 const DATABASE: &str = "firstcome";
-/// PostgreSQL cuts longer names.
+/// PostgreSQL truncates longer names.
 const NAME_BYTES_MAX: usize = 63;
 
-/// How PostgreSQL is started.
+/// The options of a PostgreSQL server.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Whether it syncs to disk, as it does in earnest; a test that kills processes, not machines,
-    /// loses nothing without.
+    /// Whether it syncs to disk, as in production; tests that kill only processes, not machines,
+    /// lose nothing without.
     pub durable: bool,
-    /// How many connections it takes at most.
+    /// The largest number of connections.
     pub connections_max: u32,
-    /// More lines of `postgresql.conf`.
+    /// Additional lines of `postgresql.conf`.
     pub settings: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl Default for PostgresOptions {
 /// A running PostgreSQL server.
 #[derive(Debug)]
 pub struct Postgres {
-    // Dropped before the folder that it writes to.
+    // Dropped before the folder that the server writes to.
     process: Process,
     folder: Folder,
     user: Option<User>,
@@ -47,12 +47,12 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one that does not sync.
+    /// Starts a server that does not sync.
     pub fn start() -> Result<Self, ServiceError> {
         Self::start_with(&PostgresOptions::default())
     }
 
-    /// Starts one.
+    /// Starts a server.
     pub fn start_with(options: &PostgresOptions) -> Result<Self, ServiceError> {
         let user = user_without_rights()?;
         let folder = Folder::new("postgres")?;
@@ -65,47 +65,47 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// `postgres://user:password@127.0.0.1:PORT/firstcome`; the user may do everything.
+    /// `postgres://user:password@127.0.0.1:PORT/firstcome`; the user is a superuser.
     pub fn url(&self) -> String {
         self.url_of(DATABASE)
     }
 
-    /// The port that it listens at, on 127.0.0.1.
+    /// The server's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The id of its first process.
+    /// The id of the main process.
     pub fn process_id(&self) -> Option<u32> {
         self.process.id()
     }
 
-    /// Where its data and its logs are.
+    /// The folder with its data and logs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Makes an empty database and gives its address.
+    /// Creates an empty database and returns its URL.
     pub fn new_database(&self, name: &str) -> Result<String, ServiceError> {
         new_database(&self.url(), name)
     }
 
-    /// `SIGSTOP`: it is there and says nothing.
+    /// Suspends the server with `SIGSTOP`.
     pub fn stop(&self) -> Result<(), ServiceError> {
         self.process.stop()
     }
 
-    /// `SIGCONT`, after `stop`.
+    /// Resumes the server with `SIGCONT`.
     pub fn resume(&self) -> Result<(), ServiceError> {
         self.process.resume()
     }
 
-    /// `kill -9` of all its processes.
+    /// Kills all its processes with `kill -9`.
     pub fn kill(&mut self) -> Result<(), ServiceError> {
         self.process.kill()
     }
 
-    /// Kills it if it runs, and starts it again at the same port, with its data.
+    /// Kills the server if it runs, and restarts it on the same port, with its data.
     pub fn restart(&mut self) -> Result<(), ServiceError> {
         self.process.kill()?;
         self.process = launch(&self.folder, self.user)?.start(&self.folder)?;
@@ -122,13 +122,13 @@ impl Postgres {
     }
 }
 
-/// Makes an empty database on the server of `url`, and gives its address.
+/// Creates an empty database on the server of `url`, and returns its URL.
 pub fn new_database(url: &str, name: &str) -> Result<String, ServiceError> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if name.is_empty() || NAME_BYTES_MAX < name.len() || !name.bytes().all(is_plain) {
         return Err(ServiceError::DatabaseName { name: name.to_owned() });
     }
-    // Its template is empty and has nobody connected to it, so that several may be made at once.
+    // No session is ever connected to `template0`, so several databases can be created at once.
     psql(url, &format!("create database \"{name}\" template template0"))?;
     let server = url.rsplit_once('/').map_or(url, |(server, _)| server);
     Ok(format!("{server}/{name}"))
@@ -160,7 +160,7 @@ fn write_settings(data: &Path, port: u16, options: &PostgresOptions) -> Result<(
     let on = if options.durable { "on" } else { "off" };
     let settings = [
         "listen_addresses = '127.0.0.1'".to_owned(),
-        // A socket in a folder would need a short path; everybody comes by TCP.
+        // A Unix socket would need a short path; all clients use TCP.
         "unix_socket_directories = ''".to_owned(),
         format!("port = {port}"),
         format!("max_connections = {}", options.connections_max),
@@ -169,7 +169,7 @@ fn write_settings(data: &Path, port: u16, options: &PostgresOptions) -> Result<(
     ];
     let file = data.join("postgresql.auto.conf");
     let lines = settings.iter().chain(&options.settings).map(|line| format!("{line}\n"));
-    // It is there already, and belongs to the user that runs the server.
+    // The file exists already, and belongs to the user that runs the server.
     fs::write(&file, lines.collect::<String>()).map_err(ServiceError::file(&file))
 }
 
@@ -182,7 +182,7 @@ fn data_of(folder: &Folder) -> PathBuf {
     folder.path().join("data")
 }
 
-/// Debian keeps the programs of each version in a folder of its own; the newest one is taken.
+/// Debian installs each version's programs in a folder of its own; the newest one is used.
 fn program(name: &'static str) -> Result<PathBuf, ServiceError> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let found = versions
@@ -192,7 +192,7 @@ fn program(name: &'static str) -> Result<PathBuf, ServiceError> {
     found.map_or_else(|| programs::find(name, PACKAGES), |(_, file)| Ok(file))
 }
 
-/// Whom root starts it as; nobody else needs one.
+/// The user that root starts the server as; `None` if this process is not root.
 fn user_without_rights() -> Result<Option<User>, ServiceError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);

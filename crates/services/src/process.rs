@@ -1,4 +1,4 @@
-//! One running process of an engine: started, killed, stopped and resumed by its id.
+//! One process of an engine: started, killed, suspended and resumed by its id.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -15,15 +15,15 @@ use crate::error::ServiceError;
 use crate::folder::Folder;
 use crate::programs;
 
-/// How long an engine may take until it answers, on a machine that is busy.
+/// How long an engine may take to be ready, on a busy machine.
 const READY_MAX: Duration = Duration::from_secs(60);
-/// How long a process that was killed may take until it is gone.
+/// How long a killed process may take to disappear.
 const GONE_MAX: Duration = Duration::from_secs(10);
 
-/// Notes its own id, which stays the same when it becomes the engine.
+/// Stores its own id, which stays the same when it becomes the engine.
 const NOTE_ID: &str = r#"echo $$ > "$1" && shift && exec "$@""#;
 
-/// What is to be started.
+/// A command to start.
 pub(crate) struct Launch {
     name: String,
     program: PathBuf,
@@ -31,7 +31,7 @@ pub(crate) struct Launch {
     user: Option<User>,
 }
 
-/// A user without rights, as whom root starts what refuses to run as root.
+/// An unprivileged user, for programs that refuse to run as root.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct User {
     pub(crate) user: u32,
@@ -53,13 +53,13 @@ impl Launch {
         self
     }
 
-    /// Runs it to its end and gives what it printed.
+    /// Runs the command to its end and returns its output.
     pub(crate) fn output(&self, folder: &Path) -> Result<String, ServiceError> {
         let (program, arguments) = self.command();
         programs::output(Command::new(program).args(arguments).current_dir(folder))
     }
 
-    /// Starts it in the folder.
+    /// Starts the command in the folder.
     pub(crate) fn start(&self, folder: &Folder) -> Result<Process, ServiceError> {
         let (program, arguments) = self.command();
         let log_file = folder.log_of(&self.name);
@@ -94,19 +94,19 @@ impl Launch {
     }
 }
 
-/// A process that was started here. Dropping it kills it.
+/// A started process. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
     child: Option<Child>,
     id_file: PathBuf,
     log_file: PathBuf,
-    /// What stands before was said by an earlier run in the same folder.
+    /// Earlier bytes of the log are from an earlier run in the same folder.
     log_begins_at: u64,
 }
 
 impl Process {
-    /// Looks until it is ready; an error shows the end of its log.
+    /// Waits until the process is ready; an error includes the end of its log.
     pub(crate) fn wait_until_ready(&mut self, mut is_ready: impl FnMut() -> bool) -> Result<(), ServiceError> {
         let ready = wait_until(READY_MAX, || {
             if let Some(status) = self.ended() {
@@ -118,7 +118,7 @@ impl Process {
         if ready { Ok(()) } else { Err(self.not_ready()) }
     }
 
-    /// Looks until it has said something in its log.
+    /// Waits until a text appears in its log.
     pub(crate) fn wait_until_said(&mut self, words: &str) -> Result<(), ServiceError> {
         let Ok(begins_at) = usize::try_from(self.log_begins_at) else { unreachable!("a log is shorter than memory is large") };
         let file = self.log_file.clone();
@@ -126,7 +126,7 @@ impl Process {
         self.wait_until_ready(|| said().unwrap_or(false))
     }
 
-    /// `SIGTERM`; returns when it has ended.
+    /// Sends `SIGTERM`, and returns when the process has ended.
     pub(crate) fn end(&mut self) -> Result<(), ServiceError> {
         let Some(child) = &self.child else { return Ok(()) };
         signal_all(&[child.id()], Signal::TERM).map_err(|source| self.failed("end", source))?;
@@ -135,12 +135,13 @@ impl Process {
         if is_gone { Ok(()) } else { Err(self.failed("end", io::ErrorKind::TimedOut.into())) }
     }
 
-    /// `kill -9`, its children too; returns when they are gone. Nothing happens if it is gone already.
+    /// Kills the process and its children with `kill -9`; returns when they are gone. Does
+    /// nothing if it is gone already.
     pub(crate) fn kill(&mut self) -> Result<(), ServiceError> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
         };
-        // What has ended, and was waited for, has an id that may be another's by now.
+        // The id of a process that has ended and was waited for may belong to another one by now.
         let runs = matches!(child.try_wait(), Ok(None));
         let family = if runs { family(child.id()) } else { Vec::new() };
         let killed = signal_all(&family, Signal::KILL);
@@ -151,15 +152,15 @@ impl Process {
         if is_gone { Ok(()) } else { Err(self.failed("kill", io::ErrorKind::TimedOut.into())) }
     }
 
-    /// `SIGSTOP`, its children too.
+    /// Suspends the process and its children with `SIGSTOP`.
     pub(crate) fn stop(&self) -> Result<(), ServiceError> {
         let Some(child) = &self.child else { return Ok(()) };
-        // The parent first: it makes no children any more.
+        // The parent first, so that it starts no further children.
         signal_all(&[child.id()], Signal::STOP).map_err(|source| self.failed("stop", source))?;
         signal_all(&family(child.id()), Signal::STOP).map_err(|source| self.failed("stop", source))
     }
 
-    /// `SIGCONT`, its children too.
+    /// Resumes the process and its children with `SIGCONT`.
     pub(crate) fn resume(&self) -> Result<(), ServiceError> {
         let Some(child) = &self.child else { return Ok(()) };
         signal_all(&family(child.id()), Signal::CONT).map_err(|source| self.failed("resume", source))
@@ -192,7 +193,7 @@ impl Drop for Process {
     }
 }
 
-/// A process and all that it started, as far as they are there.
+/// A process and all its descendants that still exist.
 fn family(id: u32) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return vec![id] };
     let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -206,14 +207,14 @@ fn family(id: u32) -> Vec<u32> {
     family
 }
 
-/// Ended, though perhaps not yet waited for by its parent.
+/// Whether the process has ended, though its parent may not have waited for it yet.
 fn is_gone(id: u32) -> bool {
     state_and_parent(id).is_none_or(|(state, _)| state == 'Z' || state == 'X')
 }
 
 fn state_and_parent(id: u32) -> Option<(char, u32)> {
     let line = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name stands in brackets, and may have brackets and spaces in it.
+    // The name is in parentheses, and may contain parentheses and spaces.
     let mut fields = line.rsplit_once(") ")?.1.split(' ');
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
@@ -222,7 +223,7 @@ fn signal_all(ids: &[u32], signal: Signal) -> io::Result<()> {
     for id in ids {
         let Some(pid) = i32::try_from(*id).ok().and_then(Pid::from_raw) else { continue };
         match kill_process(pid, signal) {
-            // Gone between looking and signalling.
+            // It ended in between.
             Ok(()) | Err(rustix::io::Errno::SRCH) => (),
             Err(error) => return Err(error.into()),
         }

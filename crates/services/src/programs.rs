@@ -1,25 +1,25 @@
-//! Finds the engines' programs, and runs those that end by themselves.
+//! Finds the engines' programs, and runs commands to their end.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::ServiceError;
 
-/// How much of a log or an output an error shows.
+/// How many lines of a log or an output an error includes.
 const LINES_SHOWN: usize = 30;
 
-/// A program of the search path.
+/// The path of a program in the search path.
 pub(crate) fn find(program: &'static str, packages: &'static str) -> Result<PathBuf, ServiceError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
-        // Where a search path leaves it out, as for users that are not administrators.
+        // Also these folders, which the search path of ordinary users may omit.
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
         .ok_or(ServiceError::MissingProgram { program, packages })
 }
 
-/// Runs a command to its end and gives what it printed.
+/// Runs a command to its end and returns its output.
 pub(crate) fn output(command: &mut Command) -> Result<String, ServiceError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|source| ServiceError::Process { what: "start", name: name.clone(), source })?;
@@ -31,7 +31,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, ServiceError> {
     Err(ServiceError::Command { command: name, status: output.status.to_string(), output: last_lines(&said) })
 }
 
-/// The end of a log file, or that there is none.
+/// The end of a log file, or a note that there is none.
 pub(crate) fn end_of_log(file: &Path) -> String {
     match std::fs::read(file) {
         Ok(bytes) => last_lines(&String::from_utf8_lossy(&bytes)),

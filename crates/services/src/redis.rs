@@ -1,4 +1,4 @@
-//! Redis: one server, and the few words of its protocol that it takes to see that it answers.
+//! Redis: one server, and the part of its protocol that is needed to check that it responds.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -13,21 +13,20 @@ use crate::process::{Launch, Process};
 use crate::programs;
 
 pub(crate) const PACKAGES: &str = "redis-server redis-tools";
-/// A user who may do everything but run scripts, on every server.
+/// A user with all permissions except scripts, on every server.
 const USER_WITHOUT_SCRIPTS: &str = "noscripts";
 const PASSWORD_WITHOUT_SCRIPTS: &str = "noscripts-password";
-/// A server that does not answer for this long is asked again.
+/// A server that does not respond for this long is asked again.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// How Redis is started.
+/// The options of a Redis server.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
     /// The password of the default user.
     pub password: Option<String>,
-    /// Whether every write is kept in a file, so that a restarted one has its data. Without, it has
-    /// lost its memory.
+    /// Whether every write goes to a file, so that a restarted server has its data; otherwise it has lost it.
     pub persistent: bool,
-    /// More lines of `redis.conf`.
+    /// Additional lines of `redis.conf`.
     pub settings: Vec<String>,
 }
 
@@ -40,18 +39,18 @@ impl Default for RedisOptions {
 /// A running Redis server.
 #[derive(Debug)]
 pub struct Redis {
-    // Dropped before the folder that it writes to.
+    // Dropped before the folder that the server writes to.
     node: RedisNode,
     folder: Folder,
 }
 
 impl Redis {
-    /// Starts one that keeps its data.
+    /// Starts a server that keeps its data.
     pub fn start() -> Result<Self, ServiceError> {
         Self::start_with(RedisOptions::default())
     }
 
-    /// Starts one.
+    /// Starts a server.
     pub fn start_with(options: RedisOptions) -> Result<Self, ServiceError> {
         let folder = Folder::new("redis")?;
         let mut node = RedisNode::start(&folder, "redis", options)?;
@@ -59,7 +58,7 @@ impl Redis {
         Ok(Self { node, folder })
     }
 
-    /// `redis://127.0.0.1:PORT`, with the password where there is one.
+    /// `redis://127.0.0.1:PORT`, with the password if there is one.
     pub fn url(&self) -> String {
         match &self.node.options.password {
             Some(password) => format!("redis://default:{password}@127.0.0.1:{}", self.port()),
@@ -67,12 +66,12 @@ impl Redis {
         }
     }
 
-    /// The same server, for a user who may not run scripts or functions.
+    /// The same server, for a user that may not run scripts or functions.
     pub fn url_without_scripts(&self) -> String {
         format!("redis://{USER_WITHOUT_SCRIPTS}:{PASSWORD_WITHOUT_SCRIPTS}@127.0.0.1:{}", self.port())
     }
 
-    /// The port that it listens at, on 127.0.0.1.
+    /// The server's port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.node.port
     }
@@ -82,27 +81,27 @@ impl Redis {
         self.node.process.id()
     }
 
-    /// Where its data and its logs are.
+    /// The folder with its data and logs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// `SIGSTOP`: it is there and says nothing.
+    /// Suspends the server with `SIGSTOP`.
     pub fn stop(&self) -> Result<(), ServiceError> {
         self.node.process.stop()
     }
 
-    /// `SIGCONT`, after `stop`.
+    /// Resumes the server with `SIGCONT`.
     pub fn resume(&self) -> Result<(), ServiceError> {
         self.node.process.resume()
     }
 
-    /// `kill -9`.
+    /// Kills the server with `kill -9`.
     pub fn kill(&mut self) -> Result<(), ServiceError> {
         self.node.process.kill()
     }
 
-    /// Kills it if it runs, and starts it again at the same port.
+    /// Kills the server if it runs, and restarts it on the same port.
     pub fn restart(&mut self) -> Result<(), ServiceError> {
         self.node.restart(&self.folder)
     }
@@ -118,7 +117,7 @@ pub(crate) struct RedisNode {
 }
 
 impl RedisNode {
-    /// Starts one; `wait_until_ready` comes after, so that several can start at once.
+    /// Starts a process; the caller then calls `wait_until_ready`, so that several can start in parallel.
     pub(crate) fn start(folder: &Folder, name: &str, options: RedisOptions) -> Result<Self, ServiceError> {
         let port = ports::free()?;
         let data = folder.path().join(format!("{name}-data"));
@@ -162,7 +161,7 @@ fn settings(port: u16, data: &str, options: &RedisOptions) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Says one line and gives the answer: the first line, or the text that a length stands before.
+/// Sends one line and returns the response: its first line, or the bulk string that follows a length.
 pub(crate) fn ask(port: u16, password: Option<&str>, line: &str) -> io::Result<String> {
     let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;

@@ -12,15 +12,15 @@ use crate::programs;
 use crate::redis::{self, PACKAGES, RedisNode, RedisOptions};
 
 const NODES: usize = 6;
-/// How long the nodes may take until they agree.
+/// How long the nodes may take to agree.
 const AGREED_MAX: Duration = Duration::from_secs(60);
 
-/// How a cluster is started.
+/// The options of a Redis cluster.
 #[derive(Clone, Debug)]
 pub struct RedisClusterOptions {
-    /// After how long a silent primary is replaced, in milliseconds.
+    /// The time after which a silent primary is replaced, in milliseconds.
     pub node_timeout_ms: u32,
-    /// Whether every write is kept in a file, so that a restarted node has its data.
+    /// Whether every write goes to a file, so that a restarted node has its data.
     pub persistent: bool,
 }
 
@@ -33,18 +33,18 @@ impl Default for RedisClusterOptions {
 /// A running cluster. Nodes 0 to 2 begin as primaries, 3 to 5 as their replicas.
 #[derive(Debug)]
 pub struct RedisCluster {
-    // Dropped before the folder that they write to.
+    // Dropped before the folder that the nodes write to.
     nodes: Vec<RedisNode>,
     folder: Folder,
 }
 
 impl RedisCluster {
-    /// Starts one whose dead primaries are replaced within a few seconds.
+    /// Starts a cluster that replaces dead primaries within a few seconds.
     pub fn start() -> Result<Self, ServiceError> {
         Self::start_with(&RedisClusterOptions::default())
     }
 
-    /// Starts one.
+    /// Starts a cluster.
     pub fn start_with(options: &RedisClusterOptions) -> Result<Self, ServiceError> {
         let cli = programs::find("redis-cli", PACKAGES)?;
         let folder = Folder::new("redis-cluster")?;
@@ -64,39 +64,39 @@ impl RedisCluster {
         self.nodes.iter().map(|node| format!("redis://127.0.0.1:{}", node.port)).collect()
     }
 
-    /// The ids of the processes that run.
+    /// The ids of the running processes.
     pub fn process_ids(&self) -> Vec<u32> {
         self.nodes.iter().filter_map(|node| node.process.id()).collect()
     }
 
-    /// Where its data and its logs are.
+    /// The folder with its data and logs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// `kill -9` of one node (0 to 5).
+    /// Kills one node (0 to 5) with `kill -9`.
     pub fn kill(&mut self, node: usize) -> Result<(), ServiceError> {
         self.node_mut(node)?.process.kill()
     }
 
-    /// Starts a node (0 to 5) again at its port; it comes back as a replica if it was replaced.
+    /// Restarts a node (0 to 5) on its port; it returns as a replica if it was replaced.
     pub fn restart(&mut self, node: usize) -> Result<(), ServiceError> {
         self.node(node)?;
         let Self { nodes, folder } = self;
         nodes.get_mut(node).map_or(Ok(()), |node| node.restart(folder))
     }
 
-    /// `SIGSTOP` of one node (0 to 5).
+    /// Suspends one node (0 to 5) with `SIGSTOP`.
     pub fn stop(&self, node: usize) -> Result<(), ServiceError> {
         self.node(node)?.process.stop()
     }
 
-    /// `SIGCONT` of one node (0 to 5).
+    /// Resumes one node (0 to 5) with `SIGCONT`.
     pub fn resume(&self, node: usize) -> Result<(), ServiceError> {
         self.node(node)?.process.resume()
     }
 
-    /// Waits until every node that runs says that every slot is served.
+    /// Waits until every running node reports that all slots are served.
     pub fn wait_until_agreed(&self) -> Result<(), ServiceError> {
         let mut last = String::new();
         let agreed = wait_until(AGREED_MAX, || {
@@ -124,14 +124,14 @@ fn start_node(folder: &Folder, index: usize, options: &RedisClusterOptions) -> R
     let settings = vec![
         "cluster-enabled yes".to_owned(),
         format!("cluster-node-timeout {}", options.node_timeout_ms),
-        // The port that follows from the other one may be taken.
+        // The default cluster port, derived from the other one, may be in use.
         format!("cluster-port {}", ports::free()?),
         "repl-diskless-sync-delay 0".to_owned(),
     ];
     RedisNode::start(folder, &format!("redis-{index}"), RedisOptions { password: None, persistent: options.persistent, settings })
 }
 
-/// What a node says of the cluster, and, if it is a replica, of its primary.
+/// A node's view of the cluster and, if it is a replica, of its primary.
 fn state_of(node: &RedisNode) -> String {
     let ask = |line| redis::ask(node.port, None, line).unwrap_or_else(|error| error.to_string());
     format!("{}{}", ask("CLUSTER INFO"), ask("INFO replication"))

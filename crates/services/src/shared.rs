@@ -1,4 +1,4 @@
-//! Engines that all tests of a program share, each started when the first test asks for it.
+//! Engines shared by all tests of a program, each started on first use.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -10,22 +10,22 @@ use crate::postgres::{Postgres, PostgresOptions, new_database};
 use crate::redis::Redis;
 use crate::redis_cluster::RedisCluster;
 
-/// Names the file that says where the engines are which somebody else has started.
+/// The variable that names the file with the addresses of running engines.
 pub const FILE_VARIABLE: &str = "FIRSTCOME_SERVICES";
 
 type Started<T> = OnceLock<Result<T, ServiceError>>;
 
-/// The engines that all tests of this process share. Those that `FIRSTCOME_SERVICES` names are taken;
-/// of the others, private ones are started once, one broker of Kafka among them. They end with the
-/// process: nothing drops them, but their guards notice that it is gone.
+/// The engines shared by all tests of this process. Engines named by `FIRSTCOME_SERVICES` are used; for the
+/// others private ones are started once, with one Kafka broker. They end with the process: nothing drops
+/// them, but their guards detect its end.
 ///
-/// Others use them too: a test gives its topics, keys and databases names of its own.
+/// Tests run concurrently: each uses its own names for topics, keys and databases.
 pub fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| Shared { file: std::env::var_os(FILE_VARIABLE).map(PathBuf::from), ..Shared::default() })
 }
 
-/// What [`shared`] gives.
+/// The handle that [`shared`] returns.
 #[derive(Debug, Default)]
 pub struct Shared {
     file: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// `host:port` of each Kafka broker, with commas.
+    /// `host:port` of each Kafka broker, separated by commas.
     pub fn kafka(&'static self) -> Result<&'static str, &'static ServiceError> {
         let start = || {
             static KAFKA: OnceLock<Kafka> = OnceLock::new();
@@ -64,7 +64,7 @@ impl Shared {
         self.find(&self.redis_cluster, |given| given.redis_cluster.as_ref(), start).map(Vec::as_slice)
     }
 
-    /// `postgres://…` of a user who may make databases.
+    /// `postgres://…` of a user that may create databases.
     pub fn postgres(&'static self) -> Result<&'static str, &'static ServiceError> {
         let start = || {
             static POSTGRES: OnceLock<Postgres> = OnceLock::new();
@@ -74,7 +74,7 @@ impl Shared {
         self.find(&self.postgres, |given| given.postgres.as_ref(), start).map(String::as_str)
     }
 
-    /// An empty database on the shared server, with a name that nobody else has: this begins it.
+    /// An empty database on the shared server, with a unique name that begins with `name`.
     pub fn new_database(&'static self, name: &str) -> Result<String, ServiceError> {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -1,13 +1,12 @@
-//! What was started in the background, as it stands in a file: where the engines are, and which
-//! processes and folders are theirs.
+//! The state file of the engines in the background: their addresses, processes and folders.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use services::{Addresses, ServiceError};
 
-/// A process, and no other one that has the same id later: its id, and when it was started, in
-/// ticks since the machine was.
+/// Identifies a process even if its id is reused later: the id, and the start time in ticks since
+/// the machine's boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessId {
     pub(crate) id: u32,
@@ -18,7 +17,7 @@ impl ProcessId {
     /// The process that has this id now.
     pub(crate) fn of(id: u32) -> Option<Self> {
         let line = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name stands in brackets, and may have brackets and spaces in it.
+        // The name is in parentheses, and may contain parentheses and spaces.
         let fields: Vec<&str> = line.rsplit_once(") ")?.1.split(' ').collect();
         let has_ended = matches!(fields.first(), Some(&"Z" | &"X"));
         let started_at = fields.get(19)?.parse().ok()?;
@@ -30,7 +29,7 @@ impl ProcessId {
     }
 }
 
-/// What was started.
+/// The engines that were started.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) addresses: Addresses,
@@ -40,7 +39,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// None if there is no file.
+    /// `None` if there is no file.
     pub(crate) fn read(file: &Path) -> Result<Option<Self>, ServiceError> {
         if !file.exists() {
             return Ok(None);
@@ -63,7 +62,7 @@ impl State {
         }))
     }
 
-    /// It is there whole, or not at all.
+    /// Writes the file atomically.
     pub(crate) fn write(&self, file: &Path) -> Result<(), ServiceError> {
         let line = |name: &str, process: &ProcessId| format!("{name}={}:{}\n", process.id, process.started_at);
         let mut text = self.addresses.lines();
@@ -75,7 +74,7 @@ impl State {
         fs::rename(&new, file).map_err(|source| ServiceError::File { path: file.to_owned(), source })
     }
 
-    /// Those of its processes that are there still, the one that has them all first.
+    /// Its processes that still run, the holder first.
     pub(crate) fn running(&self) -> Vec<ProcessId> {
         self.holder.iter().chain(&self.processes).copied().filter(|process| process.runs()).collect()
     }

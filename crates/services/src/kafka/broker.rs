@@ -1,4 +1,4 @@
-//! One Kafka process, which is broker and controller in one.
+//! One Kafka process, broker and controller in one.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use crate::error::ServiceError;
 use crate::folder::Folder;
 use crate::process::{Launch, Process};
 
-/// What the broker says when others can use it: it is registered and not fenced.
+/// The broker's log line once it can be used: it is registered and not fenced.
 const IS_STARTED: &str = "Kafka Server started";
 
-/// What a broker is started with.
+/// The inputs of a start.
 pub(super) struct Start<'a> {
     pub(super) jars: &'a Jars,
     pub(super) folder: &'a Folder,
@@ -28,7 +28,7 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// One that does not run yet.
+    /// A broker that is not running yet.
     pub(super) fn new(index: usize) -> Self {
         Self { index, process: None }
     }
@@ -39,7 +39,7 @@ impl Broker {
         self.start_with(start, classes.as_slice())
     }
 
-    /// Starts it with more options of Java; in its old folder, if it has one.
+    /// Starts the broker with additional Java options; in its old folder, if it has one.
     pub(super) fn start_with(&mut self, start: &Start<'_>, java_options: &[String]) -> Result<(), ServiceError> {
         let Start { jars, folder, nodes, options } = start;
         let name = format!("kafka-{}", self.index);
@@ -69,12 +69,12 @@ impl Broker {
         process.wait_until_said(IS_STARTED)
     }
 
-    /// `kill -9`.
+    /// Kills the broker with `kill -9`.
     pub(super) fn kill(&mut self) -> Result<(), ServiceError> {
         self.process.as_mut().map_or(Ok(()), Process::kill)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks the broker to end, and waits until it has.
     pub(super) fn end(&mut self) -> Result<(), ServiceError> {
         self.process.as_mut().map_or(Ok(()), Process::end)
     }
@@ -91,7 +91,7 @@ impl Broker {
         self.process.as_ref()?.id()
     }
 
-    /// Java, or `env`, which changes its clock and then becomes Java.
+    /// `java`, or `env` with settings that change the clock of the `java` that it starts.
     fn program(&self, jars: &Jars, options: &KafkaOptions) -> Result<(PathBuf, Vec<String>), ServiceError> {
         match options.clock_offsets_s.iter().find(|(broker, _)| *broker == self.index) {
             None => Ok((jars.java.clone(), Vec::new())),
@@ -110,7 +110,7 @@ fn java_options_of(options: &KafkaOptions) -> Vec<String> {
         "-Djava.awt.headless=true".to_owned(),
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned(),
         "-Dorg.slf4j.simpleLogger.showDateTime=true".to_owned(),
-        // It says when it has started.
+        // Enables the log line that reports the start.
         "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info".to_owned(),
         "-XX:+UseSerialGC".to_owned(),
     ];

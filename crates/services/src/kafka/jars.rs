@@ -1,5 +1,5 @@
-//! Kafka's published jars: fetched by Maven, held against their checksums before every use, and kept
-//! for the next time; and what makes a broker start fast, made from them once.
+//! Kafka's published jars: downloaded by Maven, checked against their checksums before every use, and cached;
+//! and the files derived from them that make a broker start fast.
 
 use data_encoding::HEXLOWER;
 use std::fs::{self, File};
@@ -12,27 +12,27 @@ use sha2::{Digest, Sha256};
 use crate::error::ServiceError;
 use crate::programs;
 
-/// The version that `pom.xml` names.
+/// The version in `pom.xml`.
 const VERSION: &str = "4.1.1";
 const POM: &str = include_str!("../../kafka/pom.xml");
-/// A checksum and a file name in each line.
+/// One checksum and file name per line.
 const CHECKSUMS: &str = include_str!("../../kafka/jars.sha256");
 
-/// Java and the jars, ready to be run.
+/// Java and the checked jars.
 #[derive(Clone, Debug)]
 pub(crate) struct Jars {
     /// The program `java`.
     pub(crate) java: PathBuf,
-    /// The jars, checked.
+    /// The class path of the jars.
     pub(crate) class_path: String,
-    /// What Kafka's own storage tool writes into a new broker's folder. It is the same for every
-    /// cluster, so that the tool needs to run only once.
+    /// The records that Kafka's own storage tool writes into a new broker's folder. They are the same for
+    /// every cluster, so the tool needs to run only once.
     pub(crate) first_records: PathBuf,
-    /// The loaded classes of a broker (class data sharing), which halve the time of a start.
+    /// The class-data archive of a broker, which halves the time of a start.
     pub(crate) archive: PathBuf,
 }
 
-/// Fetches what is missing. Once in a process; others that need it at the same time wait.
+/// Downloads what is missing, once in a process; concurrent callers wait.
 pub(crate) fn get() -> Result<&'static Jars, ServiceError> {
     static JARS: OnceLock<Jars> = OnceLock::new();
     if let Some(jars) = JARS.get() {
@@ -59,11 +59,11 @@ pub(crate) fn get() -> Result<&'static Jars, ServiceError> {
     Ok(JARS.get_or_init(|| jars))
 }
 
-/// Kept beside the caches of other programs, for all folders in which Firstcome is built.
+/// The cache is in the user's cache folder, shared by all build folders of Firstcome.
 fn cache() -> PathBuf {
     let caches = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    // Some users, as servers have them, have a home only by name.
+    // Service accounts may have a home folder that does not exist.
     let is_usable = |folder: &PathBuf| folder.is_absolute() && fs::create_dir_all(folder.join("firstcome")).is_ok();
     let user = rustix::process::geteuid().as_raw();
     let folder = caches.or_else(home).filter(is_usable).map(|folder| folder.join("firstcome"));
@@ -74,7 +74,7 @@ fn listed() -> impl Iterator<Item = (&'static str, &'static str)> {
     CHECKSUMS.lines().filter_map(|line| line.split_once("  "))
 }
 
-/// Whether every jar is there and is the one that was meant.
+/// Whether every jar exists and has its checksum.
 fn is_right(folder: &Path) -> bool {
     listed().all(|(checksum, name)| checksum_of(&folder.join(name)).is_ok_and(|found| found == checksum))
 }
@@ -85,7 +85,7 @@ fn fetch(cache: &Path, folder: &Path) -> Result<(), ServiceError> {
     let pom = cache.join("pom.xml");
     fs::write(&pom, POM).map_err(ServiceError::file(&pom))?;
     let _ = fs::remove_dir_all(folder);
-    // Maven's own folder is in the user's home, which a user of servers and CI may not have.
+    // Maven's default repository is in the user's home, which a service or CI account may not have.
     let repository = cache.join("maven");
     let setting = |name: &str, value: &Path| format!("-D{name}={}", value.display());
     let mut fetch = Command::new(maven);
@@ -108,7 +108,7 @@ fn checksum_of(file: &Path) -> Result<String, ServiceError> {
     Ok(HEXLOWER.encode(&Sha256::digest(&bytes)))
 }
 
-/// An archive of classes fits only the Java that made it.
+/// A class-data archive fits only the Java version that made it.
 fn name_of_java(java: &Path) -> Result<String, ServiceError> {
     let file = java.canonicalize().map_err(ServiceError::file(java))?;
     let made_at = file.metadata().and_then(|metadata| metadata.modified()).map_err(ServiceError::file(&file))?;

@@ -1,4 +1,4 @@
-//! What makes a broker start fast, made once from the jars: the first records of a new cluster, and
+//! Prepares files that make a broker start fast, once from the jars: the first records of a new cluster, and
 //! an archive of the classes that a broker loads.
 
 use std::fs;
@@ -18,12 +18,12 @@ pub(super) fn prepare(jars: &Jars, cache: &Path) -> Result<(), ServiceError> {
     if jars.archive.is_file() {
         return Ok(());
     }
-    // Without the archive everything works as well, only slower.
+    // Without the archive everything works, only slower.
     let _ = make_archive(jars, cache);
     Ok(())
 }
 
-/// By Kafka's own tool, so that a cluster has the features that one made by hand would have.
+/// With Kafka's own tool, so that a cluster has the same features as one created by hand.
 fn make_first_records(jars: &Jars, cache: &Path) -> Result<(), ServiceError> {
     let folder = Folder::new("kafka-format")?;
     let nodes = settings::nodes(1)?;
@@ -39,7 +39,7 @@ fn make_first_records(jars: &Jars, cache: &Path) -> Result<(), ServiceError> {
     publish(&data.join("bootstrap.checkpoint"), cache, &jars.first_records)
 }
 
-/// The archive is written when a broker ends as it should.
+/// The archive is written when a broker ends normally.
 fn make_archive(jars: &Jars, cache: &Path) -> Result<(), ServiceError> {
     let folder = Folder::new("kafka-archive")?;
     let nodes = settings::nodes(1)?;
@@ -53,7 +53,7 @@ fn make_archive(jars: &Jars, cache: &Path) -> Result<(), ServiceError> {
     publish(&archive, cache, &jars.archive)
 }
 
-/// A file is there whole, or not at all.
+/// Moves a file into the cache atomically.
 fn publish(from: &Path, cache: &Path, to: &Path) -> Result<(), ServiceError> {
     let new = cache.join("new");
     fs::copy(from, &new).map_err(ServiceError::file(from))?;

@@ -1,4 +1,4 @@
-//! What stands in a broker's `server.properties`.
+//! The contents of a broker's `server.properties`.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use super::KafkaOptions;
 use crate::error::ServiceError;
 use crate::ports;
 
-/// Any valid one; clusters that are apart do not meet.
+/// Any valid id; separate clusters never communicate.
 pub(super) const CLUSTER_ID: &str = "Zmlyc3Rjb21lLXRlc3RzMA";
 
-/// The ports of a node, which is broker and controller in one.
+/// The ports of a node, broker and controller in one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) broker_port: u16,
@@ -20,12 +20,12 @@ pub(super) fn nodes(count: usize) -> Result<Vec<Node>, ServiceError> {
     (0..count).map(|_| Ok(Node { broker_port: ports::free()?, controller_port: ports::free()? })).collect()
 }
 
-/// Kafka's number of a node.
+/// A node's id in Kafka.
 pub(super) fn id_of(index: usize) -> usize {
     index + 1
 }
 
-/// The file `server.properties`; of a name that stands twice, the last line counts.
+/// The file `server.properties`; the last of several lines with one name applies.
 pub(super) fn lines(nodes: &[Node], index: usize, data: &Path, options: &KafkaOptions) -> String {
     let replicas = nodes.len();
     let in_sync_min = replicas.div_ceil(2);
@@ -45,7 +45,7 @@ pub(super) fn lines(nodes: &[Node], index: usize, data: &Path, options: &KafkaOp
         "group.initial.rebalance.delay.ms=0".to_owned(),
         format!("default.replication.factor={replicas}"),
         format!("min.insync.replicas={in_sync_min}"),
-        // 128 MiB otherwise, half of the heap, for a cleaner that has nothing to clean.
+        // The default is 128 MiB, half of the heap, for a cleaner that has nothing to clean.
         "log.cleaner.dedupe.buffer.size=4194304".to_owned(),
     ];
     for topic in ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"] {
@@ -59,7 +59,7 @@ pub(super) fn lines(nodes: &[Node], index: usize, data: &Path, options: &KafkaOp
     lines.join("\n") + "\n"
 }
 
-/// The file `meta.properties`, which says whose data this is; Kafka adds the folder's own id.
+/// The file `meta.properties`, which identifies the data's owner; Kafka adds the folder's own id.
 pub(super) fn identity(index: usize) -> String {
     format!("version=1\ncluster.id={CLUSTER_ID}\nnode.id={}\n", id_of(index))
 }
