@@ -1,5 +1,5 @@
-//! HTTP/1.1 on one connection, so small that a test knows which bytes were sent and which were
-//! answered when the other side was killed.
+//! HTTP/1.1 on one connection, simple enough that a test knows which bytes were sent and received when the
+//! other side was killed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// No answer takes longer, also while the server is stopped for two seconds.
+/// No response takes longer, even while the server is suspended for two seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A keep-alive connection.
@@ -19,7 +19,7 @@ pub struct Connection {
     buffer: Vec<u8>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
@@ -50,7 +50,7 @@ impl Request {
         ))
     }
 
-    /// A claim, with a request key if there is one.
+    /// A claim, with an optional request key.
     pub fn claim(campaign: &str, subject: &str, key: Option<&str>) -> Self {
         let key = key.map(|key| format!("idempotency-key: {key}\r\n")).unwrap_or_default();
         Self::json("POST", &format!("/v1/campaigns/{campaign}/claims"), &key, &format!("{{\"subject\":\"{subject}\"}}"))
@@ -78,30 +78,29 @@ impl Response {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to a server.
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self::over(stream))
     }
 
-    /// Takes a connection that is there.
+    /// Uses an open connection.
     pub fn over(stream: TcpStream) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Sends a request. When this is `Ok`, the system has all of it, and on loopback so has the
-    /// server's socket.
+    /// Sends a request. On `Ok` the operating system has all of it, and on loopback so has the server's socket.
     pub async fn send(&mut self, request: &Request) -> io::Result<()> {
         self.stream.write_all(request.0.as_bytes()).await
     }
 
-    /// Reads one answer.
+    /// Reads one response.
     pub async fn receive(&mut self) -> io::Result<Response> {
         tokio::time::timeout(PATIENCE, self.receive_patiently()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    /// Sends and receives.
+    /// Sends a request and reads its response.
     pub async fn ask(&mut self, request: &Request) -> io::Result<Response> {
         self.send(request).await?;
         self.receive().await

@@ -1,5 +1,5 @@
-//! A small HTTP/1.1 client on a blocking socket, kept alive, that holds every answer to what the
-//! API promises of all of them.
+//! A small HTTP/1.1 client on a blocking keep-alive connection, which checks every response against the rules
+//! that the API guarantees for all of them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,10 +9,10 @@ use std::time::Duration;
 use firstcome::http::problem::CODES;
 use serde_json::Value;
 
-/// How long a test waits for an answer before it fails.
+/// How long a test waits for a response before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One answer, as it came.
+/// One response as received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
     pub status: u16,
@@ -29,12 +29,12 @@ impl Response {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The body as JSON; `Null` if it is none.
+    /// The body as JSON; `Null` if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// The stable word of a problem, else nothing.
+    /// The code of a problem; empty for other responses.
     pub fn code(&self) -> String {
         if self.header("content-type") == Some("application/problem+json") {
             return self.json()["code"].as_str().unwrap_or_default().to_owned();
@@ -46,13 +46,13 @@ impl Response {
         self.header("idempotent-replayed") == Some("true")
     }
 
-    /// What is the same for every answer of the API.
+    /// Checks the rules for all responses of the API.
     pub fn check(&self) {
         let request_id = self.header("x-request-id").unwrap_or_else(|| panic!("no x-request-id: {self:?}"));
         assert!(!request_id.is_empty() && request_id.len() <= 64, "{self:?}");
         assert!(self.status != 500, "{self:?}");
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
-        // Only what has a digest in its name may be kept.
+        // Only files with a digest in their name may be cached.
         let is_asset =
             self.header("cache-control") == Some("public, max-age=31536000, immutable") && self.header("vary") == Some("accept-encoding");
         assert!(is_asset || self.header("cache-control") == Some("no-store"), "{self:?}");
@@ -82,7 +82,7 @@ impl Response {
     }
 }
 
-/// One connection, opened again when the server has closed it.
+/// One connection, reopened when the server has closed it.
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
@@ -110,15 +110,14 @@ impl Client {
         self.post(&format!("/v1/campaigns/{campaign}/claims"), &format!(r#"{{"subject":"{subject}"}}"#))
     }
 
-    /// Sends a request with a JSON body (none if it is empty) and holds the answer to
-    /// [`Response::check`].
+    /// Sends a request with a JSON body (none if it is empty) and checks the response with [`Answer::check`].
     pub fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let answer = self.try_send(method, target, headers, body).unwrap_or_else(|error| panic!("{method} {target}: {error}"));
         answer.check();
         answer
     }
 
-    /// As [`Client::send`], where the connection may break off; the answer is not checked.
+    /// As [`Client::send`], but the connection may break; the response is not checked.
     pub fn try_send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Response> {
         let mut head = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n");
         if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
@@ -134,7 +133,7 @@ impl Client {
         self.exchange(&bytes, method == "HEAD")
     }
 
-    /// Sends bytes as they are and reads one answer.
+    /// Sends raw bytes and reads one response.
     pub fn exchange(&mut self, bytes: &[u8], is_head: bool) -> io::Result<Response> {
         let outcome = self.try_exchange(bytes, is_head);
         if !matches!(&outcome, Ok(answer) if answer.header("connection") != Some("close")) {
@@ -148,7 +147,7 @@ impl Client {
             Some(stream) => stream,
             None => self.stream.insert(BufReader::new(connect(self.address)?)),
         };
-        // The server may answer and close before it has read all of a request that it refuses.
+        // The server may respond and close before it has read all of a request that it refuses.
         let written = stream.get_mut().write_all(bytes);
         match read_answer(stream, is_head) {
             Err(error) => Err(written.err().unwrap_or(error)),
@@ -165,7 +164,7 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads one answer, passing over `100 Continue`.
+/// Reads one response, skipping `100 Continue`.
 pub fn read_answer(stream: &mut impl BufRead, is_head: bool) -> io::Result<Response> {
     loop {
         let (status, headers) = read_head(stream)?;

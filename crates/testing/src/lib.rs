@@ -1,8 +1,7 @@
-//! WHAT TESTS OF THE RUNNING SERVER SHARE (development only): the HTTP clients, and random numbers
-//! that a seed repeats.
+//! HELPERS FOR TESTS OF THE RUNNING SERVER (development only): HTTP clients, and reproducible random numbers.
 //!
-//! - [`http`]: a blocking client that checks what is the same for every answer of the API;
-//! - [`connection`]: an asynchronous one that shows which bytes were sent and which were answered.
+//! - [`http`]: a blocking client that checks the rules for all responses of the API;
+//! - [`connection`]: an asynchronous client that shows which bytes were sent and received.
 
 pub mod connection;
 pub mod http;

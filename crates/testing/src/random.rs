@@ -1,4 +1,4 @@
-//! Numbers that a seed repeats (SplitMix64: Steele, Lea, Flood). Not for secrets.
+//! Reproducible random numbers from a seed (SplitMix64: Steele, Lea, Flood). Not for secrets.
 #![allow(clippy::unwrap_used, clippy::should_implement_trait, reason = "for tests; the numbers never end")]
 
 /// A stream of numbers.
@@ -14,12 +14,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 to `bound`, which it does not reach.
+    /// A number from 0 up to, but not including, `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((self.next() >> 32) * bound) >> 32
     }
 
-    /// A place in a list that is not empty.
+    /// A random index into a non-empty list.
     pub fn place_in<T>(&mut self, list: &[T]) -> usize {
         usize::try_from(self.below(list.len() as u64)).unwrap()
     }
