@@ -1,5 +1,4 @@
-//! Events of any workload in words and in JSON, by their declarations: what happened, and each field by
-//! its name.
+//! Events of any workload as text and as JSON, by their declarations: the event's name, and each field by its name.
 
 use domain::rows::Cell;
 use domain::types::Timestamp;
@@ -32,7 +31,7 @@ pub(crate) fn text(event: &AnyEvent<'_>) -> String {
     format!("{}{}", word(event), fields_text(event))
 }
 
-/// The members that a field each is.
+/// One member for each field.
 pub(crate) fn fields_json(event: &AnyEvent<'_>) -> Map<String, Value> {
     let mut members = Map::new();
     event.show(&mut |field, cell| drop(members.insert(field.to_owned(), cell_json(&cell))));
@@ -49,7 +48,7 @@ pub(crate) fn cell_json(cell: &Cell<'_>) -> Value {
     }
 }
 
-/// A text with other letters than names have stands in quotes: a line is read word by word.
+/// A text with characters that names cannot have is quoted, so that a line can be split into words.
 pub(crate) fn cell_text(cell: &Cell<'_>) -> String {
     match *cell {
         Cell::Null => "none".to_owned(),
@@ -61,7 +60,7 @@ pub(crate) fn cell_text(cell: &Cell<'_>) -> String {
     }
 }
 
-/// Always in UTC, always with milliseconds.
+/// Always UTC, always with milliseconds.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.millis()) * 1_000_000);

@@ -1,8 +1,7 @@
-//! What a journal holds, told without judging it: a summary, and each record if asked for.
+//! Shows the contents of a journal without judging it: a summary, and each record if requested.
 //!
 //! As JSON, every line is one object; its `kind` says which: one `journal`, one for each aggregate
-//! (`campaign`, `policy`), a `snapshot` for each snapshot, and a `record` for each record that was asked
-//! for.
+//! (`campaign`, `policy`), a `snapshot` for each snapshot, and a `record` for each requested record.
 
 mod changes;
 mod summary;
@@ -26,25 +25,25 @@ use summary::Summary;
 /// The folder of the snapshots in the data folder.
 pub const SNAPSHOTS_FOLDER: &str = "snapshots";
 
-/// What is to be told, and how.
+/// What to show, and in which form.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-    /// Which records are told one by one; `None`: the summary only.
+    /// The records to show; `None`: the summary only.
     pub records: Option<RecordRange>,
-    /// In which form.
+    /// The form of the output.
     pub form: Form,
 }
 
-/// Some records in a row.
+/// A run of records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RecordRange {
-    /// The first; 0 and 1 mean from the beginning.
+    /// The first record; 0 and 1 mean from the beginning.
     pub from: Lsn,
-    /// At most this many; `None`: all.
+    /// Most records to show; `None`: all.
     pub limit: Option<u64>,
 }
 
-/// The form of what is told.
+/// The form of the output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Form {
     /// Lines for people.
@@ -54,24 +53,24 @@ pub enum Form {
     JsonLines,
 }
 
-/// Why nothing more is told.
+/// Why inspecting ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The journal or its folder cannot be read.
+    /// The journal's folder cannot be read.
     #[error(transparent)]
     Open(#[from] VerifyError),
-    /// The journal cannot be read further.
+    /// A part of the journal cannot be read.
     #[error(transparent)]
     Journal(#[from] ReadError),
-    /// What was told cannot be written.
+    /// The output cannot be written.
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
 }
 
-/// Tells what is in the journal of a data folder, of a running server or a stopped one.
+/// Shows the journal of a data folder, of a running server or a stopped one.
 ///
 /// # Errors
-/// [`InspectError`]; damage inside the journal is told, and is no error.
+/// [`InspectError`]; damage inside the journal is shown, and is no error.
 pub fn run(data: &Path, options: &Options, out: &mut dyn Write) -> Result<(), InspectError> {
     let storage = open_folder(&data.join(JOURNAL_FOLDER))?;
     let summary = Summary::read(&storage, &data.join(SNAPSHOTS_FOLDER))?;
@@ -124,8 +123,8 @@ fn record_text(lsn: Lsn, record: &Record<'_>, summary: &Summary) -> String {
     format!("{lsn} {at} {} {} {change}{key}", record.actor, record.request_id)
 }
 
-/// Fields of every record: `kind`, `lsn`, `at`, `actor`, `request_id`, `request_key` (or null),
-/// and what the change adds: [`changes::json`].
+/// Members of every record: `kind`, `lsn`, `at`, `actor`, `request_id`, `request_key` (or null), and those of
+/// its change: [`changes::json`].
 fn record_json(lsn: Lsn, record: &Record<'_>, summary: &Summary) -> Value {
     let mut line = json!({
         "kind": "record",

@@ -1,13 +1,12 @@
-//! Recomputes every promise from the journal alone, and compares the history with the result; in
-//! `scaled`, from Kafka's record.
+//! Recomputes every promise from the journal alone, and compares the history with the result; in `scaled`,
+//! from Kafka's log.
 //!
-//! The rules are those of the oracle, which states them a second time in another way: what is verified
-//! must not be verified by the code that decided it. Only the formats are shared. Nothing is changed,
-//! and a running server is not disturbed: what it writes meanwhile is read too, and the batch that
-//! it is writing looks like a torn tail.
+//! The rules are those of the oracle, which states them a second time in another way: decisions must not be verified
+//! by the code that made them. Only the formats are shared. Nothing is changed, and a running server is not
+//! disturbed: what it writes meanwhile is read too, and the batch that it is writing looks like a torn tail.
 //!
-//! The history may be behind the journal. It is compared with the state at its own position, so
-//! reading the journal stops there, compares, and goes on.
+//! The history may be behind the journal. It is compared with the state at its own position: reading the
+//! journal stops there, compares, and continues.
 
 mod compare;
 mod findings;
@@ -38,10 +37,10 @@ pub use verdict::{Counts, Verdict};
 pub const JOURNAL_FOLDER: &str = "journal";
 /// The file of the history in the data folder.
 pub const HISTORY_FILE: &str = "history.sqlite";
-/// All rows of the largest history can be read in this time.
+/// Long enough to read all rows of the largest history.
 const COMPARE_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Why there is no verdict. A broken promise is none of these.
+/// Why there is no verdict. None of these is a broken promise.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// There is nothing to verify.
@@ -50,15 +49,15 @@ pub enum VerifyError {
     /// The journal's folder cannot be read.
     #[error("cannot read {folder}: {source}")]
     Folder {
-        /// Which.
+        /// The folder's path.
         folder: PathBuf,
-        /// Why.
+        /// The file system's error.
         source: io::Error,
     },
-    /// The journal cannot be read; this is no damage.
+    /// The journal cannot be read; this is not damage.
     #[error(transparent)]
     Journal(#[from] ReadError),
-    /// The history cannot be read; this is no damage.
+    /// The history cannot be read; this is not damage.
     #[error(transparent)]
     History(#[from] projection::ReadError),
 }
@@ -89,7 +88,7 @@ pub fn run(data: &Path) -> Result<Verdict, VerifyError> {
     Ok(Verdict::new(&walk, segments.len() as u64, history_position, findings))
 }
 
-/// Opens a folder that must be there.
+/// Opens a folder that must exist.
 pub(crate) fn open_folder(folder: &Path) -> Result<Arc<FileStorage>, VerifyError> {
     if !folder.is_dir() {
         return Err(VerifyError::NoJournal(folder.to_owned()));
@@ -101,7 +100,7 @@ fn folder_error(folder: &Path, source: io::Error) -> VerifyError {
     VerifyError::Folder { folder: folder.to_owned(), source }
 }
 
-/// Walks to the history's position and compares there; returns the position.
+/// Reads the journal up to the history's position and compares there; returns the position.
 fn verify_history(path: &Path, walk: &mut Walk, findings: &mut Findings) -> Result<Option<Lsn>, VerifyError> {
     match compare_history(path, walk, findings) {
         Ok(position) => Ok(Some(position)),
@@ -123,8 +122,8 @@ fn verify_history(path: &Path, walk: &mut Walk, findings: &mut Findings) -> Resu
 
 fn compare_history(path: &Path, walk: &mut Walk, findings: &mut Findings) -> Result<Lsn, VerifyError> {
     let mut reader = HistoryReader::open(path)?.with_time_max(COMPARE_TIME_MAX);
-    // The long way is walked before the view is opened: as long as one is open, the running
-    // server cannot tidy its file.
+    // Most of the journal is read before the view is opened: while a view is open, the running server cannot
+    // truncate its write-ahead log.
     walk.read_until(Lsn(reader.position()?.0), findings)?;
     let view = reader.view()?;
     let position = Lsn(view.as_of().position.0);

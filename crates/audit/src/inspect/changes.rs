@@ -1,4 +1,4 @@
-//! What records change, for people and for programs.
+//! The changes of records, as text and as JSON.
 
 use domain::state::{Change, Done};
 use domain::workload::AnySettings;
@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::summary::Summary;
 use crate::events::{self, cell_json, cell_text};
 
-/// `campaign_created spring stock=5`, `claimed spring serial=3 subject=ann`; of two at once the one
-/// behind the other.
+/// `campaign_created spring stock=5`, `claimed spring serial=3 subject=ann`; a change of two aggregates as
+/// both, one after the other.
 pub(super) fn text(change: &Change<'_>, summary: &Summary) -> String {
     match change {
         Change::Created { name, settings, .. } => format!("{}_created {name}{}", settings.kind().word(), settings_text(settings)),
@@ -22,7 +22,7 @@ pub(super) fn text(change: &Change<'_>, summary: &Summary) -> String {
     }
 }
 
-/// Those that must be given, and those that are not at their default.
+/// The required settings, and those that differ from their default.
 fn settings_text(settings: &AnySettings) -> String {
     let defaults = settings.kind().least().values();
     let told = settings.values().into_iter().zip(defaults).filter(|((field, value), (_, default))| field.is_required || value != default);
@@ -33,9 +33,9 @@ fn done_text(done: &Done<'_>, summary: &Summary) -> String {
     format!("{} {}{}", events::word(&done.event), summary.name_of(done.number), events::fields_text(&done.event))
 }
 
-/// `event`, which says what happened, and what that adds: the name of the aggregate by the word of its
-/// kind (`campaign`, `policy`); `settings`; what a workload's event says, each field by its name
-/// (`serial`, `subject`); `count`. Of two at once `event` is `both`, and `events` has the two.
+/// `event`, the name of the change, with its members: the name of the aggregate under the word of its kind
+/// (`campaign`, `policy`); `settings`; the fields of a workload's event by their names (`serial`, `subject`);
+/// `count`. For a change of two aggregates `event` is `both`, and `events` has the two.
 pub(super) fn json(change: &Change<'_>, summary: &Summary) -> Value {
     let named = |what: &str, word: &str, name: String, settings: Option<&AnySettings>| {
         let mut line = Map::from_iter([("event".to_owned(), json!(format!("{word}_{what}"))), (word.to_owned(), json!(name))]);
@@ -54,7 +54,7 @@ pub(super) fn json(change: &Change<'_>, summary: &Summary) -> Value {
     }
 }
 
-/// All of them, internal ones too.
+/// All settings, including internal ones.
 pub(super) fn settings_json(settings: &AnySettings) -> Value {
     let fields = settings.values().into_iter().map(|(field, value)| (field.name.to_owned(), cell_json(&value.into())));
     Value::Object(fields.collect())

@@ -22,7 +22,7 @@ use super::changes::settings_json;
 use crate::events::{self, cell_text, rfc3339};
 use crate::verify::open_folder;
 
-/// What a journal holds.
+/// The contents of a journal.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     journal_id: String,
@@ -33,21 +33,21 @@ pub(super) struct Summary {
     unreadable: u64,
     first_at: Option<Timestamp>,
     last_at: Option<Timestamp>,
-    /// Where it ends, in words.
+    /// The end of the journal, as text.
     end: String,
-    /// A torn tail or a damage, in words.
+    /// A torn tail or a damage, as text.
     trouble: Option<String>,
     aggregates: BTreeMap<Number, Told>,
     snapshots: Vec<Lsn>,
 }
 
-/// An aggregate, and what its records count to.
+/// An aggregate, with counts over its records.
 #[derive(Debug)]
 struct Told {
     name: String,
     settings: AnySettings,
     is_removed: bool,
-    /// How many events of each kind there were: `claimed`.
+    /// The number of events by name, such as `claimed`.
     counts: BTreeMap<String, u64>,
 }
 
@@ -111,7 +111,7 @@ impl Summary {
         self.aggregates.get(&number).map_or_else(|| format!("#{}", number.0), |told| told.name.clone())
     }
 
-    /// What an aggregate's kind is called.
+    /// The word for an aggregate's kind.
     pub(super) fn word_of(&self, number: Number) -> &'static str {
         self.aggregates.get(&number).map_or("aggregate", |told| told.settings.kind().word())
     }
@@ -165,7 +165,7 @@ impl Summary {
 }
 
 impl Told {
-    /// The settings that must be given: ` stock=5`.
+    /// The required settings: ` stock=5`.
     fn settings_text(&self) -> String {
         let given = self.settings.values().into_iter().filter(|(field, _)| field.is_required);
         given.map(|(field, value)| format!(" {}={}", field.name, cell_text(&value.into()))).collect()

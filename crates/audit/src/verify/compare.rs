@@ -1,4 +1,4 @@
-//! The history's rows against what the journal's records add up to, at the same record.
+//! Compares the history's rows with the state that the journal's records give, at the same record.
 
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use projection::{AggregateRow, HistoryView, ReadError};
 use super::findings::{EXTRA, Fields, Findings, MISSING, compare_aggregate};
 use super::merge::{Merge, tables};
 
-/// Where what is expected comes from, for people.
+/// The name of the source of expected values, in messages.
 const JOURNAL: &str = "journal";
 
 pub(super) fn compare(view: &HistoryView<'_>, oracle: &Oracle, findings: &mut Findings) -> Result<(), ReadError> {

@@ -1,4 +1,4 @@
-//! What was found: broken promises, and notes.
+//! The findings: broken promises, and notes.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -10,26 +10,26 @@ use journal::{Lsn, segments};
 use oracle::Aggregate;
 use projection::AggregateRow;
 
-/// How many broken promises of one kind are told one by one; the others are counted.
+/// How many broken promises of one kind are listed; further ones are only counted.
 pub const BROKEN_KEPT_MAX: u64 = 20;
 
-/// A row of the history that should be there and is not.
+/// A required row of the history is missing.
 pub(super) const MISSING: &str = "history_missing_row";
-/// A row of the history that should not be there.
+/// A row of the history should not exist.
 pub(super) const EXTRA: &str = "history_extra_row";
-/// A row of the history that is not as it should be.
+/// A row of the history has wrong values.
 pub(super) const DIFFERENT: &str = "history_different_row";
 
 /// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Broken {
-    /// Which, in a stable word.
+    /// The promise, by a stable name.
     pub promise: &'static str,
-    /// Where and how, for people.
+    /// The place and the details, for people.
     pub detail: String,
 }
 
-/// Everything that was found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) broken: Vec<Broken>,
@@ -51,16 +51,16 @@ impl Findings {
     }
 }
 
-/// Where a record is.
+/// The location of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) lsn: Lsn,
     pub(super) segment: u64,
-    /// Of its batch.
+    /// The offset of its batch.
     pub(super) offset: u64,
 }
 
-/// What is found at one record.
+/// Collects the findings at one record.
 pub(super) struct Report<'f> {
     pub(super) findings: &'f mut Findings,
     pub(super) place: Place,
@@ -74,14 +74,14 @@ impl Report<'_> {
     }
 }
 
-/// The fields of a row that are not as they should be.
+/// The fields of a row that differ from the expected values.
 pub(super) struct Fields {
     expected_in: &'static str,
     text: String,
 }
 
 impl Fields {
-    /// Compared with what this place says.
+    /// Starts a comparison with the given source of expected values.
     pub(super) fn of(expected_in: &'static str) -> Self {
         Self { expected_in, text: String::new() }
     }
@@ -110,7 +110,7 @@ pub(super) fn compare_cells(fields: &mut Fields, column: &str, found: Cell<'_>, 
     }
 }
 
-/// Compares the row of an aggregate with what became of it.
+/// Compares the row of an aggregate with its expected state.
 pub(super) fn compare_aggregate(source: &'static str, row: &AggregateRow, aggregate: &Aggregate, findings: &mut Findings) {
     let mut fields = Fields::of(source);
     let head = aggregate.head();

@@ -1,5 +1,5 @@
-//! Entries as the history has them against entries as their records tell, both in the order of
-//! aggregate and key, walked through together.
+//! Compares the history's entries with the expected entries: both are ordered by aggregate and key, and are
+//! walked in parallel.
 
 use std::cmp::Ordering;
 use std::iter::Peekable;
@@ -10,20 +10,20 @@ use oracle::{Aggregate, Oracle};
 
 use super::findings::{EXTRA, Fields, Findings, MISSING, compare_cells};
 
-/// Every table of entries, with the kind that it is of.
+/// Every table of entries, with its kind.
 pub(super) fn tables() -> impl Iterator<Item = (Kind, &'static Table)> {
     Kind::ALL.iter().flat_map(|kind| kind.tables().iter().map(|table| (*kind, *table)))
 }
 
-/// A row that the history must have.
+/// A row that the history must contain.
 struct Expected<'a> {
     aggregate: &'a Aggregate,
     cells: Vec<Cell<'a>>,
 }
 
-/// The walk, at the next row that is expected.
+/// The walk, at the next expected row.
 pub(super) struct Merge<'a> {
-    /// Where what is expected comes from, for people.
+    /// The name of the source of expected values, in messages.
     source: &'static str,
     oracle: &'a Oracle,
     kind: Kind,
@@ -40,7 +40,7 @@ impl<'a> Merge<'a> {
         Self { source, oracle, kind, table, expected: expected.peekable(), findings }
     }
 
-    /// The history's next row.
+    /// Takes the history's next row.
     pub(super) fn row(&mut self, number: u32, cells: &[Cell<'_>]) {
         self.skip_to(Some((number, cells)));
         let key_count = self.table.key_count;
@@ -55,12 +55,12 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// The history has no more.
+    /// The history has no more rows.
     pub(super) fn end(mut self) {
         self.skip_to(None);
     }
 
-    /// Reports what is expected before this one: the history does not have it.
+    /// Reports the expected rows before this one as missing.
     fn skip_to(&mut self, next: Option<(u32, &[Cell<'_>])>) {
         let key_count = self.table.key_count;
         let is_before =
@@ -99,7 +99,7 @@ impl Expected<'_> {
     }
 }
 
-/// The order of keys, which are numbers or texts.
+/// Orders key cells, which are numbers or texts.
 fn cell_order(one: &Cell<'_>, other: &Cell<'_>) -> Ordering {
     match (one, other) {
         (Cell::Number(one), Cell::Number(other)) => one.cmp(other),

@@ -1,4 +1,4 @@
-//! Each record of a journal against what the oracle says of the question behind it.
+//! Checks each record of a journal against the oracle's answer to the request behind it.
 
 use domain::state::{Change, Done, Record};
 use domain::{Kind, Novelty};
@@ -7,7 +7,7 @@ use oracle::{Aggregate, Effect, No, Oracle, Outcome, Ruling, Said, adapter};
 use super::findings::Report;
 use crate::events;
 
-/// Checks a record against the ones before it, and takes it in as it is written.
+/// Checks a record against those before it, and then applies it as written.
 pub(super) fn check(oracle: &mut Oracle, record: &Record<'_>, report: &mut Report<'_>) {
     if record.at < oracle.time {
         let (at, before) = (record.at.millis(), oracle.time.millis());
@@ -23,7 +23,7 @@ pub(super) fn check(oracle: &mut Oracle, record: &Record<'_>, report: &mut Repor
     }
 }
 
-/// The promise that a record breaks, and the reason; `None` if the record is what it must be.
+/// The promise that a record breaks, and the reason; `None` if the record is correct.
 fn difference(effect: &Effect, kind: Option<Kind>, said: &Said) -> Option<(&'static str, String)> {
     let Ruling { outcome, novelty, effect: expected } = match said {
         Ok(yes) => yes,
@@ -47,7 +47,7 @@ fn repeated(effect: &Effect) -> (&'static str, &'static str) {
     if let Effect::Did(_, happening) = effect { happening.repeated() } else { ("no_change", "and it was so before") }
 }
 
-/// The kind of what a record is about.
+/// The kind of the record's aggregate.
 fn kind_of(effect: &Effect, oracle: &Oracle) -> Option<Kind> {
     match effect {
         Effect::Created { settings, .. } | Effect::Changed(_, settings) => Some(settings.kind()),
@@ -57,8 +57,7 @@ fn kind_of(effect: &Effect, oracle: &Oracle) -> Option<Kind> {
     }
 }
 
-/// The promise that a record breaks which the rules refuse; where no other is known, the word of its
-/// kind.
+/// The promise that a record breaks if the rules reject it; by default the word of its kind.
 fn promise_of(no: &No, kind: Option<Kind>) -> &'static str {
     match no.code {
         "campaign_not_found" => "unknown_campaign",
@@ -82,12 +81,12 @@ fn promise_of(no: &No, kind: Option<Kind>) -> &'static str {
     }
 }
 
-/// The promise that a record breaks which is another one than the rules say.
+/// The promise that a record breaks if the rules require another effect.
 fn broken_by(effect: &Effect, expected: &Effect) -> &'static str {
     match (effect, expected) {
         (Effect::Created { number, .. }, Effect::Created { number: other, .. }) if number != other => "number",
         (Effect::Created { .. } | Effect::Changed(..), _) => "settings",
-        // What is asked for is taken from the record, which says only which one.
+        // The expected effect comes from the record itself, so only the number can differ.
         (Effect::Removed(_), _) => "number",
         (Effect::Did(_, happening), Effect::Did(_, expected)) => happening.broken_by(expected),
         (Effect::Did(..), _) => "number",
@@ -103,7 +102,7 @@ fn broken_by(effect: &Effect, expected: &Effect) -> &'static str {
     }
 }
 
-/// What a record says, for people.
+/// A record's change, for people.
 fn in_words(change: &Change<'_>, oracle: &Oracle) -> String {
     let did = |done: &Done<'_>| format!("{}: {}", named(done.number.0, oracle), events::text(&done.event));
     match change {
@@ -116,7 +115,7 @@ fn in_words(change: &Change<'_>, oracle: &Oracle) -> String {
     }
 }
 
-/// `campaign spring`; what is not there is told by its number.
+/// `campaign spring`; an unknown aggregate is named by its number.
 fn named(number: u32, oracle: &Oracle) -> String {
     let words = |aggregate: &Aggregate| format!("{} {}", aggregate.kind().word(), aggregate.head().name);
     oracle.at(number).map_or_else(|| format!("number {number}"), words)

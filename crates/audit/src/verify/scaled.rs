@@ -1,13 +1,12 @@
-//! The same promises in the scaled mode, recomputed from Kafka's record alone, and PostgreSQL compared
-//! with the result.
+//! The same promises in the scaled mode, recomputed from Kafka's log alone, and PostgreSQL compared with the result.
 //!
-//! A journal holds decisions; this record holds what was asked, in an order. So the oracle decides every
-//! command, and nothing of the servers' deciding is used: only the formats are shared. Nothing is changed, and a cluster that
-//! serves is not disturbed.
+//! A journal holds decisions; Kafka's log holds commands, in an order. So the oracle decides every command
+//! itself, and nothing of the servers' deciding is used: only the formats are shared. Nothing is changed, and
+//! a serving cluster is not disturbed.
 //!
-//! The record is read up to where it ended at the start. The tables may be behind it: they are
-//! compared with what the record led to at their own positions, so reading stops there, compares, and
-//! goes on. Where they have gone past that end meanwhile, the record is read up to them.
+//! The log is read up to its end at the start of the verification. The tables may be behind it: they are
+//! compared with the state at their own positions, so reading stops there, compares, and continues. If the
+//! tables have passed that end meanwhile, the log is read up to their positions.
 
 mod digest;
 mod gates;
@@ -35,37 +34,37 @@ pub use gates::GateReport;
 pub use verdict::{PartitionReport, ScaledVerdict};
 
 const NO_HISTORY: &str = "there is no history to compare with";
-/// After a change of leader, a partition's end may be told too low for a moment.
+/// After a change of leader, a partition's end may be reported too low for a moment.
 const END_LOOKS_MAX: u32 = 10;
 const END_LOOK: Duration = Duration::from_millis(300);
 
-/// Where the record, the tables and the gates are.
+/// The log, the tables and the gates to verify.
 #[derive(Clone, Debug)]
 pub struct Sources {
-    /// The record.
+    /// The log.
     pub kafka: KafkaSettings,
-    /// The gates, where they are to be looked at.
+    /// The gates, if they are to be read.
     pub redis: Option<String>,
     /// The tables.
     pub postgres: String,
 }
 
-/// Why there is no verdict. A broken promise is none of these.
+/// Why there is no verdict. None of these is a broken promise.
 #[derive(Debug, thiserror::Error)]
 pub enum ScaledVerifyError {
     /// Kafka cannot be read.
     #[error(transparent)]
     Kafka(#[from] kafka::OpenError),
-    /// The record is not complete, so that nothing can be recomputed.
+    /// The log's beginning is gone, so nothing can be recomputed.
     #[error(
         "the beginning of topic {topic} (--kafka-topic) is gone: partition {partition} starts at offset {low}; retention must be unlimited"
     )]
     BeginningGone {
-        /// Which topic.
+        /// The topic's name.
         topic: String,
-        /// Where.
+        /// The partition.
         partition: usize,
-        /// The first offset that is there.
+        /// The first existing offset.
         low: u64,
     },
     /// There is nothing to verify.
@@ -77,30 +76,30 @@ pub enum ScaledVerifyError {
     /// The tables' positions cannot be read.
     #[error(transparent)]
     Positions(#[from] LoadError),
-    /// The tables cannot be read; this is no damage.
+    /// The tables cannot be read; this is not damage.
     #[error("the tables of --postgres: {0}")]
     Tables(#[from] ReadError),
-    /// What was given is no address of Redis.
+    /// The Redis setting is not a valid URL.
     #[error(transparent)]
     Redis(redis::OpenError),
 }
 
-/// Verifies a cluster, whether it serves or not. It blocks.
+/// Verifies a cluster, whether it is serving or not. Blocks.
 ///
 /// # Errors
 /// [`ScaledVerifyError`] if there is no verdict; broken promises are in the [`ScaledVerdict`].
 pub fn run(settings: &Sources, runtime: &Runtime) -> Result<ScaledVerdict, ScaledVerifyError> {
     let mut findings = Findings::default();
     let tables = open_tables(settings, runtime, &mut findings)?;
-    // After the tables' positions, so that it is at least as far as they were.
+    // Read after the tables' positions, so that the log's end is not before them.
     let topic = runtime.block_on(kafka::look(&settings.kafka))?;
     check_beginning(settings, &topic)?;
     let ends: Vec<u64> = topic.offsets.iter().map(|(_, high)| *high).collect();
     let mut record = Record::begin(&settings.kafka, topic)?;
     let mut history_positions = None;
     if let Some((postgres, positions)) = &tables {
-        // The long way is read before the tables are: as long as they are read, the database cannot
-        // tidy what is changed meanwhile.
+        // Most of the log is read before the tables: while a transaction reads them, the database cannot
+        // clean up changed rows.
         record.read_to(&lower(&offsets_of(positions, ends.len()), &ends), &mut findings)?;
         history_positions = compare_tables(settings, runtime, postgres, &mut record, &mut findings)?;
     }
@@ -110,7 +109,7 @@ pub fn run(settings: &Sources, runtime: &Runtime) -> Result<ScaledVerdict, Scale
     Ok(ScaledVerdict::new(&record, history_positions.as_deref(), gates, findings))
 }
 
-/// The tables, and how far they are at least; `None` if there is nothing to compare with.
+/// The tables and their positions; `None` if there are none to compare with.
 fn open_tables(
     settings: &Sources,
     runtime: &Runtime,
@@ -135,14 +134,14 @@ fn check_beginning(settings: &Sources, topic: &Topic) -> Result<(), ScaledVerify
     if let Some((partition, (low, _))) = topic.offsets.iter().enumerate().find(|(_, (low, _))| *low != 0) {
         return Err(ScaledVerifyError::BeginningGone { topic: name(), partition, low: *low });
     }
-    // The first partition is begun before the others are.
+    // The first partition is begun before the others.
     if topic.offsets.first().is_none_or(|(_, high)| *high == 0) {
         return Err(ScaledVerifyError::Empty(name()));
     }
     Ok(())
 }
 
-/// Reads on to where the tables are, and compares; gives the offset of each partition there.
+/// Reads the log up to the tables' positions, and compares; returns the offset of each partition there.
 fn compare_tables(
     settings: &Sources,
     runtime: &Runtime,
@@ -177,7 +176,7 @@ async fn compare_and_end(scan: Scan, record: &Record, findings: &mut Findings) -
     scan.end().await
 }
 
-/// Where the record ends now, which should be no less than where the tables are.
+/// The log's current ends, which should be at least at these positions.
 fn ends_from(settings: &Sources, runtime: &Runtime, positions: &[u64]) -> Result<Vec<u64>, ScaledVerifyError> {
     let mut ends = Vec::new();
     for _ in 0..END_LOOKS_MAX {
@@ -190,7 +189,7 @@ fn ends_from(settings: &Sources, runtime: &Runtime, positions: &[u64]) -> Result
     Ok(ends)
 }
 
-/// Gates that are away are worth a note; they are no part of what is promised.
+/// Unreachable gates cause a note; gates are not part of the promises.
 fn look_at_gates(
     settings: &Sources,
     runtime: &Runtime,
@@ -208,7 +207,7 @@ fn look_at_gates(
     }
 }
 
-/// The offset of each partition; one that the tables do not know is at its beginning.
+/// The offset of each partition; a partition missing in the tables is at its beginning.
 fn offsets_of(positions: &[PartitionPosition], partitions: usize) -> Vec<u64> {
     let mut offsets = vec![0; partitions];
     for position in positions {

@@ -1,4 +1,4 @@
-//! What came out of it, for people and for programs.
+//! The verdict, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,28 +12,28 @@ use serde_json::{Value, json};
 use super::findings::{Broken, Findings};
 use super::walk::Walk;
 
-/// What was verified.
+/// The result of a verification.
 #[derive(Debug)]
 pub struct Verdict {
     /// Broken promises, at most [`super::BROKEN_KEPT_MAX`] of each kind, in the order in which they were
     /// found.
     pub broken: Vec<Broken>,
-    /// How many there are of each kind in all.
+    /// The number of broken promises of each kind.
     pub broken_counts: BTreeMap<&'static str, u64>,
-    /// What is worth knowing and breaks no promise.
+    /// Remarks that are not broken promises.
     pub notes: Vec<String>,
-    /// How much was looked at.
+    /// The amounts of verified data.
     pub counts: Counts,
-    /// The record up to which the history goes; `None` if it was not compared.
+    /// The LSN up to which the history was compared; `None` if it was not.
     pub history_position: Option<u64>,
-    /// How long it took; the caller has the clock.
+    /// The duration, set by the caller, which has the clock.
     pub seconds: Option<f64>,
 }
 
-/// How much was looked at.
+/// The amounts of verified data.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Segment files, prepared ones included.
+    /// Segment files, including spare ones.
     pub segments: u64,
     /// Batches.
     pub batches: u64,
@@ -41,15 +41,15 @@ pub struct Counts {
     pub records: u64,
     /// Bytes of the batches.
     pub bytes: u64,
-    /// Aggregates of each kind, by what they are called: `campaigns`.
+    /// Aggregates by the plural of their kind, such as `campaigns`.
     pub aggregates: BTreeMap<&'static str, u64>,
     /// Claims that can still be redeemed or cancelled.
     pub claims_live: u64,
     /// Claims that are accepted and not decided yet.
     pub claims_pending: u64,
-    /// Claims that were used.
+    /// Claims that were redeemed.
     pub claims_redeemed: u64,
-    /// Claims that were given back.
+    /// Claims that were cancelled.
     pub claims_cancelled: u64,
 }
 
@@ -64,7 +64,7 @@ impl Verdict {
         Self { counts, history_position, ..Self::without_walk(findings) }
     }
 
-    /// The journal could not be opened far enough to read a batch.
+    /// The verdict if the journal could not be opened far enough to read a batch.
     pub(super) fn without_walk(findings: Findings) -> Self {
         Self {
             broken: findings.broken,
@@ -82,10 +82,10 @@ impl Verdict {
         self.broken.is_empty()
     }
 
-    /// One object, its fields stable: `is_good`, `broken` (`promise` and `detail`), `broken_counts` (by
-    /// promise), `notes`, `segments`, `batches`, `records`, `bytes`, a number for each kind (`campaigns`, …), `claims`
-    /// (`live`, `pending`, `redeemed`, `cancelled`), `history_position` (a number or null) and `seconds` (a number or
-    /// null).
+    /// One object with stable members: `is_good`, `broken` (`promise` and `detail`), `broken_counts` (by
+    /// promise), `notes`, `segments`, `batches`, `records`, `bytes`, a number for each kind (`campaigns`, …),
+    /// `claims` (`live`, `pending`, `redeemed`, `cancelled`), `history_position` (a number or null) and
+    /// `seconds` (a number or null).
     #[must_use]
     pub fn to_json(&self) -> Value {
         let Counts { segments, batches, records, bytes, .. } = self.counts;
@@ -104,7 +104,7 @@ impl Verdict {
         self.counts.beside(verdict)
     }
 
-    /// For people; the last lines say what is broken, or that nothing is.
+    /// The verdict for people; the last lines list broken promises, or say that there are none.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -133,7 +133,7 @@ pub(super) fn broken_to_json(broken: &[Broken]) -> Vec<Value> {
     broken.iter().map(|broken| json!({ "promise": broken.promise, "detail": broken.detail })).collect()
 }
 
-/// The last lines.
+/// The last lines of the text: the broken promises, or that there are none.
 pub(super) fn write_broken(broken: &[Broken], counts: &BTreeMap<&'static str, u64>, text: &mut String) -> std::fmt::Result {
     if broken.is_empty() {
         return writeln!(text, "every promise holds");
@@ -166,12 +166,12 @@ impl Counts {
         }
     }
 
-    /// A verdict with the numbers of aggregates and claims.
+    /// Adds the numbers of aggregates and claims to a verdict.
     pub(super) fn beside(&self, mut verdict: Value) -> Value {
         let Self { claims_live, claims_pending, claims_redeemed, claims_cancelled, .. } = self;
         let claims = json!({ "live": claims_live, "pending": claims_pending, "redeemed": claims_redeemed, "cancelled": claims_cancelled });
         if let Some(members) = verdict.as_object_mut() {
-            // None of a kind is a number too.
+            // A kind without aggregates is listed with 0.
             members.extend(Kind::ALL.iter().map(|kind| (kind.path().to_owned(), json!(self.of_kind(*kind)))));
             members.insert("claims".to_owned(), claims);
         }

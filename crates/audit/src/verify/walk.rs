@@ -1,4 +1,4 @@
-//! From the first batch of the journal to the last, checking the chain and each record.
+//! Reads the journal from the first batch to the last, checking the chain and each record.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use super::VerifyError;
 use super::findings::{Findings, Place, Report};
 use super::records;
 
-/// How often the end is looked for in a journal that grows meanwhile.
+/// How often the end is determined again in a journal that grows meanwhile.
 const ROUNDS_MAX: u32 = 3;
 
-/// A reader with what was read so far.
+/// The reader, and the state up to the last checked record.
 pub(super) struct Walk {
     storage: Arc<FileStorage>,
     reader: Reader<FileStorage>,
     oracle: Oracle,
-    /// The batch in which reading was stopped.
+    /// The batch in which reading stopped.
     held: Option<Held>,
     checked: Lsn,
     chain: Chain,
@@ -73,12 +73,12 @@ impl Walk {
         &self.oracle
     }
 
-    /// Whether the journal cannot be read further than it was.
+    /// Whether damage prevents reading further.
     pub(super) fn is_damaged(&self) -> bool {
         self.is_damaged
     }
 
-    /// Checks records up to and with `last`, or as far as there are any.
+    /// Checks records up to and including `last`, or up to the end.
     pub(super) fn read_until(&mut self, last: Lsn, findings: &mut Findings) -> Result<(), VerifyError> {
         self.check_held(last, findings);
         while self.held.is_none() && self.checked < last && !self.is_damaged {
@@ -110,7 +110,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Checks what is left, and judges the end.
+    /// Checks the remaining records, and judges the end.
     pub(super) fn finish(&mut self, findings: &mut Findings) -> Result<(), VerifyError> {
         for _ in 0..ROUNDS_MAX {
             self.read_until(Lsn(u64::MAX), findings)?;
@@ -122,14 +122,14 @@ impl Walk {
         Ok(())
     }
 
-    /// Whether the end could be judged; `false` if it was none, because more has come.
+    /// Judges the end; `false` if the journal has grown meanwhile.
     fn judge_end(&mut self, findings: &mut Findings) -> Result<bool, VerifyError> {
         let damage = match self.reader.judge_end() {
             Ok(end) => return self.check_end(&end, findings).map(|()| true),
             Err(ReadError::Damaged(damage)) => damage,
             Err(error) => return Err(error.into()),
         };
-        // What looks like a hole may have been written since: then it can be read now.
+        // An apparent hole may have been filled by the server since: then it can be read now.
         let before = self.checked;
         self.read_until(Lsn(u64::MAX), findings)?;
         if before < self.checked || self.is_damaged {
@@ -154,8 +154,8 @@ impl Walk {
         findings.broken(promise, damage.to_string());
     }
 
-    /// Where reading stopped: whether a whole header is there that follows in number but not in
-    /// the chain, or something is missing.
+    /// Whether the place where reading stopped has an intact header with the next LSN but another chain
+    /// value, or something is missing.
     fn kind_of_damage(&self) -> Result<&'static str, VerifyError> {
         let candidates = [(self.segment, self.offset_end), (self.segment + 1, SEGMENT_HEADER_BYTES)];
         for (segment, offset) in candidates {
@@ -176,8 +176,7 @@ impl Walk {
     }
 }
 
-/// Checks those records of a batch that come after `after` and not after `last`; returns the last
-/// that is checked.
+/// Checks the records of a batch after `after` and up to `last`; returns the last checked LSN.
 fn check_records(oracle: &mut Oracle, body: &[u8], first: Place, after: Lsn, last: Lsn, findings: &mut Findings) -> Lsn {
     let mut checked = after;
     for (record, lsn) in Records::new(body).zip((first.lsn.0..).map(Lsn)) {

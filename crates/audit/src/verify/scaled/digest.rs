@@ -1,4 +1,4 @@
-//! What servers keep of the same state, in their formats: its digest.
+//! The digest of the oracle's state, in the servers' format.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use engine::digest::{DIGEST_BYTES, RunningDigest};
 use oracle::keys::Known;
 use oracle::{Oracle, Outcome, View};
 
-/// The digest that servers have; nothing but its format is shared with them.
+/// The digest that servers would compute; only its format is shared with them.
 pub(super) fn digest(oracle: &Oracle) -> [u8; DIGEST_BYTES] {
     let mut digest = RunningDigest::default();
     for aggregate in oracle.aggregates() {
@@ -22,7 +22,7 @@ pub(super) fn digest(oracle: &Oracle) -> [u8; DIGEST_BYTES] {
     digest.value(oracle.time, oracle.decisions)
 }
 
-/// A request key as servers remember it; `None` for what is never remembered.
+/// A request key as servers remember it; `None` for outcomes that are never remembered.
 fn remembered(known: &Known) -> Option<Remembered> {
     let outcome = match &known.outcome {
         Outcome::Written { created, view } => TheirOutcome::Written { created: *created, summary: Box::new(summary_of(view)?) },
@@ -44,7 +44,7 @@ fn remembered(known: &Known) -> Option<Remembered> {
     })
 }
 
-/// `None` for figures that no aggregate of the kind has.
+/// `None` for figures that no aggregate of the kind can have.
 fn summary_of(view: &View) -> Option<AnySummary> {
     let head = Head { name: Arc::clone(&view.name), number: Number(view.number), version: view.version, created_at: view.created_at };
     AnySummary::of(head, view.settings, &view.figures, view.at)

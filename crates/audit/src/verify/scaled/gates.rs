@@ -1,5 +1,5 @@
-//! How far the gates are behind the record. It is told, and never a broken promise: a gate only turns
-//! away what the rules would refuse, and whatever is wrong with it, the record decides.
+//! How far the gates are behind the log. Reported, but never a broken promise: a gate only turns away what
+//! the rules would reject, and whatever is wrong with it, the log decides.
 
 use cluster::protocol::gate::Away;
 use cluster::redis::{OpenError, RedisGate};
@@ -10,19 +10,19 @@ use super::record::Record;
 /// One campaign's gate.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GateReport {
-    /// Of which campaign.
+    /// The campaign's name.
     pub campaign: String,
-    /// Units that it may still let pass.
+    /// Units that the gate may still admit.
     pub left: i64,
-    /// Units that remain by the record.
+    /// Units that remain according to the log.
     pub remaining: u32,
-    /// The offset that it was last corrected by.
+    /// The offset that its last correction was based on.
     pub base: u64,
-    /// By how many records it is behind the end of the campaign's partition.
+    /// How many records the gate is behind the end of the campaign's partition.
     pub behind: u64,
 }
 
-/// Why no gate could be looked at.
+/// Why no gate could be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GatesError {
     #[error(transparent)]
@@ -31,7 +31,7 @@ pub(super) enum GatesError {
     Away(#[from] Away),
 }
 
-/// Every campaign that has a gate, by partition and in the order of creation.
+/// The gates of all campaigns that have one, by partition and in the order of creation.
 pub(super) async fn look(url: &str, record: &Record) -> Result<Vec<GateReport>, GatesError> {
     let gate = RedisGate::open_to_look(url, &record.name).await?;
     let mut reports = Vec::new();

@@ -1,5 +1,5 @@
-//! One partition of the record: each record in its place, of a form that is known, and decided in its
-//! order.
+//! One partition of the log: checks that each record has its offset and a known format, and decides the
+//! commands in order.
 
 use std::hash::Hasher;
 
@@ -10,31 +10,31 @@ use siphasher::sip::SipHasher13;
 
 use crate::verify::findings::{Broken, Findings};
 
-/// The key of the function that places groups, as it was fixed with the format of the log.
+/// The key of the hash that assigns groups to partitions, fixed with the format of the log.
 const PLACING: (u64, u64) = (0x6669_7273_7463_6f6d, 0x6520_7061_7274_6974);
-/// Rules that nobody has told here decide from some record on.
+/// A record switches to rules that this program does not know.
 pub(super) const UNKNOWN_RULES: &str = "unknown_rules";
 
-/// The rules that the oracle states: all versions up to this one.
+/// The newest version of the rules that the oracle states; it states all earlier ones too.
 pub(super) const RULES_TOLD: RulesVersion = RulesVersion(1);
 
-/// A partition, as far as it was read.
+/// A partition, as far as it has been read.
 #[derive(Debug)]
 pub(super) struct Partition {
     number: u32,
-    /// Of so many.
+    /// The number of partitions.
     partitions: u32,
     /// The offset of the next record.
     pub(super) offset_next: u64,
     pub(super) bytes_count: u64,
-    /// The log that its first record is of.
+    /// The log's id, from the partition's first record.
     pub(super) log: Option<LogId>,
     pub(super) rules_version: RulesVersion,
     pub(super) oracle: Oracle,
     pub(super) stopped: Option<Stopped>,
 }
 
-/// A record that no server passes.
+/// A record at which every server stops.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopped {
     pub(super) offset: u64,
@@ -47,7 +47,7 @@ impl Partition {
         Self { number, partitions, offset_next: 0, bytes_count: 0, log: None, rules_version, oracle: Oracle::default(), stopped: None }
     }
 
-    /// Takes the next record; what is behind a record that no server passes is not decided.
+    /// Takes the next record; records after one at which every server stops are not decided.
     pub(super) fn take(&mut self, record: &Delivered<'_>, findings: &mut Findings) -> Option<Said> {
         if self.offset_next < record.offset {
             self.reach(record.offset, findings);
@@ -71,7 +71,7 @@ impl Partition {
         }
     }
 
-    /// There was no record before this offset any more.
+    /// Notes that there is no further record before this offset.
     pub(super) fn reach(&mut self, offset: u64, findings: &mut Findings) {
         if offset <= self.offset_next {
             return;
@@ -108,10 +108,10 @@ impl Partition {
             }
             Body::Rules(version) => {
                 check_rules(*version)?;
-                // Rules never go back.
+                // Rules never go back to an older version.
                 self.rules_version = self.rules_version.max(*version);
             }
-            // Several servers may have begun the partition at once: the first one counts.
+            // Several servers may have begun the partition at once: the first record counts.
             Body::Genesis(_) | Body::Barrier => {}
         }
         self.oracle.pass(record.at);
@@ -132,7 +132,7 @@ impl Partition {
     }
 }
 
-/// The partition of a group, by its name.
+/// The partition of a group's name.
 pub(super) fn partition_of(group: &str, partitions: u32) -> u32 {
     let mut hasher = SipHasher13::new_with_keys(PLACING.0, PLACING.1);
     hasher.write(group.as_bytes());
@@ -142,8 +142,8 @@ pub(super) fn partition_of(group: &str, partitions: u32) -> u32 {
     place
 }
 
-/// A command under another group than its own could be decided twice, in two partitions; and what a
-/// server gives because it is due is nothing that a caller may give under its own name.
+/// A command routed by another group than its own could be decided twice, in two partitions; and a due
+/// command must not appear under a caller's name.
 fn check_command(read: &LogRecord<'_>) -> Result<(), Broken> {
     read.check().map_err(|what| broken("wrong_partition", what.to_string()))
 }

@@ -1,4 +1,4 @@
-//! The whole record: the topic's partitions, read from their beginning to given places.
+//! The whole log: the topic's partitions, read from their beginning to given offsets.
 
 use std::ops::Range;
 
@@ -8,19 +8,19 @@ use cluster::protocol::record::{Body, LogId, decode};
 use super::partition::Partition;
 use crate::verify::findings::Findings;
 
-/// The topic, as far as it was read.
+/// The topic, as far as it has been read.
 #[derive(Debug)]
 pub(super) struct Record {
     settings: KafkaSettings,
     pub(super) name: String,
     pub(super) topic: Topic,
-    /// By the first record of all.
+    /// The log's id, from the first record of partition 0.
     pub(super) log: Option<LogId>,
     pub(super) partitions: Vec<Partition>,
 }
 
 impl Record {
-    /// Nothing is read yet but which log it is. It blocks.
+    /// Reads only the log's id. Blocks.
     pub(super) fn begin(settings: &KafkaSettings, topic: Topic) -> Result<Self, OpenError> {
         let first = kafka::read_first(settings, 0)?;
         let log = match decode(&first).map(|record| record.body) {
@@ -32,7 +32,7 @@ impl Record {
         Ok(Self { settings: settings.clone(), name: settings.topic.clone(), topic, log, partitions })
     }
 
-    /// Reads each partition to this offset, where it is not further already. It blocks.
+    /// Reads each partition up to this offset, unless it has been read further. Blocks.
     pub(super) fn read_to(&mut self, ends: &[u64], findings: &mut Findings) -> Result<(), OpenError> {
         let ranges: Vec<Range<u64>> = self.partitions.iter().zip(ends).map(|(partition, end)| partition.offset_next..*end).collect();
         let partitions = &mut self.partitions;
@@ -47,7 +47,7 @@ impl Record {
         Ok(())
     }
 
-    /// What is left to say once everything is read.
+    /// Final findings, once everything is read.
     pub(super) fn finish(&self, findings: &mut Findings) {
         for (number, partition) in (0_u32..).zip(&self.partitions) {
             if let Err(broken) = partition.oracle.check() {

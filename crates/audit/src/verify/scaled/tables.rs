@@ -1,4 +1,4 @@
-//! PostgreSQL's rows against what the record's first so many records add up to.
+//! Compares PostgreSQL's rows with the state that the log gives up to their positions.
 
 use data_encoding::HEXLOWER;
 use domain::rows::Table;
@@ -14,14 +14,14 @@ use super::record::Record;
 use crate::verify::findings::{EXTRA, Fields, Findings, MISSING, compare_aggregate};
 use crate::verify::merge::{Merge, tables};
 
-/// Where what is expected comes from, for people.
+/// The name of the source of expected values, in messages.
 const RECORD: &str = "record";
-/// What cannot be read at all.
+/// A row cannot be read.
 pub(super) const DAMAGED: &str = "history_damaged";
-/// The tables hold what the record does not.
+/// The tables are ahead of the log.
 pub(super) const AHEAD: &str = "history_ahead";
 
-/// Whether the tables follow this record; all that is different is reported.
+/// Whether the tables belong to this log; every difference is reported.
 pub(super) fn check_origin(origin: &Origin, record: &Record, findings: &mut Findings) -> bool {
     let Some(log) = record.log.map(|log| log.to_string()) else {
         findings.note("the history is not compared: the record does not say which log it is".to_owned());
@@ -76,7 +76,7 @@ pub(super) async fn compare(scan: &Scan, record: &Record, findings: &mut Finding
     Ok(())
 }
 
-/// The partition of an aggregate, and its number there, by its id in the tables.
+/// The partition of an aggregate, and its number there, from its id in the tables.
 fn place_of(id: Number, record: &Record) -> (u32, u32) {
     let count = u32::try_from(record.partitions.len()).ok();
     let Some((partition, number)) = count.and_then(|count| aggregate_of_id(id, count)) else {
@@ -85,7 +85,7 @@ fn place_of(id: Number, record: &Record) -> (u32, u32) {
     (partition, number.0)
 }
 
-/// A row that cannot be is a finding; everything else is no verdict.
+/// An impossible row is a finding; every other error means that there is no verdict.
 fn damage_told<T>(read: Result<T, ReadError>, findings: &mut Findings) -> Result<Option<T>, ReadError> {
     match read {
         Ok(value) => Ok(Some(value)),
@@ -121,7 +121,7 @@ fn compare_position(position: &PartitionPosition, partition: &Partition, finding
     fields.compare("decisions", position.decisions, oracle.decisions);
     fields.compare("effective_at", position.effective_at.millis(), oracle.time.millis());
     fields.compare("rules_version", position.rules_version, partition.rules_version.0);
-    // At the very beginning there is nothing to have a digest of.
+    // At the very beginning the tables have no digest.
     let expected = if position.offset_next == 0 { String::new() } else { HEXLOWER.encode(&digest(oracle)) };
     fields.compare("digest", HEXLOWER.encode(&position.digest), expected);
     fields.report(|| format!("the position of partition {}", position.partition), findings);

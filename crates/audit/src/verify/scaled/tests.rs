@@ -1,5 +1,5 @@
-//! The oracle decides whatever is asked as the servers do, and comes to their digest. Everything is asked
-//! as records of a log, in their bytes.
+//! For any sequence of commands, the oracle decides as the servers do and arrives at their digest. Every
+//! command is encoded as a record of a log.
 
 use cluster::protocol::partition;
 use cluster::protocol::record::{Body, Genesis, LogId, LogRecord, NodeId, Origin, RULES_KNOWN, Routing, RulesVersion, encode};
@@ -26,7 +26,7 @@ use crate::verify::findings::Findings;
 const LOG: LogId = LogId([7; 16]);
 const ORIGIN: Origin = Origin { node: NodeId(1), sequence: 1 };
 
-/// One partition of a log of one, written and read.
+/// A log with one partition, written and read.
 struct Log {
     partition: Partition,
     findings: Findings,
@@ -60,7 +60,7 @@ impl Log {
         self.append(routing, body, at).unwrap()
     }
 
-    /// What servers have come to by the same records.
+    /// The servers' replica after the same records.
     fn replica(&self) -> Replica {
         let mut replica = Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(3, 4));
         for (offset, (at, bytes)) in (0..).zip(&self.records) {
@@ -82,15 +82,15 @@ fn name(text: &str) -> Name<'_> {
     Name::new(text).unwrap()
 }
 
-/// Asks for the decision of a pending claim: campaign, serial, subject.
+/// A command that decides a pending claim: campaign, serial, subject.
 fn decide_next((campaign, serial, subject): &(String, u32, String)) -> Command<'_> {
     let (serial, subject) = (Serial::new(*serial).unwrap(), SubjectId::new(subject).unwrap());
     Command::local(Action::of::<Coupon>(name(campaign), coupon::Command::DecideNext { serial, subject }))
 }
 
-// --- Whatever is asked ----------------------------------------------------------------------
+// --- Random commands ----------------------------------------------------------------------
 
-/// Two of one group.
+/// Two names are in one group.
 const NAMES: [&str; 3] = ["spring", "spring:b", "summer"];
 const SUBJECTS: [&str; 5] = ["ann", "bob", "cat", "dan", "eve"];
 const KEYS: [&str; 6] = ["k1", "k2", "k3", "k4", "k5", "k6"];
@@ -135,10 +135,10 @@ fn settings() -> impl Strategy<Value = Settings> {
     )
 }
 
-/// Fields of a queue, each given or not.
+/// The settings of a queue, each optional.
 type Queue = (Option<Mode>, Option<Option<u32>>, Option<u32>);
 
-/// Queues whose pace and length matter with as few claims as there are.
+/// Queues whose pace and length matter even with few claims.
 fn queues() -> impl Strategy<Value = Queue> {
     let pace = prop::option::weighted(0.9, prop_oneof![1..4_u32, 10..13_u32]);
     let mode = prop_oneof![2 => Just(Mode::Queued), 1 => Just(Mode::Direct)];
@@ -181,7 +181,7 @@ fn targets() -> impl Strategy<Value = TargetBy<'static>> {
     })
 }
 
-/// What is asked of an aggregate of either kind beside its settings.
+/// Random steps on an aggregate of either kind.
 fn steps_of() -> impl Strategy<Value = Step<'static>> {
     let coupons = prop_oneof![
         8 => select(&SUBJECTS[..]).prop_map(|subject| coupon::Command::Claim { subject: SubjectId::new(subject).unwrap() }),
@@ -234,12 +234,12 @@ fn commands() -> impl Strategy<Value = Command<'static>> {
     prop_oneof![12 => asked, 1 => Just(Command::local(Action::ForgetRequests))]
 }
 
-/// How the time of the next record differs: mostly a little later, sometimes earlier or much later.
+/// The difference to the next record's time: mostly a little later, sometimes earlier or much later.
 fn steps() -> impl Strategy<Value = i64> {
     prop_oneof![6 => 0..2_000_i64, 1 => -5_000..0_i64, 1 => 0..90_000_000_i64, 1 => Just(86_400_000)]
 }
 
-/// What the servers' rules make of it, and what the oracle does.
+/// The decisions of the servers' rules and of the oracle.
 fn both(state: &mut State, log: &mut Log, command: &Command<'_>, at: Timestamp) -> [Result<Decided, No>; 2] {
     state.time = state.time.max(at);
     let decided = domain::decide(state, command, state.time);
@@ -357,7 +357,7 @@ fn a_record_in_another_partition_than_its_own_is_found() {
     assert_eq!(log.promises(), ["wrong_partition"]);
 }
 
-/// As no server decides it.
+/// No server decides such a command.
 #[test]
 fn a_command_that_is_routed_by_another_group_than_its_own_is_found_and_not_decided() {
     let mut log = Log::begun(at(1));

@@ -1,4 +1,4 @@
-//! What came out of it, for people and for programs.
+//! The verdict, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -11,46 +11,46 @@ use super::record::Record;
 use crate::verify::findings::{Broken, Findings};
 use crate::verify::verdict::{Counts, broken_to_json, write_broken};
 
-/// Rows of one table on a terminal; JSON has all.
+/// Most rows of one table in the text; JSON has all.
 const ROWS_MAX: usize = 20;
 
-/// What was verified.
+/// The result of a verification.
 #[derive(Debug)]
 pub struct ScaledVerdict {
     /// Broken promises, at most [`crate::verify::BROKEN_KEPT_MAX`] of each kind, in the order in which
     /// they were found.
     pub broken: Vec<Broken>,
-    /// How many there are of each kind in all.
+    /// The number of broken promises of each kind.
     pub broken_counts: BTreeMap<&'static str, u64>,
-    /// What is worth knowing and breaks no promise.
+    /// Remarks that are not broken promises.
     pub notes: Vec<String>,
     /// The topic.
     pub topic: String,
     /// The id of the log in it.
     pub log: Option<String>,
-    /// How much was looked at; a topic has neither segments nor batches that are known here.
+    /// The amounts of verified data; a topic has no segments or batches.
     pub counts: Counts,
     /// Each partition.
     pub partitions: Vec<PartitionReport>,
-    /// Each campaign's gate; `None` if they were not looked at.
+    /// Each campaign's gate; `None` if the gates were not read.
     pub gates: Option<Vec<GateReport>>,
-    /// How long it took; the caller has the clock.
+    /// The duration, set by the caller, which has the clock.
     pub seconds: Option<f64>,
 }
 
-/// How far one partition was looked at.
+/// How far one partition was verified.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PartitionReport {
-    /// Records in it.
+    /// The number of records.
     pub records: u64,
-    /// Records that changed something.
+    /// The number of decisions.
     pub decisions: u64,
-    /// Records whose effects are in the tables; `None` if these were not compared.
+    /// Records whose effects are in the tables; `None` if the tables were not compared.
     pub history_position: Option<u64>,
 }
 
 impl PartitionReport {
-    /// By how many records the tables are behind.
+    /// How many records the tables are behind.
     #[must_use]
     pub fn behind(&self) -> Option<u64> {
         self.history_position.map(|position| self.records.saturating_sub(position))
@@ -88,14 +88,14 @@ impl ScaledVerdict {
         self.broken.is_empty()
     }
 
-    /// One object, its fields stable. As for a journal: `is_good`, `broken` (`promise` and `detail`),
-    /// `broken_counts` (by promise), `notes`, `records`, `bytes`, a number for each kind (`campaigns`, …), `claims` (`live`, `pending`,
-    /// `redeemed`, `cancelled`), `history_position` (records in the tables, a number or null) and
-    /// `seconds` (a number or null). Of the scaled mode alone: `topic`, `log` (the log's id, or null),
-    /// `decisions`, `history_behind` (by how many records the tables are behind, a number or null),
-    /// `partitions` (an array, from partition 0 on, of `records`, `decisions`, `history_position` and
-    /// `history_behind`), and `gates` (null if they were not looked at, else an array of `campaign`,
-    /// `left`, `remaining`, `base` and `behind`).
+    /// One object with stable members. As for a journal: `is_good`, `broken` (`promise` and `detail`),
+    /// `broken_counts` (by promise), `notes`, `records`, `bytes`, a number for each kind (`campaigns`, …),
+    /// `claims` (`live`, `pending`, `redeemed`, `cancelled`), `history_position` (records in the tables, a
+    /// number or null) and `seconds` (a number or null). Only in the scaled mode: `topic`, `log` (the log's
+    /// id, or null), `decisions`, `history_behind` (how many records the tables are behind, a number or
+    /// null), `partitions` (an array, from partition 0 on, of `records`, `decisions`, `history_position` and
+    /// `history_behind`), and `gates` (null if they were not read, else an array of `campaign`, `left`,
+    /// `remaining`, `base` and `behind`).
     #[must_use]
     pub fn to_json(&self) -> Value {
         let Counts { records, bytes, .. } = self.counts;
@@ -128,7 +128,7 @@ impl ScaledVerdict {
         self.counts.beside(verdict)
     }
 
-    /// For people; the last lines say what is broken, or that nothing is.
+    /// The verdict for people; the last lines list broken promises, or say that there are none.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = String::new();
