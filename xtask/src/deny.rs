@@ -11,7 +11,7 @@ pub(crate) fn check() -> Outcome {
     let program = program()?;
     let deny = |arguments: &[&str]| run(Command::new(&program).args(arguments));
     deny(&["--all-features", "check", "licenses", "bans", "sources"])?;
-    // The list of known vulnerabilities comes from the network, and may not be reachable.
+    // The database of known vulnerabilities comes from the network, which may not be reachable.
     if deny(&["fetch", "db"]).is_err() {
         eprintln!("skipped: advisories, because their database cannot be reached");
         return Ok(());
@@ -19,8 +19,8 @@ pub(crate) fn check() -> Outcome {
     deny(&["--all-features", "check", "advisories"])
 }
 
-/// The machine's own, or one in the target folder. It is built without optimisation: it reads a few
-/// hundred manifests, and to optimise its libraries takes far longer.
+/// The installed cargo-deny, or one built in the target folder. It is built without optimisation: it reads a
+/// few hundred manifests, and optimising its dependencies would take far longer.
 fn program() -> Result<PathBuf, String> {
     if is_there("cargo-deny") {
         return Ok("cargo-deny".into());

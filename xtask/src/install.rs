@@ -1,5 +1,5 @@
-//! What tests and benchmarks need beside Rust, from the system's package manager. Asks first on a
-//! terminal; without one it installs only in CI, and says what to install otherwise.
+//! Installs what tests and benchmarks need beside Rust, with the system's package manager. On a terminal it
+//! asks first; without one it installs only in CI, and otherwise prints what to install.
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::parts::{Outcome, is_there, output, run};
 
-/// Something that must be there, and the packages that bring it.
+/// A required program, and the packages that contain it.
 struct Needed {
     is_there: fn() -> bool,
     packages: &'static [&'static str],
@@ -35,8 +35,8 @@ const CHROMIUM: Needed = Needed {
     why: "is the browser in which the pages are tested",
 };
 
-/// Debian's package makes a cluster of PostgreSQL and starts it, unless a file in this folder says
-/// otherwise. Ours is there only meanwhile: who wants a cluster later gets one.
+/// Debian's package creates and starts a PostgreSQL cluster unless a file in this folder forbids it. The file
+/// exists only during the installation, so clusters can be created normally later.
 const CLUSTER_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
 /// The oldest Node.js that runs the tests of the pages.
 const NODE_VERSION_MIN: u32 = 20;
@@ -58,7 +58,7 @@ pub(crate) fn for_services() -> Outcome {
     install(&[REDIS, POSTGRES, JAVA, MAVEN])
 }
 
-/// Debian keeps the programs of each version in a folder of its own, outside of the search path.
+/// Debian installs each version's programs in a folder of its own, outside the search path.
 fn has_postgres() -> bool {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     is_there("initdb") || versions.into_iter().any(|version| version.path().join("bin/initdb").is_file())
@@ -81,7 +81,7 @@ fn has_faketime() -> bool {
     folders.into_iter().any(|folder| folder.path().join("faketime/libfaketimeMT.so.1").is_file())
 }
 
-/// Python with a venv that works: some systems bring the one without the other.
+/// Python with working venv support: some systems install one without the other.
 pub(crate) fn python() -> Outcome {
     install(&[PYTHON])?;
     if output(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok() {
@@ -115,7 +115,7 @@ fn install_packages(packages: &[&str], why: &str) -> Outcome {
         let say = format!("mkdir -p {CLUSTER_SETTINGS} && echo 'create_main_cluster = false' > {CLUSTER_SETTINGS}/firstcome.conf");
         as_root("sh", &["-c", &say])?;
     }
-    // A server that only tests and benchmarks start must not be started by its package.
+    // The package must not start a server that only tests and benchmarks use.
     let installed = as_root("apt-get", &[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat());
     if brings_postgres {
         as_root("rm", &["-f", &format!("{CLUSTER_SETTINGS}/firstcome.conf")])?;

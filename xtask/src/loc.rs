@@ -1,4 +1,4 @@
-//! Lines of each crate, source and tests apart, and of the product as a whole.
+//! Counts the lines of each crate, source and tests separately, and of the whole product.
 //!
 //! *Lines* are all lines of a file; *code* leaves out blank lines and lines that are only comment.
 //! Tests are `tests/`, `tests.rs` beside a source file, and what follows `#[cfg(test)] mod tests {`.
@@ -15,7 +15,7 @@ const DEVELOPMENT: &[&str] = &["conformance", "services", "sim", "testing"];
 const CODE: &[&str] = &["rs", "ts", "tsx", "js", "css", "html", "sql", "lua"];
 const DATA: &[&str] = &["json", "svg"];
 
-/// Lines of some files.
+/// Line counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Lines {
     all: usize,
@@ -87,7 +87,7 @@ fn print_part(name: &str, part: &Part) {
     println!("{name:<20} {:>8} {:>8} {:>8} {:>8} {data:>8}", source.all, source.code, tests.all, tests.code);
 }
 
-/// Everything that is written by hand under a folder.
+/// Everything under a folder that is written by hand.
 fn part_in(folder: &Path) -> Result<Part, String> {
     let mut part = Part::default();
     for entry in entries_of(folder)? {
@@ -119,7 +119,7 @@ fn part_in(folder: &Path) -> Result<Part, String> {
     Ok(part)
 }
 
-/// The lines before the module of unit tests, and those of it.
+/// The lines before the module of unit tests, and those in it.
 fn lines_of(text: &str, extension: &str) -> (Lines, Lines) {
     let lines: Vec<&str> = text.lines().collect();
     let is_tests = |pair: &[&str]| {
@@ -183,7 +183,7 @@ mod tests {
     fn unit_tests_are_counted_as_tests() {
         let text = "fn f() {}\n\n#[cfg(test)]\nmod tests {\n    // why\n    fn t() {}\n}\n";
         assert_eq!(lines_of(text, "rs"), (Lines { all: 2, code: 1 }, Lines { all: 5, code: 4 }));
-        // A module that lies in a file of its own is counted there.
+        // A module in a file of its own is counted in that file.
         assert_eq!(lines_of("#[cfg(test)]\nmod tests;\n", "rs").1, Lines::default());
     }
 }

@@ -68,12 +68,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The program with all features, with the dependencies as the tests of the whole workspace have them.
+/// Builds the program with all features, and with the same dependency features as the workspace's tests.
 fn build_program() -> Outcome {
     run(&mut cargo(&["build", "--release", "--quiet", "--workspace", "--bin", "firstcome"]))
 }
 
-/// Every test, part by part, each with its time.
+/// Runs every test, part by part, with the time of each part.
 fn test() -> Outcome {
     install::for_tests()?;
     let mut parts = Parts::default();
@@ -96,7 +96,7 @@ fn kill(arguments: &[String]) -> Outcome {
     run(test.env("FIRSTCOME_KILL_ROUNDS", rounds))
 }
 
-/// The scaled mode's scenarios with faults, again and again; one that fails names its seed.
+/// Repeats the scaled mode's fault scenarios; a failing one prints its seed.
 fn drill(arguments: &[String]) -> Outcome {
     let usage = || "usage: cargo xtask drill [--minutes N] [--seed SEED]".to_owned();
     let (mut minutes, mut seed) = (10, 1);
@@ -116,8 +116,8 @@ fn drill(arguments: &[String]) -> Outcome {
 
 fn bench(arguments: &[String]) -> Outcome {
     install::for_services()?;
-    // A rush is measured as people run it: by the program itself, which stands beside the benchmarks.
-    // Without the example, which no program that is shipped has.
+    // A rush is measured as users run it: by the program itself, in the same folder as the benchmarks.
+    // Without the example workload, which no shipped program has.
     run(&mut cargo(&["build", "--release", "--quiet", "--package", "firstcome", "--package", "bench", "--no-default-features"]))?;
     run(cargo(&["run", "--release", "--quiet", "--package", "bench", "--no-default-features", "--", "all"]).args(arguments))
 }

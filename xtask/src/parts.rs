@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Done, or why not.
+/// Success, or an error text.
 pub(crate) type Outcome = Result<(), String>;
 
-/// What ran, and how long it took.
+/// The parts that ran, with their durations.
 #[derive(Default)]
 pub(crate) struct Parts(Vec<(String, Duration)>);
 
@@ -41,7 +41,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
-/// A program of this workspace, where cargo has put it.
+/// The path of a program that cargo has built.
 pub(crate) fn built(program: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     Path::new(&target).join("release").join(program)
@@ -53,7 +53,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}")) }
 }
 
-/// What a program prints on stdout.
+/// A program's output on stdout.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
     if !output.status.success() {
@@ -62,7 +62,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a program can be found.
+/// Whether a program is in the search path.
 pub(crate) fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())

@@ -1,4 +1,4 @@
-//! The running program against its own OpenAPI document, with every check of schemathesis.
+//! Tests the running program against its own OpenAPI document, with every check of schemathesis.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(crate) fn check() -> Outcome {
     outcome.and(ended)
 }
 
-/// A virtual environment with exactly these versions; made again when they change.
+/// Creates a virtual environment with exactly these versions; recreated when they change.
 fn install() -> Outcome {
     let wanted = std::fs::read_to_string(REQUIREMENTS).map_err(|error| format!("cannot read {REQUIREMENTS}: {error}"))?;
     let stamp = Path::new(VENV).join("requirements.txt");
@@ -68,12 +68,12 @@ impl Server {
             .map_err(|error| format!("cannot start the server: {error}"))?;
         let mut lines = BufReader::new(child.stderr.take().ok_or("the server has no stderr")?).lines();
         let url = lines.by_ref().map_while(Result::ok).find_map(|line| Some(line.split_once("serves at")?.1.trim().to_owned()));
-        // What it says from here on is shown, and its pipe never fills.
+        // Later output is shown, and keeps the pipe from filling up.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("server: {line}")));
         Ok(Self { child, url: url.ok_or("the server did not start")? })
     }
 
-    /// It must still be there, and leave cleanly.
+    /// The server must still run, and end without an error.
     fn stop(&mut self) -> Outcome {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Err(format!("the server ended by itself with {status}"));

@@ -1,5 +1,5 @@
-//! The engines of the scaled mode: in the background for a person, or as long as the tests run.
-//! The work is done by the crate `services`; this only runs it.
+//! The engines of the scaled mode: in the background for a developer, or for the duration of the tests. The
+//! crate `services` does the work; this module only runs it.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::install;
 use crate::parts::{Outcome, built, cargo, run};
 
-/// Names the file that says where the engines are; tests look for it.
+/// The variable that names the file with the engines' addresses; tests read it.
 const FILE_VARIABLE: &str = "FIRSTCOME_SERVICES";
 
 /// `cargo xtask services up`, `status`, `down`.
@@ -20,9 +20,9 @@ pub(crate) fn command(arguments: &[String]) -> Outcome {
     run(cargo(&["run", "--release", "--quiet", "--package", "services", "--"]).args(arguments))
 }
 
-/// The engines that the tests share. They end when this is dropped, and when this process is gone.
+/// The engines shared by the tests. They end when this is dropped, and when this process ends.
 pub(crate) struct Services {
-    /// None where somebody has named others.
+    /// `None` if the environment names other engines.
     own: Option<Own>,
 }
 
@@ -32,7 +32,7 @@ struct Own {
 }
 
 impl Services {
-    /// Starts one of each, unless the environment names some already.
+    /// Starts one of each, unless the environment names some.
     pub(crate) fn start() -> Result<Self, String> {
         if std::env::var_os(FILE_VARIABLE).is_some() {
             return Ok(Self { own: None });
@@ -54,7 +54,7 @@ impl Services {
         Ok(Self { own: Some(own) })
     }
 
-    /// Tells a test program where they are.
+    /// Passes the addresses to a test program.
     pub(crate) fn tell(&self, program: &mut Command) {
         if let Some(own) = &self.own {
             program.env(FILE_VARIABLE, &own.file);

@@ -1,21 +1,21 @@
-//! What each test took, read from what its program prints, and the slowest of all.
+//! The duration of each test, parsed from the output of its program, and a list of the slowest.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::parts::Outcome;
 
-/// How many are listed.
+/// The number of listed tests.
 const LISTED: usize = 10;
 
-/// The tests that have run so far, with their seconds.
+/// The tests that have run so far, with their durations in seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Slowest(Vec<(f64, String)>);
 
 impl Slowest {
-    /// Runs a test program. Of the tests that pass only the time is kept; all else is shown as it comes.
+    /// Runs a test program. Lines of passed tests are only parsed; all other output is shown at once.
     pub(crate) fn run(&mut self, program_name: &str, program: &mut Command) -> Outcome {
-        // libtest measures each test, but says so only where unstable options are allowed.
+        // libtest reports durations only with unstable options.
         program.args(["-Zunstable-options", "--report-time"]).env("RUSTC_BOOTSTRAP", "1");
         let cannot_run = |error: std::io::Error| format!("cannot run {program_name}: {error}");
         let mut child = program.stdout(Stdio::piped()).spawn().map_err(cannot_run)?;
@@ -42,7 +42,7 @@ impl Slowest {
     }
 }
 
-/// The name and the time of a test that has passed: `test a::b ... ok <1.234s>`.
+/// The name and the duration of a passed test: `test a::b ... ok <1.234s>`.
 fn passed(line: &str) -> Option<(&str, f64)> {
     let (test, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
     let seconds = outcome.strip_prefix("ok <")?.strip_suffix("s>")?;

@@ -1,6 +1,5 @@
-//! All tests of the workspace, package by package. They are built once, together, and with them the
-//! programs that tests start: `cargo test` for one package alone would build its dependencies anew
-//! with other features.
+//! All tests of the workspace, package by package. They are built together, with the programs that they
+//! start: `cargo test` for a single package would rebuild its dependencies with other features.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +8,7 @@ use crate::parts::{Outcome, Parts, cargo, output, run};
 use crate::services::Services;
 use crate::slowest::Slowest;
 
-/// Programs whose tests run one after another: their times mean something, or they stop engines.
+/// Programs whose tests run one after another, because they measure times or stop engines.
 const ONE_THREAD: &[&str] = &["alone", "scaled"];
 
 /// A test program, and the package that it belongs to.
@@ -61,7 +60,7 @@ fn run_one(test: &TestProgram, services: Option<&Services>, slowest: &mut Slowes
     slowest.run(&format!("{} {}", test.package, test.name), &mut program)
 }
 
-/// Builds every test program; cargo says in JSON, a line each, where they are.
+/// Builds every test program; cargo lists their paths as one JSON object per line.
 fn build() -> Result<Vec<TestProgram>, String> {
     let mut build = cargo(&["test", "--release", "--workspace", "--tests", "--no-run", "--message-format=json"]);
     let mut programs: Vec<TestProgram> = output(&mut build)?.lines().filter_map(program_of).collect();
@@ -70,7 +69,7 @@ fn build() -> Result<Vec<TestProgram>, String> {
 }
 
 fn program_of(line: &str) -> Option<TestProgram> {
-    // Programs that tests start are named too; what is a test says its profile.
+    // Programs that tests start are listed too; a test program is recognised by its profile.
     let profile = line.split("\"profile\":{").nth(1)?.split('}').next()?;
     if !line.contains("\"reason\":\"compiler-artifact\"") || !profile.contains("\"test\":true") {
         return None;
@@ -84,7 +83,7 @@ fn program_of(line: &str) -> Option<TestProgram> {
     Some(TestProgram { package, name, folder, program })
 }
 
-/// The text behind a key. Paths with quotes or backslashes in them are not looked for.
+/// The text of a key. Paths with quotes or backslashes are not supported.
 fn text_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let start = line.find(&format!("\"{key}\":\""))? + key.len() + 4;
     line.get(start..)?.split('"').next()

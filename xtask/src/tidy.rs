@@ -1,17 +1,17 @@
-//! What no compiler checks: sizes, headers, words, who knows what. The numbers are ratchets: they
-//! may be lowered.
+//! Checks that no compiler makes: sizes, headers, words, dependencies. The numbers are ratchets: they may
+//! only be lowered.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::parts::Outcome;
 
-/// Lines of a Rust file at most.
+/// Most lines of a Rust file.
 const FILE_LINES_MAX: usize = 500;
-/// Lines of a function at most.
+/// Most lines of a function.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Words that are not used in the rules, and what is.
+/// Words that the rules must not use, each with the right one.
 const WORDS: &[(&str, &str)] = &[
     ("Coupon::reserve", "claim"),
     ("fn acquire", "claim"),
@@ -64,7 +64,7 @@ fn check_file(file: &Path, text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The rules of one workload stand in one file, with its parts in a fixed order; see STYLE.
+/// The rules of one workload are in one file, with its parts in a fixed order; see STYLE.
 fn is_rules(file: &Path) -> bool {
     file.ends_with("crates/domain/src/coupon.rs")
 }
@@ -86,7 +86,7 @@ fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
     found
 }
 
-/// R1: the rules depend on nothing; and they use the field's words.
+/// R1: the rules have no dependencies; and they use the right words.
 fn check_domain(found: &mut Vec<String>) -> Outcome {
     let manifest = read("crates/domain/Cargo.toml")?;
     let dependencies = manifest.split("\n[").find(|section| section.starts_with("dependencies]")).unwrap_or_default();
@@ -102,9 +102,8 @@ fn check_domain(found: &mut Vec<String>) -> Outcome {
     Ok(())
 }
 
-/// Who may depend on what: only `edge` and `firstcome` know HTTP and JSON (with `rush`, which asks over HTTP),
-/// only `projection` SQL, only `cluster` Kafka and Redis (E1); the lab, which shows what others do with
-/// them, aside.
+/// The allowed dependencies: only `edge` and `firstcome` know HTTP and JSON (with `rush`, an HTTP client), only
+/// `projection` SQL, only `cluster` Kafka and Redis (E1); except the lab, which shows how others use them.
 const EDGES: &[(&str, &[&str])] = &[
     ("axum", &["edge", "firstcome", "lab"]),
     ("hyper", &["edge", "firstcome", "rush", "lab"]),
@@ -115,7 +114,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("deadpool-postgres", &["projection", "lab"]),
     ("rdkafka", &["cluster", "lab"]),
     ("redis", &["cluster", "lab"]),
-    // The edge knows no workload, and not how anything is decided or stored.
+    // The edge knows no workload, and no engine or storage.
     ("engine", &["cluster", "audit", "firstcome", "sim"]),
     ("cluster", &["audit", "firstcome", "sim"]),
     ("projection", &["audit", "firstcome"]),
@@ -149,7 +148,7 @@ fn check_edges(found: &mut Vec<String>) -> Outcome {
     check_protocol(found)
 }
 
-/// What makes the scaled mode exact is free of I/O, so that a simulation can run all of it.
+/// The protocol of the scaled mode is free of I/O, so that the simulation can run all of it.
 fn check_protocol(found: &mut Vec<String>) -> Outcome {
     for file in rust_files(Path::new("crates/cluster/src/protocol"))? {
         let text = read(&file.to_string_lossy())?;

@@ -1,4 +1,4 @@
-//! The pages in a real browser: their tests, and the pictures of the documentation.
+//! The web pages in a real browser: their tests, and the screenshots of the documentation.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,12 @@ use crate::parts::{Outcome, built, run};
 
 const FOLDER: &str = "web";
 
-/// Every page, used as people use it, in the system's browser.
+/// Tests every page like a user, in the system's browser.
 pub(crate) fn check() -> Outcome {
     playwright(&["test"])
 }
 
-/// Takes the pictures of `docs/images` anew.
+/// Takes the screenshots in `docs/images`.
 pub(crate) fn screenshots() -> Outcome {
     playwright(&["test", "--config", "screenshots.config.ts"])
 }
@@ -27,7 +27,7 @@ fn playwright(arguments: &[&str]) -> Outcome {
     run(&mut npx)
 }
 
-/// Exactly the modules of the lock file; fetched again when it changes.
+/// Installs exactly the modules of the lock file; reinstalls when it changes.
 fn modules() -> Outcome {
     let lock = Path::new(FOLDER).join("package-lock.json");
     let wanted = fs::read(&lock).map_err(|error| format!("cannot read {}: {error}", lock.display()))?;
