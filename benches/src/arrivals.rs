@@ -1,6 +1,6 @@
-//! Open-loop load on many connections: requests come at their time, whatever the server does with
-//! those before. One that finds no connection free is not sent, as with a load balancer that has
-//! so many connections to a server; how many those are is said.
+//! Open-loop load on many connections: requests arrive at their time, whatever the server does with earlier
+//! ones. An arrival that finds no free connection is not sent, as with a load balancer that has a fixed
+//! number of connections to a server; these arrivals are counted.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,22 +17,22 @@ use tokio::task::LocalSet;
 use crate::load::{Asked, read_answer};
 use crate::{Outcome, clock};
 
-/// What comes, and how.
+/// The load.
 #[derive(Clone)]
 pub(crate) struct Arrivals {
     pub(crate) address: SocketAddr,
     pub(crate) asked: Asked,
     pub(crate) connections: usize,
     pub(crate) per_second: f64,
-    /// Before anything counts.
+    /// Before measuring starts.
     pub(crate) warm_up: Duration,
     pub(crate) time: Duration,
     pub(crate) first_subject: u64,
-    /// Whether a connection that hears 503 stays silent for as long as `Retry-After` says.
+    /// Whether a connection pauses after a 503 for the time given in `Retry-After`.
     pub(crate) heeds_retry_after: bool,
 }
 
-/// What became of it.
+/// The results.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) served: u64,
@@ -57,14 +57,14 @@ struct World {
     arrivals: Arrivals,
 }
 
-/// What a connection is asked to send next: since when it is due.
+/// A connection's next request: since when it is due.
 #[derive(Default)]
 struct Slot {
     due: Cell<Option<Instant>>,
     notify: Notify,
 }
 
-/// Runs on a thread of its own that stays on this core.
+/// Runs the load on a new thread that is pinned to this core.
 pub(crate) fn run_on_core(core: usize, arrivals: Arrivals) -> Outcome<Seen> {
     let thread = std::thread::spawn(move || {
         crate::pin(core)?;
@@ -100,7 +100,7 @@ async fn run(arrivals: Arrivals) -> Outcome<Seen> {
     Ok(world.seen(unsent))
 }
 
-/// Hands every arrival that is due to a connection; says how many of those that count found none.
+/// Hands every due arrival to a connection; returns how many of the measured ones found none free.
 async fn send_all(world: &World, started: Instant) -> u64 {
     let arrivals = &world.arrivals;
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
@@ -129,7 +129,7 @@ async fn send_all(world: &World, started: Instant) -> u64 {
     }
 }
 
-/// Until what was sent is answered.
+/// Waits until every sent request is answered.
 async fn settle(world: &World) {
     for _ in 0..1_000 {
         if world.idle.borrow().len() == world.slots.len() {
@@ -168,7 +168,7 @@ impl World {
     fn count(&self, histogram: &RefCell<Histogram<u64>>, due: Instant) {
         if self.counts_from <= due {
             let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
-            // Only a value out of range is refused, which is an hour and more.
+            // Only values out of range are refused: an hour and more.
             let _ = histogram.borrow_mut().record(micros);
         }
     }

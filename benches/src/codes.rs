@@ -1,5 +1,5 @@
-//! What a coupon code costs on one core: made and read, beside one HMAC-SHA-256 over the same
-//! bytes, which a code made of a serial and a truncated MAC would take.
+//! The cost of a coupon code on one core: made and read, in comparison with one HMAC-SHA-256 over the same
+//! bytes, as a code of a serial and a truncated MAC would need.
 
 use std::hint::black_box;
 
@@ -15,14 +15,14 @@ const CAMPAIGN: &str = "spring-sale-2026";
 /// Calls between two readings of the clock.
 const BATCH: u32 = 1_000;
 
-/// Nanoseconds of each.
+/// Nanoseconds for each operation.
 pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
     let folder = tempfile::tempdir()?;
     let keys = CodeKeys::open(folder.path(), false, [7; 32])?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let codes: Vec<String> = serials().map(|serial| keys.code(1, CAMPAIGN, serial)).collect();
     let (mut made, mut read, mut mac) = (Vec::new(), Vec::new(), Vec::new());
-    // In turn, so that what disturbs the machine disturbs all alike.
+    // Alternating, so that disturbances of the machine affect all alike.
     for _ in 0..rounds * 100 {
         made.push(time_of(|| serials().for_each(|serial| drop(black_box(keys.code(1, CAMPAIGN, serial))))));
         read.push(time_of(|| {

@@ -1,5 +1,5 @@
-//! What it costs to know who calls: one core, in this process, for each kind of credential. And
-//! whether the time tells anything of a key's secret.
+//! The cost of authentication on one core, in this process, for each kind of credential; and whether its
+//! duration reveals anything about a key's secret.
 
 use std::fs;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::report::median;
 use crate::tokens::{Signer, claims, settings};
 use crate::{Outcome, clock};
 
-/// Calls between two looks at the clock.
+/// Calls between two readings of the clock.
 const BATCH: u32 = 200;
 
-/// Nanoseconds that each kind of caller takes.
+/// Nanoseconds for each kind of caller.
 pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
     let folder = tempfile::tempdir()?;
     let signers = Signer::one_of_each();
@@ -49,7 +49,7 @@ pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
     ];
     shown.extend(signers.iter().map(|signer| (signer.algorithm().to_lowercase(), signer.token(&claims("ann", 2_000)))));
     let mut nanos: Vec<Vec<f64>> = shown.iter().map(|_| Vec::new()).collect();
-    // In turn, so that what disturbs the machine disturbs all alike.
+    // Alternating, so that disturbances of the machine affect all alike.
     for _ in 0..rounds * 200 {
         for ((_, credential), nanos) in shown.iter().zip(&mut nanos) {
             nanos.push(time_of(&auth, credential, now)?);

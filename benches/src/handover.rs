@@ -1,7 +1,6 @@
-//! The other design of the hand-over between HTTP and the writer: one thread that owns core and
-//! journal, a bounded channel to it, and a channel back for each request. The product decides in
-//! the task that asks and wakes a batch at once instead, because that measures better; this is
-//! here so that anybody can measure it again.
+//! An alternative hand-over between HTTP and the writer: one thread that owns core and journal, a bounded
+//! channel to it, and a response channel for each request. The product instead decides in the caller's task
+//! and wakes the committer at once, because that measures better; this module allows measuring it again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,9 +24,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::Outcome;
 use crate::server::CAMPAIGN;
 
-/// Requests that may wait for the thread.
+/// Requests that may wait for the writer thread.
 const QUEUE_MAX: usize = 8_192;
-/// Requests that go into one batch at most.
+/// Most requests in one batch.
 const BATCH_MAX: usize = 4_096;
 
 struct Ask {
@@ -36,7 +35,7 @@ struct Ask {
     answer: oneshot::Sender<Result<Done, Refusal>>,
 }
 
-/// The way to the thread.
+/// A handle to the writer thread.
 pub(crate) struct WriterThread {
     asks: mpsc::Sender<Ask>,
 }
@@ -50,7 +49,7 @@ impl WriterThread {
         let spares = Arc::clone(committer.journal().spares());
         std::thread::spawn(move || {
             while spares.wait_until_wanted(std::time::Duration::from_secs(60)) {
-                // The benchmark's disk has room; if it has not, the writer will say so.
+                // If the disk has no room for the segment, the writer reports it.
                 let _ = spares.prepare(&storage);
             }
         });
@@ -67,7 +66,7 @@ impl WriterThread {
     }
 }
 
-/// Takes what is waiting, decides all of it, commits once, answers everybody.
+/// Takes all waiting requests, decides them, commits once, and answers them.
 fn run(core: Core, mut committer: Committer<FileStorage>, mut waiting: mpsc::Receiver<Ask>) {
     let core = Mutex::new(core);
     core.lock().settle(u64::MAX / 2);
@@ -82,7 +81,7 @@ fn run(core: Core, mut committer: Committer<FileStorage>, mut waiting: mpsc::Rec
             return;
         }
         for (answer, to) in answers.drain(..) {
-            // A client that has gone needs no answer.
+            // A client that has disconnected needs no answer.
             let _ = to.send(answer);
         }
     }
@@ -101,7 +100,7 @@ fn create(core: &Mutex<Core>) {
     }
 }
 
-/// The command that makes the campaign of the benchmarks.
+/// The command that creates the benchmarks' campaign.
 pub(crate) fn put_command() -> Option<Command<'static>> {
     let settings = Coupon::any_settings(Settings { code_key: 1, ..Settings::plain(Quantity::MAX) });
     Some(Command::local(Action::Put { name: Name::new(CAMPAIGN).ok()?, settings, precondition: Precondition::Always }))

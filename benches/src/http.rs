@@ -1,4 +1,4 @@
-//! Claims over HTTP beside an empty POST on the same server, and beside the other hand-over.
+//! Claims over HTTP in comparison with an empty POST on the same server, and with the other hand-over.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::server::{CAMPAIGN, EMPTY, THREAD};
 pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// What opens it, if it asks for keys.
+    /// Its key, if the server requires one.
     key: Option<String>,
 }
 
@@ -26,12 +26,12 @@ impl ServerProcess {
         Self::start_with(data, &[])
     }
 
-    /// One that asks for keys.
+    /// A server that requires keys.
     fn start_with_keys(data: &Path) -> Outcome<Self> {
         Self::start_with(data, &["--keys"])
     }
 
-    /// One that has a core to itself, and so many places for requests.
+    /// A server pinned to one core, with this limit of requests in flight.
     pub(crate) fn start_pinned(data: &Path, core: usize, places: u32) -> Outcome<Self> {
         Self::start_with(data, &["--core", &core.to_string(), "--places", &places.to_string()])
     }
@@ -50,7 +50,7 @@ impl ServerProcess {
         Ok(server)
     }
 
-    /// Waits until it says that it is ready: across machines it has to catch up first.
+    /// Waits until the server is ready: across machines it has to catch up first.
     fn wait_until_ready(&self) -> Outcome<()> {
         for _ in 0..6_000 {
             if self.ask("GET", "/readyz", "")?.starts_with("HTTP/1.1 200") {
@@ -61,13 +61,13 @@ impl ServerProcess {
         Err("the server does not become ready".into())
     }
 
-    /// Makes a campaign.
+    /// Creates a campaign.
     pub(crate) fn put(&self, campaign: &str, stock: u32) -> Outcome<()> {
         let answer = self.ask("PUT", &format!("/v1/campaigns/{campaign}"), &format!("{{\"stock\":{stock}}}"))?;
         if answer.starts_with("HTTP/1.1 20") { Ok(()) } else { Err(answer.into()) }
     }
 
-    /// Asks once, on a connection of its own.
+    /// Sends one request on a new connection.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Outcome<String> {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(self.address)?;
@@ -88,7 +88,7 @@ impl Drop for ServerProcess {
     }
 }
 
-/// Every route in turn, `rounds` times.
+/// Measures every route in turn, `rounds` times.
 pub(crate) fn compare(connections: usize, seconds: u64, rounds: usize) -> Outcome<Value> {
     let folder = tempfile::tempdir()?;
     let server = ServerProcess::start(folder.path())?;
@@ -103,7 +103,7 @@ pub(crate) fn compare(connections: usize, seconds: u64, rounds: usize) -> Outcom
             if found.unexpected != 0 {
                 return Err(format!("{path}: {} answers were no 201", found.unexpected).into());
             }
-            // The first round only warms up.
+            // The first round is a warm-up.
             if let (1.., Some(runs)) = (round, runs.get_mut(place)) {
                 runs.push(found);
             }
@@ -112,7 +112,7 @@ pub(crate) fn compare(connections: usize, seconds: u64, rounds: usize) -> Outcom
     Ok(summary(connections, &routes, &runs))
 }
 
-/// Checks of a rate limit beside the empty POST: allowed over one key and over many, and denied.
+/// Rate-limit checks in comparison with the empty POST: allowed over one key and over many, and denied.
 pub(crate) fn compare_limits(connections: usize, seconds: u64, rounds: usize) -> Outcome<Value> {
     let folder = tempfile::tempdir()?;
     let server = ServerProcess::start(folder.path())?;
@@ -129,7 +129,7 @@ pub(crate) fn compare_limits(connections: usize, seconds: u64, rounds: usize) ->
         ("empty_post", Asked::at(EMPTY)),
         ("check_one_hot_key", Asked::check_at(wide, 1)),
         ("check_100000_keys", Asked::check_at(wide, 100_000)),
-        // The warming round takes the one unit that there is.
+        // The warm-up round takes the only unit.
         ("check_denied", Asked::check_at(narrow, 1)),
     ];
     let mut runs: Vec<Vec<Found>> = asked.iter().map(|_| Vec::new()).collect();
@@ -149,7 +149,7 @@ pub(crate) fn compare_limits(connections: usize, seconds: u64, rounds: usize) ->
     Ok(summary(connections, &routes, &runs))
 }
 
-/// The same claims on a server without keys and on one that asks for a key.
+/// The same claims on a server without keys and on one that requires a key.
 pub(crate) fn compare_keys(connections: usize, seconds: u64, rounds: usize) -> Outcome<Value> {
     let folder = tempfile::tempdir()?;
     let open = ServerProcess::start(&folder.path().join("open"))?;
@@ -205,7 +205,7 @@ fn summary(connections: usize, routes: &[(&str, &str)], runs: &[Vec<Found>]) -> 
     json!({ "connections": connections, "routes": rows.collect::<Vec<Value>>() })
 }
 
-/// Claims over HTTP on a small and on a large state, in turn.
+/// Claims over HTTP on a small and on a large state, alternating.
 pub(crate) fn compare_sizes(small: &Path, large: &Path, large_claims: u32, seconds: u64, rounds: usize) -> Outcome<Value> {
     let (small, large) = (ServerProcess::start(small)?, ServerProcess::start(large)?);
     let path = format!("/v1/campaigns/{CAMPAIGN}/claims");

@@ -1,4 +1,4 @@
-//! Decisions without HTTP: in memory, durable, replayed; and what they take in memory.
+//! Decisions without HTTP: in memory, durable, replayed; and their memory use.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use crate::{Outcome, clock};
 /// Characters of each subject's name.
 const NAME_BYTES: usize = 13;
 
-/// The names of all subjects in one piece, so that making them is not measured.
+/// The names of all subjects in one string, so that creating them is not measured.
 struct Names(String);
 
 impl Names {
@@ -93,7 +93,7 @@ fn settings(data: &Path) -> Settings {
     }
 }
 
-/// Through the engine, every claim on disk: staged as fast as the journal takes it.
+/// Through the engine, with every claim durable: staged as fast as the journal accepts it.
 pub(crate) fn durable(claims: u32, data: &Path) -> Outcome<Value> {
     let names = Names::new(claims);
     let (engine, _) = Engine::open(&settings(data))?;
@@ -123,45 +123,45 @@ fn stage(engine: &Engine, command: &Command<'_>) -> Outcome<()> {
     loop {
         match engine.stage(command, RequestId::new("bench")?).value {
             Ok(_) => return Ok(()),
-            // The journal is behind: that is what is measured.
+            // The journal is the bottleneck: that is what is measured.
             Err(Refusal::Busy | Refusal::StorageFull) => std::thread::yield_now(),
             Err(refusal) => return Err(format!("a claim was refused: {refusal:?}").into()),
         }
     }
 }
 
-/// From the data folder to a state that can decide.
+/// The time from opening the data folder to a state that can decide.
 pub(crate) fn open(data: &Path) -> Outcome<Value> {
     let started = clock::now();
     let (engine, restarted) = Engine::open(&settings(data))?;
     let seconds = started.elapsed().as_secs_f64();
     let claims = engine.status().counts.entries.iter().sum::<u64>();
     let (cpu_seconds, peak_bytes) = (cpu_seconds()?, peak_bytes()?);
-    // Nothing was decided, so that nothing is lost; and no snapshot is taken.
+    // Nothing was decided, so nothing is lost, and no snapshot must be taken.
     std::mem::forget(engine);
     Ok(json!({
         "claims": claims,
         "replayed": restarted.replayed_count,
         "snapshot": restarted.snapshot_lsn.is_some(),
         "seconds": seconds,
-        // Of all threads, in the program and in the system: what other programs take does not count.
+        // Over all threads, user and system time: other processes do not count.
         "cpu_seconds": cpu_seconds,
         "peak_bytes_per_claim": peak_bytes as f64 / (claims as f64).max(1.0),
         "replayed_per_second": restarted.replayed_count as f64 / seconds,
     }))
 }
 
-/// Processor time that this process has taken so far.
+/// The processor time of this process so far.
 fn cpu_seconds() -> Outcome<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The program's name, in parentheses, may hold blanks; behind it, user and system time are the
-    // 12th and the 13th field (proc(5) counts them as 14 and 15).
+    // The program's name, in parentheses, may contain spaces; after it, user and system time are the 12th and
+    // the 13th field (proc(5) counts them as 14 and 15).
     let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_whitespace().skip(11).take(2));
     let ticks: Vec<u64> = fields.ok_or("no fields in stat")?.map(str::parse).collect::<Result<_, _>>()?;
     Ok(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// The most memory that was resident at once.
+/// The peak of resident memory.
 fn peak_bytes() -> Outcome<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));

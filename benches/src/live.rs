@@ -1,5 +1,5 @@
-//! Many who watch one campaign while it is rushed: how long what is durable takes to reach them, and
-//! what the rush loses. Server, load and watchers share the machine's cores.
+//! Many subscribers watch one campaign during a rush: how long durable claims take to reach them, and how
+//! much throughput the rush loses. Server, load and subscribers share the machine's cores.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,21 +20,21 @@ use crate::{Outcome, clock};
 
 /// Connections of the rush.
 const CONNECTIONS: usize = 512;
-/// Between two claims whose way is followed.
+/// Interval of the claims whose delay is measured.
 const PROBE_EVERY: Duration = Duration::from_millis(150);
 
-/// What one client has seen: how many claims there were, and when it heard of that.
+/// The observations of one subscriber: the number of claims, and when it was received.
 #[derive(Default)]
 struct Seen {
     issued: Vec<(u64, Instant)>,
     snapshots: u64,
 }
 
-/// A claim that is durable: its serial, and when its answer had come.
+/// A durable claim: its serial, and when its response arrived.
 type Probe = (u64, Instant);
 
-/// The rush alone and with this many clients, in turn; each run with them stands between two without,
-/// because a claim costs more the more there are, and a machine's speed drifts.
+/// The rush without and with this many subscribers, alternating; each run with subscribers is between two
+/// without, because claims get more expensive as their number grows, and a machine's speed drifts.
 pub(crate) fn compare(clients: usize, seconds: u64, rounds: usize) -> Outcome<Value> {
     raise_files_max();
     let folder = tempfile::tempdir()?;
@@ -58,7 +58,7 @@ pub(crate) fn compare(clients: usize, seconds: u64, rounds: usize) -> Outcome<Va
         watched.push(found.per_second);
         waits[1].push(found.p99_ms);
         let probes = probing.end()?;
-        // The last of them is on its way.
+        // The last event is still on its way.
         std::thread::sleep(Duration::from_secs(2));
         for seen in watching.end()? {
             events += seen.issued.len() as u64;
@@ -90,7 +90,7 @@ pub(crate) fn compare(clients: usize, seconds: u64, rounds: usize) -> Outcome<Va
     }))
 }
 
-/// From each claim's answer to the event with which the client heard of it.
+/// Records the time from each claim's response to the event that shows it.
 fn record_delays(seen: &Seen, probes: &[Probe], delays: &mut Histogram<u64>) -> Outcome<()> {
     for (serial, durable_at) in probes {
         let place = seen.issued.partition_point(|(issued, _)| issued < serial);
@@ -100,14 +100,14 @@ fn record_delays(seen: &Seen, probes: &[Probe], delays: &mut Histogram<u64>) -> 
     Ok(())
 }
 
-/// Clients on a thread of their own.
+/// Subscribers on a thread of their own.
 struct Watching {
     stop: tokio::sync::watch::Sender<bool>,
     thread: std::thread::JoinHandle<Outcome<Vec<Seen>>>,
 }
 
 impl Watching {
-    /// Returns when every client has its first event.
+    /// Returns when every subscriber has received its first event.
     fn start(address: SocketAddr, clients: usize) -> Outcome<Self> {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let begun = Arc::new(AtomicU64::new(0));
@@ -160,7 +160,7 @@ async fn watch(address: SocketAddr, mut stopped: tokio::sync::watch::Receiver<bo
         }
         let heard_at = clock::now();
         text.extend_from_slice(buffer.get(..count).unwrap_or_default());
-        // Events are shorter than what is read at once, but may be cut in two.
+        // Events are shorter than the read buffer, but may be split.
         while let Some(end) = find(&text, b"\n\n") {
             take(text.get(..end).unwrap_or_default(), heard_at, &mut seen, is_first);
             text.drain(..end + 2);
@@ -182,7 +182,7 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// Claims now and then, on a thread of its own.
+/// Periodic claims, on a thread of their own.
 struct Probing {
     is_over: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Outcome<Vec<Probe>>>,
@@ -217,7 +217,7 @@ fn probe(stream: &mut TcpStream, subject: &str) -> Outcome<Probe> {
     let mut buffer = [0; 4_096];
     let count = stream.read(&mut buffer)?;
     let durable_at = clock::now();
-    // An answer to a claim comes in one piece.
+    // The response to a claim arrives in one piece.
     let answer = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned();
     let serial = answer.split("\"serial\":").nth(1).and_then(|rest| rest.split(',').next()?.parse().ok());
     Ok((serial.ok_or(answer)?, durable_at))

@@ -1,7 +1,7 @@
-//! Load for comparing routes of one server: each connection asks again as soon as it is answered,
-//! so that the server is never idle. (How long people wait is measured by `firstcome rush`, whose
-//! arrivals do not depend on answers.) The client is as lean as it can be, because it shares the
-//! processors with the server.
+//! Load for comparing routes of one server: each connection sends its next request as soon as the previous
+//! one is answered, so that the server is never idle. (Latency is measured by `firstcome rush`, whose
+//! arrivals do not depend on responses.) The client is as lean as possible, because it shares the processors
+//! with the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::{Outcome, clock};
 
-/// What a load found.
+/// The results of a load.
 pub(crate) struct Found {
     pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,
@@ -23,14 +23,14 @@ pub(crate) struct Found {
     pub(crate) unexpected: u64,
 }
 
-/// What is asked, and how often at once.
+/// The request, and how many are in flight.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     pub(crate) asked: Asked,
     pub(crate) connections: usize,
     pub(crate) time: Duration,
-    /// The first subject's number; every request names another one.
+    /// The number of the first subject; every request uses the next one.
     pub(crate) first_subject: u64,
 }
 
@@ -89,16 +89,16 @@ async fn connection(
     Ok((histogram, unexpected))
 }
 
-/// Requests that differ in the subject or key only.
+/// Requests that differ only in the subject or key.
 #[derive(Clone)]
 pub(crate) struct Asked {
-    /// All up to the length of the body.
+    /// Everything before the length of the body.
     head: String,
-    /// What the body names.
+    /// The name of the body's member.
     member: &'static str,
-    /// Subjects or keys that there are; beyond, the first comes again.
+    /// The number of different subjects or keys; they are reused in turn.
     names_count: u64,
-    /// The status of every answer.
+    /// The expected status.
     expected: u16,
 }
 
@@ -108,18 +108,18 @@ impl Asked {
         Self { head, member: "subject", names_count: u64::MAX, expected: 201 }
     }
 
-    /// Checks of a rate limit over so many keys.
+    /// Rate-limit checks over this many keys.
     pub(crate) fn check_at(path: &str, keys_count: u64) -> Self {
         Self { member: "key", names_count: keys_count, expected: 200, ..Self::at(path) }
     }
 
-    /// The same, by the holder of a key.
+    /// The same, authenticated by a key.
     pub(crate) fn with_key(path: &str, key: &str) -> Self {
         let asked = Self::at(path);
         Self { head: asked.head.replace("content-length", &format!("authorization: Bearer {key}\r\ncontent-length")), ..asked }
     }
 
-    /// The request of this subject.
+    /// Writes the request for this subject.
     pub(crate) fn write(&self, request: &mut Vec<u8>, subject: u64) {
         let (member, name) = (self.member, subject % self.names_count);
         let body = format!("{{\"{member}\":\"u{name:012}\"}}");
@@ -131,12 +131,12 @@ impl Asked {
     }
 }
 
-/// Reads one answer; gives its status.
+/// Reads one response; returns its status.
 pub(crate) async fn read_status(stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<u16> {
     Ok(read_answer(stream, buffer).await?.0)
 }
 
-/// Reads one answer; gives its status, and the seconds of its `Retry-After`.
+/// Reads one response; returns its status, and the seconds of its `Retry-After`.
 pub(crate) async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Outcome<(u16, u64)> {
     let mut filled = 0;
     loop {
@@ -160,7 +160,7 @@ fn retry_after_s(answer: &[u8]) -> u64 {
     seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(1)
 }
 
-/// Bytes of an answer's head and body, once the head is there.
+/// The size of a response's head and body, once the head is complete.
 fn total_bytes(answer: &[u8]) -> Option<usize> {
     let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(answer.get(..head_end)?).ok()?;

@@ -1,8 +1,8 @@
 //! The benchmarks. `bench all` runs everything, prints tables and writes the raw results; the
 //! other commands are its parts, each in a process of its own.
 //!
-//! Names tell topology and guarantee: `coupon_one_hot_key_synced` is many connections, one
-//! campaign, every yes on disk.
+//! Names state topology and guarantee: `coupon_one_hot_key_synced` is many connections, one campaign, every
+//! success on disk.
 #![expect(clippy::print_stdout, reason = "what is measured is the result of this program")]
 
 mod arrivals;
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What goes wrong in a benchmark ends it; there is nobody to recover for.
+/// Any error ends a benchmark.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[derive(Parser)]
@@ -128,7 +128,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Keeps the calling thread, and those that it starts from now on, on one core.
+/// Pins the calling thread, and threads that it starts later, to one core.
 pub(crate) fn pin(core: usize) -> Outcome<()> {
     let mut cores = rustix::thread::CpuSet::new();
     cores.set(core);

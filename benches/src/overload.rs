@@ -1,5 +1,5 @@
-//! More than can be served: how many are, and how long they wait, by how many come. The server has
-//! one core and the load another, so that neither takes from the other.
+//! Overload: how many requests are served, and how long they wait, by the rate of arrivals. Server and load
+//! are pinned to one core each, so that neither takes processor time from the other.
 
 use std::fs;
 use std::path::Path;
@@ -18,14 +18,14 @@ use crate::server::CAMPAIGN;
 
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
-/// Arrivals, as multiples of what the server serves when it is asked without a pause.
+/// Rates of arrivals, as multiples of the server's closed-loop throughput.
 const LOADS: [f64; 8] = [0.25, 0.5, 0.75, 0.9, 1.0, 1.5, 2.0, 3.0];
 const WARM_UP: Duration = Duration::from_secs(1);
-/// As many places as no limit.
+/// Enough requests in flight to mean no limit.
 const NO_LIMIT: u32 = 1_000_000;
 const STANDARD: u32 = 4_096;
 
-/// A way to run the sweep.
+/// A configuration of the server and the load.
 struct Case {
     name: &'static str,
     places: u32,
@@ -38,7 +38,7 @@ const CASES: [Case; 3] = [
     Case { name: "no_limit", places: NO_LIMIT, heeds_retry_after: false },
 ];
 
-/// Every case under every load, `rounds` times in turn.
+/// Every case under every load, `rounds` times, alternating.
 pub(crate) fn sweep(connections: usize, seconds: u64, rounds: usize, plots: &Path) -> Outcome<Value> {
     raise_files_max();
     let folder = tempfile::tempdir()?;
@@ -72,7 +72,7 @@ pub(crate) fn sweep(connections: usize, seconds: u64, rounds: usize, plots: &Pat
     )
 }
 
-/// What the server serves to 512 connections that ask without a pause: the unit of the sweep.
+/// The throughput with 512 connections in a closed loop: the unit of the sweep.
 fn closed_loop(folder: &Path, next_subject: &mut u64) -> Outcome<f64> {
     let server = ServerProcess::start_pinned(&folder.join("closed-loop"), SERVER_CORE, STANDARD)?;
     let mut rates = Vec::new();
@@ -81,7 +81,7 @@ fn closed_loop(folder: &Path, next_subject: &mut u64) -> Outcome<f64> {
             address: server.address,
             asked: Asked::at(&format!("/v1/campaigns/{CAMPAIGN}/claims")),
             connections: 512,
-            // More than ever fits: every connection asks again as soon as it is answered.
+            // More than can be served: every connection always has a request due.
             per_second: 400_000.0,
             warm_up: WARM_UP,
             time: Duration::from_secs(2),
@@ -123,7 +123,7 @@ const STYLE: &str = "<style>svg{background:#fff}text{fill:#444;font:11px system-
 .grid{stroke:#ddd}.line{fill:none;stroke-width:2}.dot{fill:#888}.one{stroke:#0a6ebd}.two{stroke:#c2410c}.three{stroke:#777;stroke-dasharray:5 4}</style>";
 const COLOURS: [&str; 3] = ["one", "two", "three"];
 
-/// Served and p99 by load, a line for each case.
+/// Plots served requests and p99 by load, one line for each case.
 fn draw(tables: &[Value], base: f64, folder: &Path) -> Outcome<()> {
     let lines = |field: &str| -> Vec<Line> {
         let line = |(table, class): (&Value, &'static str)| Line {

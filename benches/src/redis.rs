@@ -1,6 +1,5 @@
-//! The Lua script of the field on a Redis of its own: stock check, `SISMEMBER`, `DECR`, `SADD`,
-//! driven by `redis-benchmark` without HTTP. Once with every write synced, once with nothing
-//! written to disk.
+//! The usual Lua script on a dedicated Redis: stock check, `SISMEMBER`, `DECR`, `SADD`, driven by
+//! `redis-benchmark` without HTTP. Once with every write synced, once without persistence.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -46,7 +45,7 @@ impl Redis {
         Err("redis-server does not answer".into())
     }
 
-    /// Calls of the script per second.
+    /// Script calls per second.
     fn measure(&self, calls: u64, connections: usize) -> Outcome<f64> {
         cli(self.port, &["FLUSHALL"])?;
         cli(self.port, &["SET", STOCK, "1000000000"])?;
@@ -59,13 +58,13 @@ impl Redis {
     }
 }
 
-/// Calls of the script per second that find nothing left, on a Redis that runs.
+/// Script calls per second that find the stock used up, on a running Redis.
 pub(crate) fn measure_refusals(port: u16, calls: u64, connections: usize) -> Outcome<f64> {
     cli(port, &["SET", STOCK, "0"])?;
     benchmark(port, calls, connections)
 }
 
-/// What `redis-cli` prints.
+/// The output of `redis-cli`.
 pub(crate) fn cli(port: u16, arguments: &[&str]) -> Outcome<String> {
     let output = Command::new("redis-cli").args(["-p", &port.to_string()]).args(arguments).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

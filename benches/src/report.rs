@@ -1,4 +1,4 @@
-//! Everything in one run: side by side, printed, and written down raw.
+//! Runs all benchmarks, prints the results side by side, and stores the raw data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::{Outcome, clock, codes, credentials, http, live, overload, redis, scaled};
 
-/// Connections of the overload: twice as many as there are places.
+/// Connections of the overload benchmark: twice the limit of requests in flight.
 const OVERLOAD_CONNECTIONS: usize = 8_192;
 
-/// Clients that watch one campaign.
+/// Subscribers of one campaign.
 const LIVE_CLIENTS: usize = 2_000;
 
-/// What to run.
+/// The parts to run, and their settings.
 pub(crate) struct Plan {
     pub(crate) runs: PathBuf,
     pub(crate) plots: PathBuf,
@@ -81,7 +81,7 @@ pub(crate) fn all(plan: &Plan) -> Outcome<()> {
     write_down(&plan.runs, &raw)
 }
 
-/// A folder with many claims: how it opens, and what a claim costs on it.
+/// A data folder with many claims: the time to open it, and the cost of a claim on it.
 fn large_state(plan: &Plan, add: &mut impl FnMut(&str, Value)) -> Outcome<()> {
     let (small, large) = (tempfile::tempdir()?, tempfile::tempdir()?);
     part_in("durable", &small.path().join("lock"), &["10000"])?;
@@ -96,7 +96,7 @@ fn large_state(plan: &Plan, add: &mut impl FnMut(&str, Value)) -> Outcome<()> {
         fs::rename(&kept, data.join("snapshots"))?;
     }
     if plan.has("size") {
-        // The folders were not made by a server, which would have made the key first.
+        // The folders were not created by a server, which would have created the secret.
         for folder in [small.path().join("lock"), data] {
             fs::write(folder.join("code-secret"), "5a".repeat(32) + "\n")?;
         }
@@ -122,7 +122,7 @@ fn repeated(rounds: usize, run: impl Fn(&Path) -> Outcome<Value>) -> Outcome<Val
     several(rounds, || run(&tempfile::tempdir()?.path().join("data")))
 }
 
-/// A part in a process of its own, so that what is in memory from before does not count.
+/// Runs a part in a separate process, so that earlier memory use does not count.
 fn part(arguments: &[&str]) -> Outcome<Value> {
     let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
     if !output.status.success() {
@@ -136,7 +136,7 @@ fn part_in(name: &str, data: &Path, arguments: &[&str]) -> Outcome<Value> {
     part(&[&[name], arguments, &["--data", data]].concat())
 }
 
-/// The middle value; of an even number the upper of the two.
+/// The median; of an even number of values the upper one.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,6 +1,6 @@
-//! The scaled mode on one machine, engines and load included: rushes, claims that all succeed,
-//! refusals; beside the field's Lua script on the same Redis and a hot row in the same PostgreSQL,
-//! both without HTTP. Further: memory at the gate, and how long a start takes.
+//! The scaled mode on one machine, including engines and load: rushes, successful claims, refusals; in
+//! comparison with the usual Lua script on the same Redis and a hot row in the same PostgreSQL, both without
+//! HTTP. Also: memory in the gate, and the duration of a start.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use crate::server::CAMPAIGN;
 use crate::{Outcome, clock, redis};
 
 const CONNECTIONS: usize = 512;
-/// Connections of the hot row: more only wait for one another.
+/// Connections to the hot row: more would only wait for each other.
 const HOT_ROW_CLIENTS: usize = 32;
-/// Claims for which a start is measured.
+/// The number of claims at a measured start.
 const START_CLAIMS: u64 = 1_000_000;
-/// Subjects for which memory is measured.
+/// The number of subjects for the memory measurement.
 const MARKED: u32 = 200_000;
 
 struct Engines {
@@ -39,7 +39,7 @@ impl Engines {
         Ok(Self { kafka, redis, postgres })
     }
 
-    /// Servers of one cluster that nobody has used before.
+    /// The servers of a new cluster.
     fn servers(&self, name: &str, count: usize, data: &Path) -> Outcome<Vec<ServerProcess>> {
         let postgres = self.postgres.new_database(name)?;
         (0..count).map(|_| self.server(name, &postgres, data)).collect()
@@ -52,7 +52,7 @@ impl Engines {
     }
 }
 
-/// Everything, `rounds` times where figures are compared.
+/// All measurements, `rounds` times where figures are compared.
 pub(crate) fn measure(seconds: u64, rounds: usize) -> Outcome<Value> {
     let engines = Engines::start()?;
     let data = tempfile::tempdir()?;
@@ -77,7 +77,7 @@ fn versions(engines: &Engines) -> Outcome<Value> {
     Ok(json!({ "redis": redis, "postgres": postgres, "kafka_brokers": 1 }))
 }
 
-/// 100,000 people for 10,000 coupons, all at once, by the program itself.
+/// 100,000 people for 10,000 coupons, all at once, with the program's own rush.
 fn rush(engines: &Engines, name: &str, count: usize, data: &Path, rounds: usize) -> Outcome<Value> {
     let servers = engines.servers(name, count, data)?;
     let urls: Vec<String> = servers.iter().map(|server| format!("http://{}", server.address)).collect();
@@ -90,7 +90,7 @@ fn rush(engines: &Engines, name: &str, count: usize, data: &Path, rounds: usize)
     Ok(json!({ "servers": count, "reports": reports }))
 }
 
-/// Claims that all succeed, open-loop at half of that rate, refusals; and beside them, in turn, the
+/// Successful claims, open-loop at half of that rate, refusals; and, alternating with them, the
 /// script and the hot row.
 fn claims_and_refusals(engines: &Engines, name: &str, count: usize, data: &Path, time: Duration, rounds: usize) -> Outcome<Value> {
     let servers = engines.servers(name, count, data)?;
@@ -106,7 +106,7 @@ fn claims_and_refusals(engines: &Engines, name: &str, count: usize, data: &Path,
         let no = both(&addresses, "/v1/campaigns/gone/claims", time, subjects + 500_000_000)?;
         let script = redis::measure_refusals(engines.redis.port(), 200_000, CONNECTIONS)?;
         let row = hot_row_per_second(engines, time)?;
-        // The first round only warms up.
+        // The first round is a warm-up.
         if 0 < round {
             check(&found, 0)?;
             granted.push(found);
@@ -141,7 +141,7 @@ fn ratio(ours: &[f64], theirs: &[f64]) -> f64 {
     median(&ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect::<Vec<f64>>())
 }
 
-/// The load spread over all servers, a thread for each.
+/// The load, spread over all servers with one thread for each.
 fn both(addresses: &[SocketAddr], path: &str, time: Duration, first_subject: u64) -> Outcome<Vec<Found>> {
     let connections = CONNECTIONS / addresses.len();
     let threads: Vec<_> = (0..)
@@ -173,7 +173,7 @@ fn arrivals(address: SocketAddr, path: &str, per_second: f64, time: Duration) ->
     }))
 }
 
-/// What one row of PostgreSQL gives, without HTTP: each update waits for the one before it.
+/// The throughput of one row in PostgreSQL, without HTTP: each update waits for the previous one.
 fn hot_row_per_second(engines: &Engines, time: Duration) -> Outcome<f64> {
     let url = engines.postgres.url();
     let table = "create table if not exists stock (id int primary key, remaining int); \
@@ -189,7 +189,7 @@ fn hot_row_per_second(engines: &Engines, time: Duration) -> Outcome<f64> {
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }
 
-/// Bytes in Redis for each subject that was let pass, beside a plain set of the same names.
+/// Bytes in Redis for each admitted subject, in comparison with a plain set of the same names.
 fn gate_memory(engines: &Engines, data: &Path) -> Outcome<Value> {
     let servers = engines.servers("memory", 1, data)?;
     let server = servers.first().ok_or("no server")?;
@@ -215,7 +215,7 @@ fn gate_memory(engines: &Engines, data: &Path) -> Outcome<Value> {
     }
     let gate = used()? - before;
     let before = used()?;
-    // The same number of names of the same length.
+    // As many names of the same length.
     let script = "for i = 1, ARGV[1] do redis.call('SADD', KEYS[1], string.format('u%012d', i)) end";
     redis::cli(port, &["EVAL", script, "1", "plain", &MARKED.to_string()])?;
     let plain = used()? - before;
@@ -223,8 +223,8 @@ fn gate_memory(engines: &Engines, data: &Path) -> Outcome<Value> {
     Ok(json!({ "subjects": MARKED, "gate_bytes_each": each(gate), "plain_set_bytes_each": each(plain) }))
 }
 
-/// From starting the process until it is ready, with a million claims: from the tables, and from an
-/// empty database, by the record alone.
+/// The time from starting the process until it is ready, with a million claims: from the tables, and with an
+/// empty database from the log alone.
 fn start_times(engines: &Engines, data: &Path) -> Outcome<Value> {
     let postgres = engines.postgres.new_database("start")?;
     let server = engines.server("start", &postgres, data)?;
@@ -250,7 +250,7 @@ fn start_times(engines: &Engines, data: &Path) -> Outcome<Value> {
     Ok(json!({ "claims": done, "from_the_tables_s": from_tables, "from_the_record_s": start(&empty)? }))
 }
 
-/// A program of PostgreSQL's, which some systems keep apart.
+/// A program of PostgreSQL, which some systems install outside the search path.
 fn tool(name: &str) -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = folders.map(|folder| folder.path().join("bin").join(name)).filter(|path| path.is_file()).collect();

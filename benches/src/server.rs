@@ -1,5 +1,5 @@
-//! The server of the benchmarks: the product's own, and two routes beside it: one that does
-//! nothing but read and write JSON, and one that hands claims over in another way.
+//! The server of the benchmarks: the product's own, with two additional routes: one that only reads and
+//! writes JSON, and one that uses the other hand-over.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ use serde_json::json;
 use crate::Outcome;
 use crate::handover::WriterThread;
 
-/// The campaign that is claimed from.
+/// The campaign of the claims.
 pub(crate) const CAMPAIGN: &str = "bench";
-/// The route that does nothing.
+/// The route without any decision.
 pub(crate) const EMPTY: &str = "/bench/empty";
-/// The route that hands over to a writer thread.
+/// The route that hands claims to a writer thread.
 pub(crate) const THREAD: &str = "/bench/thread";
 
-/// What the server shall be like.
+/// The server's configuration.
 pub(crate) struct Wanted {
     pub(crate) data: PathBuf,
     pub(crate) core: Option<usize>,
@@ -41,7 +41,7 @@ pub(crate) struct Wanted {
     pub(crate) scaled: ScaledArgs,
 }
 
-/// Where the engines of the scaled mode are, if they are wanted.
+/// The addresses of the engines of the scaled mode, if it is measured.
 pub(crate) struct ScaledArgs {
     pub(crate) kafka: Option<String>,
     pub(crate) kafka_topic: Option<String>,
@@ -65,11 +65,11 @@ async fn serve(wanted: &Wanted) -> Outcome<()> {
         listen: Some(([127, 0, 0, 1], 0).into()),
         data: Some(data.join("lock")),
         requests_max: wanted.places,
-        // All that watch come from this machine.
+        // All subscribers connect from this machine.
         live_clients_per_address_max: Some(4_096),
         kafka: wanted.scaled.kafka.clone(),
         kafka_topic: wanted.scaled.kafka_topic.clone(),
-        // One broker.
+        // There is only one broker.
         kafka_dev: true,
         redis: wanted.scaled.redis.clone(),
         postgres: wanted.scaled.postgres.clone(),
@@ -96,7 +96,7 @@ async fn make_key(server: &Server) -> Outcome<String> {
     Ok(made.secret.ok_or("a new key has a secret")?)
 }
 
-/// Reads what a claim reads and answers as much, and does nothing.
+/// Reads a claim's body and sends a response of the same size, without a decision.
 async fn empty(context: Context) -> Result<Response<Body>, Problem> {
     let body: ClaimBody = parse(context.json_body("application/json")?)?;
     body.subject()?;
