@@ -83,7 +83,7 @@ impl RunningDigest {
             Change::Created { number, .. } => {
                 let aggregate = there(state, *number);
                 self.add_aggregate(aggregate.head(), &aggregate.settings());
-                // What the items of a workload begin with is an entry too.
+                // The items that a new aggregate starts with count as entries too.
                 aggregate.entries(&mut |bytes| self.add_entry(*number, bytes));
             }
             Change::Changed { number, .. } => {

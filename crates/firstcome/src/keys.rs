@@ -27,7 +27,7 @@ use crate::backend::{Backend, Declined};
 pub enum Change {
     /// Creates a key.
     Create {
-        /// Its name.
+        /// The name of the key.
         key: String,
         /// The key's scopes.
         scopes: Vec<String>,
@@ -36,14 +36,14 @@ pub enum Change {
     },
     /// Replaces a key's secret.
     Rotate {
-        /// Which key.
+        /// The name of the key.
         key: String,
         /// How many milliseconds the old secret stays valid.
         overlap_ms: u64,
     },
     /// Revokes a key.
     Revoke {
-        /// Which key.
+        /// The name of the key.
         key: String,
     },
 }
