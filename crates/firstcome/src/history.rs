@@ -176,8 +176,8 @@ impl History {
 
     /// Permits for an export. Exports may take long, so they may use at most half of the readers.
     ///
+    /// # Errors
     /// [`ListError::Busy`] if none is free.
-    /// [`ListError::Busy`] if all are taken.
     pub fn export_permit(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), ListError> {
         let export = self.exports.try_acquire().map_err(|_| ListError::Busy)?;
         let reader = self.permits.try_acquire().map_err(|_| ListError::Busy)?;

@@ -211,8 +211,8 @@ impl HistoryView<'_> {
     /// # Errors
     /// [`ReadError`].
     ///
+    /// # Panics
     /// If the table has no lookup column.
-    /// If the table is not one that entries are found in.
     pub fn entries_found(
         &self,
         table: &'static Table,

@@ -53,7 +53,7 @@ pub trait Sink: Send + 'static {
     /// [`FollowError`]; reading ends then.
     fn apply(&mut self, partition: u32, records: &[Delivered<'_>]) -> Result<(), FollowError>;
 
-    /// Called when no record is waiting at the moment, or after a large batch.
+    /// Called after each batch, and while no record arrives.
     ///
     /// # Errors
     /// [`FollowError`]; reading ends then.

@@ -202,6 +202,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     /// Reads the current state: everything that any node answered before the call is in it. `look` is called
     /// for each partition in the scope of `over` (one, if that is one aggregate), with the time up to which
     /// the partition is known; the values are in the order of the partitions.
+    ///
     /// # Errors
     /// [`Refusal::NotCaughtUp`].
     pub async fn read<T>(&self, over: Over<'_>, look: impl FnMut(&State, Timestamp) -> T) -> Result<Vec<T>, Refusal> {

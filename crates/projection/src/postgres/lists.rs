@@ -73,8 +73,8 @@ impl Postgres {
     /// # Errors
     /// [`ReadError`].
     ///
+    /// # Panics
     /// If the table has no lookup column.
-    /// If the table is not one that entries are found in.
     pub async fn entries_found(
         &self,
         table: &'static Table,

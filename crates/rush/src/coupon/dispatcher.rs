@@ -95,7 +95,7 @@ impl Dispatcher {
         self.plan.count() - self.unsettled()
     }
 
-    /// People whose last try had an unknown outcome and who wait for a retry.
+    /// People with a try of unknown outcome who wait for a retry.
     pub(crate) fn in_doubt(&self) -> Vec<UserIndex> {
         let queues = self.queues();
         let later = queues.later.iter().map(|Reverse((_, ask))| ask);

@@ -29,7 +29,7 @@ const LOOK_MS_MAX: u64 = 60_000;
 const DIALS_MAX: u32 = 10;
 const DIAL_PAUSE: Duration = Duration::from_millis(100);
 
-/// One server, with its dispatcher and connections.
+/// One server, with the dispatcher of its requests.
 pub(crate) struct Endpoint {
     pub(crate) target: Arc<Target>,
     pub(crate) uri: Uri,
