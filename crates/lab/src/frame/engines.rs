@@ -123,7 +123,7 @@ pub enum Durable {
     /// It may be lost at any time.
     #[serde(rename = "no")]
     No,
-    /// It may be lost within the first second.
+    /// A success of the last second may be lost.
     #[serde(rename = "1 s window")]
     OneSecond,
     /// It survives.
