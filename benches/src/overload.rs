@@ -119,8 +119,8 @@ fn row(load: f64, runs: &[Seen], base: f64, seconds: f64) -> Value {
     })
 }
 
-const STYLE: &str = "<style>svg{background:#fff}text{fill:#444;font:11px system-ui,sans-serif}.end{text-anchor:end}.mid{text-anchor:middle}\
-.grid{stroke:#ddd}.line{fill:none;stroke-width:2}.dot{fill:#888}.one{stroke:#0a6ebd}.two{stroke:#c2410c}.three{stroke:#777;stroke-dasharray:5 4}</style>";
+const STYLE: &str = "svg{background:#fff}text{fill:#444;font:11px system-ui,sans-serif}.end{text-anchor:end}.mid{text-anchor:middle}\
+.grid{stroke:#ddd}.line{fill:none;stroke-width:2}.dot{fill:#888}.one{stroke:#0a6ebd}.two{stroke:#c2410c}.three{stroke:#777;stroke-dasharray:5 4}";
 const COLOURS: [&str; 3] = ["one", "two", "three"];
 
 /// Plots served requests and p99 by load, one line for each case.
@@ -147,10 +147,9 @@ fn draw(tables: &[Value], base: f64, folder: &Path) -> Outcome<()> {
         ("overload-served.svg", "Served per second by load", served, "served_per_second"),
         ("overload-p99.svg", "p99 of what was served by load", waited, "p99_ms"),
     ] {
-        let svg = Plot { title, x: loads(), y, lines: lines(field) }.svg();
-        let svg = svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1).replacen('\n', &format!("\n{STYLE}\n"), 1);
+        let plot = Plot { title, x: loads(), y, lines: lines(field) };
         fs::create_dir_all(folder)?;
-        fs::write(folder.join(name), svg)?;
+        fs::write(folder.join(name), plot.svg_alone(STYLE))?;
     }
     Ok(())
 }

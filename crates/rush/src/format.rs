@@ -53,22 +53,6 @@ pub fn as_millis(span: Duration) -> u64 {
     millis
 }
 
-/// Text escaped for HTML.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,10 +71,5 @@ mod tests {
         assert_eq!(micros(9_994), "9.99 ms");
         assert_eq!(micros(312_400), "312 ms");
         assert_eq!(micros(1_712_000), "1.71 s");
-    }
-
-    #[test]
-    fn markup_in_text_is_made_harmless() {
-        assert_eq!(escape("<b a='1'>&\""), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;");
     }
 }

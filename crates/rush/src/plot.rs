@@ -1,7 +1,7 @@
 //! Small line plots as SVG. Colours and fonts come from the page's style sheet by class, so that a plot is
 //! readable in light and dark mode.
 
-use std::fmt::Write;
+use maud::{Markup, PreEscaped, html};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
@@ -84,48 +84,53 @@ fn round_step(high: f64) -> f64 {
 }
 
 impl Plot {
-    pub fn svg(&self) -> String {
-        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n", self.title);
-        self.draw_grid(&mut svg);
-        for line in &self.lines {
-            self.draw_line(&mut svg, line);
-        }
-        svg.push_str("</svg>\n");
-        svg
+    /// The plot for a page whose style sheet sets the colours.
+    pub fn svg(&self) -> Markup {
+        drawing((WIDTH, HEIGHT), self.title, None, &self.content())
     }
 
-    // Writing to a String cannot fail, so the results are dropped.
-    fn draw_grid(&self, svg: &mut String) {
+    /// To stand in a file of its own.
+    pub fn svg_alone(&self, style: &str) -> String {
+        drawing((WIDTH, HEIGHT), self.title, Some(style), &self.content()).into_string()
+    }
+
+    fn content(&self) -> Markup {
+        html! {
+            (self.grid())
+            @for line in &self.lines { @for run in line.points.split(Option::is_none) { (self.run(line, run)) } }
+        }
+    }
+
+    fn grid(&self) -> Markup {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-        for (value, text) in &self.y.ticks {
-            let y = self.y_of(*value);
-            let _ = writeln!(svg, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>");
-            let _ = writeln!(svg, "<text class=\"end\" x=\"{:.1}\" y=\"{:.1}\">{text}</text>", LEFT - 8.0, y + 4.0);
-        }
-        for (value, text) in &self.x.ticks {
-            let x = self.x_of(*value);
-            let _ = writeln!(svg, "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>");
-            let _ = writeln!(svg, "<text class=\"mid\" x=\"{x:.1}\" y=\"{:.1}\">{text}</text>", bottom + 16.0);
-        }
         let (middle_x, middle_y) = ((LEFT + right) / 2.0, (TOP + bottom) / 2.0);
-        let _ = writeln!(svg, "<text class=\"mid name\" x=\"{middle_x}\" y=\"{:.1}\">{}</text>", HEIGHT - 8.0, self.x.label);
-        let _ = writeln!(svg, "<text class=\"mid name\" transform=\"translate(13 {middle_y}) rotate(-90)\">{}</text>", self.y.label);
+        html! {
+            @for (value, text) in &self.y.ticks {
+                @let y = self.y_of(*value);
+                line.grid x1=(LEFT) x2=(right) y1=(tenths(y)) y2=(tenths(y)) {}
+                text.end x=(tenths(LEFT - 8.0)) y=(tenths(y + 4.0)) { (text) }
+            }
+            @for (value, text) in &self.x.ticks {
+                @let x = tenths(self.x_of(*value));
+                line.grid x1=(x) x2=(x) y1=(TOP) y2=(bottom) {}
+                text.mid x=(x) y=(tenths(bottom + 16.0)) { (text) }
+            }
+            text.mid.name x=(middle_x) y=(tenths(HEIGHT - 8.0)) { (self.x.label) }
+            text.mid.name transform={ "translate(13 " (middle_y) ") rotate(-90)" } { (self.y.label) }
+        }
     }
 
-    fn draw_line(&self, svg: &mut String, line: &Line) {
-        for run in line.points.split(Option::is_none) {
-            let points: Vec<_> = run.iter().flatten().collect();
-            let place = |point: &&(f64, f64)| format!("{:.1},{:.1}", self.x_of(point.0), self.y_of(point.1));
-            let path = points.iter().map(place).collect::<Vec<_>>().join(" ");
-            if let ([first, ..], [.., last], true) = (&points[..], &points[..], line.filled) {
-                let (first, last, bottom) = (self.x_of(first.0), self.x_of(last.0), HEIGHT - BOTTOM);
-                let _ = writeln!(svg, "<polygon class=\"area {}\" points=\"{first:.1},{bottom} {path} {last:.1},{bottom}\"/>", line.class);
+    /// The points between two gaps.
+    fn run(&self, line: &Line, run: &[Option<(f64, f64)>]) -> Markup {
+        let points: Vec<_> = run.iter().flatten().map(|point| (self.x_of(point.0), self.y_of(point.1))).collect();
+        let path = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ");
+        let bottom = HEIGHT - BOTTOM;
+        html! {
+            @if let (Some((first, _)), Some((last, _)), true) = (points.first(), points.last(), line.filled) {
+                polygon.area.(line.class) points=(format!("{first:.1},{bottom} {path} {last:.1},{bottom}")) {}
             }
-            if let [only] = &points[..] {
-                let (x, y) = (self.x_of(only.0), self.y_of(only.1));
-                let _ = writeln!(svg, "<circle class=\"dot {}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\"/>", line.class);
-            }
-            let _ = writeln!(svg, "<polyline class=\"line {}\" points=\"{path}\"/>", line.class);
+            @if let [(x, y)] = points[..] { circle.dot.(line.class) cx=(tenths(x)) cy=(tenths(y)) r="2" {} }
+            polyline.line.(line.class) points=(path) {}
         }
     }
 
@@ -136,6 +141,22 @@ impl Plot {
     fn y_of(&self, value: f64) -> f64 {
         HEIGHT - BOTTOM - self.y.scale.place(value) * (HEIGHT - TOP - BOTTOM)
     }
+}
+
+/// A picture as SVG. Without a style sheet, a page has to give the colours.
+pub fn drawing((width, height): (f64, f64), title: &str, style: Option<&str>, content: &Markup) -> Markup {
+    let namespace = style.map(|_| "http://www.w3.org/2000/svg");
+    html! {
+        svg xmlns=[namespace] viewBox=(format!("0 0 {width} {height:.0}")) role="img" aria-label=(title) {
+            @if let Some(style) = style { style { (PreEscaped(style)) } }
+            (content)
+        }
+    }
+}
+
+/// A coordinate; tenths of a pixel are fine enough for any screen.
+pub fn tenths(value: f64) -> String {
+    format!("{value:.1}")
 }
 
 #[cfg(test)]
@@ -164,7 +185,7 @@ mod tests {
     fn a_gap_in_the_values_is_a_gap_in_the_line() {
         let line = Line { class: "a", points: vec![Some((0.0, 1.0)), Some((1.0, 1.0)), None, Some((3.0, 1.0))], filled: false };
         let axis = || Axis::from_zero("x", 3.0, |mark| mark.to_string());
-        let svg = Plot { title: "t", x: axis(), y: axis(), lines: vec![line] }.svg();
+        let svg = Plot { title: "t", x: axis(), y: axis(), lines: vec![line] }.svg().into_string();
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert_eq!(svg.matches("<circle").count(), 1);
     }

@@ -12,9 +12,9 @@ use super::{Counted, LAST_NS, Misjudged, QUOTA, SEED, WINDOW_NS, has_own_definit
 use crate::Outcome;
 use crate::plot::{Axis, Line, Plot};
 
-const STYLE: &str = "<style>svg{background:#fff}text{fill:#444;font:11px system-ui,sans-serif}.end{text-anchor:end}.mid{text-anchor:middle}\
+const STYLE: &str = "svg{background:#fff}text{fill:#444;font:11px system-ui,sans-serif}.end{text-anchor:end}.mid{text-anchor:middle}\
 .grid{stroke:#ddd}.line{fill:none;stroke-width:2}.area{opacity:.15}.one{stroke:#0a6ebd}.area.one{fill:#0a6ebd;stroke:none}\
-.two{stroke:#c2410c;stroke-width:1}.three{stroke:#777;stroke-dasharray:5 4}</style>";
+.two{stroke:#c2410c;stroke-width:1}.three{stroke:#777;stroke-dasharray:5 4}";
 
 type Row = (Algorithm, Shape, Counted, Counted);
 
@@ -165,6 +165,5 @@ fn plot(algorithm: Algorithm) -> Outcome<String> {
     ];
     let y = Axis::from_zero("requests", 220.0, |mark| format!("{mark}"));
     let x = Axis::from_zero("seconds", 60.0, |mark| format!("{mark}"));
-    let svg = Plot { title: "Requests let through over time", x, y, lines }.svg();
-    Ok(svg.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1).replacen('\n', &format!("\n{STYLE}\n"), 1))
+    Ok(Plot { title: "Requests let through over time", x, y, lines }.svg_alone(STYLE))
 }

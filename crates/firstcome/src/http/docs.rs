@@ -9,11 +9,12 @@ mod refusals;
 pub mod rejections;
 mod text;
 
-use std::fmt::Write;
 use std::sync::OnceLock;
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
 use self::document::{Call, Document};
-use self::text::{escaped, inline, paragraphs};
+use self::text::{inline, paragraphs};
 use super::openapi;
 
 const STYLE: &str = include_str!("docs/style.css");
@@ -22,69 +23,77 @@ const STYLE: &str = include_str!("docs/style.css");
 #[must_use]
 pub fn html() -> String {
     static PAGE: OnceLock<String> = OnceLock::new();
-    PAGE.get_or_init(|| page(&openapi::DOCUMENT)).clone()
+    PAGE.get_or_init(|| page(&openapi::DOCUMENT).into_string()).clone()
 }
 
-fn page(json: &serde_json::Value) -> String {
+fn page(json: &serde_json::Value) -> Markup {
     let document = Document::new(json);
     let calls = document.calls();
-    let mut page = head(&document);
-    page.push_str(&navigation(&document, &calls));
-    page.push_str("<main>\n");
-    page.push_str(&introduction(&document));
-    for (tag, description) in document.tags() {
-        page.push_str(&group(&document, &calls, tag, description));
-    }
-    page.push_str(&fields::objects(&document));
-    page.push_str(&refusals::all());
-    page.push_str("</main>\n</body>\n</html>\n");
-    page
-}
-
-fn head(document: &Document<'_>) -> String {
-    let title = escaped(document.text("/info/title"));
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title} API</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
-    )
-}
-
-fn navigation(document: &Document<'_>, calls: &[Call<'_>]) -> String {
-    let title = escaped(document.text("/info/title"));
-    let mut nav = format!(
-        "<input type=\"checkbox\" id=\"menu\"><nav aria-label=\"Contents\">\n\
-         <p class=\"brand\"><a href=\"#top\">{title}</a> <span>API v1</span><label for=\"menu\">Contents</label></p>\n<div class=\"list\">\n"
-    );
-    for (tag, _) in document.tags() {
-        let _ = writeln!(nav, "<p><a href=\"#{}\">{}</a></p>\n<ul>", document::anchor(tag), escaped(tag));
-        for call in calls.iter().filter(|call| call.tag() == tag) {
-            let _ = writeln!(nav, "<li><a href=\"#{}\">{} {}</a></li>", call.anchor(), calls::badge(call), inline(call.summary()));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (document.text("/info/title")) " API" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (navigation(&document, &calls))
+                main {
+                    (introduction(&document))
+                    @for (tag, description) in document.tags() { (group(&document, &calls, tag, description)) }
+                    (fields::objects(&document))
+                    (refusals::all())
+                }
+            }
         }
-        nav.push_str("</ul>\n");
     }
-    nav.push_str("<p><a href=\"#objects\">Objects</a></p>\n<p><a href=\"#refusals\">Refusals</a></p>\n</div>\n</nav>\n");
-    nav
 }
 
-fn introduction(document: &Document<'_>) -> String {
-    format!(
-        "<header id=\"top\">\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n{}\
-         <p>For machines: <a href=\"/openapi.json\">openapi.json</a>, OpenAPI 3.1.</p>\n</header>\n",
-        escaped(document.text("/info/title")),
-        inline(document.text("/info/summary")),
-        paragraphs(document.text("/info/description"))
-    )
+fn navigation(document: &Document<'_>, calls: &[Call<'_>]) -> Markup {
+    html! {
+        input #menu type="checkbox";
+        nav aria-label="Contents" {
+            p.brand {
+                a href="#top" { (document.text("/info/title")) } " " span { "API v1" } label for="menu" { "Contents" }
+            }
+            .list {
+                @for (tag, _) in document.tags() {
+                    p { a href={ "#" (document::anchor(tag)) } { (tag) } }
+                    ul {
+                        @for call in calls.iter().filter(|call| call.tag() == tag) {
+                            li { a href={ "#" (call.anchor()) } { (calls::badge(call)) " " (inline(call.summary())) } }
+                        }
+                    }
+                }
+                p { a href="#objects" { "Objects" } }
+                p { a href="#refusals" { "Refusals" } }
+            }
+        }
+    }
 }
 
-fn group(document: &Document<'_>, calls: &[Call<'_>], tag: &str, description: &str) -> String {
-    let mut html =
-        format!("<section class=\"group\" id=\"{}\">\n<h2>{}</h2>\n{}", document::anchor(tag), escaped(tag), paragraphs(description));
-    for call in calls.iter().filter(|call| call.tag() == tag) {
-        html.push_str(&calls::section(document, call));
+fn introduction(document: &Document<'_>) -> Markup {
+    html! {
+        header #top {
+            h1 { (document.text("/info/title")) }
+            p.lead { (inline(document.text("/info/summary"))) }
+            (paragraphs(document.text("/info/description")))
+            p { "For machines: " a href="/openapi.json" { "openapi.json" } ", OpenAPI 3.1." }
+        }
     }
-    html.push_str("</section>\n");
-    html
+}
+
+fn group(document: &Document<'_>, calls: &[Call<'_>], tag: &str, description: &str) -> Markup {
+    html! {
+        section.group #(document::anchor(tag)) {
+            h2 { (tag) }
+            (paragraphs(description))
+            @for call in calls.iter().filter(|call| call.tag() == tag) { (calls::section(document, call)) }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Bars as SVG: one line for each strategy, one or two bars in it, each with its value.
 
-use std::fmt::Write;
-
-use rush::format::escape;
+use maud::{Markup, html};
+use rush::plot::{drawing, tenths};
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 190.0;
@@ -15,8 +14,8 @@ const GAP: f64 = 11.0;
 const BAR_WIDTH_MIN: f64 = 1.5;
 
 /// A file of its own has no page whose style sheet would set the colours.
-const STYLE: &str = "<style>svg{background:#fff}text{fill:#333;font:12px system-ui,sans-serif}.end{text-anchor:end}.head{font-weight:600}\
-.one{fill:#0a6ebd}.two{fill:#c2570c}.bad{fill:#b3261e}</style>";
+const STYLE: &str = "svg{background:#fff}text{fill:#333;font:12px system-ui,sans-serif}.end{text-anchor:end}.head{font-weight:600}\
+.one{fill:#0a6ebd}.two{fill:#c2570c}.bad{fill:#b3261e}";
 
 /// The values of one strategy; several bars are stacked.
 pub(crate) struct Group {
@@ -40,39 +39,45 @@ pub(crate) struct Bars {
 
 impl Bars {
     /// The plot for a page whose style sheet sets the colours.
-    pub(crate) fn svg(&self) -> String {
-        let rows: usize = self.groups.iter().map(|group| group.bars.len()).sum();
-        let height = TOP + rows as f64 * BAR + self.groups.len() as f64 * GAP;
-        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n", escape(&self.title));
-        // Writing to a String cannot fail, so the results are dropped.
-        let _ = writeln!(svg, "<text class=\"head\" x=\"0\" y=\"16\">{}</text>", escape(&self.title));
-        let mut y = TOP;
-        for group in &self.groups {
-            let middle = y + group.bars.len() as f64 * BAR / 2.0 + 4.0;
-            let _ = writeln!(svg, "<text class=\"end\" x=\"{:.1}\" y=\"{middle:.1}\">{}</text>", LEFT - 8.0, escape(&group.name));
-            for bar in &group.bars {
-                let width = self.share(bar.value) * (WIDTH - LEFT - RIGHT);
-                let width = if 0.0 < bar.value { width.max(BAR_WIDTH_MIN) } else { 0.0 };
-                let _ = writeln!(
-                    svg,
-                    "<rect class=\"{}\" x=\"{LEFT}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" rx=\"2\"/>",
-                    bar.class,
-                    y + 1.0,
-                    BAR - 2.0
-                );
-                let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", LEFT + width + 6.0, y + BAR - 4.0, escape(&bar.text));
-                y += BAR;
-            }
-            y += GAP;
-        }
-        svg.push_str("</svg>\n");
-        svg
+    pub(crate) fn svg(&self) -> Markup {
+        self.drawn(None)
     }
 
     /// The plot as a file of its own.
     pub(crate) fn svg_alone(&self) -> String {
-        let svg = self.svg().replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
-        svg.replacen('\n', &format!("\n{STYLE}\n"), 1)
+        self.drawn(Some(STYLE)).into_string()
+    }
+
+    fn drawn(&self, style: Option<&str>) -> Markup {
+        let mut end = TOP;
+        let groups = self.groups.iter().map(|group| {
+            let top = end;
+            end += group.bars.len() as f64 * BAR + GAP;
+            self.group(group, top)
+        });
+        let groups: Vec<Markup> = groups.collect();
+        let content = html! {
+            text.head x="0" y="16" { (self.title) }
+            @for group in &groups { (group) }
+        };
+        drawing((WIDTH, end), &self.title, style, &content)
+    }
+
+    fn group(&self, group: &Group, top: f64) -> Markup {
+        let middle = top + group.bars.len() as f64 * BAR / 2.0 + 4.0;
+        html! {
+            text.end x=(tenths(LEFT - 8.0)) y=(tenths(middle)) { (group.name) }
+            @for (place, bar) in (0u32..).zip(&group.bars) { (self.bar(bar, top + f64::from(place) * BAR)) }
+        }
+    }
+
+    fn bar(&self, bar: &Bar, top: f64) -> Markup {
+        let width = self.share(bar.value) * (WIDTH - LEFT - RIGHT);
+        let width = if 0.0 < bar.value { width.max(BAR_WIDTH_MIN) } else { 0.0 };
+        html! {
+            rect.(bar.class) x=(LEFT) y=(tenths(top + 1.0)) width=(tenths(width)) height=(tenths(BAR - 2.0)) rx="2" {}
+            text x=(tenths(LEFT + width + 6.0)) y=(tenths(top + BAR - 4.0)) { (bar.text) }
+        }
     }
 
     /// A bar's share of the full length, from 0 to 1.

@@ -1,6 +1,6 @@
 //! A table as text for a terminal, in Markdown, and in HTML.
 
-use rush::format::escape;
+use maud::{Markup, html};
 
 /// Columns and rows; every row has as many cells as there are columns.
 #[derive(Debug, Default)]
@@ -63,15 +63,15 @@ impl Table {
         text
     }
 
-    pub(crate) fn to_html(&self) -> String {
-        let head: String = self.columns.iter().map(|name| format!("<th>{}</th>", escape(name))).collect();
-        let mut html = format!("<div class=\"card\"><table>\n<tr>{head}</tr>\n");
-        for row in &self.rows {
-            let cells: String = row.iter().map(html_cell).collect();
-            html.push_str(&format!("<tr>{cells}</tr>\n"));
+    pub(crate) fn to_html(&self) -> Markup {
+        html! {
+            .card {
+                table {
+                    tr { @for name in &self.columns { th { (name) } } }
+                    @for row in &self.rows { tr { @for cell in row { (html_cell(cell)) } } }
+                }
+            }
         }
-        html.push_str("</table></div>\n");
-        html
     }
 
     fn is_number(&self, place: usize) -> bool {
@@ -87,14 +87,14 @@ fn line(cells: &[Cell], widths: &[usize]) -> String {
     format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
 }
 
-fn html_cell(cell: &Cell) -> String {
+fn html_cell(cell: &Cell) -> Markup {
     let class = match (cell.is_number, cell.is_alarming) {
-        (true, true) => " class=\"number alarming\"",
-        (true, false) => " class=\"number\"",
-        (false, true) => " class=\"alarming\"",
-        (false, false) => "",
+        (true, true) => Some("number alarming"),
+        (true, false) => Some("number"),
+        (false, true) => Some("alarming"),
+        (false, false) => None,
     };
-    format!("<td{class}>{}</td>", escape(&cell.text))
+    html! { td class=[class] { (cell.text) } }
 }
 
 #[cfg(test)]
@@ -114,6 +114,6 @@ mod tests {
     #[test]
     fn what_is_alarming_stands_out_and_text_is_made_harmless() {
         assert!(table().to_markdown().contains("| longer | **1,234** | x <y> |"));
-        assert!(table().to_html().contains("<td class=\"number alarming\">1,234</td><td>x &lt;y&gt;</td>"));
+        assert!(table().to_html().into_string().contains("<td class=\"number alarming\">1,234</td><td>x &lt;y&gt;</td>"));
     }
 }

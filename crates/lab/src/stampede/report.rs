@@ -246,7 +246,7 @@ impl Report {
     /// One self-contained page.
     #[must_use]
     pub fn to_html(&self) -> String {
-        page::render(self)
+        page::render(self).into_string()
     }
 
     pub(crate) fn title(&self) -> String {

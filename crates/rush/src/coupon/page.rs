@@ -1,53 +1,56 @@
 //! The report as one page: nothing is loaded, nothing is scripted.
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
 use super::queued::{Queued, QueuedSlot};
 use super::report::{Report, Row};
 use crate::STYLE;
 use crate::figures::{CurvePoint, Slot};
-use crate::format::{escape, micros, thousands};
+use crate::format::{micros, thousands};
 use crate::plot::{Axis, Line, Plot, Scale};
 
-pub(crate) fn render(report: &Report) -> String {
-    let headline = escape(&report.headline());
-    let title = format!("rush coupon: {headline}");
-    [
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-        &format!("<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"),
-        &header(report, &headline),
-        "<h2>What happened</h2>\n",
-        &results(&report.rows()),
-        &errors(report),
-        "<h2>Over time</h2>\n",
-        &report.queued.as_ref().map(queue_figure).unwrap_or_default(),
-        &counts_figure(report),
-        &latency_figure(report),
-        &distribution_figure(report),
-        &surroundings(report),
-        "</body>\n</html>\n",
-    ]
-    .concat()
+pub(crate) fn render(report: &Report) -> Markup {
+    let headline = report.headline();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "rush coupon: " (headline) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (header(report, &headline))
+                h2 { "What happened" }
+                (results(&report.rows()))
+                (errors(report))
+                h2 { "Over time" }
+                @if let Some(queued) = &report.queued { (queue_figure(queued)) }
+                (counts_figure(report))
+                (latency_figure(report))
+                (distribution_figure(report))
+                (surroundings(report))
+            }
+        }
+    }
 }
 
-fn header(report: &Report, headline: &str) -> String {
+fn header(report: &Report, headline: &str) -> Markup {
+    let (users, stock) = (thousands(report.settings.users.into()), thousands(report.settings.stock.into()));
     let broken = report.broken();
     let class = match (broken.len(), report.unanswered()) {
         (0, 0) => "good",
         (0, _) => "open",
         _ => "bad",
     };
-    let sentences: String = broken.iter().map(|promise| format!("<li>{}</li>\n", escape(&promise.sentence))).collect();
-    let list = match sentences.is_empty() {
-        true => String::new(),
-        false => format!("<ul class=\"broken\">\n{sentences}</ul>\n"),
-    };
-    format!(
-        "<header>\n<p>rush coupon: {} people for {} coupons, {}</p>\n<h1 class=\"{class}\">{}</h1>\n{list}</header>\n",
-        thousands(report.settings.users.into()),
-        thousands(report.settings.stock.into()),
-        escape(&report.date),
-        sentence_case(headline),
-    )
+    html! {
+        header {
+            p { "rush coupon: " (users) " people for " (stock) " coupons, " (report.date) }
+            h1.(class) { (sentence_case(headline)) }
+            @if !broken.is_empty() { ul.broken { @for promise in &broken { li { (promise.sentence) } } } }
+        }
+    }
 }
 
 fn sentence_case(text: &str) -> String {
@@ -56,34 +59,29 @@ fn sentence_case(text: &str) -> String {
     first.into_iter().chain(characters).collect()
 }
 
-fn results(rows: &[Row]) -> String {
-    let body: String = rows.iter().map(result).collect();
-    format!("<div class=\"card\"><table>\n{body}</table></div>\n")
+fn results(rows: &[Row]) -> Markup {
+    html! { .card { table { @for row in rows { (result(row)) } } } }
 }
 
-fn result(row: &Row) -> String {
+fn result(row: &Row) -> Markup {
     let class = match (row.alarming, row.label.is_empty()) {
-        (true, _) => " class=\"alarming\"",
-        (false, true) => " class=\"more\"",
-        (false, false) => "",
+        (true, _) => Some("alarming"),
+        (false, true) => Some("more"),
+        (false, false) => None,
     };
-    format!(
-        "<tr{class}><th>{}</th><td class=\"value\">{}</td><td class=\"note\">{}</td></tr>\n",
-        escape(row.label),
-        escape(&row.value),
-        escape(&row.note)
-    )
+    html! { tr class=[class] { th { (row.label) } td.value { (row.value) } td.note { (row.note) } } }
 }
 
-fn errors(report: &Report) -> String {
-    if report.error_samples.is_empty() {
-        return String::new();
+fn errors(report: &Report) -> Markup {
+    html! {
+        @if !report.error_samples.is_empty() {
+            h2 { "The first errors" }
+            .card { pre { (report.error_samples.join("\n")) } }
+        }
     }
-    let samples = escape(&report.error_samples.join("\n"));
-    format!("<h2>The first errors</h2>\n<div class=\"card\"><pre>{samples}</pre></div>\n")
 }
 
-fn counts_figure(report: &Report) -> String {
+fn counts_figure(report: &Report) -> Markup {
     let answers = running_total(&report.timeline, |slot| slot.answers);
     let claims = running_total(&report.timeline, |slot| slot.claims);
     let highest = answers.last().copied().flatten().map_or(1.0, |(_, total)| total);
@@ -97,7 +95,7 @@ fn counts_figure(report: &Report) -> String {
 }
 
 /// What comes in and what goes out.
-fn queue_figure(queued: &Queued) -> String {
+fn queue_figure(queued: &Queued) -> Markup {
     let rates = |count: fn(&QueuedSlot) -> u64| {
         let per_second = |slot: &QueuedSlot| count(slot) as f64 * 1e3 / queued.slot_ms as f64;
         // As steps: a slot has one rate from its begin to its end.
@@ -119,7 +117,7 @@ fn queue_figure(queued: &Queued) -> String {
     figure(&plot, &[("two", "accepted, as they were answered"), ("one", "decided, by the record")])
 }
 
-fn latency_figure(report: &Report) -> String {
+fn latency_figure(report: &Report) -> Markup {
     let median = over_time(&report.timeline, |slot| slot.p50_us);
     let tail = over_time(&report.timeline, |slot| slot.p99_us);
     let highest = tail.iter().flatten().map(|point| point.1).fold(0.001, f64::max);
@@ -134,7 +132,7 @@ fn latency_figure(report: &Report) -> String {
 
 /// The slower the rarer: each mark to the right stands for a tenth of the
 /// requests of the one before.
-fn distribution_figure(report: &Report) -> String {
+fn distribution_figure(report: &Report) -> Markup {
     let latency = by_nines(&report.latency_curve);
     let service = by_nines(&report.service_curve);
     let all = || latency.iter().chain(&service).flatten();
@@ -168,10 +166,13 @@ fn nines_axis(high: f64) -> Axis {
     }
 }
 
-fn figure(plot: &Plot, keys: &[(&str, &str)]) -> String {
-    let key = |(class, text): &(&str, &str)| format!("<span><i class=\"{class}\"></i>{text}</span>");
-    let keys: String = keys.iter().map(key).collect();
-    format!("<figure>\n<figcaption>{}{keys}</figcaption>\n{}</figure>\n", plot.title, plot.svg())
+fn figure(plot: &Plot, keys: &[(&str, &str)]) -> Markup {
+    html! {
+        figure {
+            figcaption { (plot.title) @for (class, text) in keys { span { i.(class) {} (text) } } }
+            (plot.svg())
+        }
+    }
 }
 
 fn line(class: &'static str, points: Vec<Option<(f64, f64)>>, filled: bool) -> Line {
@@ -198,7 +199,7 @@ fn over_time(slots: &[Slot], value: impl Fn(&Slot) -> Option<u64>) -> Vec<Option
 }
 
 /// What was run, and on what.
-fn surroundings(report: &Report) -> String {
+fn surroundings(report: &Report) -> Markup {
     let settings = &report.settings;
     let run = [
         ("server", settings.server.clone()),
@@ -216,17 +217,16 @@ fn surroundings(report: &Report) -> String {
     ];
     let machine =
         [("cores", report.machine.cores.to_string()), ("processor", report.machine.cpu.clone()), ("kernel", report.machine.kernel.clone())];
-    format!(
-        "<div class=\"pair\">\n<section><h2>Settings</h2>\n{}</section>\n<section><h2>Machine</h2>\n{}</section>\n</div>\n",
-        facts(&run),
-        facts(&machine)
-    )
+    html! {
+        .pair {
+            section { h2 { "Settings" } (facts(&run)) }
+            section { h2 { "Machine" } (facts(&machine)) }
+        }
+    }
 }
 
-fn facts(facts: &[(&str, String)]) -> String {
-    let row = |(name, value): &(&str, String)| format!("<tr><th>{name}</th><td>{}</td></tr>\n", escape(value));
-    let rows: String = facts.iter().map(row).collect();
-    format!("<div class=\"card\"><table>\n{rows}</table></div>\n")
+fn facts(facts: &[(&str, String)]) -> Markup {
+    html! { .card { table { @for (name, value) in facts { tr { th { (name) } td { (value) } } } } } }
 }
 
 fn seconds(us: u64) -> f64 {

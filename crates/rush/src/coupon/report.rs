@@ -252,7 +252,7 @@ impl Report {
     /// One self-contained page that opens without network.
     #[must_use]
     pub fn html(&self) -> String {
-        page::render(self)
+        page::render(self).into_string()
     }
 
     /// The verdict in one line.

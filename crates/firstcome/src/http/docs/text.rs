@@ -1,35 +1,25 @@
 //! Text into HTML: everything is escaped; backticks, asterisks and empty lines keep their meaning.
 
-/// Text as it may stand in an element or an attribute.
-pub(super) fn escaped(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            '\'' => html.push_str("&#39;"),
-            other => html.push(other),
-        }
-    }
-    html
-}
+use maud::{Markup, html};
 
 /// One line of text, with `code` and **strong** parts.
-pub(super) fn inline(text: &str) -> String {
-    let parts = text.split('`').enumerate();
-    parts.map(|(place, part)| if place % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { strong(part) }).collect()
+pub(super) fn inline(text: &str) -> Markup {
+    html! { @for (place, part) in text.split('`').enumerate() { @if place % 2 == 1 { code { (part) } } @else { (strong(part)) } } }
 }
 
 /// Paragraphs, divided by empty lines.
-pub(super) fn paragraphs(text: &str) -> String {
-    text.split("\n\n").map(|paragraph| format!("<p>{}</p>\n", inline(paragraph))).collect()
+pub(super) fn paragraphs(text: &str) -> Markup {
+    html! { @for paragraph in text.split("\n\n") { p { (inline(paragraph)) } } }
 }
 
 /// A block of program text or JSON.
-pub(super) fn block(text: &str) -> String {
-    format!("<pre tabindex=\"0\"><code>{}</code></pre>\n", escaped(text.trim_end()))
+pub(super) fn block(text: &str) -> Markup {
+    html! { pre tabindex="0" { code { (text.trim_end()) } } }
+}
+
+/// Several parts in a row, with a word between each two.
+pub(super) fn joined(parts: impl Iterator<Item = Markup>, between: &str) -> Markup {
+    html! { @for (place, part) in parts.enumerate() { @if place != 0 { (between) } (part) } }
 }
 
 /// A number with its thousands apart.
@@ -45,9 +35,8 @@ pub(super) fn number(number: u64) -> String {
     text
 }
 
-fn strong(text: &str) -> String {
-    let parts = text.split("**").enumerate();
-    parts.map(|(place, part)| if place % 2 == 1 { format!("<strong>{}</strong>", escaped(part)) } else { escaped(part) }).collect()
+fn strong(text: &str) -> Markup {
+    html! { @for (place, part) in text.split("**").enumerate() { @if place % 2 == 1 { strong { (part) } } @else { (part) } } }
 }
 
 #[cfg(test)]
@@ -56,9 +45,10 @@ mod tests {
 
     #[test]
     fn what_means_something_in_html_is_escaped_everywhere() {
-        assert_eq!(inline("a <b> `<c>` **<d>** & \"'"), "a &lt;b&gt; <code>&lt;c&gt;</code> <strong>&lt;d&gt;</strong> &amp; &quot;&#39;");
-        assert_eq!(block("<x>\n"), "<pre tabindex=\"0\"><code>&lt;x&gt;</code></pre>\n");
-        assert_eq!(paragraphs("a\n\nb"), "<p>a</p>\n<p>b</p>\n");
+        let html = "a &lt;b&gt; <code>&lt;c&gt;</code> <strong>&lt;d&gt;</strong> &amp; &quot;";
+        assert_eq!(inline("a <b> `<c>` **<d>** & \"").into_string(), html);
+        assert_eq!(block("<x>\n").into_string(), "<pre tabindex=\"0\"><code>&lt;x&gt;</code></pre>");
+        assert_eq!(paragraphs("a\n\nb").into_string(), "<p>a</p><p>b</p>");
     }
 
     #[test]
