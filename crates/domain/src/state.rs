@@ -129,6 +129,12 @@ impl State {
         due.chain(self.requests.next_deadline()).min()
     }
 
+    /// Whether there is an aggregate in which something falls due by itself.
+    #[must_use]
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// The aggregates in which something falls due by itself, in the order of creation.
     pub fn due(&self) -> impl Iterator<Item = &AnyAggregate> {
         self.due.iter().filter_map(|number| self.at(*number))

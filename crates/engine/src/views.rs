@@ -33,7 +33,8 @@ pub enum Effect {
     /// Something happened in an aggregate.
     Did(Shown),
     /// Something happened in two aggregates at once.
-    DidBoth(Shown, Shown),
+    // Boxed, because every answer of the engine is as large as the largest one.
+    DidBoth(Box<(Shown, Shown)>),
     /// A change that is reported to no caller.
     Nothing,
 }
@@ -86,7 +87,9 @@ impl Effect {
             Outcome::Written { created, summary } => Self::Written { created: *created, summary: summary.clone() },
             Outcome::Removed { summary } => Self::Removed { summary: summary.clone() },
             Outcome::Did(number, outcome) => Self::Did(shown(*number, *outcome)),
-            Outcome::DidBoth((number, one), (other_number, other)) => Self::DidBoth(shown(*number, *one), shown(*other_number, *other)),
+            Outcome::DidBoth((number, one), (other_number, other)) => {
+                Self::DidBoth(Box::new((shown(*number, *one), shown(*other_number, *other))))
+            }
         }
     }
 }

@@ -234,7 +234,7 @@ fn of_other(effect: &Effect) -> Answer {
         Effect::Written { created, summary } => Remembered::Written { created, summary },
         Effect::Removed { summary } => Remembered::Removed { summary },
         Effect::Did(shown) => Remembered::Did(shown.number, shown.outcome),
-        Effect::DidBoth(first, second) => Remembered::DidBoth((first.number, first.outcome), (second.number, second.outcome)),
+        Effect::DidBoth(both) => Remembered::DidBoth((both.0.number, both.0.outcome), (both.1.number, both.1.outcome)),
         Effect::Nothing => return Answer::No("nothing"),
     };
     Answer::other(adapter::outcome(&outcome))

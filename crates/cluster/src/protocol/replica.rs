@@ -54,7 +54,6 @@ pub struct Delivered<'a> {
 
 /// The result of applying a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "most records are callers' commands, which would be allocated otherwise")]
 pub enum Applied {
     /// A caller's command was decided.
     Command {

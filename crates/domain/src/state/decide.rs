@@ -33,8 +33,8 @@ pub fn decide<'a>(state: &State, command: &Command<'a>, now: Timestamp) -> Resul
             }
             Ok(Decision::Change(Change::Removed { number: aggregate.head().number }))
         }
-        Action::Do(step) => decide_one(state, step, ask),
-        Action::DoBoth(first, second) => decide_both(state, first, second, ask),
+        Action::Do(step) => decide_one(aggregate, step, ask),
+        Action::DoBoth(first, second) => decide_both(state, (aggregate, first), second, ask),
         Action::ForgetRequests => Ok(Decision::Nothing),
     }
 }
@@ -90,8 +90,8 @@ fn check_precondition(
     }
 }
 
-fn decide_one<'a>(state: &State, step: &Step<'a>, ask: Ask) -> Result<Decision<'a>, Rejection> {
-    let (number, decided) = decide_step(state, step, ask)?;
+fn decide_one<'a>(aggregate: Option<&AnyAggregate>, step: &Step<'a>, ask: Ask) -> Result<Decision<'a>, Rejection> {
+    let (number, decided) = decide_step(aggregate, step, ask)?;
     Ok(match decided {
         AnyDecided::Event(event) => Decision::Change(Change::Did(Done { number, event })),
         AnyDecided::Repeat(outcome) => Decision::Answer(Answer { outcome: Outcome::Did(number, outcome), novelty: Novelty::Repeated }),
@@ -101,12 +101,18 @@ fn decide_one<'a>(state: &State, step: &Step<'a>, ask: Ask) -> Result<Decision<'
 
 /// Neither step can depend on the other's effect, because they are about two aggregates: so both are
 /// decided on the state as it is.
-fn decide_both<'a>(state: &State, first: &Step<'a>, second: &Step<'a>, ask: Ask) -> Result<Decision<'a>, Rejection> {
+fn decide_both<'a>(
+    state: &State,
+    (aggregate, first): (Option<&AnyAggregate>, &Step<'a>),
+    second: &Step<'a>,
+    ask: Ask,
+) -> Result<Decision<'a>, Rejection> {
     let is_one = (first.command.kind(), first.name) == (second.command.kind(), second.name);
     if is_one || first.name.group() != second.name.group() {
         return Err(Rejection::NotOneGroup);
     }
-    let ((number, one), (other_number, other)) = (decide_step(state, first, ask)?, decide_step(state, second, ask)?);
+    let (number, one) = decide_step(aggregate, first, ask)?;
+    let (other_number, other) = decide_step(state.find(second.command.kind(), second.name), second, ask)?;
     Ok(match (one, other) {
         (AnyDecided::Event(event), AnyDecided::Event(other)) => {
             Decision::Change(Change::DidBoth(Done { number, event }, Done { number: other_number, event: other }))
@@ -120,9 +126,8 @@ fn decide_both<'a>(state: &State, first: &Step<'a>, second: &Step<'a>, ask: Ask)
     })
 }
 
-fn decide_step<'a>(state: &State, step: &Step<'a>, ask: Ask) -> Result<(Number, AnyDecided<'a>), Rejection> {
-    let kind = step.command.kind();
-    let aggregate = state.find(kind, step.name).ok_or(Rejection::NotFound(kind))?;
+fn decide_step<'a>(aggregate: Option<&AnyAggregate>, step: &Step<'a>, ask: Ask) -> Result<(Number, AnyDecided<'a>), Rejection> {
+    let aggregate = aggregate.ok_or(Rejection::NotFound(step.command.kind()))?;
     let decided = aggregate.decide(&step.command, ask).map_err(Rejection::Of)?;
     Ok((aggregate.head().number, decided))
 }

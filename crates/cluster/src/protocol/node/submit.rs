@@ -245,7 +245,7 @@ fn pin_action<'a>(replica: &Replica, action: Action<'a>) -> Result<Action<'a>, R
 fn shown_by(effect: &Effect) -> impl Iterator<Item = &Shown> {
     let (first, second) = match effect {
         Effect::Did(shown) => (Some(shown), None),
-        Effect::DidBoth(first, second) => (Some(first), Some(second)),
+        Effect::DidBoth(both) => (Some(&both.0), Some(&both.1)),
         Effect::Written { .. } | Effect::Removed { .. } | Effect::Nothing => (None, None),
     };
     first.into_iter().chain(second)
