@@ -126,9 +126,9 @@ async fn tables_of_another_program_are_left_alone() {
         error
     };
     let number = |number: i32| format!("UPDATE firstcome.form SET number = {number}");
-    let error = refuse(&number(4), &number(3), "later version of this program: they have form 4").await;
+    let error = refuse(&number(5), &number(4), "later version of this program: they have form 5").await;
     assert!(matches!(error, ConnectError::NewerTables { .. }));
-    let error = refuse(&number(2), &number(3), "they have form 2").await;
+    let error = refuse(&number(3), &number(4), "they have form 3").await;
     assert!(matches!(error, ConnectError::OtherTables { .. }));
     let (add, drop) = ("ALTER TABLE firstcome.claims ADD COLUMN colour text", "ALTER TABLE firstcome.claims DROP COLUMN colour");
     let error = refuse(add, drop, "this program does not know claims.colour").await;
