@@ -1,8 +1,8 @@
-//! The keyring: who may call. One aggregate of a fixed name holds every API key, so that keys are made,
-//! rotated and revoked at one place in the order of all decisions. Secrets are never here, only their
-//! digests; whoever presents one is authenticated outside. Beside them is the number of the *code key*:
-//! the key from which the codes of new campaigns' claims come. The keys themselves are derived outside, from
-//! a secret that is not in the record.
+//! The keyring: API keys. One aggregate with a fixed name holds them all, so that each creation, rotation and
+//! revocation has one place in the order of all decisions. It stores digests of secrets, never secrets;
+//! callers are authenticated outside of the rules. It also stores the number of the *code key* from which
+//! the codes of new campaigns' claims are made. Code keys themselves are derived outside, from a secret that
+//! is not in the record.
 //!
 //! Invariants ([`Workload::check`]): no key with the scope `admin` is limited to some campaigns; a key
 //! that was revoked has one secret at most; there are at most [`KEYS_MAX`] keys, and [`CODE_KEYS_MAX`] code
