@@ -5,26 +5,22 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::hash::HashSeed;
-use domain::keyring::{Keyring, NAME, Ring};
-use domain::types::Timestamp;
-use domain::{Kind, State};
+use domain::keyring::Ring;
 use edge::clock;
 use engine::Engine;
 use engine::clock::Clock;
 use engine::engine::Settings as EngineSettings;
 use engine::limits::Limits;
-use engine::views::Over;
 use journal::writer::{OpenError, Options};
 
 use crate::cli::{CodeKeyCommand, KeyCommand};
 use crate::codes::{CodeKeys, SecretError};
 use crate::data::{DataError, DataFolder};
-use crate::keys::{self, Change, Decider, KeyError, KeyJson};
-use crate::operator::{self, ORIGIN, Question, Reply};
+use crate::keys::{Change, Decider, KeyJson};
+use crate::operator::{self, Question, Reply};
 
 /// How long to wait for a server in a folder in use that does not respond: it may be starting or stopping.
 const SERVER_TIME: Duration = Duration::from_secs(10);
@@ -172,28 +168,10 @@ fn in_journal(question: &Question, folder: &DataFolder) -> Result<Reply, KeyComm
     };
     let (engine, _) = Engine::open(&settings).map_err(|source| KeyCommandError::Journal { folder: data.to_owned(), source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let reply = runtime.block_on(decide(question, &engine, Clock::System.now()));
+    let reply = runtime.block_on(operator::answer(Decider::Journal(&engine), question, Clock::System.now()));
     engine.close();
     give_to_owner(data, data)?;
     Ok(reply)
-}
-
-async fn decide(question: &Question, engine: &Engine, now: Timestamp) -> Reply {
-    let look = |state: &State, _: Timestamp| state.get::<Keyring>(NAME).map(|keyring| Arc::clone(&keyring.items.ring)).unwrap_or_default();
-    let ring = async || engine.read(Over::One(Kind::Keyring, NAME), look).await.map_err(|refusal| KeyError::Declined(refusal.into()));
-    let decided = match question {
-        Question::List => ring().await.map(|ring| Reply::Keys(KeyJson::all(&ring, now))),
-        Question::Change(change) => {
-            let changed = keys::change(Decider::Journal(engine), &ORIGIN, change).await;
-            changed.map(|changed| Reply::Keys(vec![KeyJson::changed(change.key(), changed, now)]))
-        }
-        Question::CodeKey => ring().await.map(|ring| Reply::CodeKey(ring.code_key)),
-        Question::RotateCodeKey => {
-            let rotated = keys::rotate_code_key(Decider::Journal(engine), &ORIGIN).await;
-            rotated.map(|rotated| Reply::CodeKey(rotated.number))
-        }
-    };
-    decided.unwrap_or_else(|error| Reply::refused(&error))
 }
 
 /// If root runs the command, new files must belong to the folder's owner, so that the server can use them.

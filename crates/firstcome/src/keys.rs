@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use domain::keyring::{
-    self, Asker, Command as Ask, Key, KeyName, Keyring, KeyringSettings, NAME, Outcome, Prefix, Rejection, Ring, Scope, Scopes,
-    SecretDigest,
+    self, Asker, Command as Ask, KeptKeyring, Key, KeyName, Keyring, KeyringSettings, NAME, Outcome, Prefix, Rejection, Ring, Scope,
+    Scopes, SecretDigest,
 };
 use domain::request::Keyed;
 use domain::state::Precondition;
@@ -15,7 +15,7 @@ use domain::{Action, Command, Kind, Listed, Novelty};
 use edge::auth::secret::Secret;
 use edge::times;
 use engine::Engine;
-use engine::views::{Done, Refusal};
+use engine::views::{Done, Over, Refusal};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -65,7 +65,7 @@ pub struct Origin<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Decider<'a> {
     /// A running server.
-    Server(&'a Backend),
+    Server(&'a App),
     /// The journal of a stopped server.
     Journal(&'a Engine),
 }
@@ -152,8 +152,29 @@ impl Decider<'_> {
     async fn submit(&self, origin: &Origin<'_>, action: Action<'_>) -> Result<Done, Declined> {
         let command = Command { actor: origin.actor, request: origin.request, action };
         match self {
-            Self::Server(backend) => backend.submit(&command, origin.request_id).await,
+            Self::Server(app) => app.backend.submit(&command, origin.request_id).await,
             Self::Journal(engine) => Ok(engine.submit(&command, origin.request_id).await?),
+        }
+    }
+
+    /// All current keys.
+    ///
+    /// # Errors
+    /// [`Declined`].
+    pub async fn ring(&self) -> Result<Arc<Ring>, Declined> {
+        match self {
+            Self::Server(app) => ring_of(&app.backend).await,
+            Self::Journal(engine) => Ok(engine.read(Over::One(Kind::Keyring, NAME), |state, _| shared(state.get::<Keyring>(NAME))).await?),
+        }
+    }
+
+    /// Puts a decision about keys into effect on the server that decided it.
+    async fn follow(&self, done: &Result<Done, Declined>) {
+        let Self::Server(app) = self else { return };
+        match done.as_ref().ok().and_then(Done::shown::<Keyring>) {
+            Some((_, ring)) => app.edge.auth.follow(ring),
+            // An error may follow a change that took effect although its outcome was reported as unknown.
+            None => self.ring().await.into_iter().for_each(|ring| app.edge.auth.follow(&ring)),
         }
     }
 
@@ -177,10 +198,14 @@ impl Decider<'_> {
 /// # Errors
 /// [`Declined`].
 pub async fn ring_of(backend: &Backend) -> Result<Arc<Ring>, Declined> {
-    backend.read_of::<Keyring, _>(NAME, |keyring, _| keyring.map(|keyring| Arc::clone(&keyring.items.ring)).unwrap_or_default()).await
+    backend.read_of::<Keyring, _>(NAME, |keyring, _| shared(keyring)).await
 }
 
-/// Makes a change, and waits until it is durable.
+fn shared(keyring: Option<&KeptKeyring>) -> Arc<Ring> {
+    keyring.map(|keyring| Arc::clone(&keyring.items.ring)).unwrap_or_default()
+}
+
+/// Makes a change, and waits until it is durable and, on a running server, in effect.
 ///
 /// # Errors
 /// [`KeyError`].
@@ -217,21 +242,8 @@ async fn decided(decider: Decider<'_>, origin: &Origin<'_>, command: Ask<'_>) ->
         }
         done => done,
     };
+    decider.follow(&done).await;
     done.map_err(KeyError::of)
-}
-
-/// Makes a change on a running server, which uses the new keys at once.
-///
-/// # Errors
-/// [`KeyError`].
-pub async fn change_served(app: &App, origin: &Origin<'_>, asked: &Change) -> Result<Changed, KeyError> {
-    let changed = change(Decider::Server(&app.backend), origin, asked).await;
-    match &changed {
-        Ok(changed) => app.edge.auth.follow(&changed.ring),
-        // An error may follow a change that took effect although its outcome was reported as unknown.
-        Err(_) => ring_of(&app.backend).await.into_iter().for_each(|ring| app.edge.auth.follow(&ring)),
-    }
-    changed
 }
 
 /// The rules' checks while there is no keyring.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::keyring::Asker;
-use domain::types::{ActorId, RequestId};
+use domain::types::{ActorId, RequestId, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{UnixListener, UnixStream};
@@ -133,40 +133,37 @@ impl Drop for OperatorSocket {
 }
 
 async fn reply(app: &App, question: &Question) -> Reply {
-    let now = app.clock.now();
-    match question {
-        Question::List => match keys::ring_of(&app.backend).await {
-            Ok(ring) => Reply::Keys(KeyJson::all(&ring, now)),
-            Err(declined) => Reply::refused(&KeyError::Declined(declined)),
-        },
-        Question::Change(change) => match keys::change_served(app, &ORIGIN, change).await {
-            Ok(changed) => {
-                tracing::info!(key = change.key(), by = "operator", "{}", change.done());
-                Reply::Keys(vec![KeyJson::changed(change.key(), changed, now)])
-            }
-            Err(error) => Reply::refused(&error),
-        },
-        Question::CodeKey => match keys::ring_of(&app.backend).await {
-            Ok(ring) => Reply::CodeKey(ring.code_key),
-            Err(declined) => Reply::refused(&KeyError::Declined(declined)),
-        },
-        Question::RotateCodeKey => match keys::rotate_code_key(Decider::Server(&app.backend), &ORIGIN).await {
-            Ok(rotated) => {
-                tracing::info!(number = rotated.number, by = "operator", "code key rotated");
-                Reply::CodeKey(rotated.number)
-            }
-            Err(error) => Reply::refused(&error),
-        },
+    let reply = answer(Decider::Server(app), question, app.clock.now()).await;
+    match (&reply, question) {
+        (Reply::Keys(_), Question::Change(change)) => tracing::info!(key = change.key(), by = "operator", "{}", change.done()),
+        (Reply::CodeKey(number), Question::RotateCodeKey) => tracing::info!(number, by = "operator", "code key rotated"),
+        _ => {}
     }
+    reply
+}
+
+/// Answers a question, whoever decides it.
+pub async fn answer(decider: Decider<'_>, question: &Question, now: Timestamp) -> Reply {
+    try_answer(decider, question, now).await.unwrap_or_else(|error| Reply::refused(&error))
+}
+
+async fn try_answer(decider: Decider<'_>, question: &Question, now: Timestamp) -> Result<Reply, KeyError> {
+    Ok(match question {
+        Question::List => Reply::Keys(KeyJson::all(&*decider.ring().await.map_err(KeyError::Declined)?, now)),
+        Question::Change(change) => {
+            let changed = keys::change(decider, &ORIGIN, change).await?;
+            Reply::Keys(vec![KeyJson::changed(change.key(), changed, now)])
+        }
+        Question::CodeKey => Reply::CodeKey(decider.ring().await.map_err(KeyError::Declined)?.code_key),
+        Question::RotateCodeKey => Reply::CodeKey(keys::rotate_code_key(decider, &ORIGIN).await?.number),
+    })
 }
 
 /// The record names an operator with access to the data folder like a local process.
 pub const ORIGIN: Origin<'static> = Origin { actor: ActorId::LOCAL, request_id: RequestId::OPERATOR, request: None, by: Asker::Operator };
 
 impl Reply {
-    /// The answer for a failed request.
-    #[must_use]
-    pub fn refused(error: &KeyError) -> Self {
+    fn refused(error: &KeyError) -> Self {
         Self::Refused { what: error.to_string(), is_misuse: error.is_misuse() }
     }
 }

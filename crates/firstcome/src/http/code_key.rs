@@ -59,7 +59,7 @@ async fn rotate(context: Context) -> HandlerResult {
     let (caller, own_key) = (&context.caller, context.request_key()?);
     let request = own_key.as_deref().map(|key| context.keyed(key)).transpose()?;
     let origin = Origin { actor: caller.actor(), request_id: request_id(&context), request, by: asker(caller)? };
-    let rotated = keys::rotate_code_key(Decider::Server(&context.app.backend), &origin).await?;
+    let rotated = keys::rotate_code_key(Decider::Server(&context.app), &origin).await?;
     tracing::info!(number = rotated.number, by = caller.actor().as_str(), "code key rotated");
     Ok(mark_replayed(answer::json(StatusCode::OK, &json!({ "number": rotated.number })), rotated.is_replayed))
 }

@@ -21,7 +21,7 @@ use super::openapi::kinds::paged;
 use super::openapi::refusals::DECIDES;
 use super::problem::{HandlerResult, Problem};
 use super::times;
-use crate::keys::{self, Change, KeyError, KeyJson, Origin};
+use crate::keys::{self, Change, Decider, KeyError, KeyJson, Origin};
 use edge::input::{Whole, parse};
 
 const TAG: &str = "Keys";
@@ -151,7 +151,7 @@ async fn change(context: Context, change: Change) -> Result<KeyJson, Problem> {
     let changing = tokio::spawn(async move {
         let (app, caller) = (Arc::clone(&context.app), &context.caller);
         let origin = Origin { actor: caller.actor(), request_id: request_id(&context), request: None, by: asker(caller)? };
-        let changed = keys::change_served(&app, &origin, &change).await?;
+        let changed = keys::change(Decider::Server(&app), &origin, &change).await?;
         tracing::info!(key = change.key(), by = caller.actor().as_str(), "{}", change.done());
         Ok(KeyJson::changed(change.key(), changed, app.clock.now()))
     });

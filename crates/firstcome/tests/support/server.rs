@@ -76,8 +76,7 @@ impl TestServer {
 
     /// As an operator would, at the socket.
     fn change_key(&self, change: &Change) -> Option<String> {
-        let changed = RUNTIME.block_on(keys::change(Decider::Server(&self.app.backend), &ORIGIN, change)).unwrap();
-        self.app.edge.auth.follow(&changed.ring);
+        let changed = RUNTIME.block_on(keys::change(Decider::Server(&self.app), &ORIGIN, change)).unwrap();
         changed.secret
     }
 
