@@ -5,7 +5,7 @@ mod positions;
 mod project;
 mod start;
 
-use data_encoding::HEXLOWER;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -396,11 +396,7 @@ fn check_reach(of: &'static str, known: &[u64], offsets: &[(u64, u64)]) -> Resul
 }
 
 fn stored_log(origin: &Origin) -> Option<LogId> {
-    let mut id = [0; 16];
-    for (place, byte) in id.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(origin.topic_id.get(2 * place..2 * place + 2)?, 16).ok()?;
-    }
-    Some(LogId(id))
+    HEXLOWER_PERMISSIVE.decode(origin.topic_id.as_bytes()).ok()?.try_into().ok().map(LogId)
 }
 
 /// Passes records from the log to the node.

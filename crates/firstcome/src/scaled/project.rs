@@ -155,8 +155,11 @@ async fn begin(parts: &Parts) -> Result<Next, ProjectingError> {
     let replicas = loaded.into_iter().map(|loaded| replica_of(loaded, parts.partitions, parts.seed)).collect::<Result<Vec<_>, Fault>>()?;
     let offsets: Vec<u64> = replicas.iter().map(Replica::offset_next).collect();
     let (sender, mut receiver) = mpsc::channel(BATCHES_MAX);
-    let wanted = copying.iter().map(|copying| Arc::clone(&copying.is_wanted)).collect();
-    let reading = Reading { replicas, wanted, copied: offsets.clone(), partitions: parts.partitions, sender };
+    let partitions = replicas.into_iter().zip(&copying).map(|(replica, copying)| {
+        let copied = replica.offset_next();
+        ReadPartition { replica, is_copy_wanted: Arc::clone(&copying.is_wanted), copied }
+    });
+    let reading = Reading { partitions: partitions.collect(), sender };
     // Joining its thread would block other tasks.
     let _follower = Detached(Some(Follower::start(&parts.kafka, &offsets, Pace::InBulk, reading)?));
     parts.state.is_at_work.store(true, Ordering::Relaxed);
@@ -235,36 +238,39 @@ async fn gather(first: Batch, receiver: &mut mpsc::Receiver<Result<Batch, Projec
 
 /// Applies the records that are read, and passes on the decisions.
 struct Reading {
-    replicas: Vec<Replica>,
-    /// For each partition, whether a copy is requested.
-    wanted: Vec<Arc<AtomicBool>>,
-    /// The offset of each partition's last copy. A projector that succeeds another one starts from the copies and
-    /// is behind the tables at first: a copy made before it has read a record would only repeat the last one.
-    copied: Vec<u64>,
-    partitions: u32,
+    partitions: Vec<ReadPartition>,
     sender: mpsc::Sender<Result<Batch, ProjectingError>>,
+}
+
+struct ReadPartition {
+    replica: Replica,
+    /// Whether a copy is requested.
+    is_copy_wanted: Arc<AtomicBool>,
+    /// The offset of the last copy. A projector that succeeds another one starts from the copies and is behind
+    /// the tables at first: a copy made before it has read a record would only repeat the last one.
+    copied: u64,
 }
 
 impl Sink for Reading {
     fn apply(&mut self, partition: u32, records: &[Delivered<'_>]) -> Result<(), FollowError> {
-        let partitions = self.partitions;
-        let replica = self.replicas.get_mut(partition as usize).ok_or(Fault::UnknownPartition { partition, partitions })?;
+        let Ok(partitions) = u32::try_from(self.partitions.len()) else { panic!("a topic has fewer partitions than 2^32") };
+        let read = self.partitions.get_mut(partition as usize).ok_or(Fault::UnknownPartition { partition, partitions })?;
+        let replica = &mut read.replica;
         let mut decided = DecidedRecords::default();
         for record in records {
             replica.apply(record, &mut decided)?;
         }
         let batch = Batch { after: position_of(partition, &replica.progress()), decided, copy: None };
-        self.pass(batch)
+        pass(&self.sender, batch)
     }
 
     fn pause(&mut self) -> Result<(), FollowError> {
-        for (partition, wanted) in (0..).zip(&self.wanted) {
-            let (replica, copied) = (&self.replicas[partition as usize], &mut self.copied[partition as usize]);
-            if *copied < replica.offset_next() && wanted.swap(false, Ordering::Relaxed) {
-                let (progress, state) = replica.freeze();
-                *copied = progress.offset_next;
+        for (partition, read) in (0..).zip(&mut self.partitions) {
+            if read.copied < read.replica.offset_next() && read.is_copy_wanted.swap(false, Ordering::Relaxed) {
+                let (progress, state) = read.replica.freeze();
+                read.copied = progress.offset_next;
                 let at = position_of(partition, &progress);
-                self.pass(Batch { after: at.clone(), decided: DecidedRecords::default(), copy: Some(StateCopy { at, state }) })?;
+                pass(&self.sender, Batch { after: at.clone(), decided: DecidedRecords::default(), copy: Some(StateCopy { at, state }) })?;
             }
         }
         Ok(())
@@ -277,10 +283,8 @@ impl Sink for Reading {
     }
 }
 
-impl Reading {
-    fn pass(&self, batch: Batch) -> Result<(), FollowError> {
-        self.sender.blocking_send(Ok(batch)).map_err(|_| FollowError::Sink("nobody writes any more".to_owned()))
-    }
+fn pass(sender: &mpsc::Sender<Result<Batch, ProjectingError>>, batch: Batch) -> Result<(), FollowError> {
+    sender.blocking_send(Ok(batch)).map_err(|_| FollowError::Sink("nobody writes any more".to_owned()))
 }
 
 /// Ends a follower on a thread where blocking is allowed.
@@ -307,8 +311,9 @@ mod tests {
     fn a_partition_of_which_nothing_was_read_since_the_last_copy_is_not_copied() {
         let (sender, mut receiver) = mpsc::channel(4);
         let wanted = Arc::new(AtomicBool::new(true));
-        let replicas = vec![Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(1, 2))];
-        let mut reading = Reading { replicas, wanted: vec![Arc::clone(&wanted)], copied: vec![0], partitions: 1, sender };
+        let replica = Replica::new(Topology { partition: 0, partitions: 1 }, RULES_KNOWN, HashSeed(1, 2));
+        let read = ReadPartition { replica, is_copy_wanted: Arc::clone(&wanted), copied: 0 };
+        let mut reading = Reading { partitions: vec![read], sender };
         let mut copies = |reading: &mut Reading| {
             reading.pause().unwrap();
             std::iter::from_fn(|| receiver.try_recv().ok())
