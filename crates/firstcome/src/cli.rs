@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 pub use rush::{RushArgs, RushCommand};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use domain::keyring::OVERLAP_MS_MAX;
 use edge::auth::caller::Scope;
@@ -217,7 +217,7 @@ impl DataArgs {
     /// # Errors
     /// [`SettingsError`] if the settings file cannot be used.
     pub fn folder(&self) -> Result<PathBuf, SettingsError> {
-        let of_file = || Ok::<_, SettingsError>(self.config.as_deref().map(read_file::<ServeArgs>).transpose()?.and_then(|file| file.data));
+        let of_file = || Ok::<_, SettingsError>(self.config.as_deref().map(read_file).transpose()?.and_then(|file| file.data));
         let named = self.data.clone().map_or_else(of_file, |data| Ok(Some(data)))?;
         Ok(named.unwrap_or_else(|| PathBuf::from(DATA_FOLDER)))
     }
@@ -391,18 +391,24 @@ impl ServeArgs {
     /// [`SettingsError`].
     pub fn with_file(self) -> Result<Self, SettingsError> {
         let Some(path) = self.config.clone() else { return Ok(self) };
-        // By itself first: what is wrong is said with its line.
-        read_file::<Self>(&path)?;
-        let mut merged: serde_json::Map<String, serde_json::Value> = read_file(&path)?;
-        let unusable = |error: serde_json::Error| SettingsError::Value(format!("an option cannot be used beside a settings file: {error}"));
-        let serde_json::Value::Object(given) = serde_json::to_value(&self).map_err(unusable)? else { panic!("options have names") };
-        merged.extend(given.into_iter().filter(|(_, value)| !value.is_null()));
-        let merged: Self = serde_json::from_value(merged.into()).map_err(unusable)?;
+        let mut laid = read_file(&path)?.given()?;
+        laid.extend(self.given()?);
+        let merged: Self = serde_json::from_value(laid.into()).map_err(unusable)?;
         Ok(Self { config: self.config, end_with_parent: self.end_with_parent, ..merged })
+    }
+
+    /// The options that have a value, by their names in a settings file.
+    fn given(&self) -> Result<Map<String, Value>, SettingsError> {
+        let Value::Object(all) = serde_json::to_value(self).map_err(unusable)? else { panic!("options have names") };
+        Ok(all.into_iter().filter(|(_, value)| !value.is_null()).collect())
     }
 }
 
-fn read_file<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
+fn unusable(error: serde_json::Error) -> SettingsError {
+    SettingsError::Value(format!("an option cannot be used beside a settings file: {error}"))
+}
+
+fn read_file(path: &Path) -> Result<ServeArgs, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })
 }
