@@ -18,7 +18,26 @@ mod machine;
 mod progress;
 mod target;
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
 pub use error::Error;
 
 /// The style sheet of result pages.
 pub const STYLE: &str = include_str!("coupon/page.css");
+
+/// A result page that loads and runs nothing. `own_style` follows [`STYLE`].
+#[must_use]
+pub fn page(title: &str, own_style: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) (PreEscaped(own_style)) }
+            }
+            body { (body) }
+        }
+    }
+}

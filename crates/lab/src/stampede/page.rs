@@ -1,7 +1,6 @@
 //! The report as one page: nothing is loaded, nothing is scripted.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use rush::STYLE;
+use maud::{Markup, html};
 use rush::format::thousands;
 
 use super::plots;
@@ -17,29 +16,19 @@ const ANSWERING: [&str; 3] = ["claim", "check_then_act", "consume"];
 
 pub(crate) fn render(report: &Report) -> Markup {
     let plots = [plots::throughput(report), plots::over_issued(report), plots::latency(report)];
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (report.title()) }
-                style { (PreEscaped(STYLE)) (PreEscaped(OWN_STYLE)) }
-            }
-            body {
-                (header(report))
-                (report.table().to_html())
-                h2 { "Side by side" }
-                .plots { @for plot in &plots { figure { (plot.svg()) } } }
-                h2 { "What it says" }
-                @for text in summary::paragraphs(report) { p { (text) } }
-                h2 { "The strategies" }
-                @for one in &report.strategies { (strategy(one)) }
-                h2 { "Machine and settings" }
-                .card { pre.plain { (report.surroundings()) } }
-            }
-        }
-    }
+    let body = html! {
+        (header(report))
+        (report.table().to_html())
+        h2 { "Side by side" }
+        .plots { @for plot in &plots { figure { (plot.svg()) } } }
+        h2 { "What it says" }
+        @for text in summary::paragraphs(report) { p { (text) } }
+        h2 { "The strategies" }
+        @for one in &report.strategies { (strategy(one)) }
+        h2 { "Machine and settings" }
+        .card { pre.plain { (report.surroundings()) } }
+    };
+    rush::page(&report.title(), OWN_STYLE, &body)
 }
 
 fn header(report: &Report) -> Markup {

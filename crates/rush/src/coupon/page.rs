@@ -1,39 +1,28 @@
 //! The report as one page: nothing is loaded, nothing is scripted.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::queued::{Queued, QueuedSlot};
 use super::report::{Report, Row};
-use crate::STYLE;
 use crate::figures::{CurvePoint, Slot};
 use crate::format::{micros, thousands};
 use crate::plot::{Axis, Line, Plot, Scale};
 
 pub(crate) fn render(report: &Report) -> Markup {
     let headline = report.headline();
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "rush coupon: " (headline) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                (header(report, &headline))
-                h2 { "What happened" }
-                (results(&report.rows()))
-                (errors(report))
-                h2 { "Over time" }
-                @if let Some(queued) = &report.queued { (queue_figure(queued)) }
-                (counts_figure(report))
-                (latency_figure(report))
-                (distribution_figure(report))
-                (surroundings(report))
-            }
-        }
-    }
+    let body = html! {
+        (header(report, &headline))
+        h2 { "What happened" }
+        (results(&report.rows()))
+        (errors(report))
+        h2 { "Over time" }
+        @if let Some(queued) = &report.queued { (queue_figure(queued)) }
+        (counts_figure(report))
+        (latency_figure(report))
+        (distribution_figure(report))
+        (surroundings(report))
+    };
+    crate::page(&format!("rush coupon: {headline}"), "", &body)
 }
 
 fn header(report: &Report, headline: &str) -> Markup {

@@ -5,6 +5,8 @@ use domain::state::Precondition;
 use domain::types::Name;
 use domain::{Action, Listed};
 
+use super::pick;
+
 const KEYS: [&str; 4] = ["admin", "shop", "till", "gate"];
 static SECRETS: [SecretDigest; 4] = [SecretDigest([1; 32]), SecretDigest([2; 32]), SecretDigest([3; 32]), SecretDigest([4; 32])];
 
@@ -39,14 +41,14 @@ impl KeyringAsk {
     pub fn any(mut below: impl FnMut(u64) -> u64) -> Self {
         let by = match below(4) {
             0 => By::Anyone,
-            1 | 2 => By::Holder(some_key(&mut below), some_secret(&mut below)),
+            1 | 2 => By::Holder(pick(&mut below, &KEYS), some_secret(&mut below)),
             _ => By::Operator,
         };
-        let key = some_key(&mut below);
+        let key = pick(&mut below, &KEYS);
         match below(12) {
             0 => Self::Make,
             1..=4 => Self::Create(by, key, some_scopes(&mut below), some_secret(&mut below)),
-            5..=7 => Self::Rotate(by, key, some_secret(&mut below), [0, 0, 50, 5_000][some_secret(&mut below)]),
+            5..=7 => Self::Rotate(by, key, some_secret(&mut below), pick(&mut below, &[0, 0, 50, 5_000])),
             8 => Self::Revoke(by, key),
             _ => Self::RotateCodeKey(by),
         }
@@ -85,13 +87,9 @@ impl By {
 /// Mostly admin scopes, whose loss has more consequences.
 fn some_scopes(below: &mut impl FnMut(u64) -> u64) -> Scopes {
     let sets: [&[Scope]; 3] = [&[Scope::Admin], &[Scope::Admin, Scope::Read], &[Scope::Issue, Scope::Redeem]];
-    sets[usize::try_from(below(3)).unwrap_or(0)].iter().copied().collect()
-}
-
-fn some_key(below: &mut impl FnMut(u64) -> u64) -> &'static str {
-    KEYS[usize::try_from(below(4)).unwrap_or(0)]
+    pick(below, &sets).iter().copied().collect()
 }
 
 fn some_secret(below: &mut impl FnMut(u64) -> u64) -> usize {
-    usize::try_from(below(4)).unwrap_or(0)
+    pick(below, &[0, 1, 2, 3])
 }

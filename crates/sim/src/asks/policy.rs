@@ -6,8 +6,10 @@ use domain::state::Precondition;
 use domain::types::{LimitKey, Name};
 use domain::{Action, Kind, Listed};
 
+use super::pick;
+
 /// One name is also a campaign's.
-const NAMES: [&str; 3] = ["api", "api:night", "spring"];
+pub(super) const NAMES: [&str; 3] = ["api", "api:night", "spring"];
 const KEYS: [&str; 3] = ["ann", "bob", "Ann & Söhne"];
 
 /// A request to a policy.
@@ -26,17 +28,17 @@ pub enum PolicyAsk {
 impl PolicyAsk {
     /// A random request; `below(n)` returns a number below `n`.
     pub fn any(mut below: impl FnMut(u64) -> u64) -> Self {
-        let mut pick = |items: [Precondition; 4]| items[usize::try_from(below(4)).unwrap_or(0)];
-        let precondition = pick([Precondition::Always, Precondition::Always, Precondition::IsNew, Precondition::Version(2)]);
+        let preconditions = [Precondition::Always, Precondition::Always, Precondition::IsNew, Precondition::Version(2)];
+        let precondition = pick(&mut below, &preconditions);
         match below(10) {
             0..=2 => Self::Put(some_settings(&mut below), precondition),
             3 | 4 => Self::Patch(below(20)),
             5 => Self::Remove(precondition),
-            6 | 7 => Self::Override(some_key(&mut below), None),
+            6 | 7 => Self::Override(pick(&mut below, &KEYS), None),
             _ => {
                 let numbers =
                     Numbers { quota: 1 + small(&mut below), window_ns: 1_000_000 * (1 + below(90_000)), burst: small(&mut below) };
-                Self::Override(some_key(&mut below), Some(numbers))
+                Self::Override(pick(&mut below, &KEYS), Some(numbers))
             }
         }
     }
@@ -61,23 +63,14 @@ impl PolicyAsk {
     }
 }
 
-pub(super) fn some_name(below: &mut impl FnMut(u64) -> u64) -> &'static str {
-    NAMES[usize::try_from(below(3)).unwrap_or(0)]
-}
-
 /// Random settings, some of them invalid.
 fn some_settings(below: &mut impl FnMut(u64) -> u64) -> PolicySettings {
-    let algorithms = LimitAlgorithm::ALL;
-    let algorithm = algorithms[usize::try_from(below(algorithms.len() as u64)).unwrap_or(0)];
+    let algorithm = pick(below, LimitAlgorithm::ALL);
     let plain = PolicySettings { algorithm, quota: below(20), shadow: below(5) == 0, ..PolicySettings::least() };
     match algorithm {
         LimitAlgorithm::InFlight => PolicySettings { timeout_ms: Some(below(60_000)), ..plain },
         _ => PolicySettings { window_ms: Some(below(60_000)), burst: below(3), ..plain },
     }
-}
-
-fn some_key(below: &mut impl FnMut(u64) -> u64) -> &'static str {
-    KEYS[usize::try_from(below(3)).unwrap_or(0)]
 }
 
 fn small(below: &mut impl FnMut(u64) -> u64) -> u32 {
