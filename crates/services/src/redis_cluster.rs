@@ -12,6 +12,7 @@ use crate::programs;
 use crate::redis::{self, PACKAGES, RedisNode, RedisOptions};
 
 const NODES: usize = 6;
+const PRIMARIES: usize = 3;
 /// How long the nodes may take to agree.
 const AGREED_MAX: Duration = Duration::from_secs(60);
 
@@ -55,8 +56,26 @@ impl RedisCluster {
         create.args(["--cluster", "create"]).args(addresses).args(["--cluster-replicas", "1", "--cluster-yes"]);
         programs::output(&mut create)?;
         let cluster = Self { nodes, folder };
+        cluster.wait_for_replicas()?;
         cluster.wait_until_agreed()?;
         Ok(cluster)
+    }
+
+    /// Waits until each of nodes 0 to 2 has a replica with all of its data. `redis-cli` assigns replicas once: a
+    /// node that does not know its primary yet refuses, stays a primary without slots, and the cluster still
+    /// calls itself `ok`; but nobody would replace that primary. So what is missing is assigned again.
+    pub fn wait_for_replicas(&self) -> Result<(), ServiceError> {
+        let (primaries, replicas) = self.nodes.split_at(PRIMARIES.min(self.nodes.len()));
+        let mut last = String::new();
+        let have_replicas = wait_until(AGREED_MAX, || {
+            let alone: Vec<&RedisNode> = primaries.iter().filter(|node| !ask(node, "INFO replication").contains("state=online")).collect();
+            let unassigned = replicas.iter().filter(|node| ask(node, "INFO replication").contains("role:master"));
+            for (replica, primary) in unassigned.zip(&alone) {
+                last = ask(replica, &format!("CLUSTER REPLICATE {}", ask(primary, "CLUSTER MYID")));
+            }
+            Ok::<_, ServiceError>(alone.is_empty())
+        })?;
+        if have_replicas { Ok(()) } else { Err(disagreed(last, "a replica of every primary")) }
     }
 
     /// `redis://127.0.0.1:PORT` of each node.
@@ -108,7 +127,7 @@ impl RedisCluster {
         if agreed {
             return Ok(());
         }
-        Err(ServiceError::Answer { name: "redis-cluster".to_owned(), answer: last, expected: "cluster_state:ok on every node" })
+        Err(disagreed(last, "cluster_state:ok on every node"))
     }
 
     fn node(&self, index: usize) -> Result<&RedisNode, ServiceError> {
@@ -133,8 +152,15 @@ fn start_node(folder: &Folder, index: usize, options: &RedisClusterOptions) -> R
 
 /// A node's view of the cluster and, if it is a replica, of its primary.
 fn state_of(node: &RedisNode) -> String {
-    let ask = |line| redis::ask(node.port, None, line).unwrap_or_else(|error| error.to_string());
-    format!("{}{}", ask("CLUSTER INFO"), ask("INFO replication"))
+    format!("{}{}", ask(node, "CLUSTER INFO"), ask(node, "INFO replication"))
+}
+
+fn ask(node: &RedisNode, line: &str) -> String {
+    redis::ask(node.port, None, line).unwrap_or_else(|error| error.to_string())
+}
+
+fn disagreed(answer: String, expected: &'static str) -> ServiceError {
+    ServiceError::Answer { name: "redis-cluster".to_owned(), answer, expected }
 }
 
 fn is_agreed(state: &str) -> bool {

@@ -66,12 +66,27 @@ fn a_cluster_serves_every_slot_and_replaces_a_killed_primary() {
     // A primary that dies may take its last writes with it: that every slot is served again shows by
     // writing.
     let is_served = |key: &str| redis_cli(last, &["SET", key, "41"]) == "OK";
-    let come_back = (0..300).any(|_| {
+    let come_back = (0..600).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(100));
         keys.iter().all(|key| is_served(key))
     });
-    assert!(come_back, "no replica took over");
+    assert!(come_back, "no replica took over:\n{}", redis_cli(last, &["CLUSTER", "NODES"]));
     cluster.restart(0).unwrap();
     cluster.wait_until_agreed().unwrap();
     assert_eq!(redis_cli(first, &["GET", "key-1"]), "41");
+}
+
+#[test]
+fn a_replica_that_lost_its_primary_is_assigned_again() {
+    let cluster = RedisCluster::start().unwrap();
+    let urls = cluster.urls();
+    let [first, .., last] = &urls[..] else { panic!("no nodes") };
+    let port = first.rsplit(':').next().unwrap();
+    let bus = redis_cli(first, &["CONFIG", "GET", "cluster-port"]).lines().last().unwrap().to_owned();
+    assert_eq!(redis_cli(last, &["CLUSTER", "RESET", "SOFT"]), "OK");
+    assert_eq!(redis_cli(last, &["CLUSTER", "MEET", "127.0.0.1", port, &bus]), "OK");
+    // Everybody is content, and one primary is alone.
+    cluster.wait_until_agreed().unwrap();
+    cluster.wait_for_replicas().unwrap();
+    assert!(redis_cli(last, &["INFO", "replication"]).contains("role:slave"));
 }
