@@ -317,6 +317,8 @@ pub struct CampaignItems {
     pub remaining: Quantity,
     /// Claims that were used.
     pub redeemed: Quantity,
+    /// Claims that were decided before the time was last set back: the pace does not look at them.
+    pub(crate) decided_before: u32,
 }
 
 impl Aggregate<Coupon> {
@@ -482,7 +484,7 @@ impl Workload for Coupon {
     type Rejection = Rejection;
 
     fn items(settings: &Settings, seed: HashSeed) -> CampaignItems {
-        CampaignItems { claims: Claims::new(seed), remaining: settings.stock, redeemed: Quantity::ZERO }
+        CampaignItems { claims: Claims::new(seed), remaining: settings.stock, redeemed: Quantity::ZERO, decided_before: 0 }
     }
 
     fn keep(old: &Settings, new: &mut Settings) {
@@ -641,6 +643,10 @@ impl Workload for Coupon {
         Some(Command::DecideNext { serial: claim.serial, subject: claim.subject })
     }
 
+    fn time_set(campaign: &mut Campaign) {
+        campaign.items.decided_before = u32::try_from(campaign.items.claims.decided_count()).unwrap_or(u32::MAX);
+    }
+
     fn due_behind(campaign: &Campaign, ahead: u32, now: Timestamp) -> Option<Command<'_>> {
         if campaign.decidable_count(now) <= ahead {
             return None;
@@ -692,6 +698,7 @@ impl Items for CampaignItems {
         FrozenClaims {
             remaining: self.remaining,
             redeemed: self.redeemed,
+            decided_before: self.decided_before,
             pending_count: self.claims.pending_count(),
             claims_count: self.claims.count(),
             blocks: self.claims.blocks(),
@@ -718,6 +725,7 @@ impl Items for CampaignItems {
 pub struct FrozenClaims {
     remaining: Quantity,
     redeemed: Quantity,
+    decided_before: u32,
     pending_count: usize,
     claims_count: usize,
     blocks: Vec<std::sync::Arc<crate::claims::Block>>,
@@ -730,6 +738,7 @@ impl FrozenClaims {
         put_u32(&mut out, self.redeemed.get());
         wire::bytes::put_u64(&mut out, self.claims_count as u64);
         wire::bytes::put_u64(&mut out, self.pending_count as u64);
+        put_u32(&mut out, self.decided_before);
         out
     }
 }
@@ -740,6 +749,7 @@ impl CampaignItems {
         self.remaining = Quantity::take(&mut from)?;
         self.redeemed = Quantity::take(&mut from)?;
         let (claims_count, pending_count) = (u64::take(&mut from)?, u64::take(&mut from)?);
+        self.decided_before = u32::take(&mut from)?;
         from.end()?;
         self.claims.expect(claims_count, pending_count).map_err(DecodeError)
     }

@@ -4,7 +4,7 @@
 //! answer. Only what took effect is remembered; a refusal depends on the moment and writes
 //! nothing. A key's scope is the caller and the aggregate. It is kept for [`KEEP_MS`] by the time
 //! of the records, and judged by the command's time: whether the forgetting has been recorded yet
-//! makes no difference.
+//! makes no difference. Where the time is set back, keys of the time beyond count from there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -166,6 +166,19 @@ impl Requests {
         self.iter().next().map(|known| known.recorded_at.plus_millis(KEEP_MS))
     }
 
+    /// Keys that took effect after `to` count from then on: the time was set back, and the order by times is
+    /// the order of remembering again.
+    pub(crate) fn cap_times(&mut self, to: Timestamp) {
+        for block in self.blocks.iter_mut().rev() {
+            if block.last().is_none_or(|known| known.recorded_at <= to) {
+                return;
+            }
+            for known in Arc::make_mut(block).iter_mut().filter(|known| to < known.recorded_at) {
+                known.recorded_at = to;
+            }
+        }
+    }
+
     /// Forgets the `count` oldest.
     pub fn forget(&mut self, count: u32) {
         for _ in 0..count.min(u32::try_from(self.len).unwrap_or(u32::MAX)) {
@@ -286,6 +299,22 @@ mod tests {
         assert_eq!(lookup(&requests, "k", 2, 5 + KEEP_MS - 1), Lookup::KeyReused);
         assert_eq!(lookup(&requests, "k", 1, 5 + KEEP_MS), Lookup::Fresh);
         assert_eq!(lookup(&requests, "l", 1, 5), Lookup::Fresh);
+    }
+
+    #[test]
+    fn keys_of_a_time_that_is_undone_count_from_where_it_was_set_to() {
+        let mut requests = Requests::new(HashSeed(1, 2));
+        let far = 50 * KEEP_MS;
+        for number in 0..3_000 {
+            requests.remember(remembered(&format!("k{number}"), if number < 1_500 { number } else { far }));
+        }
+        requests.cap_times(Timestamp::from_millis(5_000).unwrap());
+        requests.remember(remembered("after", 6_000));
+        let times: Vec<u64> = requests.iter().map(|known| known.recorded_at.millis()).collect();
+        assert!(times.is_sorted() && times[1_499] == 1_499 && times[1_500..3_000].iter().all(|at| *at == 5_000));
+        assert_eq!(requests.due_count(Timestamp::from_millis(5_000 + KEEP_MS).unwrap()), FORGET_MAX);
+        assert!(matches!(lookup(&requests, "k2999", 1, 4_999 + KEEP_MS), Lookup::Replayed(_)));
+        assert_eq!(lookup(&requests, "k2999", 1, 5_000 + KEEP_MS), Lookup::Fresh);
     }
 
     #[test]

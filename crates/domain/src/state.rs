@@ -18,7 +18,7 @@ pub use words::{Action, Answer, Change, Command, Decision, Done, Novelty, Precon
 /// Everything that decisions depend on.
 #[derive(Debug)]
 pub struct State {
-    /// The time of the last record.
+    /// The time of the last record: it only moves on, unless a record sets it back.
     pub time: Timestamp,
     /// Requests that took effect lately.
     pub requests: Requests,
@@ -160,6 +160,10 @@ impl State {
     /// # Panics
     /// If the record is about an aggregate that is not there: see [`State::fits`].
     pub fn evolve(&mut self, record: &Record<'_>) -> Option<Outcome> {
+        if let Change::TimeSet { to, .. } = record.change {
+            self.set_time(to);
+            return None;
+        }
         self.time = self.time.max(record.at);
         let at = record.at;
         let outcome = match &record.change {
@@ -190,6 +194,7 @@ impl State {
                 self.requests.forget(*count);
                 return None;
             }
+            Change::TimeSet { .. } => return None,
         };
         self.remember(record, &outcome);
         Some(outcome)
@@ -199,6 +204,9 @@ impl State {
     /// is held against this before it takes effect.
     #[must_use]
     pub fn fits(&self, record: &Record<'_>) -> bool {
+        if let Change::TimeSet { from, to } = record.change {
+            return (from, record.at) == (self.time, to) && to < from;
+        }
         if record.at < self.time {
             return false;
         }
@@ -214,6 +222,7 @@ impl State {
             Change::Did(done) => happened(done),
             Change::DidBoth(first, second) => first.number != second.number && happened(first) && happened(second),
             Change::RequestsForgotten { count } => *count != 0 && *count as usize <= self.requests.len(),
+            Change::TimeSet { .. } => false,
         }
     }
 
@@ -240,6 +249,18 @@ impl State {
         assert!(number < self.number_next(), "an aggregate's number was never given");
         self.aggregates.insert(number, aggregate);
         self.changed(number);
+    }
+
+    /// Sets the time back. What would wait for a time that is now far away is brought up to it: request keys
+    /// are kept 24 hours from here at most, and paces begin anew.
+    fn set_time(&mut self, to: Timestamp) {
+        self.time = to;
+        self.requests.cap_times(to);
+        let numbers: Vec<Number> = self.aggregates.keys().copied().collect();
+        for number in numbers {
+            self.changing(number).time_set();
+            self.changed(number);
+        }
     }
 
     fn number_of(&self, kind: Kind, name: Name<'_>) -> Option<Number> {

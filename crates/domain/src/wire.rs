@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::request::{Fingerprint, Keyed};
 use crate::state::{Change, Done, Record};
-use crate::types::{ActorId, RequestId, RequestKey};
+use crate::types::{ActorId, RequestId, RequestKey, Timestamp};
 use crate::workload::{AnyEvent, AnySettings, Kind, Number};
 pub use bytes::{In, Out, Part};
 use bytes::{Reader, put_text, put_time, put_u32};
@@ -28,6 +28,7 @@ const REMOVED: u8 = 3;
 const DID: u8 = 4;
 const DID_BOTH: u8 = 5;
 const REQUESTS_FORGOTTEN: u8 = 100;
+const TIME_SET: u8 = 101;
 
 /// A place in the record of decisions: how many records there are up to and with this one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -92,6 +93,11 @@ fn encode_change(change: &Change<'_>, out: &mut Out<'_>) {
             REQUESTS_FORGOTTEN.put(out);
             count.put(out);
         }
+        Change::TimeSet { from, to } => {
+            TIME_SET.put(out);
+            from.put(out);
+            to.put(out);
+        }
     }
 }
 
@@ -140,6 +146,7 @@ fn decode_change<'a>(from: &mut In<'a>) -> Result<Change<'a>, DecodeError> {
         DID => Change::Did(decode_done(from)?),
         DID_BOTH => Change::DidBoth(decode_done(from)?, decode_done(from)?),
         REQUESTS_FORGOTTEN => Change::RequestsForgotten { count: u32::take(from)? },
+        TIME_SET => Change::TimeSet { from: Timestamp::take(from)?, to: Timestamp::take(from)? },
         _ => return Err(DecodeError("the record is of a kind that this version does not know")),
     })
 }

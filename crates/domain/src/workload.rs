@@ -272,6 +272,9 @@ pub trait Workload: Sized + Copy + PartialEq + Eq + fmt::Debug + Send + Sync + '
         if ahead == 0 { Self::due(it, now) } else { None }
     }
 
+    /// The time was set back: whatever counts from times that are now ahead begins anew.
+    fn time_set(_it: &mut Aggregate<Self>) {}
+
     /// Whether a command must be pinned before it goes where the order is made.
     fn is_pinned(_command: &Self::Command<'_>) -> bool {
         false

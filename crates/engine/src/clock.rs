@@ -8,6 +8,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::types::Timestamp;
 
+mod watched;
+
+pub use watched::{CONFIRM_AFTER, CORRECTION_MS_MAX, Leap, ManualSource, Seen, WatchedClock};
+
 /// The monotonic time since the first call in this process, for measuring durations. No decision depends on
 /// it.
 pub(crate) fn elapsed() -> Duration {
@@ -18,8 +22,10 @@ pub(crate) fn elapsed() -> Duration {
 /// The system's clock, or a manual clock for tests.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The wall clock of the machine.
+    /// The wall clock of the machine, as it is: for tools that decide nothing for long.
     System,
+    /// The wall clock without its leaps.
+    Watched(Arc<WatchedClock>),
     /// A [`ManualClock`], for tests.
     Manual(Arc<ManualClock>),
 }
@@ -33,7 +39,17 @@ impl Clock {
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 u64::try_from(since_epoch.as_millis()).ok().and_then(Timestamp::from_millis).unwrap_or(Timestamp::MAX)
             }
+            Self::Watched(clock) => clock.now(),
             Self::Manual(clock) => clock.now(),
+        }
+    }
+
+    /// The clock whose leaps are watched, where it is one.
+    #[must_use]
+    pub fn watched(&self) -> Option<&Arc<WatchedClock>> {
+        match self {
+            Self::Watched(clock) => Some(clock),
+            Self::System | Self::Manual(_) => None,
         }
     }
 }

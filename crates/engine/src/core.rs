@@ -175,7 +175,7 @@ impl Core {
         if lsn != self.staged_lsn.next() {
             return Err(format!("it follows on record {}", self.staged_lsn));
         }
-        if record.at < self.state.time {
+        if record.at < self.state.time && !matches!(record.change, Change::TimeSet { .. }) {
             return Err("its time is before that of the record ahead of it".to_owned());
         }
         if !self.state.fits(record) {
@@ -288,7 +288,8 @@ impl Core {
             Decision::Answer(answer) => Ok(Done::of(&self.state, &answer, now)),
             Decision::Nothing => Ok(Done::NOTHING),
             Decision::Change(change) => {
-                let record = Record { at: now, actor: command.actor, request_id, request: command.request, change };
+                let at = change.decided_at(now);
+                let record = Record { at, actor: command.actor, request_id, request: command.request, change };
                 watch.before(&record, &self.state);
                 let lsn = self.staged_lsn.next();
                 let done = self.evolve(lsn, &record);
@@ -309,14 +310,14 @@ impl Core {
         if let Err(refusal) = self.check_room(command) {
             return RestsOn { value: Err(refusal), lsn: Lsn::ZERO };
         }
-        let record = Record { at: now, actor: command.actor, request_id, request: command.request, change };
+        let record = Record { at: change.decided_at(now), actor: command.actor, request_id, request: command.request, change };
         self.staged.push(|body, private| wire::encode_record(&record, body, private));
         let lsn = self.staged_lsn.next();
         RestsOn { value: Ok(self.evolve(lsn, &record)), lsn }
     }
 
     fn evolve(&mut self, lsn: Lsn, record: &Record<'_>) -> Done {
-        if self.state.time < record.at {
+        if self.state.time != record.at {
             self.time_lsn = lsn;
         }
         let due_before = self.next_due_of(record);

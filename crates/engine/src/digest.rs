@@ -74,6 +74,10 @@ impl RunningDigest {
             Change::RequestsForgotten { count } => {
                 state.requests.iter().take(*count as usize).for_each(|known| self.take(request_item(known)));
             }
+            // The keys of later times count from `to`, like those that took effect at it.
+            Change::TimeSet { to, .. } => {
+                state.requests.iter().filter(|known| *to <= known.recorded_at).for_each(|known| self.take(request_item(known)));
+            }
         }
     }
 
@@ -95,6 +99,10 @@ impl RunningDigest {
                 for done in record.change.events() {
                     there(state, done.number).touched(&done.event, &mut |bytes| self.add_entry(done.number, bytes));
                 }
+            }
+            Change::TimeSet { to, .. } => {
+                state.requests.iter().filter(|known| *to <= known.recorded_at).for_each(|known| self.add_request(known));
+                return;
             }
             Change::RequestsForgotten { .. } => return,
         }

@@ -35,7 +35,7 @@ impl Limits {
             }
             Action::Do(step) => self.exceeded_by(state, step),
             Action::DoBoth(first, second) => self.exceeded_by(state, first).or_else(|| self.exceeded_by(state, second)),
-            Action::Patch { .. } | Action::Remove { .. } | Action::ForgetRequests => None,
+            Action::Patch { .. } | Action::Remove { .. } | Action::ForgetRequests | Action::SetTime { .. } => None,
         };
         too_much.or_else(|| (command.request.is_some() && self.requests_max <= state.requests.len()).then_some("request_keys"))
     }

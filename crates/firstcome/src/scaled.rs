@@ -216,7 +216,7 @@ impl Connected {
             Some(stored) => find_topic(settings, stored, &postgres).await?,
             None => kafka::prepare(&settings.kafka).await?,
         };
-        let log = KafkaLog::open(&settings.kafka)?;
+        let log = KafkaLog::open(&settings.kafka, starting.clock.clone())?;
         let new_id = LogId([log_low.to_le_bytes(), log_high.to_le_bytes()].as_flattened().try_into().unwrap_or_default());
         let begun = kafka::begin(&settings.kafka, &log, &topic, node_id, new_id).await?;
         let log_id = match begun {

@@ -28,6 +28,7 @@ pub fn ask<'a>(command: &Command<'a>) -> Ask<'a> {
         Action::Do(one) => What::Do(step(&one)),
         Action::DoBoth(first, second) => What::DoBoth(step(&first), step(&second)),
         Action::ForgetRequests => What::ForgetKeys,
+        Action::SetTime { to } => What::SetTime(to),
     };
     Ask { key: command.request.map(|keyed| key(command.actor, keyed)), what }
 }
@@ -62,6 +63,7 @@ pub fn effect(change: &Change<'_>) -> Effect {
         }
         Change::DidBoth(first, second) => Effect::DidBoth(one(first), one(second)),
         Change::RequestsForgotten { count } => Effect::KeysForgotten(*count),
+        Change::TimeSet { from, to } => Effect::TimeSet { from: *from, to: *to },
     }
 }
 

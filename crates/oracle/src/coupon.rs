@@ -210,6 +210,11 @@ impl Rules for Campaign {
         }
     }
 
+    /// The pace looks at no decision that was made before.
+    fn time_set(&mut self) {
+        self.decisions.clear();
+    }
+
     fn asked_for<'a>(it: Option<&'a Self>, effect: &'a Effect) -> Ask<'a> {
         let subject = |text: &'a str| SubjectId::new(text).unwrap_or_else(|error| panic!("the subject {text:?} of a record {error}"));
         let by = |serial: Serial| {

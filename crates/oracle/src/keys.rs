@@ -78,6 +78,11 @@ impl Keys {
         self.kept.insert(decision, Known { scope, fingerprint, at, outcome });
     }
 
+    /// The time was set back: nothing has taken effect after it.
+    pub(crate) fn count_from(&mut self, time: Timestamp) {
+        self.kept.values_mut().for_each(|known| known.at = known.at.min(time));
+    }
+
     pub(crate) fn forget(&mut self, count: u32) {
         for _ in 0..count {
             let Some((decision, known)) = self.kept.pop_first() else { return };

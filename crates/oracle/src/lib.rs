@@ -59,7 +59,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// Moves the time on; it never goes back.
+    /// Moves the time on; only [`What::SetTime`] sets it back.
     pub fn pass(&mut self, at: Timestamp) {
         self.time = self.time.max(at);
     }
@@ -100,6 +100,8 @@ impl Oracle {
                 0 => Ruling::same(Outcome::Nothing("request_key"), Novelty::Fresh),
                 count => Ruling::effect(Outcome::KeysForgotten(count), Effect::KeysForgotten(count)),
             }),
+            What::SetTime(to) if to < self.time => Ok(Ruling::effect(Outcome::TimeSet, Effect::TimeSet { from: self.time, to })),
+            What::SetTime(_) => Ok(Ruling::same(Outcome::Nothing("time"), Novelty::Fresh)),
         }
     }
 
@@ -154,8 +156,11 @@ impl Oracle {
 
     /// Takes an effect in, whether the rules allow it or not, as far as it makes sense.
     pub fn apply(&mut self, effect: &Effect, at: Timestamp) {
-        self.pass(at);
         self.decisions += 1;
+        if let Effect::TimeSet { to, .. } = effect {
+            return self.set_time(*to);
+        }
+        self.pass(at);
         match effect {
             Effect::Created { number, name, settings } => self.create(*number, name, *settings, at),
             Effect::Changed(number, settings) => {
@@ -175,7 +180,15 @@ impl Oracle {
                 self.happen(*other, others, at);
             }
             Effect::KeysForgotten(count) => Arc::make_mut(&mut self.keys).forget(*count),
+            Effect::TimeSet { .. } => {}
         }
+    }
+
+    /// Sets the time back. Request keys of later times count from here, and paces begin anew.
+    fn set_time(&mut self, to: Timestamp) {
+        self.time = to;
+        Arc::make_mut(&mut self.keys).count_from(to);
+        self.aggregates.values_mut().for_each(Aggregate::time_set);
     }
 
     fn happen(&mut self, number: u32, happening: &Happening, at: Timestamp) {
@@ -235,6 +248,7 @@ impl Oracle {
                 What::DoBoth(self.step_for(*number, happening), self.step_for(*other, others))
             }
             Effect::KeysForgotten(_) => What::ForgetKeys,
+            Effect::TimeSet { to, .. } => What::SetTime(*to),
         };
         Ask { key, what }
     }
@@ -323,7 +337,7 @@ impl Oracle {
             What::Patch(name, patch, _) => (patch.kind(), name),
             What::Remove(kind, name, _) => (kind, name),
             What::Do(step) | What::DoBoth(step, _) => (step.kind(), step.name),
-            What::ForgetKeys => return None,
+            What::ForgetKeys | What::SetTime(_) => return None,
         };
         // An aggregate's name is shared, for the sake of records with millions of keys.
         let name = self.find(kind, name).map_or_else(|| name.into(), |aggregate| Arc::clone(&aggregate.head().name));

@@ -2,6 +2,7 @@
 
 use domain::rejections::Detail;
 use domain::state::Precondition;
+use domain::types::Timestamp;
 use domain::workload::{AnyPatch, AnySettings};
 use domain::{Kind, Novelty};
 
@@ -42,6 +43,8 @@ pub enum What<'a> {
     DoBoth(Step<'a>, Step<'a>),
     /// To forget the request keys whose time has come.
     ForgetKeys,
+    /// To set the time back to this.
+    SetTime(Timestamp),
 }
 
 /// What is asked of one aggregate.
@@ -103,6 +106,8 @@ pub enum Outcome {
     DidBoth((u32, Answer), (u32, Answer)),
     /// So many request keys were forgotten.
     KeysForgotten(u32),
+    /// The time was set back.
+    TimeSet,
     /// Nothing happens and nobody waits for an answer. The word is the promise that would be broken if
     /// it happened all the same.
     Nothing(&'static str),
@@ -130,6 +135,13 @@ pub enum Effect {
     DidBoth((u32, Happening), (u32, Happening)),
     /// The oldest request keys are forgotten, so many of them.
     KeysForgotten(u32),
+    /// The time was set back.
+    TimeSet {
+        /// What it was.
+        from: Timestamp,
+        /// What it is now.
+        to: Timestamp,
+    },
 }
 
 /// A no.

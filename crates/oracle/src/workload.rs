@@ -68,6 +68,9 @@ pub(crate) trait Rules: Sized {
     /// Takes an effect in, whether the rules allow it or not.
     fn apply(&mut self, effect: &Self::Effect, at: Timestamp);
 
+    /// The time was set back: what counts from later times begins anew.
+    fn time_set(&mut self) {}
+
     /// The question behind an effect on `it`, which may not be there.
     fn asked_for<'a>(it: Option<&'a Self>, effect: &'a Self::Effect) -> Self::Ask<'a>;
 
@@ -203,6 +206,10 @@ macro_rules! workloads {
                     // It was found by the kind of the settings.
                     _ => Err(No::new(settings.kind().not_found())),
                 }
+            }
+
+            pub(crate) fn time_set(&mut self) {
+                match self { $( $(#[$cfg])* Self::$variant(it) => Arc::make_mut(it).time_set(), )+ }
             }
 
             pub(crate) fn change(&mut self, settings: AnySettings, at: Timestamp) {

@@ -222,7 +222,7 @@ impl<'db> Writer<'db> {
                 return Err(ApplyError::Gap { expected, found: position });
             }
             self.write(&Place { position, record: &record })?;
-            as_of = AsOf { position, time: as_of.time.max(record.at) };
+            as_of = AsOf { position, time: record.at };
         }
         let applied = i64::try_from(as_of.position.0).map_err(|error| ApplyError::Store(error.into()))?;
         let mut statement = self.db.prepare_cached("UPDATE position SET applied = ?1, effective_at = ?2 WHERE only = 1")?;
@@ -240,8 +240,8 @@ impl<'db> Writer<'db> {
                 self.write_entries(place, first)?;
                 self.write_entries(place, second)
             }
-            // No table holds request keys.
-            Change::RequestsForgotten { .. } => Ok(()),
+            // No table holds request keys, and each row has the time at which it was decided.
+            Change::RequestsForgotten { .. } | Change::TimeSet { .. } => Ok(()),
         }
     }
 

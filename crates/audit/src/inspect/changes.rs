@@ -19,6 +19,7 @@ pub(super) fn text(change: &Change<'_>, summary: &Summary) -> String {
         Change::Did(done) => done_text(done, summary),
         Change::DidBoth(first, second) => format!("{} and {}", done_text(first, summary), done_text(second, summary)),
         Change::RequestsForgotten { count } => format!("requests_forgotten count={count}"),
+        Change::TimeSet { from, to } => format!("time_set from={} to={}", events::rfc3339(*from), events::rfc3339(*to)),
     }
 }
 
@@ -35,7 +36,7 @@ fn done_text(done: &Done<'_>, summary: &Summary) -> String {
 
 /// `event`, the name of the change, with its members: the name of the aggregate under the word of its kind
 /// (`campaign`, `policy`); `settings`; the fields of a workload's event by their names (`serial`, `subject`);
-/// `count`. For a change of two aggregates `event` is `both`, and `events` has the two.
+/// `count`; `from` and `to`. For a change of two aggregates `event` is `both`, and `events` has the two.
 pub(super) fn json(change: &Change<'_>, summary: &Summary) -> Value {
     let named = |what: &str, word: &str, name: String, settings: Option<&AnySettings>| {
         let mut line = Map::from_iter([("event".to_owned(), json!(format!("{word}_{what}"))), (word.to_owned(), json!(name))]);
@@ -51,6 +52,7 @@ pub(super) fn json(change: &Change<'_>, summary: &Summary) -> Value {
             json!({ "event": "both", "events": [done_json(first, summary), done_json(second, summary)] })
         }
         Change::RequestsForgotten { count } => json!({ "event": "requests_forgotten", "count": count }),
+        Change::TimeSet { from, to } => json!({ "event": "time_set", "from": events::rfc3339(*from), "to": events::rfc3339(*to) }),
     }
 }
 

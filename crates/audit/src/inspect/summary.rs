@@ -97,7 +97,7 @@ impl Summary {
                 self.aggregates.entry(number).and_modify(|told| told.is_removed = true);
             }
             Change::Did(_) | Change::DidBoth(..) => record.change.events().for_each(|done| self.count_done(&done)),
-            Change::RequestsForgotten { .. } => {}
+            Change::RequestsForgotten { .. } | Change::TimeSet { .. } => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Checks each record of a journal against the oracle's answer to the request behind it.
 
 use domain::state::{Change, Done, Record};
+use domain::types::Timestamp;
 use domain::{Kind, Novelty};
 use oracle::{Aggregate, Effect, No, Oracle, Outcome, Ruling, Said, adapter};
 
@@ -9,11 +10,7 @@ use crate::events;
 
 /// Checks a record against those before it, and then applies it as written.
 pub(super) fn check(oracle: &mut Oracle, record: &Record<'_>, report: &mut Report<'_>) {
-    if record.at < oracle.time {
-        let (at, before) = (record.at.millis(), oracle.time.millis());
-        report.broken("time", &format!("the time goes back from {before} to {at} ms"));
-    }
-    let at = oracle.time.max(record.at);
+    let at = time_of(oracle, record, report);
     let effect = adapter::effect(&record.change);
     let what = in_words(&record.change, oracle);
     let kind = kind_of(&effect, oracle);
@@ -21,6 +18,18 @@ pub(super) fn check(oracle: &mut Oracle, record: &Record<'_>, report: &mut Repor
     if let Some((promise, why)) = difference(&effect, kind, &said) {
         report.broken(promise, &format!("{what} at {} ms, {why}", at.millis()));
     }
+}
+
+/// The time at which a record counts. It never goes back, unless the record says so itself.
+fn time_of(oracle: &Oracle, record: &Record<'_>, report: &mut Report<'_>) -> Timestamp {
+    let (at, before) = (record.at.millis(), oracle.time.millis());
+    match record.change {
+        Change::TimeSet { to, .. } if to == record.at => return record.at,
+        Change::TimeSet { to, .. } => report.broken("time", &format!("the time is set to {} by a record of {at} ms", to.millis())),
+        _ if at < before => report.broken("time", &format!("the time goes back from {before} to {at} ms")),
+        _ => {}
+    }
+    oracle.time.max(record.at)
 }
 
 /// The promise that a record breaks, and the reason; `None` if the record is correct.
@@ -53,7 +62,7 @@ fn kind_of(effect: &Effect, oracle: &Oracle) -> Option<Kind> {
         Effect::Created { settings, .. } | Effect::Changed(_, settings) => Some(settings.kind()),
         Effect::Removed(number) => oracle.at(*number).map(Aggregate::kind),
         Effect::Did(_, happening) | Effect::DidBoth((_, happening), _) => Some(happening.kind()),
-        Effect::KeysForgotten(_) => None,
+        Effect::KeysForgotten(_) | Effect::TimeSet { .. } => None,
     }
 }
 
@@ -99,6 +108,7 @@ fn broken_by(effect: &Effect, expected: &Effect) -> &'static str {
         }
         (Effect::DidBoth(..), _) => "group",
         (Effect::KeysForgotten(_), _) => "request_key",
+        (Effect::TimeSet { .. }, _) => "time",
     }
 }
 
@@ -112,6 +122,7 @@ fn in_words(change: &Change<'_>, oracle: &Oracle) -> String {
         Change::Did(done) => did(done),
         Change::DidBoth(first, second) => format!("{}, and {}", did(first), did(second)),
         Change::RequestsForgotten { count } => format!("{count} request keys are forgotten"),
+        Change::TimeSet { from, to } => format!("the time is set back from {} to {} ms", from.millis(), to.millis()),
     }
 }
 

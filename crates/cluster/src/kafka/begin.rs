@@ -42,7 +42,7 @@ pub async fn begin(
 
 async fn append(settings: &KafkaSettings, log: &KafkaLog, partition: u32, node: NodeId, genesis: Genesis) -> Result<(), OpenError> {
     let origin = Origin { node, sequence: 0 };
-    let record = LogRecord { origin, routing: Routing::Partition(partition), body: Body::Genesis(genesis) };
+    let record = LogRecord { origin, sent_at: log.now(), routing: Routing::Partition(partition), body: Body::Genesis(genesis) };
     for _ in 0..TRIES_MAX {
         let before = log.delivered_count();
         // A second genesis record has no effect.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use domain::types::Timestamp;
+use engine::clock::Clock;
 use parking_lot::RwLock;
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -18,6 +20,7 @@ use crate::protocol::node::{Full, Log};
 /// The topic, for appending.
 pub struct KafkaLog {
     settings: KafkaSettings,
+    clock: Clock,
     counts: Arc<Counts>,
     producer: RwLock<Arc<ThreadedProducer<Delivering>>>,
 }
@@ -40,10 +43,10 @@ impl KafkaLog {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(settings: &KafkaSettings) -> Result<Self, OpenError> {
+    pub fn open(settings: &KafkaSettings, clock: Clock) -> Result<Self, OpenError> {
         let counts = Arc::new(Counts::default());
         let producer = RwLock::new(Arc::new(producer(settings, &counts)?));
-        Ok(Self { settings: settings.clone(), counts, producer })
+        Ok(Self { settings: settings.clone(), clock, counts, producer })
     }
 
     /// Replaces a producer after a fatal error; to be called periodically.
@@ -85,6 +88,10 @@ impl Log for KafkaLog {
             }
             Full
         })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }
 

@@ -43,6 +43,9 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// [`Full`].
     fn append(&self, partition: u32, key: &str, bytes: Vec<u8>) -> Result<(), Full>;
+
+    /// This process's clock: a record says when it was appended.
+    fn now(&self) -> Timestamp;
 }
 
 /// One serving process.
@@ -381,7 +384,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
             Routing::Group(group) => group,
             Routing::Partition(_) => "",
         };
-        let record = LogRecord { origin: Origin { node: self.id, sequence }, routing, body };
+        let record = LogRecord { origin: Origin { node: self.id, sequence }, sent_at: self.log.now(), routing, body };
         // Every node stops at a record that fails this check, so it must not get into the log.
         assert_eq!(record.check(), Ok(()), "a node was about to append what no log may hold");
         self.log.append(partition, key, encode(&record))

@@ -2,14 +2,16 @@
 //! partition where it belongs. Integers are little-endian; a text is its length in one byte and its bytes.
 
 use data_encoding::HEXLOWER;
-use domain::types::RequestId;
+use domain::types::{RequestId, Timestamp};
 use domain::wire::command::{decode_command, encode_command};
 use domain::{Action, Command};
 
 use super::partition::partition_of;
 
 /// The record format that this version writes.
-pub const RECORD_FORMAT: u8 = 2;
+pub const RECORD_FORMAT: u8 = 3;
+/// The format without the time of the node; it is still read.
+const WITHOUT_SENT_AT: u8 = 2;
 /// The newest version of the rules that this program knows; it knows all earlier ones too.
 pub const RULES_KNOWN: RulesVersion = RulesVersion(1);
 
@@ -105,6 +107,9 @@ pub enum Body<'a> {
 pub struct LogRecord<'a> {
     /// The node that appended it.
     pub origin: Origin,
+    /// When the node appended it, by the node's clock: bounds the broker's time
+    /// ([`super::replica::effective`]). [`Timestamp::MAX`] bounds nothing.
+    pub sent_at: Timestamp,
     /// What determines its partition.
     pub routing: Routing<'a>,
     /// The contents.
@@ -136,6 +141,7 @@ pub fn encode(record: &LogRecord<'_>) -> Vec<u8> {
     });
     out.extend_from_slice(&record.origin.node.0.to_le_bytes());
     out.extend_from_slice(&record.origin.sequence.to_le_bytes());
+    out.extend_from_slice(&record.sent_at.millis().to_le_bytes());
     match record.routing {
         Routing::Group(group) => {
             out.push(OF_GROUP);
@@ -169,11 +175,12 @@ pub fn encode(record: &LogRecord<'_>) -> Vec<u8> {
 /// [`MalformedRecord`].
 pub fn decode(bytes: &[u8]) -> Result<LogRecord<'_>, MalformedRecord> {
     let mut reader = Reader(bytes);
-    if reader.array::<1>()? != [RECORD_FORMAT] {
+    let [format, kind] = reader.array()?;
+    if ![WITHOUT_SENT_AT, RECORD_FORMAT].contains(&format) {
         return Err(MalformedRecord("it has a format that this version does not know"));
     }
-    let [kind] = reader.array()?;
     let origin = Origin { node: NodeId(reader.u64()?), sequence: reader.u64()? };
+    let sent_at = if format == WITHOUT_SENT_AT { Timestamp::MAX } else { reader.time()? };
     let routing = match reader.array()? {
         [OF_GROUP] => Routing::Group(reader.text()?),
         [OF_PARTITION] => Routing::Partition(reader.u32()?),
@@ -196,7 +203,7 @@ pub fn decode(bytes: &[u8]) -> Result<LogRecord<'_>, MalformedRecord> {
     if !reader.0.is_empty() {
         return Err(MalformedRecord("there are bytes after its end"));
     }
-    Ok(LogRecord { origin, routing, body })
+    Ok(LogRecord { origin, sent_at, routing, body })
 }
 
 impl LogRecord<'_> {
@@ -263,6 +270,10 @@ impl<'a> Reader<'a> {
 
     fn u64(&mut self) -> Result<u64, MalformedRecord> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    fn time(&mut self) -> Result<Timestamp, MalformedRecord> {
+        Timestamp::from_millis(self.u64()?).ok_or(MalformedRecord("a time in it is out of range"))
     }
 
     fn text(&mut self) -> Result<&'a str, MalformedRecord> {

@@ -1,5 +1,6 @@
 //! One partition's state, built from its records in order. Replicas that apply the same records have the same
-//! state: the only inputs are the records and their broker times.
+//! state: the only inputs are the records and their broker times. A record counts at the broker's time, or at the
+//! time of its node plus a second if that is earlier ([`effective`]).
 
 use data_encoding::HEXLOWER;
 use std::collections::VecDeque;
@@ -33,7 +34,7 @@ pub struct Progress {
     pub offset_next: u64,
     /// The number of decided records.
     pub decisions: u64,
-    /// The effective time: the largest broker time so far.
+    /// The effective time: the largest so far ([`effective`]), unless a record has set it back.
     pub effective_at: Timestamp,
     /// The version of the rules in effect.
     pub rules: RulesVersion,
@@ -181,6 +182,16 @@ pub enum Fault {
     },
 }
 
+/// How far, in milliseconds, the broker's time of a record may be ahead of the time at which its node appended it.
+const BROKER_AHEAD_MS_MAX: u64 = 1_000;
+
+/// The time at which a record counts, before it is compared with those ahead of it: the broker's, but not far
+/// ahead of the node's. So neither a broker's clock nor a node's moves the time on alone.
+#[must_use]
+pub fn effective(brokers: Timestamp, sent_at: Timestamp) -> Timestamp {
+    brokers.min(sent_at.plus_millis(BROKER_AHEAD_MS_MAX))
+}
+
 /// The state of one partition, and how far it has followed the log.
 #[derive(Debug)]
 pub struct Replica {
@@ -309,30 +320,31 @@ impl Replica {
         if record.offset == 0 && !matches!(read.body, Body::Genesis(_)) {
             return Err(self.begins_wrong("its first record is none that begins a log"));
         }
+        let at = effective(record.at, read.sent_at);
         match read.body {
             Body::Genesis(genesis) => {
                 self.begin(record.offset, &genesis)?;
-                self.core.pass_time(record.at);
+                self.core.pass_time(at);
                 Ok(Applied::Other)
             }
             Body::Command { request_id, command } => {
-                let answer = self.decide(&command, request_id, record.at, watch);
+                let answer = self.decide(&command, request_id, at, watch);
                 Ok(Applied::Command { origin: read.origin, answer })
             }
             Body::Due(command) => {
-                let answer = self.decide(&command, RequestId::ENGINE, record.at, watch);
+                let answer = self.decide(&command, RequestId::ENGINE, at, watch);
                 let number = command.action.target().and_then(|(kind, name)| self.core.state().find(kind, name));
                 let number = number.map(|aggregate| aggregate.head().number);
                 let has_effect = answer.is_ok_and(|done| done.effect != Effect::Nothing);
                 Ok(Applied::Due { origin: read.origin, number, has_effect })
             }
             Body::Barrier => {
-                self.core.pass_time(record.at);
+                self.core.pass_time(at);
                 Ok(Applied::Barrier { origin: read.origin })
             }
             Body::Rules(version) => {
                 self.check_rules(record.offset, version)?;
-                self.core.pass_time(record.at);
+                self.core.pass_time(at);
                 // A switch to older rules that was appended late has no effect: rules never go back.
                 self.rules = self.rules.max(version);
                 Ok(Applied::Other)

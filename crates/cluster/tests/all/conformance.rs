@@ -53,6 +53,10 @@ impl Log for BrokerLog {
         self.0.partitions.lock().unwrap().entry(partition).or_default().push((at, bytes));
         Ok(())
     }
+
+    fn now(&self) -> Timestamp {
+        *self.0.clock.lock().unwrap()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +98,12 @@ impl ClusterBackend {
         let broker = Arc::new(Broker::default());
         for partition in 0..PARTITIONS {
             let body = Body::Genesis(Genesis { log: LOG, partitions: PARTITIONS, rules: RULES_KNOWN });
-            let record = LogRecord { origin: Origin { node: NodeId(0), sequence: 0 }, routing: Routing::Partition(partition), body };
+            let record = LogRecord {
+                origin: Origin { node: NodeId(0), sequence: 0 },
+                sent_at: Timestamp::MAX,
+                routing: Routing::Partition(partition),
+                body,
+            };
             BrokerLog(Arc::clone(&broker)).append(partition, "", encode(&record)).unwrap();
         }
         let gates = has_gate.then(|| Arc::new(Gates::default()));

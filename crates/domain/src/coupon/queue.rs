@@ -123,10 +123,11 @@ impl Aggregate<Coupon> {
         window.decisions.saturating_sub(low)
     }
 
-    /// When the claim was decided that is so many before the one that was decided last.
+    /// When the claim was decided that is so many before the one that was decided last, unless the time was set
+    /// back since.
     fn decided_before_last(&self, behind: u32) -> Option<Timestamp> {
         let decided = u32::try_from(self.items.claims.decided_count()).ok()?;
-        let serial = Serial::new(decided.checked_sub(behind)?)?;
+        let serial = Serial::new(decided.checked_sub(behind).filter(|serial| self.items.decided_before < *serial)?)?;
         self.items.claims.get(serial).map(|claim| claim.claimed_at)
     }
 }

@@ -10,7 +10,7 @@ use crate::workload::{AnyAggregate, AnyDecided, AnySettings, Ask, Kind, Number};
 /// # Errors
 /// The first [`Rejection`] in the order of precedence.
 pub fn decide<'a>(state: &State, command: &Command<'a>, now: Timestamp) -> Result<Decision<'a>, Rejection> {
-    let Some((kind, name)) = command.action.target() else { return Ok(decide_forgetting(state, now)) };
+    let Some((kind, name)) = command.action.target() else { return Ok(decide_frame(state, &command.action, now)) };
     if let Some(keyed) = &command.request {
         match state.requests.lookup(command.actor, kind, name, keyed, now) {
             Lookup::Fresh => {}
@@ -35,11 +35,16 @@ pub fn decide<'a>(state: &State, command: &Command<'a>, now: Timestamp) -> Resul
         }
         Action::Do(step) => decide_one(aggregate, step, ask),
         Action::DoBoth(first, second) => decide_both(state, (aggregate, first), second, ask),
-        Action::ForgetRequests => Ok(Decision::Nothing),
+        Action::ForgetRequests | Action::SetTime { .. } => Ok(decide_frame(state, &command.action, now)),
     }
 }
 
-fn decide_forgetting<'a>(state: &State, now: Timestamp) -> Decision<'a> {
+/// What is for no aggregate.
+fn decide_frame<'a>(state: &State, action: &Action<'a>, now: Timestamp) -> Decision<'a> {
+    if let Action::SetTime { to } = *action {
+        // Against the state's time and not `now`: a clock that is right is behind it.
+        return if to < state.time { Decision::Change(Change::TimeSet { from: state.time, to }) } else { Decision::Nothing };
+    }
     match state.requests.due_count(now) {
         0 => Decision::Nothing,
         count => Decision::Change(Change::RequestsForgotten { count }),

@@ -54,6 +54,11 @@ pub enum Action<'a> {
     DoBoth(Step<'a>, Step<'a>),
     /// To forget request keys whose time has come. Anyone may ask; it has no effect before.
     ForgetRequests,
+    /// To set the time back, after a clock was ahead. The operator asks; it never moves the time on.
+    SetTime {
+        /// The time from here on.
+        to: Timestamp,
+    },
 }
 
 /// A workload's command, and the aggregate that it is for.
@@ -103,7 +108,7 @@ impl<'a> Action<'a> {
             Self::Patch { name, patch, .. } => Some((patch.kind(), *name)),
             Self::Remove { kind, name, .. } => Some((*kind, *name)),
             Self::Do(step) | Self::DoBoth(step, _) => Some((step.command.kind(), step.name)),
-            Self::ForgetRequests => None,
+            Self::ForgetRequests | Self::SetTime { .. } => None,
         }
     }
 
@@ -112,7 +117,7 @@ impl<'a> Action<'a> {
         let (first, second) = match self {
             Self::Do(step) => (Some(step), None),
             Self::DoBoth(first, second) => (Some(first), Some(second)),
-            Self::Put { .. } | Self::Patch { .. } | Self::Remove { .. } | Self::ForgetRequests => (None, None),
+            Self::Put { .. } | Self::Patch { .. } | Self::Remove { .. } | Self::ForgetRequests | Self::SetTime { .. } => (None, None),
         };
         first.into_iter().chain(second)
     }
@@ -161,6 +166,14 @@ pub enum Change<'a> {
         /// How many.
         count: u32,
     },
+    /// The time was set back. Nothing else changes by it: who was refused may ask again, and what was forgotten
+    /// stays forgotten.
+    TimeSet {
+        /// What it was.
+        from: Timestamp,
+        /// What it is from here on, and the time of this record.
+        to: Timestamp,
+    },
 }
 
 /// Something that happened in an aggregate.
@@ -175,7 +188,7 @@ pub struct Done<'a> {
 /// A decision as it is written down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record<'a> {
-    /// When it was decided; never before the record ahead of it.
+    /// When it was decided; never before the record ahead of it, unless this one sets the time back.
     pub at: Timestamp,
     /// Who caused it.
     pub actor: ActorId<'a>,
@@ -194,9 +207,15 @@ impl<'a> Change<'a> {
             Self::Created { number, .. } | Self::Changed { number, .. } | Self::Removed { number } => (Some(*number), None),
             Self::Did(done) => (Some(done.number), None),
             Self::DidBoth(first, second) => (Some(first.number), Some(second.number)),
-            Self::RequestsForgotten { .. } => (None, None),
+            Self::RequestsForgotten { .. } | Self::TimeSet { .. } => (None, None),
         };
         first.into_iter().chain(second)
+    }
+
+    /// The time of a record with this change that is decided at `now`.
+    #[must_use]
+    pub fn decided_at(&self, now: Timestamp) -> Timestamp {
+        if let Self::TimeSet { to, .. } = self { *to } else { now }
     }
 
     /// What happened in aggregates, beside their creation, change of settings and end.
@@ -204,7 +223,9 @@ impl<'a> Change<'a> {
         let (first, second) = match self {
             Self::Did(done) => (Some(*done), None),
             Self::DidBoth(first, second) => (Some(*first), Some(*second)),
-            Self::Created { .. } | Self::Changed { .. } | Self::Removed { .. } | Self::RequestsForgotten { .. } => (None, None),
+            Self::Created { .. } | Self::Changed { .. } | Self::Removed { .. } | Self::RequestsForgotten { .. } | Self::TimeSet { .. } => {
+                (None, None)
+            }
         };
         first.into_iter().chain(second)
     }

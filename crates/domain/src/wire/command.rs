@@ -4,7 +4,7 @@
 use super::bytes::{In, Out, Part, Reader, put_text};
 use super::{DecodeError, decode_keyed};
 use crate::state::{Action, Command, Precondition, Step};
-use crate::types::{ActorId, Name};
+use crate::types::{ActorId, Name, Timestamp};
 use crate::workload::{AnyCommand, AnyPatch, AnySettings, Kind};
 
 /// The number of the command format that is written.
@@ -16,6 +16,7 @@ const REMOVE: u8 = 3;
 const DO: u8 = 4;
 const DO_BOTH: u8 = 5;
 const FORGET_REQUESTS: u8 = 100;
+const SET_TIME: u8 = 101;
 
 const ALWAYS: u8 = 0;
 const EXISTS: u8 = 1;
@@ -68,6 +69,10 @@ fn encode_action(action: &Action<'_>, out: &mut Out<'_>) {
             encode_step(second, out);
         }
         Action::ForgetRequests => FORGET_REQUESTS.put(out),
+        Action::SetTime { to } => {
+            SET_TIME.put(out);
+            to.put(out);
+        }
     }
 }
 
@@ -112,6 +117,7 @@ fn decode_action<'a>(from: &mut In<'a>) -> Result<Action<'a>, DecodeError> {
         DO => Action::Do(decode_step(from)?),
         DO_BOTH => Action::DoBoth(decode_step(from)?, decode_step(from)?),
         FORGET_REQUESTS => Action::ForgetRequests,
+        SET_TIME => Action::SetTime { to: Timestamp::take(from)? },
         _ => return Err(DecodeError("the command is of a kind that this version does not know")),
     })
 }

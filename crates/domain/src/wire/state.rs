@@ -12,7 +12,9 @@ use crate::types::{ActorId, Name, RequestKey, Timestamp};
 use crate::workload::{AnyAggregate, AnyFrozen, AnyOutcome, AnySettings, AnySummary, Head, Kind, Number};
 
 /// The number of the state format that is written.
-pub const STATE_FORMAT: u8 = 2;
+pub const STATE_FORMAT: u8 = 3;
+/// The format before: a campaign's items do not say how many claims were decided before the time was set back.
+const WITHOUT_DECIDED_BEFORE: u8 = 2;
 
 const HEAD: u8 = 1;
 const AGGREGATE: u8 = 2;
@@ -216,6 +218,7 @@ struct Open {
 #[derive(Debug)]
 pub struct StateBuilder {
     state: State,
+    format: u8,
     /// How many aggregates there are, once the head is read.
     aggregates_count: Option<u64>,
     open: Option<Open>,
@@ -225,7 +228,7 @@ impl StateBuilder {
     /// Nothing read yet; the tables get this key.
     #[must_use]
     pub fn new(seed: HashSeed) -> Self {
-        Self { state: State::new(seed), aggregates_count: None, open: None }
+        Self { state: State::new(seed), format: STATE_FORMAT, aggregates_count: None, open: None }
     }
 
     /// Reads the next section.
@@ -258,7 +261,8 @@ impl StateBuilder {
     }
 
     fn head(&mut self, from: &mut In<'_>) -> Result<(), DecodeError> {
-        if from.body.u8()? != STATE_FORMAT {
+        self.format = from.body.u8()?;
+        if ![WITHOUT_DECIDED_BEFORE, STATE_FORMAT].contains(&self.format) {
             return Err(DecodeError("the state has a format that this version does not know"));
         }
         self.state.time = from.body.time()?;
@@ -295,7 +299,11 @@ impl StateBuilder {
         let number = Number::take(from)?;
         let open = self.open.as_mut().filter(|open| open.aggregate.head().number == number);
         let open = open.ok_or(DecodeError("items of another aggregate than the one before them"))?;
-        open.aggregate.load(open.sections_count, from.body.rest())?;
+        let section = from.body.rest();
+        match (self.format, open.aggregate.kind(), open.sections_count) {
+            (WITHOUT_DECIDED_BEFORE, Kind::Campaign, 0) => open.aggregate.load(0, &[section, &0_u32.to_le_bytes()].concat())?,
+            (_, _, index) => open.aggregate.load(index, section)?,
+        }
         open.sections_count = open.sections_count.saturating_add(1);
         Ok(())
     }

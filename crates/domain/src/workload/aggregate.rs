@@ -247,6 +247,11 @@ macro_rules! aggregates {
                 }
             }
 
+            /// See [`Workload::time_set`].
+            pub(crate) fn time_set(&mut self) {
+                match self { $( $(#[$cfg])* Self::$variant(it) => <$($module)::+::$workload>::time_set(it), )+ }
+            }
+
             pub(crate) fn freeze(&self) -> AnyFrozen {
                 match self { $( $(#[$cfg])* Self::$variant(it) => AnyFrozen::$variant(it.head.clone(), it.settings, it.items.freeze()), )+ }
             }

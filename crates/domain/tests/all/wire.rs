@@ -48,9 +48,14 @@ fn commands_2() -> Vec<Vec<u8>> {
     lines_of(&fixture("commands-2.hex", &now))
 }
 
-fn state_2() -> Sections {
+fn state_3() -> Sections {
     let now: Vec<String> = sections(story().state()).iter().map(|section| hex(section)).collect();
-    lines_of(&fixture("state-2.hex", &now))
+    lines_of(&fixture("state-3.hex", &now))
+}
+
+/// The same story in the format before; nothing writes it any more.
+fn state_2() -> Sections {
+    lines_of(include_str!("../fixtures/state-2.hex"))
 }
 
 /// Campaigns in which claims are live, redeemed, cancelled and pending, policies with and without
@@ -158,6 +163,7 @@ fn changes() -> Vec<Change<'static>> {
         keyring::Event::CodeKeyRotated { number: 2 },
     ];
     changes.extend(events.map(|event| did(Keyring::any_event(event))));
+    changes.push(Change::TimeSet { from: at(1_767_398_400_000), to: at(1_767_225_600_123) });
     changes
 }
 
@@ -209,6 +215,7 @@ fn commands_of_each_kind() -> Vec<Command<'static>> {
     actions.push(Action::DoBoth(steps[0], steps[5]));
     actions.push(Action::ForgetRequests);
     actions.extend(keys.map(Action::Do));
+    actions.push(Action::SetTime { to: at(1_767_225_600_123) });
     let command = |(place, action)| Command { actor: ActorId::LOCAL, request: if place % 2 == 0 { keyed() } else { None }, action };
     actions.into_iter().enumerate().map(command).collect()
 }
@@ -239,7 +246,7 @@ fn records_of_format_2_are_read_for_ever() {
 #[test]
 fn the_fixture_has_a_record_of_each_kind() {
     let found: BTreeSet<&str> = one_of_each().iter().map(|record| kind_of(&record.change)).collect();
-    let of_frame = ["both", "changed", "created", "forgotten", "removed"];
+    let of_frame = ["both", "changed", "created", "forgotten", "removed", "time_set"];
     let events = [coupon::Event::VARIANTS, policies::Event::VARIANTS, keyring::Event::VARIANTS].concat();
     assert_eq!(found, of_frame.into_iter().chain(events).collect());
 }
@@ -252,6 +259,7 @@ fn kind_of(change: &Change<'_>) -> &'static str {
         Change::Did(done) => done.event.variant(),
         Change::DidBoth(..) => "both",
         Change::RequestsForgotten { .. } => "forgotten",
+        Change::TimeSet { .. } => "time_set",
     }
 }
 
@@ -265,9 +273,10 @@ fn commands_of_format_2_are_read_for_ever() {
 }
 
 #[test]
-fn a_state_of_format_2_is_read_for_ever() {
-    let state = rebuild(&state_2(), HASH).unwrap();
-    assert_eq!(sections(&state), state_2());
+fn a_state_of_each_format_is_read_for_ever() {
+    assert_eq!(sections(&rebuild(&state_2(), HASH).unwrap()), state_3());
+    let state = rebuild(&state_3(), HASH).unwrap();
+    assert_eq!(sections(&state), state_3());
     assert_eq!(state.time, at(30 * 3_600_000));
     let spring = state.get::<Coupon>(Name::new("spring").unwrap()).unwrap();
     assert_eq!((spring.head.number, spring.head.version, spring.head.created_at), (Number(2), 2, at(25 * 3_600_000)));
@@ -313,7 +322,7 @@ fn a_record_without_its_private_part_is_refused_by_name() {
 fn what_is_changed_is_refused_or_is_something_else_with_just_these_bytes() {
     exact::a_changed_record_is_refused_or_another(&records_2());
     exact::a_changed_command_is_refused_or_another(&commands_2());
-    exact::a_changed_or_truncated_section_is_refused_or_another(&state_2());
+    exact::a_changed_or_truncated_section_is_refused_or_another(&state_3());
 }
 
 #[test]
@@ -328,7 +337,7 @@ fn nothing_that_names_a_person_is_in_the_body_of_a_record() {
 
 #[test]
 fn a_state_that_lacks_a_section_is_refused() {
-    let whole = state_2();
+    let whole = state_3();
     for missing in 0..whole.len() - 1 {
         let mut sections = whole.clone();
         sections.remove(missing);
@@ -338,7 +347,7 @@ fn a_state_that_lacks_a_section_is_refused() {
 
 #[test]
 fn a_section_that_comes_twice_is_refused() {
-    let whole = state_2();
+    let whole = state_3();
     for twice in 0..whole.len() {
         let mut sections = whole.clone();
         sections.insert(twice, whole[twice].clone());
@@ -348,7 +357,7 @@ fn a_section_that_comes_twice_is_refused() {
 
 #[test]
 fn sections_in_another_order_are_refused() {
-    let whole = state_2();
+    let whole = state_3();
     for first in 0..whole.len() {
         for second in first + 1..whole.len() {
             let mut sections = whole.clone();
@@ -360,7 +369,7 @@ fn sections_in_another_order_are_refused() {
 
 #[test]
 fn an_aggregate_after_the_requests_is_refused() {
-    let mut sections = state_2();
+    let mut sections = state_3();
     let requests = sections.pop().unwrap();
     sections.insert(3, requests);
     assert!(rebuild(&sections, HASH).is_err());

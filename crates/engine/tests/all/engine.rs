@@ -5,15 +5,17 @@ use crate::support;
 
 use std::sync::Arc;
 
-use domain::coupon::{Coupon, Rejection};
+use domain::coupon::queue::Mode;
+use domain::coupon::{self, Coupon, Rejection};
+use domain::types::Quantity;
 use domain::wire::Position;
-use domain::{Kind, Listed, Novelty};
+use domain::{Action, Command, Kind, Listed, Novelty};
 use engine::Engine;
 use engine::clock::ManualClock;
 use engine::feed::{FedRecords, Feed};
 use engine::limits::Limits;
 use engine::views::{Over, Refusal};
-use support::{at, claim, name, open, put, settings, submit};
+use support::{at, claim, name, open, put, put_with, settings, submit};
 
 fn rejection(refusal: &Refusal) -> Option<&Rejection> {
     match refusal {
@@ -150,6 +152,46 @@ async fn time_in_the_record_never_runs_backwards() {
     let (_, view) = done.shown::<Coupon>().unwrap();
     assert_eq!(view.claimed_at, at(100));
     assert_eq!(engine.status().ahead_of_clock_ms, 50_000);
+}
+
+/// A queue that stands still because the clock was two days ahead goes on when the time is set back, and a
+/// restart from the journal gives the same state.
+#[tokio::test]
+async fn a_record_sets_the_time_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(at(100));
+    let settings = settings(folder.path(), &clock);
+    let (engine, _) = open(&settings);
+    let paced = coupon::Settings {
+        mode: Mode::Queued,
+        decisions_per_second_max: Some(1),
+        closes_at: Some(at(200_000)),
+        ..coupon::Settings::plain(Quantity::new(10).unwrap())
+    };
+    submit(&engine, put_with("spring", paced)).await.unwrap();
+    clock.set(at(172_800));
+    for who in ["ann", "bob"] {
+        submit(&engine, claim("spring", who)).await.unwrap();
+    }
+    clock.set(at(101));
+    let pending = async |engine: &Engine| {
+        let over = Over::One(Kind::Campaign, name("spring"));
+        engine.read(over, |state, _| state.get::<Coupon>(name("spring")).unwrap().pending_count()).await.unwrap()
+    };
+    engine.do_due();
+    assert_eq!(pending(&engine).await, 1);
+    submit(&engine, Command::local(Action::SetTime { to: at(101) })).await.unwrap();
+    assert_eq!(engine.status().ahead_of_clock_ms, 0);
+    engine.do_due();
+    assert_eq!(pending(&engine).await, 0);
+    // It never moves the time on.
+    submit(&engine, Command::local(Action::SetTime { to: at(500_000) })).await.unwrap();
+    let done = submit(&engine, claim("spring", "cat")).await.unwrap();
+    assert_eq!(done.shown::<Coupon>().unwrap().1.claimed_at, at(101));
+    let before = engine.state_digest();
+    engine.close();
+    std::fs::remove_dir_all(folder.path().join("snapshots")).unwrap();
+    assert_eq!(open(&settings).0.state_digest(), before);
 }
 
 #[tokio::test]

@@ -32,7 +32,9 @@ impl LimitClock {
     pub fn new(wall: &Clock) -> Self {
         let now = wall.now().millis();
         match wall {
-            Clock::System => Self::Machine { offset_ns: (now % DAY_MS).saturating_mul(MS_NS).saturating_sub(elapsed_ns()) },
+            Clock::System | Clock::Watched(_) => {
+                Self::Machine { offset_ns: (now % DAY_MS).saturating_mul(MS_NS).saturating_sub(elapsed_ns()) }
+            }
             Clock::Manual(_) => {
                 let midnight = Timestamp::from_millis(now - now % DAY_MS).unwrap_or(Timestamp::ZERO);
                 Self::Manual { clock: wall.clone(), midnight }

@@ -324,7 +324,12 @@ mod tests {
         let none: Vec<u64> = copies(&mut reading);
         assert_eq!((none, wanted.load(Ordering::Relaxed)), (Vec::new(), true));
         let genesis = Body::Genesis(Genesis { log: LogId([7; 16]), partitions: 1, rules: RULES_KNOWN });
-        let record = LogRecord { origin: Origin { node: NodeId(1), sequence: 0 }, routing: Routing::Partition(0), body: genesis };
+        let record = LogRecord {
+            origin: Origin { node: NodeId(1), sequence: 0 },
+            sent_at: Timestamp::MAX,
+            routing: Routing::Partition(0),
+            body: genesis,
+        };
         reading.apply(0, &[Delivered { offset: 0, at: Timestamp::default(), bytes: &encode(&record) }]).unwrap();
         assert_eq!(copies(&mut reading), [1]);
         wanted.store(true, Ordering::Relaxed);

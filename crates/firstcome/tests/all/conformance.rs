@@ -133,7 +133,7 @@ impl HttpBackend {
                 let Some((method, target, body)) = self.asked(step) else { return Reply::Unexpected("nobody asks for it".into()) };
                 (method, target, Precondition::Always, body)
             }
-            Action::DoBoth(..) | Action::ForgetRequests => return Reply::Unexpected("nobody asks for it".into()),
+            Action::DoBoth(..) | Action::ForgetRequests | Action::SetTime { .. } => return Reply::Unexpected("nobody asks for it".into()),
         };
         let condition = condition_header(condition);
         let key = request.key.map(|key| ("idempotency-key", key.as_str()));

@@ -181,7 +181,7 @@ async fn foreign_topic(world: &World) {
     kafka::prepare(&of(dev_topic(world))).await.unwrap();
     let settings = of(others_topic(world));
     kafka::prepare(&settings).await.unwrap();
-    let log = KafkaLog::open(&settings).unwrap();
+    let log = KafkaLog::open(&settings, engine::clock::Clock::System).unwrap();
     log.append(0, "", b"an invoice".to_vec()).unwrap();
     eventually("it has arrived", Duration::from_secs(20), async || log.delivered_count() == 1).await;
 }

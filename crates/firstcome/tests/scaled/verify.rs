@@ -184,7 +184,8 @@ fn tables_that_are_behind_are_no_breach_and_foreign_records_are_found() {
     assert_eq!((code, &json["notes"]), (Some(0), &serde_json::json!(["there is no history to compare with"])), "{json}");
 
     let origin = Origin { node: NodeId(1), sequence: 1 };
-    let elsewhere = encode(&LogRecord { origin, routing: Routing::Partition(3), body: Body::Barrier });
+    let elsewhere =
+        encode(&LogRecord { origin, sent_at: domain::types::Timestamp::MAX, routing: Routing::Partition(3), body: Body::Barrier });
     cluster.append(0, b"foreign".to_vec());
     cluster.append(1, elsewhere);
     let (code, json) = cluster.verify();

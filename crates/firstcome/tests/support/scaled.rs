@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cluster::kafka::{KafkaLog, KafkaSettings};
 use cluster::protocol::node::Log;
+use engine::clock::Clock;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use services::{Kafka, KafkaOptions, Postgres, Redis};
@@ -117,7 +118,7 @@ impl Cluster {
     pub fn append(&self, partition: u32, bytes: Vec<u8>) {
         let settings =
             KafkaSettings { hosts: engines().kafka.bootstrap(), topic: self.topic.clone(), partitions: PARTITIONS, is_dev: true };
-        let log = KafkaLog::open(&settings).unwrap();
+        let log = KafkaLog::open(&settings, Clock::System).unwrap();
         log.append(partition, "", bytes).unwrap();
         eventually("the record has arrived", || log.delivered_count() == 1);
     }

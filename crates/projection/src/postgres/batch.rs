@@ -71,8 +71,8 @@ impl Batch<'_> {
                         changes.outcome?;
                     }
                 }
-                // No table holds request keys.
-                Change::RequestsForgotten { .. } => {}
+                // No table holds request keys, and each row has the time at which it was decided.
+                Change::RequestsForgotten { .. } | Change::TimeSet { .. } => {}
             }
         }
         Ok(steps)
@@ -95,7 +95,7 @@ impl Batch<'_> {
             Change::Created { number, name, settings } => self.create(decided, *number, name.as_str(), settings).await,
             Change::Changed { number, settings } => self.change(decided, *number, settings).await,
             Change::Removed { number } => self.remove(position, *number).await,
-            Change::Did(_) | Change::DidBoth(..) | Change::RequestsForgotten { .. } => Ok(()),
+            Change::Did(_) | Change::DidBoth(..) | Change::RequestsForgotten { .. } | Change::TimeSet { .. } => Ok(()),
         }
     }
 

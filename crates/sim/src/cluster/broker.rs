@@ -10,6 +10,7 @@ use cluster::protocol::node::{Full, Log};
 use cluster::protocol::record::{Body, LogRecord, Origin, decode, encode};
 use domain::coupon::{Command as Of, Coupon, TargetBy};
 use domain::state::{Action, Step};
+use domain::types::Timestamp;
 use domain::workload::AnyCommand;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -20,6 +21,7 @@ use super::dice::{Dice, Signal};
 use super::judge::Judge;
 use super::plant::Plant;
 use super::trouble::Trouble;
+use crate::world::time;
 
 /// The broker's time at the start of a run.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -304,6 +306,11 @@ impl Log for SimLog {
         queue.waiting.lock().push_back((Instant::now(), bytes.into()));
         queue.filled.notify_one();
         Ok(())
+    }
+
+    /// The nodes' clocks are right; only those of the leaders are not.
+    fn now(&self) -> Timestamp {
+        time(self.0.broker.wall_ms())
     }
 }
 

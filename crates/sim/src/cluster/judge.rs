@@ -208,7 +208,10 @@ impl Judge {
         let record = Delivered { offset, at: time(at), bytes };
         let applied = followed.reference.apply(&record, &mut Unwatched).map_err(|fault| fault.to_string())?;
         followed.digests.push(followed.reference.progress().digest);
-        match decode(bytes).map_err(|error| error.to_string())?.body {
+        let read = decode(bytes).map_err(|error| error.to_string())?;
+        // A leader's clock that is ahead of the node's by more than a second does not count.
+        let at = at.min(read.sent_at.millis() + 1_000);
+        match read.body {
             Body::Due(command) => {
                 let Applied::Due { has_effect, .. } = applied else { return Err("what was due was a caller's".to_owned()) };
                 if command.action != Action::ForgetRequests {

@@ -136,7 +136,12 @@ impl Fleet {
         for partition in 0..partitions {
             let genesis = Genesis { log: LOG, partitions, rules: RULES_KNOWN };
             let (origin, routing) = (Origin { node: NodeId(0), sequence: 0 }, Routing::Partition(partition));
-            self.broker.append(partition, vec![encode(&LogRecord { origin, routing, body: Body::Genesis(genesis) }).into()]).await;
+            self.broker
+                .append(
+                    partition,
+                    vec![encode(&LogRecord { origin, sent_at: time(self.broker.wall_ms()), routing, body: Body::Genesis(genesis) }).into()],
+                )
+                .await;
         }
     }
 
@@ -341,7 +346,8 @@ impl Follower {
     /// Gives the node its barrier although the log does not contain it (a plant).
     fn give_barrier(&mut self) {
         let origin = Origin { node: self.node.id(), sequence: self.wire.last_barrier(self.partition) };
-        let bytes = encode(&LogRecord { origin, routing: Routing::Partition(self.partition), body: Body::Barrier });
+        let (sent_at, routing) = (time(0), Routing::Partition(self.partition));
+        let bytes = encode(&LogRecord { origin, sent_at, routing, body: Body::Barrier });
         let record = Delivered { offset: self.next + self.shift, at: time(0), bytes: &bytes };
         if self.next != 0 && self.node.apply(self.partition, std::iter::once(record)).is_ok() {
             self.shift += 1;

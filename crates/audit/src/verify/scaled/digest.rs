@@ -31,7 +31,7 @@ fn remembered(known: &Known) -> Option<Remembered> {
         Outcome::DidBoth((number, one), (other, others)) => {
             TheirOutcome::DidBoth((Number(*number), one.outcome()?), (Number(*other), others.outcome()?))
         }
-        Outcome::KeysForgotten(_) | Outcome::Nothing(_) => return None,
+        Outcome::KeysForgotten(_) | Outcome::TimeSet | Outcome::Nothing(_) => return None,
     };
     Some(Remembered {
         kind: known.scope.kind,

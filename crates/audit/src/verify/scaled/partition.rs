@@ -101,9 +101,11 @@ impl Partition {
         if record.offset == 0 {
             self.begin(&read)?;
         }
+        // The broker's time, unless it is more than a second ahead of the server's.
+        let at = record.at.min(read.sent_at.plus_millis(1_000));
         match &read.body {
             Body::Command { command, .. } | Body::Due(command) => {
-                self.oracle.pass(record.at);
+                self.oracle.pass(at);
                 return Ok(Some(self.oracle.take(&adapter::ask(command), self.oracle.time)));
             }
             Body::Rules(version) => {
@@ -114,7 +116,7 @@ impl Partition {
             // Several servers may have begun the partition at once: the first record counts.
             Body::Genesis(_) | Body::Barrier => {}
         }
-        self.oracle.pass(record.at);
+        self.oracle.pass(at);
         Ok(None)
     }
 

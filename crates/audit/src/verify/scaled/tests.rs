@@ -41,7 +41,7 @@ impl Log {
     }
 
     fn append(&mut self, routing: Routing<'_>, body: Body<'_>, at: Timestamp) -> Option<Said> {
-        self.append_bytes(encode(&LogRecord { origin: ORIGIN, routing, body }), at)
+        self.append_bytes(encode(&LogRecord { origin: ORIGIN, sent_at: Timestamp::MAX, routing, body }), at)
     }
 
     fn append_bytes(&mut self, bytes: Vec<u8>, at: Timestamp) -> Option<Said> {
@@ -231,7 +231,8 @@ fn commands() -> impl Strategy<Value = Command<'static>> {
         request,
         action,
     });
-    prop_oneof![12 => asked, 1 => Just(Command::local(Action::ForgetRequests))]
+    let set_time = (0..200_000_000_u64).prop_map(|to| Command::local(Action::SetTime { to: at(to) }));
+    prop_oneof![12 => asked, 1 => Just(Command::local(Action::ForgetRequests)), 1 => set_time]
 }
 
 /// The difference to the next record's time: mostly a little later, sometimes earlier or much later.
@@ -245,7 +246,7 @@ fn both(state: &mut State, log: &mut Log, command: &Command<'_>, at: Timestamp) 
     let decided = domain::decide(state, command, state.time);
     let theirs = adapter::said(&decided);
     if let Ok(Decision::Change(change)) = decided {
-        let (at, actor, request) = (state.time, command.actor, command.request);
+        let (at, actor, request) = (change.decided_at(state.time), command.actor, command.request);
         state.evolve(&Written { at, actor, request_id: RequestId::ENGINE, request, change });
     }
     [theirs, adapter::decided(log.command(*command, at))]
@@ -370,7 +371,7 @@ fn a_command_that_is_routed_by_another_group_than_its_own_is_found_and_not_decid
 #[test]
 fn a_gap_in_the_offsets_or_at_the_end_is_found() {
     let mut log = Log::begun(at(1));
-    let barrier = encode(&LogRecord { origin: ORIGIN, routing: Routing::Partition(0), body: Body::Barrier });
+    let barrier = encode(&LogRecord { origin: ORIGIN, sent_at: Timestamp::MAX, routing: Routing::Partition(0), body: Body::Barrier });
     log.partition.take(&Delivered { offset: 3, at: at(2), bytes: &barrier }, &mut log.findings);
     assert_eq!((log.promises(), log.partition.offset_next), (vec!["offset_gap"], 4));
     let mut log = Log::begun(at(1));

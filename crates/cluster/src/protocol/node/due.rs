@@ -148,7 +148,7 @@ impl<L: Log, G: GateServer> Node<L, G> {
     fn ready(&self, aggregate: &AnyAggregate, command: Command<'_>) -> Ready {
         let (number, group) = (aggregate.head().number, aggregate.name().group());
         let origin = Origin { node: self.id, sequence: self.next_sequence() };
-        let record = LogRecord { origin, routing: Routing::Group(group), body: Body::Due(command) };
+        let record = LogRecord { origin, sent_at: self.log.now(), routing: Routing::Group(group), body: Body::Due(command) };
         Ready { number, group: group.to_owned(), bytes: encode(&record) }
     }
 }

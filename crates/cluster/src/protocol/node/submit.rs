@@ -237,7 +237,7 @@ fn pin_action<'a>(replica: &Replica, action: Action<'a>) -> Result<Action<'a>, R
     Ok(match action {
         Action::Do(step) => Action::Do(pin(step)?),
         Action::DoBoth(first, second) => Action::DoBoth(pin(first)?, pin(second)?),
-        Action::Put { .. } | Action::Patch { .. } | Action::Remove { .. } | Action::ForgetRequests => action,
+        Action::Put { .. } | Action::Patch { .. } | Action::Remove { .. } | Action::ForgetRequests | Action::SetTime { .. } => action,
     })
 }
 

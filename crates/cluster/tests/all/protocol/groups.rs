@@ -66,6 +66,10 @@ impl Log for Destinations {
         self.0.lock().unwrap().push((partition, key.to_owned()));
         Ok(())
     }
+
+    fn now(&self) -> domain::types::Timestamp {
+        domain::types::Timestamp::MAX
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use domain::coupon::{self, Coupon};
 use domain::hash::HashSeed;
 use domain::rate_limit::policies::Limit;
 use domain::state::Precondition;
-use domain::types::{RequestId, Serial};
+use domain::types::{RequestId, Serial, Timestamp};
 use domain::wire::state::StateBuilder;
 use domain::{Action, Command, Kind, Novelty, Number, Rejection, State};
 use engine::digest::RunningDigest;
@@ -61,6 +61,48 @@ fn a_gap_or_a_record_a_second_time_stops_the_node() {
     assert!(give(&mut replica, 20, &barrier).is_ok());
 }
 
+/// A claim's record that its node appended at this time.
+fn claimed_at(sent_at: Timestamp, who: &str) -> Vec<u8> {
+    let body = Body::Command { request_id: RequestId::new("request:1").unwrap(), command: claim("spring", who) };
+    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, sent_at, routing: Routing::Group("spring"), body })
+}
+
+#[test]
+fn a_clock_that_is_ahead_alone_moves_no_time() {
+    let mut replica = begun();
+    let window = coupon::Settings { opens_at: Some(at(5_000)), closes_at: Some(at(DAY_MS)), ..settings(9) };
+    give(&mut replica, 1_000, &commanded("spring", put("spring", window))).unwrap();
+    // The broker's is two days ahead.
+    let refused = told(give(&mut replica, 2 * DAY_MS, &claimed_at(at(2_000), "ann")));
+    assert_eq!(refused.unwrap_err().code(), "not_open");
+    assert_eq!(replica.progress().effective_at, at(3_000));
+    // The node's is.
+    assert!(told(give(&mut replica, 6_000, &claimed_at(at(2 * DAY_MS), "ann"))).is_ok());
+    assert_eq!(replica.progress().effective_at, at(6_000));
+    // Up to a second they differ by themselves.
+    assert!(told(give(&mut replica, 8_000, &claimed_at(at(7_000), "bob"))).is_ok());
+    assert_eq!(replica.progress().effective_at, at(8_000));
+}
+
+#[test]
+fn the_time_is_set_back_by_a_record_and_by_none_set_on() {
+    let mut replica = begun();
+    let window = coupon::Settings { closes_at: Some(at(DAY_MS)), ..settings(9) };
+    give(&mut replica, 1_000, &commanded("spring", put("spring", window))).unwrap();
+    let far = told(give(&mut replica, 2 * DAY_MS, &claimed_at(at(2 * DAY_MS), "ann")));
+    assert_eq!(far.unwrap_err().code(), "closed");
+    let set = |to| {
+        let command = Command::local(Action::SetTime { to });
+        of_partition(0, Body::Command { request_id: RequestId::new("request:2").unwrap(), command })
+    };
+    assert!(give(&mut replica, 2_000, &set(at(3 * DAY_MS))).is_ok());
+    assert_eq!(replica.progress().effective_at, at(2 * DAY_MS));
+    assert!(give(&mut replica, 2_000, &set(at(2_000))).is_ok());
+    assert_eq!(replica.progress().effective_at, at(2_000));
+    assert!(told(give(&mut replica, 3_000, &claimed_at(at(3_000), "ann"))).is_ok());
+    assert_eq!(RunningDigest::of(replica.core().state()).value(at(3_000), 3), replica.progress().digest);
+}
+
 #[test]
 fn a_record_in_the_wrong_partition_stops_the_node() {
     let mut replica = Replica::new(Topology { partition: 4, partitions: 8 }, RULES_KNOWN, HashSeed(1, 2));
@@ -77,7 +119,7 @@ fn a_record_in_the_wrong_partition_stops_the_node() {
 fn a_command_that_is_about_something_else_than_its_group_stops_the_node() {
     let about = |routing, command| {
         let body = Body::Command { request_id: RequestId::ENGINE, command };
-        encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, routing, body })
+        encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, sent_at: Timestamp::MAX, routing, body })
     };
     let due = Body::Due(put("spring", settings(1)));
     for bytes in [

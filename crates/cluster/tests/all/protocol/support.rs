@@ -94,7 +94,12 @@ pub(crate) fn genesis(partitions: u32) -> Vec<u8> {
 }
 
 pub(crate) fn of_partition(partition: u32, body: Body<'_>) -> Vec<u8> {
-    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, routing: Routing::Partition(partition), body })
+    encode(&LogRecord {
+        origin: Origin { node: NodeId(9), sequence: 1 },
+        sent_at: Timestamp::MAX,
+        routing: Routing::Partition(partition),
+        body,
+    })
 }
 
 /// The record of a caller's command in a group, by some node.
@@ -104,7 +109,7 @@ pub(crate) fn commanded(group: &str, command: Command<'_>) -> Vec<u8> {
 }
 
 pub(crate) fn of_group(group: &str, body: Body<'_>) -> Vec<u8> {
-    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, routing: Routing::Group(group), body })
+    encode(&LogRecord { origin: Origin { node: NodeId(9), sequence: 1 }, sent_at: Timestamp::MAX, routing: Routing::Group(group), body })
 }
 
 /// What a log holds, and what it is told to do wrong. It has one partition.
@@ -128,6 +133,10 @@ impl Log for MemoryLog {
             self.0.add(bytes);
         }
         Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::MAX
     }
 }
 
