@@ -2,6 +2,8 @@
 //! takes snapshots.
 
 mod alarm;
+mod keeper;
+mod owning;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,10 +18,12 @@ use domain::wire::Position;
 use domain::{Command, Kind, State};
 use journal::Lsn;
 use journal::format::JournalId;
+use journal::owner::Owner;
 use journal::segments::Spares;
 use journal::storage::FileStorage;
 use journal::writer::{OpenError, Options};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use keeper::Keeper;
+use parking_lot::{Condvar, Mutex};
 
 use crate::clock::{Clock, elapsed};
 use crate::commit::Committer;
@@ -28,7 +32,7 @@ use crate::durable::Durable;
 use crate::feed::{Feed, FeedError};
 use crate::limits::Limits;
 use crate::meter::{JournalWork, Meter};
-use crate::restart::{self, Restarted, restart};
+use crate::restart::{Restarted, restart};
 use crate::views::{Done, Over, Refusal};
 
 /// The settings with which an engine is opened.
@@ -122,6 +126,9 @@ struct Shared {
     snapshot_storage: FileStorage,
     spares: Arc<Spares<FileStorage>>,
     keeper: Keeper,
+    owner: Arc<Owner>,
+    /// The stop signal of the thread that keeps the owner file fresh.
+    owning: Keeper,
     alarm: Alarm,
     meter: Meter,
     snapshot_lsn: AtomicU64,
@@ -137,18 +144,6 @@ struct Rebuilt {
     restarted: Restarted,
 }
 
-/// The stop signal of the keeper thread; pausing threads wait on it as well.
-#[derive(Debug, Default)]
-struct Keeper {
-    is_closed: Mutex<bool>,
-    changed: Condvar,
-}
-
-/// How often the disk's progress and the distance to the last snapshot are checked.
-const TICK: Duration = Duration::from_millis(500);
-/// Ticks without progress of the disk after which waiting callers are told that the outcome is unknown: 15
-/// seconds.
-const STALL_TICKS_MAX: u32 = 30;
 /// Pause before the next attempt to create a segment after one failed.
 const SPARE_RETRY: Duration = Duration::from_millis(500);
 
@@ -170,9 +165,22 @@ impl Engine {
         settings: &Settings,
         accept: impl FnOnce(&State, &Restarted) -> Result<(), E>,
     ) -> Result<(Self, Restarted), E> {
+        let owner = owning::take(&settings.folder)?;
+        Self::open_owned(settings, owner, accept)
+    }
+
+    /// As [`Engine::open_if`], in a folder that the caller has taken already.
+    ///
+    /// # Errors
+    /// [`OpenError`], or the error of `accept`.
+    pub fn open_owned<E: From<OpenError>>(
+        settings: &Settings,
+        owner: Arc<Owner>,
+        accept: impl FnOnce(&State, &Restarted) -> Result<(), E>,
+    ) -> Result<(Self, Restarted), E> {
         let opened = Self::rebuild(settings)?;
         accept(opened.core.state(), &opened.restarted)?;
-        Ok(Self::go_on(settings, opened)?)
+        Ok(Self::go_on(settings, owner, opened)?)
     }
 
     fn rebuild(settings: &Settings) -> Result<Rebuilt, OpenError> {
@@ -182,9 +190,10 @@ impl Engine {
         Ok(Rebuilt { journal_storage, snapshot_storage, core, committer, restarted })
     }
 
-    fn go_on(settings: &Settings, rebuilt: Rebuilt) -> Result<(Self, Restarted), OpenError> {
+    fn go_on(settings: &Settings, owner: Arc<Owner>, rebuilt: Rebuilt) -> Result<(Self, Restarted), OpenError> {
         let Rebuilt { journal_storage, snapshot_storage, core, committer, restarted } = rebuilt;
-        let journal_id = committer.journal().id();
+        let (journal_id, committer) = (committer.journal().id(), committer.owned_by(Arc::clone(&owner)));
+        owner.confirm();
         let shared = Arc::new(Shared {
             durable: Durable::at(core.staged_lsn()),
             core: Mutex::new(core),
@@ -195,6 +204,8 @@ impl Engine {
             snapshot_storage,
             spares: Arc::clone(committer.journal().spares()),
             keeper: Keeper::default(),
+            owner,
+            owning: Keeper::default(),
             alarm: Alarm::default(),
             meter: Meter::default(),
             snapshot_lsn: AtomicU64::new(restarted.snapshot_lsn.unwrap_or_default().0),
@@ -283,15 +294,19 @@ impl Engine {
     pub fn close(&self) {
         self.shared.core.lock().stop();
         self.shared.staged.notify_all();
-        *self.shared.keeper.is_closed() = true;
-        self.shared.keeper.changed.notify_all();
+        self.shared.keeper.close();
         self.shared.alarm.close();
         self.shared.spares.close();
-        let threads = std::mem::take(&mut *self.threads.lock());
+        let mut threads = std::mem::take(&mut *self.threads.lock());
+        // The folder is kept until the last snapshot is written.
+        let owning = threads.pop();
         for thread in threads {
             // A panic in a thread has already ended the process.
             let _ = thread.join();
         }
+        self.shared.owning.close();
+        owning.map(JoinHandle::join);
+        self.shared.owner.release();
     }
 
     /// Decides a command without waiting; the answer must pass [`Engine::release`].
@@ -335,27 +350,17 @@ impl Drop for Engine {
     }
 }
 
-impl Keeper {
-    fn is_closed(&self) -> MutexGuard<'_, bool> {
-        self.is_closed.lock()
-    }
-
-    /// Waits for the next tick or the end; returns whether it was the end.
-    fn wait(&self) -> bool {
-        let mut is_closed = self.is_closed();
-        self.changed.wait_while_for(&mut is_closed, |is_closed| !*is_closed, TICK);
-        *is_closed
-    }
-}
-
 fn start_threads(shared: &Arc<Shared>, committer: Committer<FileStorage>, journal: JournalId) -> Result<Vec<JoinHandle<()>>, OpenError> {
     let start = |name: &str, work: Box<dyn FnOnce() + Send>| thread::Builder::new().name(name.to_owned()).spawn(work);
     let (committing, sparing, ringing, keeping) = (Arc::clone(shared), Arc::clone(shared), Arc::clone(shared), Arc::clone(shared));
+    let owning = Arc::clone(shared);
     Ok(vec![
         start("committer", Box::new(move || run_committer(&committing, committer)))?,
         start("spares", Box::new(move || run_spares(&sparing)))?,
         start("deadlines", Box::new(move || alarm::run(&ringing)))?,
-        start("keeper", Box::new(move || run_keeper(&keeping, journal)))?,
+        start("keeper", Box::new(move || keeper::run(&keeping, journal)))?,
+        // Last: it is also ended last.
+        start("owner", Box::new(move || owning::run(&owning)))?,
     ])
 }
 
@@ -373,12 +378,16 @@ fn run_committer(shared: &Shared, mut committer: Committer<FileStorage>) {
             }
             Err(error) => {
                 tracing::error!(%error, "the journal cannot be written; nothing more is accepted");
-                shared.core.lock().stop();
-                shared.durable.fail();
-                return;
+                return give_up(shared);
             }
         }
     }
+}
+
+/// No answer can be relied on any more: ends every wait, and accepts nothing.
+fn give_up(shared: &Shared) {
+    shared.core.lock().stop();
+    shared.durable.fail();
 }
 
 /// Waits until something is staged; `false` once the engine is stopping and nothing is staged.
@@ -399,7 +408,7 @@ fn wait_for_staged(shared: &Shared) -> bool {
 fn run_spares(shared: &Shared) {
     let mut is_refused = false;
     while shared.spares.wait_until_wanted(Duration::from_secs(3_600)) {
-        match shared.spares.prepare(&shared.journal_storage) {
+        match owning::still_ours(shared).and_then(|()| shared.spares.prepare(&shared.journal_storage)) {
             Ok(has_prepared) => {
                 if has_prepared {
                     refresh_room(shared);
@@ -421,76 +430,4 @@ fn run_spares(shared: &Shared) {
 /// A spare segment is ready: the journal can take at least its capacity.
 fn refresh_room(shared: &Shared) {
     shared.core.lock().add_room(shared.spares.capacity_bytes());
-}
-
-impl Keeper {
-    fn sleep(&self, at_most: Duration) {
-        self.changed.wait_while_for(&mut self.is_closed(), |is_closed| !*is_closed, at_most);
-    }
-}
-
-fn run_keeper(shared: &Shared, journal: JournalId) {
-    let mut stall = Stall::default();
-    loop {
-        let is_closed = shared.keeper.wait();
-        if stall.has_lasted(shared) {
-            tracing::error!("the disk has not answered for {STALL_TICKS_MAX} ticks of {TICK:?}; those who wait are told so");
-            shared.durable.give_up();
-        }
-        let since_snapshot = shared.durable.lsn().0.saturating_sub(shared.snapshot_lsn.load(Ordering::Relaxed));
-        let wanted = if is_closed { 1 } else { shared.snapshot_every };
-        if wanted <= since_snapshot {
-            take_snapshot(shared, journal);
-        }
-        if is_closed {
-            return;
-        }
-    }
-}
-
-/// Detects a disk that does not respond.
-#[derive(Default)]
-struct Stall {
-    lsn: Lsn,
-    ticks: u32,
-}
-
-impl Stall {
-    /// Counts ticks without progress while records wait to become durable; returns whether the limit is
-    /// reached.
-    fn has_lasted(&mut self, shared: &Shared) -> bool {
-        let durable = shared.durable.lsn();
-        let is_stuck = durable == self.lsn && durable < shared.core.lock().staged_lsn();
-        self.lsn = durable;
-        self.ticks = if is_stuck { self.ticks + 1 } else { 0 };
-        self.ticks != 0 && self.ticks.is_multiple_of(STALL_TICKS_MAX)
-    }
-}
-
-/// Takes a snapshot of the state as staged, and writes it once that state is durable.
-fn take_snapshot(shared: &Shared, journal: JournalId) {
-    let (frozen, lsn) = {
-        let core = shared.core.lock();
-        (core.state().freeze(), core.staged_lsn())
-    };
-    if wait_blocking(shared, lsn).is_err() {
-        return;
-    }
-    match restart::write_snapshot(&shared.snapshot_storage, journal, lsn, &frozen) {
-        Ok(_) => {
-            shared.snapshot_lsn.store(lsn.0, Ordering::Relaxed);
-            tracing::info!(lsn = lsn.0, "snapshot taken");
-        }
-        Err(error) => tracing::warn!(%error, "cannot take a snapshot; the journal alone is enough"),
-    }
-}
-
-fn wait_blocking(shared: &Shared, lsn: Lsn) -> Result<(), ()> {
-    while shared.durable.lsn() < lsn {
-        if shared.durable.has_failed() {
-            return Err(());
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    Ok(())
 }

@@ -4,8 +4,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use edge::files::write_durably;
+use journal::owner::{Owner, OwnerError};
 
 /// The layout version that this program creates and reads.
 pub const LAYOUT: u32 = 1;
@@ -27,6 +29,14 @@ pub enum DataError {
         /// The folder's layout version.
         found: String,
     },
+    /// Another process uses the folder without holding this mount's lock.
+    #[error("the data folder {folder} cannot be taken: {source}")]
+    Owner {
+        /// The folder's path.
+        folder: PathBuf,
+        /// What the owner file says.
+        source: OwnerError,
+    },
     /// An operation of the file system failed.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -43,19 +53,22 @@ pub enum DataError {
 #[derive(Debug)]
 pub struct DataFolder {
     folder: PathBuf,
+    /// Besides the lock, which another mount of the folder may not share.
+    owner: Option<Arc<Owner>>,
     _lock: File,
 }
 
 impl DataFolder {
-    /// Opens and locks a folder, creating it if needed.
+    /// Opens, locks and takes a folder, creating it if needed.
     ///
     /// # Errors
     /// [`DataError`]; nothing in the folder was changed then.
     pub fn open(folder: &Path) -> Result<Self, DataError> {
         make_if_missing(folder)?;
         let lock = lock(folder, File::try_lock)?;
+        let owner = Owner::take(folder).map_err(|source| DataError::Owner { folder: folder.to_owned(), source })?;
         check_layout(folder)?;
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
+        Ok(Self { folder: folder.to_owned(), owner: Some(Arc::new(owner)), _lock: lock })
     }
 
     /// Opens a folder that several servers of the scaled mode may share, creating it if needed: it holds
@@ -73,7 +86,7 @@ impl DataFolder {
         let making = lock_file(folder, "making.lock")?;
         making.lock().map_err(|source| io_error("lock", &folder.join("making.lock"), source))?;
         check_layout(folder)?;
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
+        Ok(Self { folder: folder.to_owned(), owner: None, _lock: lock })
     }
 
     /// Runs `make` while no other process creates files in the folder.
@@ -84,6 +97,16 @@ impl DataFolder {
         let making = lock_file(&self.folder, "making.lock")?;
         making.lock().map_err(|source| io_error("lock", &self.folder.join("making.lock"), source))?;
         make()
+    }
+
+    /// The right to write the folder.
+    ///
+    /// # Panics
+    /// If the folder was opened as a shared one, which holds no journal.
+    #[must_use]
+    pub fn owner(&self) -> Arc<Owner> {
+        let Some(owner) = &self.owner else { panic!("a shared folder has no owner") };
+        Arc::clone(owner)
     }
 
     /// The folder's path.

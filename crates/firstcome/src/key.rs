@@ -166,7 +166,8 @@ fn in_journal(question: &Question, folder: &DataFolder) -> Result<Reply, KeyComm
         clock: Clock::System,
         snapshot_every: u64::MAX,
     };
-    let (engine, _) = Engine::open(&settings).map_err(|source| KeyCommandError::Journal { folder: data.to_owned(), source })?;
+    let opened = Engine::open_owned(&settings, folder.owner(), |_, _| Ok(()));
+    let (engine, _) = opened.map_err(|source| KeyCommandError::Journal { folder: data.to_owned(), source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let reply = runtime.block_on(operator::answer(Decider::Journal(&engine), question, Clock::System.now()));
     engine.close();

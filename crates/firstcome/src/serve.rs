@@ -324,7 +324,7 @@ fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
     // The secret is durable before any decision depends on it, and before the journal is opened.
     let has_decisions = data.path().join(JOURNAL_FOLDER).is_dir();
     let codes = CodeKeys::open(data.path(), has_decisions, random()?)?;
-    let (engine, restarted) = Engine::open_if(&engine_settings, |state, restarted| {
+    let (engine, restarted) = Engine::open_owned(&engine_settings, data.owner(), |state, restarted| {
         check_clock(settings, restarted)?;
         let none = Ring::default();
         settings::require_key(settings, state.get::<Keyring>(NAME).map_or(&none, |keyring| &keyring.items.ring))?;

@@ -12,12 +12,14 @@
 //! - [`scan`]: where a journal ends, and whether that is a torn tail or a hole;
 //! - [`writer`]: opens, appends, syncs;
 //! - [`reader`]: reads durable records from any LSN on;
-//! - [`snapshot`]: snapshots of the state, which shorten the start.
+//! - [`snapshot`]: snapshots of the state, which shorten the start;
+//! - [`owner`]: which process may write a data folder, without relying on locks.
 #![warn(missing_docs)]
 
 pub mod batch;
 pub mod format;
 pub mod memory;
+pub mod owner;
 pub mod reader;
 pub mod scan;
 pub mod segments;

@@ -108,6 +108,8 @@ struct State<F> {
     ready: VecDeque<Spare<F>>,
     /// The number of the next segment to create.
     next: u64,
+    /// Whether this process has tried to create it: a file of its name may be left of that.
+    has_tried: bool,
     is_closed: bool,
 }
 
@@ -128,7 +130,7 @@ impl<F> Spare<F> {
 
 impl<S: Storage> Spares<S> {
     pub(crate) fn new(journal: JournalId, segment_bytes: u64, next: u64) -> Self {
-        let state = State { ready: VecDeque::new(), next, is_closed: false };
+        let state = State { ready: VecDeque::new(), next, has_tried: false, is_closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new(), journal, segment_bytes }
     }
 
@@ -155,13 +157,19 @@ impl<S: Storage> Spares<S> {
     /// # Errors
     /// The storage's I/O error; calling again later is safe.
     pub fn prepare(&self, storage: &S) -> io::Result<bool> {
-        let segment = {
+        let (segment, has_tried) = {
             let state = self.state();
             if !state.ready.is_empty() {
                 return Ok(false);
             }
-            state.next
+            (state.next, state.has_tried)
         };
+        // A rename would replace the segment of another process, and all decisions in it.
+        let name = name_of(segment);
+        if !has_tried && storage.list()?.contains(&name) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} was made by another process")));
+        }
+        self.state().has_tried = true;
         let file = prepare(storage, SegmentHeader { segment, journal: self.journal }, self.segment_bytes)?;
         self.add(Spare { segment, file, file_bytes: self.segment_bytes });
         Ok(true)
@@ -183,6 +191,7 @@ impl<S: Storage> Spares<S> {
     pub(crate) fn add(&self, spare: Spare<S::File>) {
         let mut state = self.state();
         state.next = state.next.max(spare.segment + 1);
+        state.has_tried = false;
         state.ready.push_back(spare);
     }
 

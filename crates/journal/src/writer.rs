@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::batch::{Batch, Place, Salts};
 use crate::format::{BATCH_HEADER_BYTES, Chain, JournalId, RecordBytes, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::owner::OwnerError;
 use crate::reader::{ReadError, Reader, in_memory};
 use crate::scan::End;
 use crate::segments::{self, Spare, Spares};
@@ -40,6 +41,9 @@ pub enum OpenError {
         /// Why it was rejected.
         what: String,
     },
+    /// Another process uses the folder.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     /// The journal ends before the record of a snapshot.
     #[error("the journal ends at record {last}, but a snapshot was taken at record {snapshot}")]
     TooShort {
@@ -66,6 +70,17 @@ pub enum AppendError {
     /// An earlier append failed.
     #[error("the journal has failed before and accepts nothing more")]
     Poisoned,
+    /// The place of the batch is not as this process left it: another process has written the journal.
+    #[error("another process has written {file} at offset {offset}; nothing was written over it")]
+    Foreign {
+        /// The file's name.
+        file: String,
+        /// The first byte that is not as expected.
+        offset: u64,
+    },
+    /// The folder belongs to another process now.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     /// No ready segment has room for the batch.
     #[error("no segment is ready for {bytes} bytes")]
     NoRoom {
@@ -85,7 +100,7 @@ pub struct Opened {
     pub torn: Option<Damage>,
 }
 
-/// A journal open for appending. Only one process at a time: the program holds a lock on the folder.
+/// A journal open for appending. Only one process at a time: the program owns the folder.
 #[derive(Debug)]
 pub struct Journal<S: Storage> {
     id: JournalId,
@@ -95,6 +110,8 @@ pub struct Journal<S: Storage> {
     offset: u64,
     last_lsn: Lsn,
     chain: Chain,
+    /// The last batch of the segment in use: its offset and header.
+    last_header: Option<(u64, [u8; BATCH_HEADER_BYTES])>,
     salts: Salts,
     spares: Arc<Spares<S>>,
     is_poisoned: bool,
@@ -193,9 +210,11 @@ impl<S: Storage> Journal<S> {
         // Until both calls have succeeded, the state of the batch is unknown.
         self.is_poisoned = true;
         let file = || segments::name_of(place.segment);
+        check_place(&self.file, &place, self.offset, self.last_header.as_ref())?;
         self.file.write_at(bytes, self.offset).map_err(|source| AppendError::Io { action: "write", file: file(), source })?;
         self.file.sync().map_err(|source| AppendError::Io { action: "sync", file: file(), source })?;
         self.is_poisoned = false;
+        self.last_header = bytes.first_chunk().map(|header| (self.offset, *header));
         self.offset += bytes.len() as u64;
         self.chain = chain;
         self.last_lsn = self.last_lsn.plus(records_count);
@@ -212,6 +231,7 @@ impl<S: Storage> Journal<S> {
         self.file_bytes = file_bytes;
         self.segment = segment;
         self.offset = SEGMENT_HEADER_BYTES;
+        self.last_header = None;
         Ok(())
     }
 
@@ -226,6 +246,7 @@ impl<S: Storage> Journal<S> {
             offset: SEGMENT_HEADER_BYTES,
             last_lsn: Lsn::ZERO,
             chain: [0; 32],
+            last_header: None,
             salts: Salts::from_seed(options.salt_seed),
             spares: Arc::new(Spares::new(options.new_id, options.segment_bytes, 2)),
             is_poisoned: false,
@@ -243,6 +264,7 @@ impl<S: Storage> Journal<S> {
         rewrite_last(reader, &file)?;
         file.sync()?;
         storage.sync_folder()?;
+        let last_header = last_header(reader, &file)?;
         let spares = Spares::new(reader.journal, options.segment_bytes, end.segment + 1);
         for segment in end.segment + 1..=reader.segments_last {
             let file = storage.open(&segments::name_of(segment))?;
@@ -256,11 +278,45 @@ impl<S: Storage> Journal<S> {
             offset: end.offset,
             last_lsn: end.last_lsn,
             chain,
+            last_header,
             salts: Salts::from_seed(options.salt_seed),
             spares: Arc::new(spares),
             is_poisoned: false,
         })
     }
+}
+
+/// Another process may use the folder where locks do not reach it. The last batch must be as this process wrote
+/// it, and its successor's place must be empty.
+fn check_place<F: StorageFile>(
+    file: &F,
+    place: &Place,
+    offset: u64,
+    last: Option<&(u64, [u8; BATCH_HEADER_BYTES])>,
+) -> Result<(), AppendError> {
+    let foreign = |offset| AppendError::Foreign { file: segments::name_of(place.segment), offset };
+    let read = |offset| {
+        let mut bytes = [0; BATCH_HEADER_BYTES];
+        file.read_at(&mut bytes, offset).map(|()| bytes).map_err(|source| AppendError::Io {
+            action: "read",
+            file: segments::name_of(place.segment),
+            source,
+        })
+    };
+    if let Some((start, written)) = last
+        && read(*start)? != *written
+    {
+        return Err(foreign(*start));
+    }
+    if read(offset)? != [0; BATCH_HEADER_BYTES] { Err(foreign(offset)) } else { Ok(()) }
+}
+
+/// The header of the last batch, if it is in the segment that is continued.
+fn last_header<S: Storage>(reader: &Reader<S>, file: &S::File) -> io::Result<Option<(u64, [u8; BATCH_HEADER_BYTES])>> {
+    let Some((_, start, _)) = reader.last_batch.filter(|(segment, _, _)| *segment == reader.segment) else { return Ok(None) };
+    let mut bytes = [0; BATCH_HEADER_BYTES];
+    file.read_at(&mut bytes, start)?;
+    Ok(Some((start, bytes)))
 }
 
 /// Rewrites the last batch as it was read. If its sync had failed, the page cache holds it marked as clean,

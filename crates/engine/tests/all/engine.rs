@@ -15,7 +15,7 @@ use engine::clock::ManualClock;
 use engine::feed::{FedRecords, Feed};
 use engine::limits::Limits;
 use engine::views::{Over, Refusal};
-use support::{at, claim, name, open, put, put_with, settings, submit};
+use support::{at, claim, kill, name, open, put, put_with, settings, submit};
 
 fn rejection(refusal: &Refusal) -> Option<&Rejection> {
     match refusal {
@@ -73,12 +73,12 @@ async fn a_restart_from_a_snapshot_and_one_from_the_journal_alone_give_the_same_
     }
     let digest = engine.state_digest();
     // As after a kill: no snapshot at the end.
-    std::mem::forget(engine);
+    kill(engine, folder.path());
 
     let (with_snapshot, restarted) = open(&settings);
     assert_eq!((restarted.snapshot_lsn.map(|lsn| lsn.0), restarted.replayed_count), (Some(2_001), 100));
     assert_eq!(with_snapshot.state_digest(), digest);
-    std::mem::forget(with_snapshot);
+    kill(with_snapshot, folder.path());
 
     std::fs::remove_dir_all(folder.path().join("snapshots")).unwrap();
     let (from_empty, restarted) = open(&settings);

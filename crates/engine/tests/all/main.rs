@@ -3,4 +3,5 @@
 mod conformance;
 mod core;
 mod engine;
+mod owner;
 mod support;

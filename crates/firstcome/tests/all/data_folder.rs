@@ -282,3 +282,44 @@ fn a_kill_loses_nothing_and_is_replayed() {
     assert_eq!(client.claim("spring", "cat").status, 200);
     assert!(server.terminate().1.contains("\"replayed\":4"));
 }
+
+/// As through two mounts that do not share locks (issue 16, number 3): without the lock file of the first
+/// server, the second one gets a lock of its own.
+#[test]
+fn a_folder_whose_lock_does_not_hold_is_refused_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::serve(folder.path());
+    fill(server.address);
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    for args in
+        [serve_args(folder.path()).to_vec(), vec!["key", "create", "shop", "--scopes", "issue", "--data", folder.path().to_str().unwrap()]]
+    {
+        let (code, stdout, stderr) = run(program(&args));
+        assert_eq!((code, stdout.as_str()), (Some(3), ""), "{stderr}");
+        assert!(stderr.contains("owner-0000000001") && stderr.contains("another mount"), "{stderr}");
+    }
+    // The first server has everything, and goes on.
+    assert_eq!(Client::new(server.address).claim("spring", "dan").status, 201);
+    assert_eq!(server.terminate().0, Some(0));
+    assert_eq!(run(program(&["verify", "--data", folder.path().to_str().unwrap()])).0, Some(0));
+}
+
+/// A server that was suspended while another one took its folder ends without another yes.
+#[test]
+fn a_server_that_wakes_in_a_folder_of_another_one_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = Process::serve(folder.path());
+    fill(first.address);
+    let id = rustix::process::Pid::from_raw(i32::try_from(first.id()).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::STOP).unwrap();
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    let second = Process::serve(folder.path());
+    assert_eq!(Client::new(second.address).claim("spring", "dan").json()["serial"], 4);
+    rustix::process::kill_process(id, rustix::process::Signal::CONT).unwrap();
+    let (code, stderr) = first.end();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("not this server's any more") || stderr.contains("another process"), "{stderr}");
+    assert_eq!(Client::new(second.address).claim("spring", "eve").json()["serial"], 5);
+    assert_eq!(second.terminate().0, Some(0));
+    assert_eq!(run(program(&["verify", "--data", folder.path().to_str().unwrap()])).0, Some(0));
+}

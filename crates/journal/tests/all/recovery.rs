@@ -104,7 +104,7 @@ fn an_error_of_the_disk_while_reading_is_not_taken_for_damage() {
 
 #[test]
 fn after_a_failed_sync_nothing_more_is_accepted() {
-    for (call, expected) in [(1, "write"), (2, "sync")] {
+    for (call, expected) in [(1, "read"), (2, "read"), (3, "write"), (4, "sync")] {
         let disk = MemoryStorage::new();
         let mut first = open(&disk);
         append(&mut first, &["a"]);
@@ -268,7 +268,7 @@ fn a_batch_whose_sync_failed_is_written_again_before_anybody_relies_on_it() {
     let mut first = open(&disk);
     append(&mut first, &["a"]);
     // The pages of a failed sync are gone, and yet the page cache shows them to the next process.
-    disk.set_fault(disk.calls_count() + 2, Fault::Error(ErrorKind::Other));
+    disk.set_fault(disk.calls_count() + 4, Fault::Error(ErrorKind::Other));
     assert!(first.journal.append(&mut batch(&["b"])).is_err());
     assert_eq!(open(&disk).bodies, ["a", "b"]);
     disk.power_cycle(&mut lose_everything);
@@ -308,4 +308,23 @@ fn damage_at_the_start_of_a_segment_is_told_to_be_there() {
     let error = try_open(&disk).err().unwrap();
     let OpenError::Read(ReadError::Damaged(damage)) = error else { panic!("{error}") };
     assert_eq!((damage.file.as_str(), damage.offset, damage.lsn), ("0000000002.segment", FIRST, Lsn(4)));
+}
+
+/// Two writers on one disk, as through two mounts that do not share locks (issue 16, number 3).
+#[test]
+fn nothing_is_written_over_what_another_process_wrote() {
+    let disk = MemoryStorage::new();
+    append(&mut open(&disk), &["a"]);
+    let (mut one, mut other) = (open(&disk), open(&disk));
+    append(&mut one, &["b"]);
+    let before = disk.contents(SEGMENT);
+    let refused = other.journal.append(&mut batch(&["c"]));
+    assert!(matches!(refused, Err(AppendError::Foreign { .. })), "{refused:?}");
+    assert!(matches!(other.journal.append(&mut batch(&["c"])), Err(AppendError::Poisoned)));
+    assert_eq!(disk.contents(SEGMENT), before);
+    append(&mut one, &["d"]);
+    assert_eq!(open(&disk).bodies, ["a", "b", "d"]);
+    // A writer whose last batch was written over stops too.
+    disk.corrupt(SEGMENT, FIRST + batch(&["a"]).bytes_count() + batch(&["b"]).bytes_count(), |bytes| bytes[100] ^= 1);
+    assert!(matches!(one.journal.append(&mut batch(&["e"])), Err(AppendError::Foreign { .. })));
 }

@@ -58,3 +58,14 @@ pub fn name(campaign: &str) -> Name<'_> {
 pub async fn submit(engine: &Engine, command: Command<'_>) -> Result<Done, Refusal> {
     engine.submit(&command, RequestId::new("test").unwrap()).await
 }
+
+/// Leaves an engine as a kill would: it writes nothing more, because it no longer owns the folder.
+pub fn kill(engine: Engine, folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("owner-") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    std::mem::forget(engine);
+}
