@@ -26,6 +26,7 @@ mod queue;
 mod rate_limits;
 mod requests;
 mod settings;
+mod terminal;
 mod tls;
 mod tokens;
 mod verify;

@@ -47,6 +47,35 @@ fn a_campaign_has_an_etag_that_if_match_asks_for() {
     assert_eq!((merged.status, merged.header("etag")), (200, Some("\"3\"")));
 }
 
+/// Whoever reads, changes one field and writes sends all the others too.
+#[test]
+fn what_a_read_says_can_be_put_back() {
+    let (_folder, _server, mut client) = started();
+    client.put(SPRING, r#"{"stock":10,"per_subject_max":2,"opens_at":"1970-01-01T00:10:00Z"}"#);
+    client.put("/v1/policies/api", r#"{"algorithm":"leaky_bucket","quota":10,"window_ms":1000,"burst":5}"#);
+    client.put("/v1/policies/api/overrides/10.0.0.7", r#"{"quota":20,"window_ms":1000,"burst":5}"#);
+    for target in [SPRING, "/v1/policies/api"] {
+        let read = client.get(target);
+        for method in ["PUT", "PATCH"] {
+            let back = client.send(method, target, &[("if-match", "\"1\"")], read.text());
+            assert_eq!((back.status, back.text()), (200, read.text()), "{method} {target}");
+        }
+    }
+    let overrides = client.get("/v1/policies/api/overrides").json();
+    let back = client.put("/v1/policies/api/overrides/10.0.0.7", &overrides["overrides"][0].to_string());
+    assert_eq!((back.status, back.json()), (200, overrides["overrides"][0].clone()));
+    let other = client.put("/v1/policies/api/overrides/10.0.0.8", &overrides["overrides"][0].to_string());
+    assert_eq!((other.code(), other.json()["field"].clone()), ("invalid_field".to_owned(), json!("key")));
+    // Alone they would be believed to have been set.
+    for body in [r#"{"stock":10,"remaining":5}"#, r#"{"stock":10,"version":1}"#, r#"{"stock":10,"campaign":"spring","created_at":null}"#] {
+        for method in ["PUT", "PATCH"] {
+            let refused = client.send(method, SPRING, &[], body);
+            let said = refused.json()["detail"].as_str().unwrap().to_owned();
+            assert!(refused.code() == "invalid_field" && said.contains("only read"), "{method} {body}: {said}");
+        }
+    }
+}
+
 #[test]
 fn a_claim_says_where_it_is_and_its_code_leads_back_to_it() {
     let (_folder, _server, mut client) = started();
