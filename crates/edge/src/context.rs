@@ -246,6 +246,17 @@ impl<A> Context<A> {
         }))
     }
 
+    /// Checks that there is no request key, where the call cannot keep its promise; `reason` says why.
+    ///
+    /// # Errors
+    /// A [`Problem`] if there is one: the caller would believe that asking again is safe.
+    pub fn no_request_key(&self, reason: &str) -> Result<(), Problem> {
+        if self.headers.contains_key(IDEMPOTENCY_KEY) {
+            return Err(Problem::header(IDEMPOTENCY_KEY.as_str(), format!("is not taken by this call: {reason}")));
+        }
+        Ok(())
+    }
+
     /// The request key with the fingerprint of its request.
     ///
     /// # Errors

@@ -347,7 +347,8 @@ pub struct RotateKeyArgs {
     /// Name of the key
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// How long the old secret goes on, such as 24h or 10m
+    /// How long the old secret goes on, such as 24h or 10m; earlier ones go on as was promised. Without
+    /// it, all of them end at once
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = overlap)]
     pub overlap: Duration,
     #[command(flatten)]

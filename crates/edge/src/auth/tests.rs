@@ -19,7 +19,7 @@ fn asks(auth: &Auth, uri: &str, pairs: &[(&'static str, &str)]) -> Result<Caller
 fn kept(secret: &Secret, scope: Scope) -> domain::keyring::Key {
     let (scopes, created_at) = ([scope].into_iter().collect(), Timestamp::from_millis(1).unwrap());
     let (secret, campaigns) = (secret.digest(), "".into());
-    domain::keyring::Key { scopes, campaigns, created_at, rotated_at: None, revoked_at: None, secret, overlap: None }
+    domain::keyring::Key { scopes, campaigns, created_at, rotated_at: None, revoked_at: None, secret, overlaps: Vec::new() }
 }
 
 fn make_key(auth: &Auth, name: &str, scope: Scope) -> String {

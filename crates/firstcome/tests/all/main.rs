@@ -24,6 +24,7 @@ mod live;
 mod openapi;
 mod queue;
 mod rate_limits;
+mod request_keys;
 mod requests;
 mod settings;
 mod terminal;

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use crate::support::http::Client;
 use crate::support::process::{Process, program, run, serve_args};
 use crate::support::tokens::Signer;
 
@@ -127,6 +128,30 @@ fn a_time_without_its_unit_is_refused() {
         let (code, _, stderr) = run(program(args));
         assert!(code == Some(2) && stderr.contains("24h"), "{args:?}: {stderr}");
     }
+}
+
+/// A command whose output was lost is typed again.
+#[test]
+fn a_rotation_that_is_repeated_ends_no_secret_that_was_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let key = |args: &[&str]| {
+        let (code, stdout, stderr) = run(program(&[&["key"], args, &["--data", data.to_str().unwrap()]].concat()));
+        assert_eq!(code, Some(0), "{stderr}");
+        stdout.trim_end().to_owned()
+    };
+    let first = key(&["create", "admin", "--scopes", "admin"]);
+    let second = key(&["rotate", "admin", "--overlap", "24h"]);
+    let server = Process::serve(&data);
+    let third = key(&["rotate", "admin", "--overlap", "1h"]);
+    let opens = |secret: &String| {
+        let headers = [("authorization", format!("Bearer {secret}"))];
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        Client::new(server.address).send("GET", "/v1/keys", &headers, "").status
+    };
+    assert_eq!([&first, &second, &third].map(opens), [200; 3]);
+    let fourth = key(&["rotate", "admin"]);
+    assert_eq!([&first, &second, &third, &fourth].map(opens), [401, 401, 401, 200]);
 }
 
 /// `--log warning` once logged nothing at all.
