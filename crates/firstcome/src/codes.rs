@@ -227,6 +227,12 @@ fn secret_in(line: &[u8]) -> Option<[u8; SECRET_BYTES]> {
     HEXLOWER_PERMISSIVE.decode(line.trim_ascii_end()).ok()?.try_into().ok()
 }
 
+/// A code as this program writes it, if it has the form of one.
+#[must_use]
+pub fn normal(code: &str) -> Option<String> {
+    Some(digits_of(code)?.into_iter().map(|digit| char::from(ALPHABET[usize::from(digit)])).collect())
+}
+
 fn digits_of(code: &str) -> Option<[u8; CODE_CHARACTERS]> {
     let mut digits = [0; CODE_CHARACTERS];
     let mut places = digits.iter_mut();

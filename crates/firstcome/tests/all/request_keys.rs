@@ -85,7 +85,8 @@ impl World {
         let key = format!("twice-{}", self.keys);
         let first = self.send(call, target, Some(&key), body);
         assert!(first.status < 300 && !first.is_replayed(), "{call}: {}", first.text());
-        let again = self.send(call, target, Some(&key), body);
+        // In quotes it is the same key.
+        let again = self.send(call, target, Some(&format!("\"{key}\"")), body);
         assert_eq!((again.status, again.text(), again.is_replayed()), (first.status, first.text(), true), "{call}");
         self.asked.insert(call.to_owned());
         first.json()
@@ -110,6 +111,45 @@ fn every_call_that_changes_something_keeps_a_request_key_or_refuses_it_by_name()
     refused(&mut world, "POST /v1/demonstration", "/v1/demonstration", "");
     keys(&mut world);
     assert_eq!(world.asked, changing().map(named).collect());
+}
+
+/// Whoever asks again may write the same otherwise: another library, another proxy, another person.
+#[test]
+fn the_same_asked_in_other_words_is_a_replay() {
+    let mut world = World::new();
+    let (campaign, api) = ("/v1/campaigns/spring", "/v1/policies/api");
+    world.client.put(campaign, r#"{"stock":10}"#);
+    world.client.put(api, r#"{"algorithm":"fixed_window","quota":10,"window_ms":1000}"#);
+    let code = world.client.claim("spring", "bob").json()["code"].as_str().unwrap().to_owned();
+    let redeem = |code: &str| format!("{campaign}/codes/{code}/redeem");
+    let claims = format!("{campaign}/claims");
+    let cases: [(&str, [&str; 2], [&str; 2]); 7] = [
+        ("POST claim", [&claims, "/v1/campaigns/%73pring/claims"], [r#"{"subject":"ann"}"#, " { \"subject\" :\n\"\\u0061nn\" } "]),
+        ("PUT settings", ["/v1/campaigns/late"; 2], [r#"{"stock":5,"paused":true}"#, r#"{"paused":true,"opens_at":null,"stock":5.0}"#]),
+        ("PATCH settings", [campaign; 2], [r#"{"stock":11,"paused":null}"#, r#"{ "paused":null, "stock":1.1e1 }"#]),
+        ("POST code", [&redeem(&code), &redeem(&format!("{}-{}", &code[..4], &code[4..]).to_lowercase())], [""; 2]),
+        ("POST check", [&format!("{api}/checks"), "/v1/policies/ap%69/checks"], [r#"{"key":"a"}"#, r#"{"cost":null,"key":"a"}"#]),
+        (
+            "PUT override",
+            ["/v1/policies/api/overrides/k", "/v1/policies/%61pi/overrides/%6b"],
+            [r#"{"quota":20,"window_ms":1000}"#, r#"{"window_ms":1e3,"quota":20,"burst":null}"#],
+        ),
+        ("DELETE claim", [&format!("{claims}/ann?serial=2"), &format!("{claims}/%61nn?%73erial=2")], [""; 2]),
+    ];
+    for (place, (call, targets, bodies)) in cases.into_iter().enumerate() {
+        let key = format!("words-{place}");
+        let first = world.send(call, targets[0], Some(&key), bodies[0]);
+        assert!(first.status < 300, "{call}: {}", first.text());
+        let again = world.send(call, targets[1], Some(&key), bodies[1]);
+        assert_eq!((again.status, again.text(), again.is_replayed()), (first.status, first.text(), true), "{call}");
+    }
+    // In a merge patch null is the default, and not nothing.
+    let other = world.send("PATCH settings", campaign, Some("words-2"), r#"{"stock":11}"#);
+    assert_eq!(other.code(), "request_key_reused");
+    for malformed in ["\"k", "\"k\"q\"", "\"k\";a=1", "\"\"", "\"a b\""] {
+        let refused = world.send("POST claim", &claims, Some(malformed), r#"{"subject":"eve"}"#);
+        assert_eq!((refused.code().as_str(), &refused.json()["header"]), ("invalid_header", &json!("idempotency-key")), "{malformed}");
+    }
 }
 
 fn limits(world: &mut World) {

@@ -124,7 +124,7 @@ pub fn events() -> Parameter {
 
 /// The request key, as most calls accept it.
 fn request_key() -> Parameter {
-    let about = "Your name for this request: 1 to 255 visible ASCII characters. Asking again with the same key within 24 hours gives \
+    let about = "Your name for this request: 1 to 255 visible ASCII characters, with or without quotes around them. Asking again with the same key within 24 hours gives \
                  the same answer and changes nothing; of checks, reservations, refunds, resets and leases within an hour. Its scope is \
                  you and what the path names.";
     Parameter::header("IdempotencyKey", "Idempotency-Key", matching("^[!-~]{1,255}$"), about)

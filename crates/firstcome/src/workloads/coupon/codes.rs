@@ -8,7 +8,7 @@ use domain::{Action, Kind};
 use super::claims::changed;
 use super::json::ClaimJson;
 use crate::backend::Declined;
-use crate::codes::CodeError;
+use crate::codes::{CodeError, normal};
 use crate::http::answer;
 use crate::http::context::{Context, submit};
 use crate::http::problem::{HandlerResult, Problem, problem};
@@ -23,9 +23,13 @@ pub async fn read(context: Context) -> HandlerResult {
 }
 
 /// `POST /v1/campaigns/{campaign}/codes/{code}/redeem`
-pub async fn redeem(context: Context) -> HandlerResult {
+pub async fn redeem(mut context: Context) -> HandlerResult {
     context.query([])?;
     context.no_body()?;
+    // Under a request key it is the same request, however the code is written.
+    if let Some(normal) = normal(context.param("code")) {
+        context.normalize_param("code", normal);
+    }
     let campaign = context.named("campaign")?;
     let by = target_of(&context).await?;
     let done = submit(&context, Action::of::<Coupon>(campaign, Command::Redeem { by })).await?;
