@@ -87,8 +87,18 @@ fn a_claim_says_where_it_is_and_its_code_leads_back_to_it() {
     let read = client.get(location).json();
     let code = claimed.json()["code"].as_str().unwrap().to_owned();
     assert_eq!((&read["code"], &read["status"], &read["claimed_at"]), (&json!(code), &json!("live"), &json!("1970-01-01T00:16:40.000Z")));
-    for spelled in [code.clone(), code.to_lowercase()] {
-        assert_eq!(client.get(&format!("{SPRING}/codes/{spelled}")).json(), read);
+    let parted = |dash: &str| format!("{}{dash}{}", &code[..4], &code[4..]);
+    // U+FF01 to U+FF5E.
+    let full_width: String = code.chars().filter_map(|character| char::from_u32(u32::from(character) + 0xfee0)).collect();
+    let full_width: String = full_width.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    // A blank, an en dash, an ideographic space, a zero-width space; a line end at the end.
+    let pasted = ["%20", "-", "%E2%80%93", "%E3%80%80", "%E2%80%8B"].map(&parted);
+    for spelled in [code.clone(), code.to_lowercase(), format!("{code}%0D%0A"), full_width].iter().chain(&pasted) {
+        assert_eq!(client.get(&format!("{SPRING}/codes/{spelled}")).json(), read, "{spelled}");
+    }
+    for (wrong, says) in [(format!("%22{code}"), "U+0022"), (parted("%D0%A1"), "place 5"), (code[1..].to_owned(), "not 12")] {
+        let refused = client.post(&format!("{SPRING}/codes/{wrong}/redeem"), "");
+        assert!(refused.code() == "code_not_found" && refused.text().contains(says), "{wrong}: {}", refused.text());
     }
     let wrong = format!("{}{}", &code[..12], if code.ends_with('0') { '1' } else { '0' });
     assert!(client.get(&format!("{SPRING}/codes/{wrong}")).json()["detail"].as_str().unwrap().contains("check character"));

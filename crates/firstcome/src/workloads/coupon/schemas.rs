@@ -102,8 +102,9 @@ pub(super) fn subject() -> Parameter {
 }
 
 pub(super) fn code() -> Parameter {
-    let about = "A claim's code: 13 letters and digits. Case, hyphens and the look-alikes I, L and O do not matter.";
-    Parameter::path("code", matching("^(-{0,3}[0-9A-TV-Za-tv-z]){13}$").example(json!("5ZJ0Q4M7K2T9X")), about)
+    let about = "A claim's code: 13 letters and digits, as it was typed or pasted. Case, blanks, line ends, dashes, invisible \
+                 characters, full-width letters and the look-alikes I, L and O do not matter.";
+    Parameter::path("code", text().with("minLength", json!(1)).example(json!("5ZJ0Q4M7K2T9X")), about)
 }
 
 pub(super) fn answer() -> Parameter {
