@@ -302,6 +302,14 @@ fn a_list_comes_in_the_form_that_is_asked_for() {
         code(2)
     );
     assert_eq!(csv.text(), expected);
+    // For programs: every name as it was given, in the stream and in a page.
+    for query in ["formulas=asis", "formulas=asis&limit=10"] {
+        let as_is = client.send("GET", &format!("{CLAIMS}?{query}"), &[("accept", "text/csv")], "");
+        assert_eq!(as_is.text(), expected.replace("'-1", "-1"), "{query}");
+    }
+    assert_eq!(client.get(&format!("{CLAIMS}?formulas=asis")).json()["claims"], listed["claims"]);
+    let refused = client.get(&format!("{CLAIMS}?formulas=none"));
+    assert_eq!((refused.code().as_str(), &refused.json()["parameter"]), ("invalid_parameter", &json!("formulas")));
     for (status, serial) in [("redeemed", 1), ("cancelled", 2), ("live", 3)] {
         let filtered = client.get(&format!("{CLAIMS}?status={status}")).json();
         assert_eq!((filtered["claims"].as_array().unwrap().len(), &filtered["claims"][0]["serial"]), (1, &json!(serial)));
