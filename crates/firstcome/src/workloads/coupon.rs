@@ -241,7 +241,8 @@ fn of_answers() -> [Call; 2] {
                 CLAIMS,
                 "Read an answer",
                 "The decision of a claim that was answered 202: while it is pending 202 again, with its place and how long it will take; \
-                 then 201 with the claim, as the direct call would have said it. That never changes, and is there for as long as the claim.",
+                 then 201 with the claim, as the direct call would have said it. That never changes, but for `cancelled_at` if the claim was \
+                 cancelled since, and is there for as long as the claim.",
             )
             .takes([answer()])
             .reads()

@@ -152,6 +152,31 @@ fn the_same_asked_in_other_words_is_a_replay() {
     }
 }
 
+/// What the free retry does not cover is told where it shows.
+#[test]
+fn an_answer_that_is_given_again_says_that_its_claim_was_cancelled_since() {
+    let mut world = World::new();
+    let (campaign, claims) = ("/v1/campaigns/spring", "/v1/campaigns/spring/claims");
+    world.client.put(campaign, r#"{"stock":10}"#);
+    let claim = |world: &mut World| world.send("POST claim", claims, Some("first"), r#"{"subject":"ann"}"#);
+    let first = claim(&mut world);
+    assert_eq!((claim(&mut world).text(), first.json().get("cancelled_at")), (first.text(), None));
+    let cancelled = world.send("DELETE claim", &format!("{claims}/ann?serial=1"), None, "").json();
+    let mut expected = first.json();
+    expected["cancelled_at"] = cancelled["cancelled_at"].clone();
+    assert!(expected["cancelled_at"].is_string());
+    let replay = claim(&mut world);
+    assert_eq!((replay.status, replay.is_replayed(), replay.json()), (201, true, expected));
+    // A new claim of the subject is not confused with it.
+    let again = world.client.claim("spring", "ann");
+    assert_eq!((again.status, &again.json()["serial"], again.json().get("cancelled_at")), (201, &json!(2), None));
+    // Without a key, a repeated cancellation means the claim that is there; by its serial, the one that it says.
+    let repeated = world.send("DELETE claim", &format!("{claims}/ann?serial=1"), None, "");
+    assert_eq!((repeated.status, repeated.code()), (409, "cancelled".to_owned()));
+    let newer = world.send("DELETE claim", &format!("{claims}/ann"), None, "");
+    assert_eq!((newer.status, &newer.json()["serial"]), (200, &json!(2)));
+}
+
 fn limits(world: &mut World) {
     let (api, jobs) = ("/v1/policies/api", "/v1/policies/jobs");
     let rate = r#"{"algorithm":"leaky_bucket","quota":10,"window_ms":1000,"burst":19}"#;

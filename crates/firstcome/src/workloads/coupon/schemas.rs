@@ -41,7 +41,10 @@ fn claim_members(about: &str) -> Schema {
 
 /// A claim in the response to claiming.
 pub(super) fn claimed() -> Schema {
-    claim_members("What a claim got: only what never changes, so that a repeat can say the same.").named("Claimed")
+    let cancelled = "When the claim was given back: only in an answer that is given again, and only if it was. The code is no good then.";
+    claim_members("What a claim got: what never changes, so that a repeat can say the same.")
+        .may("cancelled_at", time(""), cancelled)
+        .named("Claimed")
 }
 
 /// The current state of a claim.
