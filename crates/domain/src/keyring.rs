@@ -5,11 +5,11 @@
 //! is not in the record.
 //!
 //! Invariants ([`Workload::check`]): no key with the scope `admin` is limited to some campaigns; a key
-//! that was revoked has one secret at most; there are at most [`KEYS_MAX`] keys, and [`CODE_KEYS_MAX`] code
-//! keys.
+//! that was revoked has one secret at most; a key has at most [`OVERLAPS_MAX`] earlier secrets; there are at
+//! most [`KEYS_MAX`] keys, and [`CODE_KEYS_MAX`] code keys.
 //!
 //! Terms: to *rotate* a key is to give it another secret; the *overlap* is how long the secret before
-//! stays valid; the *asker* is who asks for a change, as far as the rules need to know it.
+//! stays valid, which a later rotation never shortens; the *asker* is who asks for a change, as far as the rules need to know it.
 
 mod keys;
 mod values;
@@ -17,7 +17,6 @@ mod values;
 use std::sync::Arc;
 
 pub use self::keys::{Key, Keys, Ring, key_bytes};
-use self::keys::{put_key, take_key};
 pub use self::values::{
     Asker, KeyName, Overlap, Prefix, Scope, Scopes, SecretDigest, ShownDigest, USERS, UnknownScope, WrongName, WrongPrefix,
 };
@@ -25,8 +24,7 @@ use crate::hash::HashSeed;
 use crate::rows::{Rows, Table};
 use crate::types::{Name, Timestamp};
 use crate::wire::DecodeError;
-use crate::wire::bytes::{In, Out, Part, Reader};
-use crate::workload::{Aggregate, Ask, Decided, Items, Kind, Workload};
+use crate::workload::{Aggregate, Ask, Decided, Kind, Workload};
 use crate::{fields, messages, rejections};
 
 /// The workload.
@@ -44,6 +42,9 @@ pub const KEYS_MAX: usize = 10_000;
 pub const CODE_KEYS_MAX: u32 = 1_000;
 /// How long the secret before may stay valid after a rotation, in milliseconds: 30 days.
 pub const OVERLAP_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+/// How many earlier secrets of a key may be valid at once: enough to ask again a few times after an answer
+/// was lost.
+pub const OVERLAPS_MAX: usize = 4;
 
 // --- Settings -------------------------------------------------------------------------------
 
@@ -79,8 +80,8 @@ messages! {
             /// The digest of its secret.
             secret: ShownDigest<'a>,
         },
-        /// Give a key another secret.
-        2 RotateKey {
+        /// Give a key another secret, as older logs ask for it: secrets before the last one end.
+        2 RotateKeyAlone {
             /// Who asks.
             by: Asker<'a>,
             /// Which key.
@@ -102,6 +103,18 @@ messages! {
             /// Who asks.
             by: Asker<'a>,
         },
+        /// Give a key another secret. Without an overlap all earlier ones end; with one, secrets whose
+        /// overlap has not ended stay valid as long as was promised.
+        5 RotateKey {
+            /// Who asks.
+            by: Asker<'a>,
+            /// Which key.
+            key: KeyName<'a>,
+            /// The digest of the new secret.
+            secret: ShownDigest<'a>,
+            /// For how many milliseconds the secret before stays valid.
+            overlap_ms: u64,
+        },
     }
 }
 
@@ -119,8 +132,8 @@ messages! {
             /// The digest of its secret.
             secret: ShownDigest<'a>,
         },
-        /// A key has another secret.
-        2 KeyRotated {
+        /// A key has another secret; secrets before the last one have ended, as in older journals.
+        2 KeyRotatedAlone {
             /// Which key.
             key: KeyName<'a>,
             /// The digest of the new secret.
@@ -137,6 +150,15 @@ messages! {
         4 CodeKeyRotated {
             /// Its number.
             number: u32,
+        },
+        /// A key has another secret. With an overlap, earlier ones are valid as long as was promised.
+        5 KeyRotated {
+            /// Which key.
+            key: KeyName<'a>,
+            /// The digest of the new secret.
+            secret: ShownDigest<'a>,
+            /// For how many milliseconds the secret before stays valid.
+            overlap_ms: u64,
         },
     }
 }
@@ -184,6 +206,11 @@ rejections! {
         },
         /// The overlap is longer than [`OVERLAP_MS_MAX`].
         67 OverlapTooLong "key_overlap_too_long" lasting,
+        /// As many earlier secrets are valid as may be, and each was promised to be.
+        70 OverlapsFull "key_overlaps_full" transient {
+            /// When the first of them ends.
+            overlap_until: Timestamp,
+        },
         /// Without this key, no caller could make keys.
         68 LastAdmin "last_admin_key" lasting,
         /// There were as many code keys as there may be.
@@ -233,10 +260,17 @@ impl Workload for Keyring {
                 check_new(keys, key, scopes, campaigns)?;
                 Ok(Decided::Event(Event::KeyCreated { key, scopes, campaigns, secret }))
             }
-            Command::RotateKey { by, key, secret, overlap_ms } => {
+            Command::RotateKeyAlone { by, key, secret, overlap_ms } => {
                 check_asker(keys, by, ask.now)?;
                 live(keys, key)?;
                 check_overlap(overlap_ms)?;
+                Ok(Decided::Event(Event::KeyRotatedAlone { key, secret, overlap_ms }))
+            }
+            Command::RotateKey { by, key, secret, overlap_ms } => {
+                check_asker(keys, by, ask.now)?;
+                let kept = live(keys, key)?;
+                check_overlap(overlap_ms)?;
+                check_room(kept, overlap_ms, ask.now)?;
                 Ok(Decided::Event(Event::KeyRotated { key, secret, overlap_ms }))
             }
             Command::RevokeKey { by, key } => {
@@ -262,21 +296,30 @@ impl Workload for Keyring {
         match *event {
             Event::KeyCreated { key, scopes, campaigns, secret } => {
                 let campaigns = campaigns.as_str().into();
-                let made =
-                    Key { scopes, campaigns, created_at: at, rotated_at: None, revoked_at: None, secret: secret.get(), overlap: None };
+                let made = Key {
+                    scopes,
+                    campaigns,
+                    created_at: at,
+                    rotated_at: None,
+                    revoked_at: None,
+                    secret: secret.get(),
+                    overlaps: Vec::new(),
+                };
                 keys.insert(key.as_str().into(), made);
                 Outcome::KeyCreated
             }
+            Event::KeyRotatedAlone { key, secret, overlap_ms } => {
+                changing(keys, key).overlaps.clear();
+                changing(keys, key).rotate(secret.get(), overlap_ms, at);
+                Outcome::KeyRotated
+            }
             Event::KeyRotated { key, secret, overlap_ms } => {
-                let kept = changing(keys, key);
-                let before = std::mem::replace(&mut kept.secret, secret.get());
-                kept.overlap = (overlap_ms != 0).then(|| Overlap { secret: before, until: at.plus_millis(overlap_ms) });
-                kept.rotated_at = Some(at);
+                changing(keys, key).rotate(secret.get(), overlap_ms, at);
                 Outcome::KeyRotated
             }
             Event::KeyRevoked { key } => {
                 let kept = changing(keys, key);
-                (kept.revoked_at, kept.overlap) = (Some(at), None);
+                (kept.revoked_at, kept.overlaps) = (Some(at), Vec::new());
                 Outcome::KeyRevoked
             }
             Event::CodeKeyRotated { number } => {
@@ -290,7 +333,9 @@ impl Workload for Keyring {
         let keys = &keyring.items.ring.keys;
         match *event {
             Event::KeyCreated { key, scopes, campaigns, .. } => check_new(keys, key, scopes, campaigns).is_ok(),
-            Event::KeyRotated { key, overlap_ms, .. } => live(keys, key).is_ok() && check_overlap(overlap_ms).is_ok(),
+            Event::KeyRotatedAlone { key, overlap_ms, .. } | Event::KeyRotated { key, overlap_ms, .. } => {
+                live(keys, key).is_ok() && check_overlap(overlap_ms).is_ok()
+            }
             Event::KeyRevoked { key } => live(keys, key).is_ok(),
             Event::CodeKeyRotated { number } => next_code_key(&keyring.items.ring) == Some(number),
         }
@@ -313,7 +358,13 @@ impl Workload for Keyring {
     fn rows(_event: &Event<'_>, _at: Timestamp, _rows: &mut impl Rows) {}
 
     fn touched(keyring: &KeptKeyring, event: &Event<'_>, each: &mut dyn FnMut(&[u8])) {
-        let (Event::KeyCreated { key, .. } | Event::KeyRotated { key, .. } | Event::KeyRevoked { key }) = event else { return };
+        let (Event::KeyCreated { key, .. }
+        | Event::KeyRotatedAlone { key, .. }
+        | Event::KeyRotated { key, .. }
+        | Event::KeyRevoked { key }) = event
+        else {
+            return;
+        };
         if let Some(kept) = keyring.items.ring.keys.get(key.as_str()) {
             each(&key_bytes(key.as_str(), kept));
         }
@@ -334,8 +385,11 @@ impl Workload for Keyring {
         if keys.values().any(|key| key.scopes.allow(Scope::Admin) && !key.campaigns.is_empty()) {
             return Err("a key with the scope admin is limited to some campaigns");
         }
-        if keys.values().any(|key| key.revoked_at.is_some() && key.overlap.is_some()) {
+        if keys.values().any(|key| key.revoked_at.is_some() && !key.overlaps.is_empty()) {
             return Err("a revoked key has a secret before its last");
+        }
+        if keys.values().any(|key| OVERLAPS_MAX < key.overlaps.len()) {
+            return Err("a key has more earlier secrets than it may have");
         }
         Ok(())
     }
@@ -346,44 +400,6 @@ impl Workload for Keyring {
 
     fn adds_entry(keyring: &KeptKeyring, command: &Command<'_>) -> bool {
         matches!(command, Command::CreateKey { key, .. } if !keyring.items.ring.keys.contains_key(key.as_str()))
-    }
-}
-
-impl Items for KeyringItems {
-    type Frozen = Arc<Ring>;
-
-    fn freeze(&self) -> Arc<Ring> {
-        Arc::clone(&self.ring)
-    }
-
-    fn section(frozen: &Arc<Ring>, index: usize) -> Option<Vec<u8>> {
-        if index != 0 {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        let mut out = Out { body: &mut bytes, private: None };
-        frozen.changes.put(&mut out);
-        frozen.code_key.put(&mut out);
-        (frozen.keys.len() as u64).put(&mut out);
-        frozen.keys.iter().for_each(|(key, kept)| put_key(key, kept, &mut out));
-        Some(bytes)
-    }
-
-    fn load(&mut self, index: usize, section: &[u8]) -> Result<(), DecodeError> {
-        if index != 0 {
-            return Err(DecodeError("a keyring has one section"));
-        }
-        let mut from = In { body: Reader::new(section), private: None };
-        let (changes, code_key, mut keys) = (u64::take(&mut from)?, u32::take(&mut from)?, Keys::new());
-        for _ in 0..u64::take(&mut from)? {
-            let (key, kept) = take_key(&mut from)?;
-            if keys.last_key_value().is_some_and(|(last, _)| key <= *last) {
-                return Err(DecodeError("a key is out of order"));
-            }
-            keys.insert(key, kept);
-        }
-        self.ring = Arc::new(Ring { changes, code_key, keys });
-        from.end()
     }
 }
 
@@ -426,6 +442,15 @@ fn check_new(keys: &Keys, key: KeyName<'_>, scopes: Scopes, campaigns: Prefix<'_
 
 fn check_overlap(overlap_ms: u64) -> Result<(), Rejection> {
     if overlap_ms <= OVERLAP_MS_MAX { Ok(()) } else { Err(Rejection::OverlapTooLong) }
+}
+
+/// A rotation without an overlap ends all earlier secrets, and needs no room.
+fn check_room(key: &Key, overlap_ms: u64, now: Timestamp) -> Result<(), Rejection> {
+    let ends: Vec<Timestamp> = key.overlaps.iter().map(|overlap| overlap.until).filter(|until| now < *until).collect();
+    match ends.iter().min() {
+        Some(first) if overlap_ms != 0 && OVERLAPS_MAX <= ends.len() => Err(Rejection::OverlapsFull { overlap_until: *first }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn live<'k>(keys: &'k Keys, key: KeyName<'_>) -> Result<&'k Key, Rejection> {

@@ -21,7 +21,7 @@ pub const FORGET_MAX: u32 = 1_024;
 /// Keys in one block of memory.
 const BLOCK_KEYS: usize = 1_024;
 
-/// What the same key must come with again: a digest of method, path and body.
+/// What the same key must come with again: a digest of what was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint(pub [u8; 16]);
 

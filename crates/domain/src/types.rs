@@ -111,6 +111,8 @@ pub enum NameError {
     TooLong(usize),
     /// A character outside the allowed ones.
     Character,
+    /// A control character, where all others are allowed.
+    Control,
     /// `.` or `..`, which a URL cannot carry.
     Dots,
 }
@@ -120,7 +122,8 @@ impl fmt::Display for NameError {
         match self {
             Self::Empty => write!(f, "must not be empty"),
             Self::TooLong(max) => write!(f, "must not be longer than {max} characters"),
-            Self::Character => write!(f, "may only hold letters, digits and the characters _ . : -"),
+            Self::Character => write!(f, "may only hold the characters A-Z a-z 0-9 _ . : -"),
+            Self::Control => write!(f, "must not hold control characters"),
             Self::Dots => write!(f, "must not be \".\" or \"..\""),
         }
     }
@@ -293,7 +296,7 @@ impl<'a> LimitKey<'a> {
             return Err(NameError::TooLong(LIMIT_KEY_BYTES_MAX));
         }
         if text.chars().any(char::is_control) {
-            return Err(NameError::Character);
+            return Err(NameError::Control);
         }
         Ok(Self(text))
     }
@@ -314,6 +317,8 @@ mod tests {
         assert_eq!(SubjectId::new(".."), Err(NameError::Dots));
         assert_eq!(SubjectId::new("a b"), Err(NameError::Character));
         assert_eq!(SubjectId::new("ä"), Err(NameError::Character));
+        // Letters of other scripts are letters too: the message lists the characters.
+        assert!(SubjectId::new("가나다").unwrap_err().to_string().contains("A-Z a-z 0-9"));
         assert_eq!(SubjectId::new(&"x".repeat(129)), Err(NameError::TooLong(128)));
         assert!(SubjectId::new(&"x".repeat(128)).is_ok());
         assert!(SubjectId::new("user:7_a-b.c").is_ok());

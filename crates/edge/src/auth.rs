@@ -49,6 +49,9 @@ pub enum Denied {
     /// The credential is malformed, unknown, revoked or wrong. One variant for all of these: the
     /// caller must not learn which part is wrong.
     CredentialInvalid,
+    /// The header is there, but is not one credential behind the word `Bearer`. This reveals nothing: it is
+    /// what the caller sees too.
+    NotBearer,
     /// The token is malformed, wrongly signed, out of its time, or for another service.
     Token(TokenRefusal),
     /// The key or token lacks the scope that the call needs.
@@ -332,14 +335,14 @@ fn credential(headers: &HeaderMap) -> Result<&str, Denied> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Denied::CredentialRequired)?;
     if values.next().is_some() {
-        return Err(Denied::CredentialInvalid);
+        return Err(Denied::NotBearer);
     }
-    let (scheme, credential) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Denied::CredentialInvalid)?;
-    if scheme.eq_ignore_ascii_case("bearer") && credential.len() <= TOKEN_BYTES_MAX {
-        Ok(credential.trim_matches(' '))
-    } else {
-        Err(Denied::CredentialInvalid)
+    let (scheme, credential) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Denied::NotBearer)?;
+    let credential = credential.trim_matches(' ');
+    if !scheme.eq_ignore_ascii_case("bearer") || credential.is_empty() || credential.contains(' ') {
+        return Err(Denied::NotBearer);
     }
+    if credential.len() <= TOKEN_BYTES_MAX { Ok(credential) } else { Err(Denied::CredentialInvalid) }
 }
 
 /// Whether a host, with or without a port, is a name that always means this machine.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request};
+use axum::extract::{MatchedPath, RawPathParams, Request};
 use axum::http::header::{self, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use bytes::Bytes;
@@ -17,12 +17,13 @@ use domain::request::{Fingerprint, Keyed};
 use domain::types::{Name, RequestId, RequestKey, SubjectId};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use rate_limit_layer::key::Asked;
+use rate_limit_layer::key;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::auth::Denied;
 use crate::auth::caller::Caller;
+use crate::fingerprint::{self, Asked, Nulls};
 use crate::problem::Problem;
 use crate::serve::Peer;
 use crate::shared::{Application, Edge};
@@ -159,8 +160,8 @@ impl<A> Context<A> {
 
     /// The parts of the request that rate limits read.
     #[must_use]
-    pub fn asked(&self) -> Asked<'_> {
-        Asked { method: &self.method, uri: &self.uri, headers: &self.headers, extensions: &self.extensions }
+    pub fn asked(&self) -> key::Asked<'_> {
+        key::Asked { method: &self.method, uri: &self.uri, headers: &self.headers, extensions: &self.extensions }
     }
 
     /// A parameter of the path; empty if there is none of this name.
@@ -238,12 +239,24 @@ impl<A> Context<A> {
     /// # Errors
     /// A [`Problem`] if it is malformed.
     pub fn request_key(&self) -> Result<Option<Cow<'_, str>>, Problem> {
-        let Some(key) = self.header(IDEMPOTENCY_KEY.as_str())? else { return Ok(None) };
-        RequestKey::new(key).map_err(|_| Problem::header(IDEMPOTENCY_KEY.as_str(), "must be 1 to 255 visible ASCII characters"))?;
+        let Some(given) = self.header(IDEMPOTENCY_KEY.as_str())? else { return Ok(None) };
+        let wrong = || Problem::header(IDEMPOTENCY_KEY.as_str(), "must be 1 to 255 visible ASCII characters, with or without quotes");
+        let key = bare_key(given).filter(|key| RequestKey::new(key).is_ok()).ok_or_else(wrong)?;
         Ok(Some(match self.caller.only_subject() {
-            None => Cow::Borrowed(key),
+            None => key,
             Some(subject) => Cow::Owned(HEXLOWER.encode(&digest_of([subject.as_bytes(), key.as_bytes()]))),
         }))
+    }
+
+    /// Checks that there is no request key, where the call cannot keep its promise; `reason` says why.
+    ///
+    /// # Errors
+    /// A [`Problem`] if there is one: the caller would believe that asking again is safe.
+    pub fn no_request_key(&self, reason: &str) -> Result<(), Problem> {
+        if self.headers.contains_key(IDEMPOTENCY_KEY) {
+            return Err(Problem::header(IDEMPOTENCY_KEY.as_str(), format!("is not taken by this call: {reason}")));
+        }
+        Ok(())
     }
 
     /// The request key with the fingerprint of its request.
@@ -255,12 +268,29 @@ impl<A> Context<A> {
         Ok(Keyed { key, fingerprint: self.fingerprint() })
     }
 
-    /// Digest of method, path, preconditions and body, which must be the same when a request key is
-    /// repeated.
+    /// Replaces a parameter of the path by its normal form, for what is written in several ways.
+    pub fn normalize_param(&mut self, name: &str, normal: String) {
+        if let Some((_, value)) = self.params.iter_mut().find(|(param, _)| param == name) {
+            *value = normal;
+        }
+    }
+
+    /// Digest of what is asked, which must be the same when a request key is repeated: the call, its
+    /// parameters, preconditions and body. Not of the bytes: a client that asks again may write the same
+    /// otherwise.
     fn fingerprint(&self) -> Fingerprint {
-        let target = self.uri.path_and_query().map_or("", |target| target.as_str());
-        let header = |name| self.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
-        Fingerprint(digest_of([self.method.as_str().as_bytes(), target.as_bytes(), header(IF_MATCH), header(IF_NONE_MATCH), &self.body]))
+        let call = self.extensions.get::<MatchedPath>().map_or(self.uri.path(), MatchedPath::as_str);
+        // A null in a merge patch sets the default; elsewhere it is the same as nothing.
+        let nulls = if self.method == Method::PATCH { Nulls::Kept } else { Nulls::LeftOut };
+        fingerprint::of(&Asked {
+            method: self.method.as_str(),
+            call,
+            params: &self.params,
+            query: &self.query,
+            preconditions: [IF_MATCH, IF_NONE_MATCH].map(|name| self.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()),
+            body: &self.body,
+            nulls,
+        })
     }
 }
 
@@ -274,6 +304,22 @@ pub fn digest_of<const N: usize>(parts: [&[u8]; N]) -> [u8; 16] {
     }
     let digest: [u8; 32] = hash.finalize().into();
     digest.first_chunk().copied().unwrap_or_default()
+}
+
+/// A request key as it is written: bare, or as the string of a structured field (RFC 8941, 3.3.3), the form of
+/// draft-ietf-httpapi-idempotency-key-header. Both are the same key.
+fn bare_key(given: &str) -> Option<Cow<'_, str>> {
+    let Some(quoted) = given.strip_prefix('"') else { return Some(Cow::Borrowed(given)) };
+    let inside = quoted.strip_suffix('"')?;
+    let (mut key, mut characters) = (String::with_capacity(inside.len()), inside.chars());
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => return None,
+            '\\' => key.push(characters.next().filter(|escaped| ['"', '\\'].contains(escaped))?),
+            other => key.push(other),
+        }
+    }
+    Some(Cow::Owned(key))
 }
 
 /// A number in its canonical form: digits only, without a leading zero.
@@ -356,6 +402,16 @@ async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_key_in_quotes_is_the_same_as_without() {
+        assert_eq!(bare_key("kq"), bare_key("\"kq\""));
+        assert_eq!(bare_key(r#""k\"\\q""#).as_deref(), Some(r#"k"\q"#));
+        assert_eq!(bare_key("k\"q").as_deref(), Some("k\"q"));
+        for malformed in [r#"""#, r#""k"#, r#""k"q""#, r#""k\q""#, r#""k\""#, r#""k";a=1"#] {
+            assert_eq!(bare_key(malformed), None, "{malformed}");
+        }
+    }
 
     #[test]
     fn a_number_has_one_form() {

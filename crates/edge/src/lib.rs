@@ -6,7 +6,8 @@
 //! - [`route`]: one request, from its header to its response;
 //! - [`gateway`]: rate limits in front of every call;
 //! - [`auth`], [`tokens`]: authentication and admission;
-//! - [`context`], [`request`], [`input`], [`times`]: the request as handlers see it, checked;
+//! - [`context`], [`request`], [`input`], [`times`]: the request as handlers see it, checked; [`fingerprint`]:
+//!   what makes two requests the same;
 //! - [`response`], [`problem`], [`live`]: what handlers return;
 //! - [`shared`]: state shared by all requests; [`metrics`], [`logging`], [`reload`], [`clock`], [`files`].
 
@@ -15,6 +16,7 @@ pub mod clock;
 pub mod connection;
 pub mod context;
 pub mod files;
+pub mod fingerprint;
 pub mod gateway;
 pub mod input;
 pub mod limits;

@@ -79,6 +79,13 @@ pub const CODES: &[CodeInfo] = &[
     info("key_revoked", 409, "Key revoked", "The key was revoked at `revoked_at`. Make another one."),
     info("last_admin_key", 409, "Last admin key", "It is the last key with the scope `admin`. Make another one first."),
     info("code_keys_full", 409, "Too many code keys", "There were 1,000 code keys, as many as there may be."),
+    info(
+        "key_overlaps_full",
+        409,
+        "Too many earlier secrets",
+        "Four earlier secrets of the key are valid yet, as many as may be, and each was promised to be. The first ends at \
+         `overlap_until`. A rotation without an overlap ends all of them at once.",
+    ),
     info("keys_full", 409, "Too many keys", "There are 10,000 keys, revoked ones included, as many as there may be."),
     info("malformed_json", 400, "Malformed JSON", "The body is not JSON; `detail` says where it breaks."),
     info(

@@ -21,7 +21,7 @@ use crate::context::{Context, IDEMPOTENCY_KEY, X_REQUEST_ID, request_id_of, unre
 use crate::gateway::{LimitDecisions, UNLIMITED};
 use crate::pause::PauseFor;
 use crate::problem::{HandlerResult, Problem};
-use crate::response::REPLAYED;
+use crate::response::{REPLAYED, with_header};
 use crate::shared::{Application, Edge};
 
 /// The path's parameters, or which of them is not UTF-8.
@@ -57,6 +57,9 @@ pub fn router<A: Application>(app: Arc<A>, table: Vec<Route<A>>, exposed: &[Head
     let cors = cors(app.edge().auth.origins(), exposed);
     let router = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.serve));
     let missing = |State(app): State<Arc<A>>, request: Request| async move {
+        if let Some(location) = without_slash(&request) {
+            return moved(app.edge(), request, &location);
+        }
         refuse(app.edge(), request, Problem::new("not_found", "there is nothing at this path; /docs lists what there is"))
     };
     let wrong_method = |State(app): State<Arc<A>>, request: Request| async move {
@@ -64,6 +67,19 @@ pub fn router<A: Application>(app: Arc<A>, table: Vec<Route<A>>, exposed: &[Head
     };
     let router = router.fallback(missing).method_not_allowed_fallback(wrong_method).with_state(app);
     cors.map_or(router.clone(), |cors| router.layer(cors))
+}
+
+/// Where a page's path with a slash at its end leads without it, as people and content systems type it:
+/// `/c/spring/`. Relative, so that it is right behind a proxy that adds a path, and can name no other host.
+/// Calls of the API have one path each: a program that asks for another one has a mistake to be told of.
+fn without_slash(request: &Request) -> Option<String> {
+    let path = request.uri().path();
+    let (_, last) = path.strip_suffix('/').filter(|_| [Method::GET, Method::HEAD].contains(request.method()))?.rsplit_once('/')?;
+    if last.is_empty() || path.starts_with("/v1/") {
+        return None;
+    }
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    Some(format!("../{last}{query}"))
 }
 
 /// What web pages of these origins may send and read.
@@ -208,6 +224,19 @@ fn log(request_id: &str, RouteInfo { path, method, .. }: &RouteInfo, status: Sta
     } else {
         tracing::debug!(request_id, %method, path, status, code, seconds, "answered");
     }
+}
+
+fn moved(edge: &Edge, request: Request, location: &str) -> Response<Body> {
+    let mut limits = LimitDecisions::default();
+    if let Err(limited) = edge.gateway.check_address(&request, &mut limits, &edge.metrics) {
+        return refuse(edge, request, limited);
+    }
+    let request_id = request_id_of(edge, request.headers());
+    edge.metrics.answered("other", &Method::GET, StatusCode::PERMANENT_REDIRECT, "", 0.0);
+    let mut response = with_header(Response::new(Body::empty()), header::LOCATION, location);
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    edge.gateway.add_fields(&limits, response.headers_mut());
+    finished(edge, response, &request_id)
 }
 
 fn refuse(edge: &Edge, request: Request, problem: Problem) -> Response<Body> {

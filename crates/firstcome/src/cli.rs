@@ -3,6 +3,7 @@
 
 pub mod lab;
 mod rush;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ pub use rush::{RushArgs, RushCommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use domain::keyring::OVERLAP_MS_MAX;
 use edge::auth::caller::Scope;
+
+pub(crate) use self::values::time_up_to;
+use self::values::{address, given_address, overlap};
 
 /// The data folder where nothing names one.
 pub const DATA_FOLDER: &str = "firstcome-data";
@@ -69,10 +72,12 @@ pub struct ServeArgs {
     #[serde(skip)]
     pub config: Option<PathBuf>,
     /// Address to listen on; without a key only loopback is allowed [default: 127.0.0.1:7070]
-    #[arg(long, env = "FIRSTCOME_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "FIRSTCOME_LISTEN", value_name = "ADDRESS", value_parser = address)]
+    #[serde(deserialize_with = "given_address")]
     pub listen: Option<SocketAddr>,
     /// Second address, with 256 connections of its own, for metrics and administration [default: none]
-    #[arg(long, env = "FIRSTCOME_ADMIN_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "FIRSTCOME_ADMIN_LISTEN", value_name = "ADDRESS", value_parser = address)]
+    #[serde(deserialize_with = "given_address")]
     pub admin_listen: Option<SocketAddr>,
     /// Certificate and those that lead to its authority (PEM), for HTTPS; needs --tls-key; both are
     /// read again on SIGHUP [default: none]
@@ -195,7 +200,8 @@ pub struct ServeArgs {
     #[arg(long, hide = true)]
     #[serde(skip)]
     pub end_with_parent: bool,
-    /// What to log: error, warn, info, debug, or by module [default: info]
+    /// What to log: error, warn, info, debug, trace or off, and for one module such as edge=debug, with
+    /// commas between [default: info]
     #[arg(long, env = "FIRSTCOME_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 }
@@ -341,7 +347,8 @@ pub struct RotateKeyArgs {
     /// Name of the key
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// How long the old secret goes on, such as 24h or 10m
+    /// How long the old secret goes on, such as 24h or 10m; earlier ones go on as was promised. Without
+    /// it, all of them end at once
     #[arg(long, default_value = "0s", value_name = "TIME", value_parser = overlap)]
     pub overlap: Duration,
     #[command(flatten)]
@@ -413,25 +420,6 @@ fn read_file(path: &Path) -> Result<ServeArgs, SettingsError> {
     toml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
-/// Reads the time over which people come.
-fn duration(text: &str) -> Result<Duration, String> {
-    time_up_to(text, Duration::from_secs(3_600), "an hour")
-}
-
-/// Reads the time for which an old secret goes on.
-fn overlap(text: &str) -> Result<Duration, String> {
-    time_up_to(text, Duration::from_millis(OVERLAP_MS_MAX), "30 days")
-}
-
-/// Reads `10s`, `500ms`, `2m`, `24h`, `7d` or `0`.
-pub(crate) fn time_up_to(text: &str, most: Duration, most_words: &str) -> Result<Duration, String> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-    let (number, unit_ms) = units.iter().find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, *millis))).unwrap_or((text, 1_000));
-    let number: u64 = number.trim().parse().map_err(|_| "must be a time such as 10s, 500ms, 2m or 24h".to_owned())?;
-    let time = number.checked_mul(unit_ms).map(Duration::from_millis).filter(|time| *time <= most);
-    time.ok_or_else(|| format!("must be {most_words} at most"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,14 +428,6 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_are_read_with_their_unit() {
-        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert!(duration("soon").is_err() && duration("-1s").is_err() && duration("99999m").is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! The alphabet is that of Crockford's base 32, which lacks I, L, O and U.
 
 mod numerals;
+mod typed;
 
 use std::fmt;
 use std::fs;
@@ -25,6 +26,7 @@ use fpe::ff1::FF1;
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 
 use self::numerals::Numerals;
+use self::typed::digits_of;
 use crate::data::write_durably;
 
 /// Characters of a code: twelve and the check character.
@@ -41,8 +43,10 @@ const FILE_NAME: &str = "code-secret";
 /// Why a text is not a code of a campaign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CodeError {
-    /// The wrong number of characters, or a character outside the alphabet.
-    Malformed,
+    /// So many characters instead of [`CODE_CHARACTERS`].
+    Length(usize),
+    /// A character that is in no code, and its place among those that count, from 1.
+    Character(char, usize),
     /// The check character does not match: most likely a typing error.
     CheckCharacter,
     /// Well-formed, but not the code of a claim of this campaign.
@@ -146,7 +150,7 @@ impl CodeKeys {
         self.key(key).written(Purpose::Code, campaign, serial)
     }
 
-    /// The serial that a code was made from. Case, hyphens and the look-alikes I, L and O do not matter.
+    /// The serial that a code was made from, as people type and paste it (`codes/typed.rs`).
     ///
     /// # Errors
     /// [`CodeError`].
@@ -193,11 +197,11 @@ impl CodeKey {
     }
 
     fn read(&self, purpose: Purpose, campaign: &str, code: &str) -> Result<Serial, CodeError> {
-        let [digits @ .., check] = digits_of(code).ok_or(CodeError::Malformed)?;
+        let [digits @ .., check] = digits_of(code)?;
         if check_digit(&digits) != check {
             return Err(CodeError::CheckCharacter);
         }
-        let encrypted = CodeNumerals::new(digits).ok_or(CodeError::Malformed)?;
+        let Some(encrypted) = CodeNumerals::new(digits) else { panic!("a character of a code is a numeral of the radix {RADIX}") };
         let plain = self.cipher.decrypt(&tweak_of(purpose, campaign), &encrypted);
         let Ok(plain) = plain else { panic!("twelve numerals of the radix 32 are a string of FF1") };
         u32::try_from(plain.number()).ok().and_then(Serial::new).ok_or(CodeError::Unknown)
@@ -227,19 +231,10 @@ fn secret_in(line: &[u8]) -> Option<[u8; SECRET_BYTES]> {
     HEXLOWER_PERMISSIVE.decode(line.trim_ascii_end()).ok()?.try_into().ok()
 }
 
-fn digits_of(code: &str) -> Option<[u8; CODE_CHARACTERS]> {
-    let mut digits = [0; CODE_CHARACTERS];
-    let mut places = digits.iter_mut();
-    for character in code.bytes().filter(|character| *character != b'-') {
-        let normal = match character.to_ascii_uppercase() {
-            b'I' | b'L' => b'1',
-            b'O' => b'0',
-            other => other,
-        };
-        let digit = ALPHABET.iter().position(|letter| *letter == normal)?;
-        *places.next()? = u8::try_from(digit).ok()?;
-    }
-    places.next().is_none().then_some(digits)
+/// A code as this program writes it, if it has the form of one.
+#[must_use]
+pub fn normal(code: &str) -> Option<String> {
+    Some(digits_of(code).ok()?.into_iter().map(|digit| char::from(ALPHABET[usize::from(digit)])).collect())
 }
 
 /// The sum over GF(32) of each digit times its own weight: one wrong character, or two swapped ones, always

@@ -1,5 +1,4 @@
 //! The commands beside `serve`: results on stdout, everything else on stderr.
-#![expect(clippy::print_stdout, reason = "what these commands print is their result")]
 
 use std::io::{self, IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
@@ -12,12 +11,13 @@ use edge::clock;
 use crate::cli::{CodeKeyCommand, CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
 use crate::key::KeyCommandError;
 use crate::keys::KeyJson;
+use crate::output::{finish, finished, say, try_say, write};
 use crate::scaled::ScaledSettings;
 use crate::{inspect, key, rush, verify};
 
 /// Prints an error to stderr.
 pub fn complain(error: &dyn std::error::Error) {
-    eprintln!("firstcome: {error}");
+    say(&format!("firstcome: {error}"));
 }
 
 /// `firstcome rush coupon`.
@@ -36,19 +36,20 @@ pub fn rush(args: &RushArgs) -> ExitCode {
         }
         Err(error) => return failed(&error),
     };
-    if args.json {
-        println!("{}", report.to_json());
-    } else {
-        println!("{}", report.table());
-    }
+    let printed = write(&if args.json { report.to_json().to_string() } else { report.table() });
     if let Some(path) = &args.report {
         if let Err(error) = std::fs::write(path, report.html()) {
-            eprintln!("firstcome: cannot write {}: {error}", path.display());
+            say(&format!("firstcome: cannot write {}: {error}", path.display()));
             return ExitCode::from(3);
         }
-        eprintln!("report written to {}", path.display());
+        say(&format!("report written to {}", path.display()));
     }
-    if report.broken().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    finished(printed, promised(report.broken().is_empty()))
+}
+
+/// 1 if a promise is broken.
+fn promised(is_kept: bool) -> ExitCode {
+    if is_kept { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 /// `firstcome verify`.
@@ -73,12 +74,8 @@ fn verify_journal(args: &VerifyArgs, data: &Path) -> ExitCode {
         Err(error) => return failed(&error),
     };
     verdict.seconds = Some(clock::elapsed().saturating_sub(started).as_secs_f64());
-    if args.json {
-        println!("{}", verdict.to_json());
-    } else {
-        println!("{}", verdict.to_text());
-    }
-    if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    let result = if args.json { verdict.to_json().to_string() } else { verdict.to_text() };
+    finish(&result, promised(verdict.is_good()))
 }
 
 #[cfg(feature = "scaled")]
@@ -97,12 +94,8 @@ fn verify_scaled(args: &VerifyArgs, settings: &ScaledSettings, data: &Path) -> E
         verdict.notes.push(format!("Kafka's record is verified (--kafka); the journal in {} is not", data.display()));
     }
     verdict.seconds = Some(clock::elapsed().saturating_sub(started).as_secs_f64());
-    if args.json {
-        println!("{}", verdict.to_json());
-    } else {
-        println!("{}", verdict.to_text());
-    }
-    if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    let result = if args.json { verdict.to_json().to_string() } else { verdict.to_text() };
+    finish(&result, promised(verdict.is_good()))
 }
 
 /// `firstcome inspect`.
@@ -116,13 +109,14 @@ pub fn inspect(args: &InspectArgs) -> ExitCode {
         Ok(data) => data,
         Err(error) => return misused(&error),
     };
-    match inspect::run(&data, &options, &mut out).map_err(Box::<dyn std::error::Error>::from) {
-        Ok(()) => match out.flush() {
-            // The reader closed the pipe: it has read enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error),
-            _ => ExitCode::SUCCESS,
-        },
-        Err(error) => failed(&*error),
+    match inspect::run(&data, &options, &mut out) {
+        Ok(()) => finished(out.flush(), ExitCode::SUCCESS),
+        Err(inspect::InspectError::Write(error)) => {
+            // What is still buffered cannot be written either.
+            let _ = out.into_parts();
+            finished(Err(error), ExitCode::SUCCESS)
+        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -142,13 +136,10 @@ pub fn key(command: &KeyCommand) -> ExitCode {
         Ok(keys) => keys,
         Err(error) => return undone(&error),
     };
-    match command {
-        KeyCommand::List(_) => print!("{}", key_list(&keys, is_json)),
-        KeyCommand::Create(_) | KeyCommand::Rotate(_) | KeyCommand::Revoke(_) => {
-            keys.iter().for_each(|key| tell_changed(key, &data, is_json));
-        }
+    match (command, keys.first()) {
+        (KeyCommand::Create(_) | KeyCommand::Rotate(_) | KeyCommand::Revoke(_), Some(key)) => tell_changed(key, &data, is_json),
+        (KeyCommand::List(_), _) | (_, None) => finish(&key_list(&keys, is_json), ExitCode::SUCCESS),
     }
-    ExitCode::SUCCESS
 }
 
 /// `firstcome code-key …`.
@@ -160,11 +151,10 @@ pub fn code_key(command: &CodeKeyCommand) -> ExitCode {
         Err(error) => return misused(&error),
     };
     match key::run_code_key(command, &data) {
-        Ok(number) if shown.json => println!("{}", one_line(&serde_json::json!({ "number": number }))),
-        Ok(number) => println!("{number}"),
-        Err(error) => return undone(&error),
+        Ok(number) if shown.json => finish(&one_line(&serde_json::json!({ "number": number })), ExitCode::SUCCESS),
+        Ok(number) => finish(&number.to_string(), ExitCode::SUCCESS),
+        Err(error) => undone(&error),
     }
-    ExitCode::SUCCESS
 }
 
 fn undone(error: &KeyCommandError) -> ExitCode {
@@ -172,25 +162,44 @@ fn undone(error: &KeyCommandError) -> ExitCode {
 }
 
 /// The secret goes to stdout, where a script can read it; messages for people go to stderr.
-fn tell_changed(key: &KeyJson, data: &Path, is_json: bool) {
-    match &key.secret {
-        _ if is_json => println!("{}", one_line(key)),
-        Some(secret) => {
-            eprintln!("The key {} is in {}; it is shown this once:", key.key, data.display());
-            println!("{secret}");
+fn tell_changed(key: &KeyJson, data: &Path, is_json: bool) -> ExitCode {
+    let line = if is_json { Some(one_line(key)) } else { key.secret.clone() };
+    match (&key.secret, line) {
+        (Some(_), Some(line)) => {
+            if !is_json {
+                say(&format!("The key {} is in {}; it is shown this once:", key.key, data.display()));
+            }
+            tell_secret(&key.key, &line)
         }
-        None => eprintln!("The key {} is revoked.", key.key),
+        (None, Some(line)) => finish(&line, ExitCode::SUCCESS),
+        (_, None) => {
+            say(&format!("The key {} is revoked.", key.key));
+            ExitCode::SUCCESS
+        }
     }
+}
+
+/// The key is made, and nobody else knows its secret: if stdout does not take it, stderr must. A closed pipe
+/// is an error here: its reader has not read the secret.
+fn tell_secret(key: &str, line: &str) -> ExitCode {
+    let Err(error) = write(line) else { return ExitCode::SUCCESS };
+    let instead = format!(
+        "firstcome: the secret of the key {key} could not be written to the standard output: {error}. The key is in use; here it is \
+         instead, and firstcome key rotate {key} gives it another one:\n{line}"
+    );
+    // If that is lost too, the exit code tells so, and the key can still be rotated.
+    let _ = try_say(&instead);
+    ExitCode::from(3)
 }
 
 fn key_list(keys: &[KeyJson], is_json: bool) -> String {
     if is_json {
-        return one_line(&serde_json::json!({ "keys": keys })) + "\n";
+        return one_line(&serde_json::json!({ "keys": keys }));
     }
     if keys.is_empty() {
-        return "no keys; make one with: firstcome key create admin --scopes admin\n".to_owned();
+        return "no keys; make one with: firstcome key create admin --scopes admin".to_owned();
     }
-    let line = |cells: [&str; 5]| format!("{:<24} {:<26} {:<20} {:<25} {}\n", cells[0], cells[1], cells[2], cells[3], cells[4]);
+    let line = |cells: [&str; 5]| format!("\n{:<24} {:<26} {:<20} {:<25} {}", cells[0], cells[1], cells[2], cells[3], cells[4]);
     let head = line(["key", "scopes", "campaigns", "made", "state"]);
     let lines = keys.iter().map(|key| {
         let campaigns = if key.campaigns.is_empty() { "all".to_owned() } else { format!("{}…", key.campaigns) };
@@ -201,7 +210,7 @@ fn key_list(keys: &[KeyJson], is_json: bool) -> String {
         };
         line([&key.key, &key.scopes.join(","), &campaigns, &key.created_at, &state])
     });
-    head + &lines.collect::<String>()
+    (head + &lines.collect::<String>()).trim_start().to_owned()
 }
 
 fn one_line<T: serde::Serialize>(value: &T) -> String {

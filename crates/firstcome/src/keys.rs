@@ -76,6 +76,8 @@ pub struct Changed {
     pub ring: Arc<Ring>,
     /// The whole key as its holder sends it, if it has a new secret. Shown once and never stored.
     pub secret: Option<String>,
+    /// Whether this is the answer to an earlier request with the same key.
+    pub is_replayed: bool,
 }
 
 /// The code key of new campaigns, after a rotation.
@@ -216,7 +218,10 @@ pub async fn change(decider: Decider<'_>, origin: &Origin<'_>, change: &Change) 
     let done = decided(decider, origin, command).await?;
     let Some((_, ring)) = done.shown::<Keyring>() else { panic!("a change of the keyring shows the keyring") };
     let secret = (!matches!(change, Change::Revoke { .. })).then(|| secret.key(change.key()));
-    Ok(Changed { ring: Arc::clone(ring), secret })
+    // The secret made above is nobody's then.
+    let is_replayed = done.novelty == Novelty::Replayed;
+    assert!(!is_replayed || secret.is_none(), "a change that gives out a secret has no request key");
+    Ok(Changed { ring: Arc::clone(ring), secret, is_replayed })
 }
 
 /// Rotates the code key for new campaigns, and waits until that is durable.
@@ -250,7 +255,7 @@ async fn decided(decider: Decider<'_>, origin: &Origin<'_>, command: Ask<'_>) ->
 fn check_first(command: &Ask<'_>) -> Result<(), Rejection> {
     match *command {
         Ask::CreateKey { key, scopes, campaigns, .. } => keyring::check_first(key, scopes, campaigns),
-        Ask::RotateKey { .. } | Ask::RevokeKey { .. } => Err(Rejection::KeyNotFound),
+        Ask::RotateKeyAlone { .. } | Ask::RotateKey { .. } | Ask::RevokeKey { .. } => Err(Rejection::KeyNotFound),
         Ask::RotateCodeKey { .. } => Ok(()),
     }
 }
@@ -299,6 +304,9 @@ fn words_of(rejection: &Rejection) -> &'static str {
         Rejection::KeyNotFound => "there is no key of this name",
         Rejection::KeyRevoked { .. } => "the key was revoked",
         Rejection::OverlapTooLong => "the overlap must be 30 days at most",
+        Rejection::OverlapsFull { .. } => {
+            "four earlier secrets of the key are valid yet, as many as may be; without an overlap all of them end at once"
+        }
         Rejection::CodeKeysFull => "there were 1000 code keys, as many as there may be",
         Rejection::LastAdmin => "it is the last key with the scope admin; make another one first",
     }
@@ -357,7 +365,7 @@ impl KeyJson {
     /// The changed key, with its new secret if it has one.
     #[must_use]
     pub fn changed(name: &str, changed: Changed, now: Timestamp) -> Self {
-        let Changed { ring, secret } = changed;
+        let Changed { ring, secret, .. } = changed;
         let Some(key) = ring.keys.get(name) else { panic!("a key that was changed is in the keyring") };
         Self { secret, ..Self::new(name, key, now) }
     }

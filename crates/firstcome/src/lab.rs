@@ -1,5 +1,4 @@
 //! `firstcome lab`: compares the strategies; this program also runs the server of each.
-#![expect(clippy::print_stdout, reason = "what this command prints is its result")]
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -9,6 +8,7 @@ use lab::{Engines, LabError, Options, Programs, Report};
 
 use crate::cli::lab::{LabArgs, LabCommand};
 use crate::commands::complain;
+use crate::output;
 
 /// Exit code 1 if a strategy that claims to be exact was not.
 #[must_use]
@@ -33,16 +33,13 @@ fn coupon(args: &LabArgs) -> Result<ExitCode, LabError> {
     let failed = |what| move |error: io::Error| LabError::Other { what, why: error.to_string() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed("no runtime"))?;
     let report = runtime.block_on(lab::run(&options))?;
-    match args.json {
-        true => println!("{}", report.to_json()),
-        false => println!("{}", report.to_text()),
-    }
+    let printed = output::write(&if args.json { report.to_json().to_string() } else { report.to_text() });
     if let Some(path) = &args.report {
         write(path, &report).map_err(failed("cannot write the report"))?;
-        eprintln!("report written to {}, the raw data beside it", path.display());
+        output::say(&format!("report written to {}, the raw data beside it", path.display()));
     }
     let is_broken = report.strategies.iter().any(lab::stampede::report::StrategyReport::is_broken);
-    Ok(if is_broken { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(output::finished(printed, if is_broken { ExitCode::from(1) } else { ExitCode::SUCCESS }))
 }
 
 fn write(path: &Path, report: &Report) -> io::Result<()> {

@@ -11,7 +11,7 @@
 //!   demonstration rush; [`metrics`]: metrics;
 //! - `left_out`: the replacements in builds without the features `scaled` and `lab`;
 //! - [`commands`]: the commands beside `serve`, with [`rush`], [`lab`], [`key`], and [`verify`] and
-//!   [`inspect`] of the crate `audit`.
+//!   [`inspect`] of the crate `audit`; [`output`]: what they write.
 
 /// The program makes many small allocations that another thread frees; with the system's allocator these take
 /// a tenth of the server's time.
@@ -38,6 +38,7 @@ pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod operator;
+pub mod output;
 pub mod rush;
 #[cfg(feature = "scaled")]
 pub mod scaled;

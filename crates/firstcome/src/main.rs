@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 
 fn run_serve(args: firstcome::cli::ServeArgs) -> ExitCode {
     let outcome = args.with_file().map_err(ServeError::from).and_then(|args| {
-        logging::start(args.log.as_deref()).map_err(|error| SettingsError::Value(format!("--log is no filter: {error}")))?;
+        logging::start(args.log.as_deref()).map_err(|error| SettingsError::Value(format!("--log: {error}")))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(serve::run(&args))
     });

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::RushArgs;
+use crate::output::say;
 
 /// How long the started server may take to be ready.
 const START_TIME: Duration = Duration::from_secs(60);
@@ -162,7 +163,7 @@ async fn url_of(server: &mut Child) -> Result<String, RushError> {
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             if line.starts_with('{') {
-                eprintln!("server: {line}");
+                say(&format!("server: {line}"));
             }
         }
     });

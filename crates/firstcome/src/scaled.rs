@@ -79,7 +79,7 @@ impl ScaledSettings {
                     && topic.len() <= 200
                     && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
                 if !is_name {
-                    return Err(SettingsError::Value("--kafka-topic may only hold letters, digits and the characters . _ -".to_owned()));
+                    return Err(SettingsError::Value("--kafka-topic may only hold the characters A-Z a-z 0-9 . _ -".to_owned()));
                 }
                 let partitions = u32::try_from(partitions).unwrap_or(1);
                 let kafka = KafkaSettings { hosts: hosts.clone(), topic, partitions, is_dev: args.kafka_dev };

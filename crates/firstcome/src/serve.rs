@@ -32,6 +32,7 @@ use crate::history::History;
 use crate::http::calls::{self, Route};
 use crate::limits::LimitClock;
 use crate::operator::OperatorSocket;
+use crate::output::say;
 #[cfg(feature = "scaled")]
 use crate::scaled::{Scaled, ScaledError, ScaledSettings, Starting};
 use crate::workloads::policy::rules::follow_all;
@@ -463,7 +464,7 @@ async fn run_until_stopped(args: &ServeArgs) -> Result<(), ServeError> {
     };
     let address = server.address()?;
     tracing::info!(%address, data = %settings.data.display(), files_max, connections_max = settings.http.connections_max, "serving");
-    eprint!("{}", greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.edge.auth, &settings.data));
+    say(&greeting::greeting(server.scheme(), address, server.admin_address()?, &server.app.edge.auth, &settings.data));
     let reloading = tokio::spawn(reload::on(hang_up, Arc::new(std::mem::take(&mut server.reload))));
     server
         .run(async move {

@@ -36,6 +36,8 @@ pub enum Ask<'a> {
     Rotate {
         /// Who asks.
         by: Asker<'a>,
+        /// Whether earlier secrets keep their overlaps, as all but older logs ask.
+        keeps: bool,
         /// Which key.
         key: &'a str,
         /// The digest of the new secret.
@@ -86,6 +88,8 @@ pub enum Effect {
     },
     /// A key has another secret.
     Rotated {
+        /// Whether earlier secrets keep their overlaps.
+        keeps: bool,
         /// Which key.
         key: String,
         /// The digest of the new secret.
@@ -145,11 +149,16 @@ impl Rules for Ring {
                 let effect = Effect::Created { key: key.to_owned(), scopes, campaigns: campaigns.to_owned(), secret: secret.get() };
                 Ok(Ruling::effect(Outcome::Created, effect))
             }
-            Ask::Rotate { by, key, secret, overlap_ms } => {
+            Ask::Rotate { by, keeps, key, secret, overlap_ms } => {
                 self.check_asker(by, now)?;
                 self.check_live(key)?;
                 refuse_if(30 * DAY_MS < overlap_ms, || No::new("key_overlap_too_long"))?;
-                Ok(Ruling::effect(Outcome::Rotated, Effect::Rotated { key: key.to_owned(), secret: secret.get(), overlap_ms }))
+                let valid = self.keys.get(key).map(|kept| valid(kept, now)).unwrap_or_default();
+                if keeps && overlap_ms != 0 && valid.len() == 4 {
+                    let first = valid.iter().map(|overlap| overlap.until).min().unwrap_or(now);
+                    return Err(No::with("key_overlaps_full", "overlap_until", Detail::Time(first)));
+                }
+                Ok(Ruling::effect(Outcome::Rotated, Effect::Rotated { keeps, key: key.to_owned(), secret: secret.get(), overlap_ms }))
             }
             Ask::Revoke { by, key } => {
                 self.check_asker(by, now)?;
@@ -172,13 +181,15 @@ impl Rules for Ring {
         match effect {
             Effect::Created { key, scopes, campaigns, secret } => {
                 let (campaigns, scopes, secret) = (campaigns.as_str().into(), *scopes, *secret);
-                let made = Key { scopes, campaigns, created_at: at, rotated_at: None, revoked_at: None, secret, overlap: None };
+                let made = Key { scopes, campaigns, created_at: at, rotated_at: None, revoked_at: None, secret, overlaps: Vec::new() };
                 self.keys.insert(key.clone(), made);
             }
-            Effect::Rotated { key, secret, overlap_ms } => {
+            Effect::Rotated { keeps, key, secret, overlap_ms } => {
                 if let Some(kept) = self.keys.get_mut(key) {
                     let until = at.plus_millis(*overlap_ms);
-                    kept.overlap = Some(Overlap { secret: kept.secret, until }).filter(|_| *overlap_ms != 0);
+                    let earlier = if *keeps { valid(kept, at) } else { Vec::new() };
+                    let all = earlier.into_iter().chain([Overlap { secret: kept.secret, until }]);
+                    kept.overlaps = all.filter(|_| *overlap_ms != 0).collect();
                     kept.secret = *secret;
                     kept.rotated_at = Some(at);
                 }
@@ -186,7 +197,7 @@ impl Rules for Ring {
             Effect::Revoked(key) => {
                 if let Some(kept) = self.keys.get_mut(key) {
                     kept.revoked_at = Some(at);
-                    kept.overlap = None;
+                    kept.overlaps = Vec::new();
                 }
             }
             Effect::CodeKey(number) => self.code_key = *number,
@@ -201,7 +212,9 @@ impl Rules for Ring {
             Effect::Created { key, scopes, campaigns, secret } => {
                 Ask::Create { by, key, scopes: *scopes, campaigns, secret: secret.shown() }
             }
-            Effect::Rotated { key, secret, overlap_ms } => Ask::Rotate { by, key, secret: secret.shown(), overlap_ms: *overlap_ms },
+            Effect::Rotated { keeps, key, secret, overlap_ms } => {
+                Ask::Rotate { by, keeps: *keeps, key, secret: secret.shown(), overlap_ms: *overlap_ms }
+            }
             Effect::Revoked(key) => Ask::Revoke { by, key },
             Effect::CodeKey(_) => Ask::RotateCodeKey { by },
         }
@@ -222,9 +235,9 @@ impl Ring {
             Asker::Anyone => refuse_if(!self.keys.is_empty(), ended),
             Asker::Holder { key, secret } => {
                 let kept = self.keys.get(key.as_str()).ok_or_else(ended)?;
-                let mut valid = vec![kept.secret];
-                valid.extend(kept.overlap.filter(|overlap| now < overlap.until).map(|overlap| overlap.secret));
-                refuse_if(kept.revoked_at.is_some() || !valid.contains(&secret.get()), ended)
+                let mut secrets = vec![kept.secret];
+                secrets.extend(valid(kept, now).iter().map(|overlap| overlap.secret));
+                refuse_if(kept.revoked_at.is_some() || !secrets.contains(&secret.get()), ended)
             }
         }
     }
@@ -235,13 +248,23 @@ impl Ring {
     }
 }
 
+/// Earlier secrets that are valid at this time.
+fn valid(key: &Key, now: Timestamp) -> Vec<Overlap> {
+    key.overlaps.iter().filter(|overlap| now < overlap.until).copied().collect()
+}
+
 impl Translated for Ring {
     fn ask(command: CommandOf<'_, Self>) -> Ask<'_> {
         match command {
             theirs::Command::CreateKey { by, key, scopes, campaigns, secret } => {
                 Ask::Create { by, key: key.as_str(), scopes, campaigns: campaigns.as_str(), secret }
             }
-            theirs::Command::RotateKey { by, key, secret, overlap_ms } => Ask::Rotate { by, key: key.as_str(), secret, overlap_ms },
+            theirs::Command::RotateKeyAlone { by, key, secret, overlap_ms } => {
+                Ask::Rotate { by, keeps: false, key: key.as_str(), secret, overlap_ms }
+            }
+            theirs::Command::RotateKey { by, key, secret, overlap_ms } => {
+                Ask::Rotate { by, keeps: true, key: key.as_str(), secret, overlap_ms }
+            }
             theirs::Command::RevokeKey { by, key } => Ask::Revoke { by, key: key.as_str() },
             theirs::Command::RotateCodeKey { by } => Ask::RotateCodeKey { by },
         }
@@ -253,8 +276,11 @@ impl Translated for Ring {
                 let (key, campaigns) = (key.as_str().to_owned(), campaigns.as_str().to_owned());
                 Effect::Created { key, scopes, campaigns, secret: secret.get() }
             }
+            theirs::Event::KeyRotatedAlone { key, secret, overlap_ms } => {
+                Effect::Rotated { keeps: false, key: key.as_str().to_owned(), secret: secret.get(), overlap_ms }
+            }
             theirs::Event::KeyRotated { key, secret, overlap_ms } => {
-                Effect::Rotated { key: key.as_str().to_owned(), secret: secret.get(), overlap_ms }
+                Effect::Rotated { keeps: true, key: key.as_str().to_owned(), secret: secret.get(), overlap_ms }
             }
             theirs::Event::KeyRevoked { key } => Effect::Revoked(key.as_str().to_owned()),
             theirs::Event::CodeKeyRotated { number } => Effect::CodeKey(number),

@@ -104,7 +104,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("there is no limit"),
-            Self::Name(name) => write!(f, "a limit's name may only hold letters, digits and the characters _ . : -, unlike {name:?}"),
+            Self::Name(name) => write!(f, "a limit's name may only hold the characters A-Z a-z 0-9 _ . : -, unlike {name:?}"),
             Self::Twice(name) => write!(f, "two limits are named {name:?}"),
             Self::Policy(name, why) => write!(f, "limit {name:?}: {why}"),
         }

@@ -59,6 +59,7 @@ fn by(asker: Asker<'static>, ask: Ask<'static>) -> Ask<'static> {
     match ask {
         Ask::CreateKey { key, scopes, campaigns, secret, .. } => Ask::CreateKey { by: asker, key, scopes, campaigns, secret },
         Ask::RotateKey { key, secret, overlap_ms, .. } => Ask::RotateKey { by: asker, key, secret, overlap_ms },
+        Ask::RotateKeyAlone { key, secret, overlap_ms, .. } => Ask::RotateKeyAlone { by: asker, key, secret, overlap_ms },
         Ask::RevokeKey { key, .. } => Ask::RevokeKey { by: asker, key },
         Ask::RotateCodeKey { .. } => Ask::RotateCodeKey { by: asker },
     }
@@ -145,14 +146,47 @@ fn a_rotated_key_has_the_secret_before_until_the_end_of_the_overlap() {
     world.ask(1_000, rotate("shop", 3, 100)).unwrap();
     let key = world.key("shop");
     assert_eq!((key.secret.shown(), key.rotated_at), (secret(3), Some(at(1_000))));
-    assert_eq!(key.overlap.map(|overlap| (overlap.secret, overlap.until)), Some((secret(2).get(), at(1_100))));
-    // A second rotation ends the first secret whatever was promised.
-    world.ask(1_001, rotate("shop", 4, 100)).unwrap();
-    assert_eq!(world.key("shop").overlap.map(|overlap| overlap.secret), Some(secret(3).get()));
+    assert_eq!(overlaps(&key), [(2, 1_100)]);
     world.ask(1_002, rotate("shop", 5, 0)).unwrap();
-    assert_eq!(world.key("shop").overlap, None);
+    assert_eq!(overlaps(&world.key("shop")), []);
     assert_eq!(world.ask(1_003, rotate("shop", 6, OVERLAP_MS_MAX + 1)), Err(Rejection::OverlapTooLong));
     assert_eq!(world.ask(1_003, rotate("shop", 6, OVERLAP_MS_MAX)), Ok(()));
+}
+
+/// Issue 16: the answer to a rotation may be lost, and asking again must not end what was promised.
+#[test]
+fn a_second_rotation_never_shortens_an_overlap() {
+    let mut world = World::with_shop();
+    world.ask(1_000, rotate("shop", 3, 100)).unwrap();
+    world.ask(1_001, rotate("shop", 4, 100)).unwrap();
+    world.ask(1_002, rotate("shop", 5, 1)).unwrap();
+    assert_eq!(overlaps(&world.key("shop")), [(2, 1_100), (3, 1_101), (4, 1_003)]);
+    assert_eq!(world.key("shop").overlap_until(at(1_050)), Some(at(1_101)));
+    // What has ended makes room; what has not is never pushed out.
+    world.ask(1_003, rotate("shop", 6, 50)).unwrap();
+    world.ask(1_004, rotate("shop", 7, 60)).unwrap();
+    assert_eq!(overlaps(&world.key("shop")), [(2, 1_100), (3, 1_101), (5, 1_053), (6, 1_064)]);
+    let full = Err(Rejection::OverlapsFull { overlap_until: at(1_053) });
+    assert_eq!((world.ask(1_005, rotate("shop", 8, 1)), world.ask(1_052, rotate("shop", 8, 1))), (full.clone(), full));
+    assert_eq!(world.ask(1_053, rotate("shop", 8, 1)), Ok(()));
+    // A leak: everything ends at once.
+    world.ask(1_054, rotate("shop", 9, 0)).unwrap();
+    assert_eq!(overlaps(&world.key("shop")), []);
+}
+
+/// Journals from before say that a second rotation ended the first secret, and then it did.
+#[test]
+fn an_older_record_of_a_rotation_ends_the_secrets_before() {
+    let mut world = World::with_shop();
+    world.ask(1_000, rotate("shop", 3, 100)).unwrap();
+    let alone = Ask::RotateKeyAlone { by: Asker::Operator, key: name("shop"), secret: secret(4), overlap_ms: 100 };
+    world.ask(1_001, alone).unwrap();
+    assert_eq!(overlaps(&world.key("shop")), [(3, 1_101)]);
+}
+
+/// Numbers of the earlier secrets, with the millisecond at which each ends.
+fn overlaps(key: &Key) -> Vec<(u8, u64)> {
+    key.overlaps.iter().map(|overlap| (overlap.secret.0[0], overlap.until.millis())).collect()
 }
 
 #[test]
@@ -160,7 +194,7 @@ fn a_revoked_key_stays_revoked() {
     let mut world = World::with_shop();
     world.ask(1_000, rotate("shop", 3, 10_000)).unwrap();
     world.ask(1_001, revoke("shop")).unwrap();
-    assert_eq!((world.key("shop").revoked_at, world.key("shop").overlap), (Some(at(1_001)), None));
+    assert_eq!((world.key("shop").revoked_at, overlaps(&world.key("shop"))), (Some(at(1_001)), Vec::new()));
     let revoked = Err(Rejection::KeyRevoked { revoked_at: at(1_001) });
     assert_eq!(world.ask(1_002, revoke("shop")), revoked);
     assert_eq!(world.ask(1_002, rotate("shop", 4, 0)), revoked);
@@ -280,9 +314,12 @@ fn asks() -> impl Strategy<Value = Ask<'static>> {
     });
     let rotate =
         (askers(), key(), digest(), overlap).prop_map(|(by, key, secret, overlap_ms)| Ask::RotateKey { by, key, secret, overlap_ms });
+    let overlap = select(&[0_u64, 1, 10]);
+    let alone =
+        (askers(), key(), digest(), overlap).prop_map(|(by, key, secret, overlap_ms)| Ask::RotateKeyAlone { by, key, secret, overlap_ms });
     let revoke = (askers(), key()).prop_map(|(by, key)| Ask::RevokeKey { by, key });
     let code_key = askers().prop_map(|by| Ask::RotateCodeKey { by });
-    prop_oneof![4 => create, 4 => rotate, 1 => revoke, 1 => code_key]
+    prop_oneof![4 => create, 6 => rotate, 1 => alone, 1 => revoke, 1 => code_key]
 }
 
 fn actions() -> impl Strategy<Value = Action<'static>> {

@@ -158,9 +158,10 @@ fn changes() -> Vec<Change<'static>> {
     changes.push(Change::Created { number, name: keyring::NAME, settings: Keyring::any_settings(KeyringSettings {}) });
     let events = [
         keyring::Event::KeyCreated { key, scopes, campaigns, secret },
-        keyring::Event::KeyRotated { key, secret, overlap_ms: 3_600_000 },
+        keyring::Event::KeyRotatedAlone { key, secret, overlap_ms: 3_600_000 },
         keyring::Event::KeyRevoked { key },
         keyring::Event::CodeKeyRotated { number: 2 },
+        keyring::Event::KeyRotated { key, secret, overlap_ms: 3_600_000 },
     ];
     changes.extend(events.map(|event| did(Keyring::any_event(event))));
     changes.push(Change::TimeSet { from: at(1_767_398_400_000), to: at(1_767_225_600_123) });
@@ -220,15 +221,16 @@ fn commands_of_each_kind() -> Vec<Command<'static>> {
     actions.into_iter().enumerate().map(command).collect()
 }
 
-fn keyring_commands() -> [keyring::Command<'static>; 4] {
+fn keyring_commands() -> [keyring::Command<'static>; 5] {
     let (key, secret) = (KeyName::new("shop_7").unwrap(), SECRET.shown());
     let by = Asker::Holder { key: KeyName::new("admin").unwrap(), secret: OTHER_SECRET.shown() };
     let scopes = [Scope::Admin].into_iter().collect();
     [
         keyring::Command::CreateKey { by: Asker::Anyone, key, scopes, campaigns: Prefix::new("").unwrap(), secret },
-        keyring::Command::RotateKey { by: Asker::Operator, key, secret, overlap_ms: 0 },
+        keyring::Command::RotateKeyAlone { by: Asker::Operator, key, secret, overlap_ms: 0 },
         keyring::Command::RevokeKey { by, key },
         keyring::Command::RotateCodeKey { by },
+        keyring::Command::RotateKey { by: Asker::Operator, key, secret, overlap_ms: 3_600_000 },
     ]
 }
 

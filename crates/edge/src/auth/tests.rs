@@ -19,7 +19,7 @@ fn asks(auth: &Auth, uri: &str, pairs: &[(&'static str, &str)]) -> Result<Caller
 fn kept(secret: &Secret, scope: Scope) -> domain::keyring::Key {
     let (scopes, created_at) = ([scope].into_iter().collect(), Timestamp::from_millis(1).unwrap());
     let (secret, campaigns) = (secret.digest(), "".into());
-    domain::keyring::Key { scopes, campaigns, created_at, rotated_at: None, revoked_at: None, secret, overlap: None }
+    domain::keyring::Key { scopes, campaigns, created_at, rotated_at: None, revoked_at: None, secret, overlaps: Vec::new() }
 }
 
 fn make_key(auth: &Auth, name: &str, scope: Scope) -> String {
@@ -83,13 +83,14 @@ fn with_keys_the_key_counts_and_nothing_else() {
         format!("Bearer {key} x"),
         format!("Bearer\t{key}"),
     ] {
-        assert_eq!(shown(&value).unwrap_err(), Denied::CredentialInvalid, "{value}");
+        assert_eq!(shown(&value).unwrap_err(), Denied::NotBearer, "{value}");
     }
+    assert_eq!(shown(&format!("Bearer {key}x")).unwrap_err(), Denied::CredentialInvalid);
     assert_eq!(asks(&auth, "/", &[("host", "localhost")]).unwrap_err(), Denied::CredentialRequired);
     let mut twice = headers(&[("authorization", &format!("Bearer {key}"))]);
     twice.append("authorization", HeaderValue::from_str(&format!("Bearer {key}")).unwrap());
     let head = RequestHead { headers: &twice, uri: &Uri::from_static("/"), now: Timestamp::from_millis(5).unwrap() };
-    assert_eq!(auth.caller(&head).unwrap_err(), Denied::CredentialInvalid);
+    assert_eq!(auth.caller(&head).unwrap_err(), Denied::NotBearer);
 }
 
 #[test]

@@ -13,6 +13,10 @@ impl From<Denied> for Problem {
             Denied::CredentialInvalid => {
                 Self::new("credential_invalid", "it is no key or token that may be used").challenge(", error=\"invalid_token\"")
             }
+            Denied::NotBearer => {
+                let detail = "send one Authorization header: the word Bearer, a space, and the key or token";
+                Self::new("credential_invalid", detail).challenge(", error=\"invalid_request\"")
+            }
             Denied::Token(refusal) => {
                 let code = if refusal == TokenRefusal::Expired { "token_expired" } else { "credential_invalid" };
                 Self::new(code, refusal.to_string()).challenge(", error=\"invalid_token\"")

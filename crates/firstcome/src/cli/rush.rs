@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::duration;
+use super::values::duration;
 
 /// Workloads to rush.
 #[derive(Debug, Subcommand)]

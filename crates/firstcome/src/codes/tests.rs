@@ -134,9 +134,9 @@ fn case_hyphens_and_look_alikes_do_not_matter() {
     let code = code.unwrap();
     let written = format!("{}-{}", &code[..4], &code[4..]).to_lowercase().replace('1', "l").replace('0', "o");
     assert_eq!(keys.serial(1, "spring", &written), keys.serial(1, "spring", &code));
-    assert_eq!(keys.serial(1, "spring", "short"), Err(CodeError::Malformed));
-    assert_eq!(keys.serial(1, "spring", &format!("{code}0")), Err(CodeError::Malformed));
-    assert_eq!(keys.serial(1, "spring", "????????????!"), Err(CodeError::Malformed));
+    assert_eq!(keys.serial(1, "spring", "short"), Err(CodeError::Length(5)));
+    assert_eq!(keys.serial(1, "spring", &format!("{code}0")), Err(CodeError::Length(14)));
+    assert_eq!(keys.serial(1, "spring", "????????????!"), Err(CodeError::Character('?', 1)));
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl Served {
     fn putting(&self, call: Call) -> Call {
         let (word, [note, ..]) = (self.kind.word(), self.notes);
         let about = format!(
-            "Creates the {word}, or gives it exactly these settings: what is left out takes its default.{note}\n\nAsking again is \
+            "Creates the {word}, or gives it exactly these settings: what is left out takes its default.{note} A read's whole \
+             answer can be sent back: what is only read in it is ignored.\n\nAsking again is \
              safe: the same settings once more are 200 and change nothing, not even `version`. Send `If-None-Match: *` to create only, \
              `If-Match` to replace only what you have read. On a replay of the same `Idempotency-Key` the first status and body come \
              again."

@@ -15,7 +15,7 @@ pub use edge::route::{operators, route, without_operators};
 
 use super::context::Context;
 use super::lists::AS_OF;
-use super::openapi::describe::Description;
+use super::openapi::describe::{Description, RequestKeyUse};
 use super::problem::HandlerResult;
 use super::{code_key, demonstration, keys, meta, web};
 use crate::app::App;
@@ -62,7 +62,16 @@ impl Call {
     {
         let serve = move |call: &'static Self| {
             let route = if call.pool == Pool::Operators { operators } else { route };
-            route(&call.path, call.method.clone(), call.access, handler.clone())
+            let (handler, request_key) = (handler.clone(), call.description.request_key);
+            route(&call.path, call.method.clone(), call.access, move |context: Context| {
+                let handler = handler.clone();
+                async move {
+                    if let RequestKeyUse::Refused(reason) = request_key {
+                        context.no_request_key(reason)?;
+                    }
+                    handler(context).await
+                }
+            })
         };
         Self { method, path: path.into(), access, pool: Pool::Public, description: Description::default(), serve: Box::new(serve) }
     }

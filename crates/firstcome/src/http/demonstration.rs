@@ -37,6 +37,7 @@ pub fn calls() -> Vec<Call> {
             .of_operators()
             .about("startDemonstration", TAG, "Start the small rush", rush)
             .refuses(DECIDES)
+            .unkeyed("one runs at a time, so that asking again is 409 `demonstration_running`")
             .refuses(&["demonstration_forbidden", "demonstration_running"])
             .refused(403, "The caller may not do this, or the server is not one for trying out.")
             .refused(409, "One is running.")

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use self::schemas::{after_key, key, key_name, key_with_secret, new_key, rotation};
-use super::answer::{self, with_header};
+use super::answer::{self, mark_replayed, with_header};
 use super::calls::{ADMIN, Call, delete, get, post};
 use super::context::{Context, request_id};
 use super::openapi::describe::{Answer, limit, location};
@@ -25,18 +25,21 @@ use crate::keys::{self, Change, Decider, KeyError, KeyJson, Origin};
 use edge::input::{Whole, parse};
 
 const TAG: &str = "Keys";
+/// Why calls that give out a secret take no request key.
+const CREATED_ONCE: &str = "a secret is shown once and not kept, so that no answer can be given again; asking again is 409 `key_exists`";
+const ROTATED_ONCE: &str = "a secret is shown once and not kept, so that no answer can be given again; asking again shortens no overlap";
 
 /// The calls.
 #[must_use]
 pub fn calls() -> Vec<Call> {
     let secret = "Makes a key. Its secret is in this answer and never again: keep it, or rotate the key for another one. The first key \
                   must have the scope `admin`; from then on every call needs a key. The name is how the record names the caller, so it \
-                  is never used again, also after the key was revoked.\n\nAsking again is 409 `key_exists`; `Idempotency-Key` is \
-                  ignored, because a secret is shown once. If the answer was lost, rotate the key: it is there, and nobody knows its \
-                  secret.";
+                  is never used again, also after the key was revoked.\n\nAsking again is 409 `key_exists`. If the answer was lost, \
+                  rotate the key: it is there, and nobody knows its secret.";
     let rotated = "Gives a key another secret, which is in this answer and never again. The one before is good for `overlap_ms` yet, so \
                    that its holders can be changed over one by one. The key keeps its name, its scopes, and the answers to its request \
-                   keys.\n\nAsking again gives yet another secret and ends the one before the last.";
+                   keys.\n\nAsking again with an overlap gives yet another secret, and every earlier one stays good as long as was \
+                   promised: if the answer was lost, ask again. Without an overlap all earlier secrets end at once, as after a leak.";
     let all = "All keys in the order of their names, revoked ones included, without their secrets.";
     let revoked = key().but(json!({ "revoked_at": "2026-02-01T09:30:00.000Z" }));
     let other_secret =
@@ -50,6 +53,7 @@ pub fn calls() -> Vec<Call> {
         post("/v1/keys", ADMIN, create)
             .about("createKey", TAG, "Make a key", secret)
             .body(new_key())
+            .unkeyed(CREATED_ONCE)
             .refuses(DECIDES)
             .refuses(&["key_exists", "keys_full"])
             .refused(409, "There is or was a key of this name, or there are too many.")
@@ -65,6 +69,7 @@ pub fn calls() -> Vec<Call> {
         delete("/v1/keys/{key}", ADMIN, revoke)
             .about("revokeKey", TAG, "Revoke a key", "Ends a key for good, at once. It stays listed.")
             .takes([key_name()])
+            .keyed()
             .refuses(DECIDES)
             .refuses(&["key_not_found", "key_revoked", "last_admin_key"])
             .refused(409, "It was revoked before, or nobody could make another key.")
@@ -73,9 +78,10 @@ pub fn calls() -> Vec<Call> {
             .about("rotateKey", TAG, "Rotate a key", rotated)
             .takes([key_name()])
             .optional_body(rotation())
+            .unkeyed(ROTATED_ONCE)
             .refuses(DECIDES)
-            .refuses(&["key_not_found", "key_revoked"])
-            .refused(409, "It was revoked.")
+            .refuses(&["key_not_found", "key_revoked", "key_overlaps_full"])
+            .refused(409, "It was revoked; or four earlier secrets are good already, each as long as was promised.")
             .answers(Answer::json(200, "The key, with its new secret.", other_secret)),
     ]
     .into_iter()
@@ -125,7 +131,7 @@ pub async fn create(context: Context) -> HandlerResult {
     let body: CreateBody = parse(context.json_body("application/json")?)?;
     let CreateBody { key, scopes, campaigns } = body;
     let location = format!("/v1/keys/{key}");
-    let made = change(context, Change::Create { key, scopes, campaigns }).await?;
+    let (made, _) = change(context, Change::Create { key, scopes, campaigns }).await?;
     Ok(with_header(answer::json(StatusCode::CREATED, &made), header::LOCATION, &location))
 }
 
@@ -135,7 +141,8 @@ pub async fn rotate(context: Context) -> HandlerResult {
     let body: RotateBody = if context.has_body() { parse(context.json_body("application/json")?)? } else { RotateBody::default() };
     let overlap_ms = body.overlap_ms.map_or(0, |Whole(millis)| millis);
     let key = context.param("key").to_owned();
-    Ok(answer::json(StatusCode::OK, &change(context, Change::Rotate { key, overlap_ms }).await?))
+    let (rotated, _) = change(context, Change::Rotate { key, overlap_ms }).await?;
+    Ok(answer::json(StatusCode::OK, &rotated))
 }
 
 /// `DELETE /v1/keys/{key}`
@@ -143,17 +150,23 @@ pub async fn revoke(context: Context) -> HandlerResult {
     context.query([])?;
     context.no_body()?;
     let key = context.param("key").to_owned();
-    Ok(answer::json(StatusCode::OK, &change(context, Change::Revoke { key }).await?))
+    let (revoked, is_replayed) = change(context, Change::Revoke { key }).await?;
+    Ok(mark_replayed(answer::json(StatusCode::OK, &revoked), is_replayed))
 }
 
-/// Makes the requested change and puts it into effect: completed even if the client disconnects.
-async fn change(context: Context, change: Change) -> Result<KeyJson, Problem> {
+/// Makes the requested change and puts it into effect: completed even if the client disconnects. The key as
+/// it then is, and whether the request key had made the change before.
+async fn change(context: Context, change: Change) -> Result<(KeyJson, bool), Problem> {
     let changing = tokio::spawn(async move {
-        let (app, caller) = (Arc::clone(&context.app), &context.caller);
-        let origin = Origin { actor: caller.actor(), request_id: request_id(&context), request: None, by: asker(caller)? };
+        let (app, caller, own_key) = (Arc::clone(&context.app), &context.caller, context.request_key()?);
+        let request = own_key.as_deref().map(|key| context.keyed(key)).transpose()?;
+        let origin = Origin { actor: caller.actor(), request_id: request_id(&context), request, by: asker(caller)? };
         let changed = keys::change(Decider::Server(&app), &origin, &change).await?;
-        tracing::info!(key = change.key(), by = caller.actor().as_str(), "{}", change.done());
-        Ok(KeyJson::changed(change.key(), changed, app.clock.now()))
+        let is_replayed = changed.is_replayed;
+        if !is_replayed {
+            tracing::info!(key = change.key(), by = caller.actor().as_str(), "{}", change.done());
+        }
+        Ok((KeyJson::changed(change.key(), changed, app.clock.now()), is_replayed))
     });
     // The join fails only if the server is stopping.
     changing.await.map_err(|_| Problem::new("stopping", "the server is about to stop"))?
@@ -185,6 +198,9 @@ impl From<KeyError> for Problem {
             Rejection::AdminLimited => Self::field("campaigns", said),
             Rejection::FirstNotAdmin => Self::field("scopes", said),
             Rejection::OverlapTooLong => Self::field("overlap_ms", said),
+            Rejection::OverlapsFull { overlap_until } => {
+                Self::new("key_overlaps_full", said).with("overlap_until", json!(times::format(overlap_until)))
+            }
             Rejection::KeyExists => Self::new("key_exists", said),
             Rejection::KeysFull => Self::new("keys_full", said),
             Rejection::CodeKeysFull => Self::new("code_keys_full", said),

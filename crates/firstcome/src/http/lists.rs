@@ -79,7 +79,27 @@ pub enum Format {
     /// One object a line.
     Ndjson,
     /// One row a line.
-    Csv,
+    Csv(Formulas),
+}
+
+/// What CSV does with a field that a spreadsheet would evaluate as a formula.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Formulas {
+    /// An apostrophe is put before it: for people with a spreadsheet.
+    Marked,
+    /// It stands as it is: for programs, which join exports by names.
+    AsIs,
+}
+
+impl Formulas {
+    /// The query parameter `formulas`.
+    fn of(given: Option<&str>) -> Result<Self, Problem> {
+        match given {
+            None => Ok(Self::Marked),
+            Some("asis") => Ok(Self::AsIs),
+            Some(_) => Err(Problem::parameter("formulas", "must be asis")),
+        }
+    }
 }
 
 impl Listing {
@@ -146,7 +166,7 @@ pub fn declared(listing: &'static Listing, readers: Access, tag: &'static str) -
     };
     entries(listing, readers)
         .about(format!("list{}", capital(all)), tag, format!("List a {word}'s {all}"), about)
-        .takes([Parameter::query(component, "after", key, "`next` of the page before."), limit()])
+        .takes([Parameter::query(component, "after", key, "`next` of the page before."), limit(), formulas()])
         .refuses(LISTS)
         .refuses(&[kind.not_found(), "not_acceptable"])
         .refused(406, "None of the three formats is accepted.")
@@ -166,6 +186,15 @@ fn of_column(column: &Column) -> Schema {
         ColumnKind::Bool => flag(false),
     };
     if column.is_nullable { schema.nullable() } else { schema }
+}
+
+/// How CSV writes fields that a spreadsheet would evaluate.
+#[must_use]
+pub fn formulas() -> Parameter {
+    let about = "`asis`: CSV writes every name as it is, as NDJSON does: for programs. Without it a name that begins with a minus sign is \
+                 preceded by an apostrophe, so that no spreadsheet takes it for a formula: for people; joining such a list with other \
+                 data by these names finds nothing.";
+    Parameter::query("formulas", "formulas", text().with("const", json!("asis")), about)
 }
 
 /// The schema of the instant that a list rests on.
@@ -188,18 +217,19 @@ pub fn as_of_header() -> Header {
 /// `GET /v1/{kind}/{name}/{entries}`
 async fn list(context: Context, listing: &'static Listing) -> HandlerResult {
     let name = context.named(listing.kind.word())?;
-    let (after, limit, having) = match listing.filter {
+    let (after, limit, formulas, having) = match listing.filter {
         Some(filter) => {
-            let [after, limit, word] = context.query(["after", "limit", filter.parameter])?;
-            (after, limit, word.map(|word| chosen_by(&filter, word)).transpose()?)
+            let [after, limit, formulas, word] = context.query(["after", "limit", "formulas", filter.parameter])?;
+            (after, limit, formulas, word.map(|word| chosen_by(&filter, word)).transpose()?)
         }
         None => {
-            let [after, limit] = context.query(["after", "limit"])?;
-            (after, limit, None)
+            let [after, limit, formulas] = context.query(["after", "limit", "formulas"])?;
+            (after, limit, formulas, None)
         }
     };
     let chosen = Chosen { after: after.map(|after| key_of(listing, after)).transpose()?, having };
-    let format = format(&context)?;
+    // JSON and NDJSON change nothing, so that there the parameter is true in any case.
+    let format = format(&context, Formulas::of(formulas)?)?;
     let page_limit = page_limit(limit)?;
     let is_there = context.app.backend.read((listing.kind, name), |found, _| found.is_some()).await?;
     if !is_there {
@@ -214,7 +244,7 @@ async fn list(context: Context, listing: &'static Listing) -> HandlerResult {
     let next = page.next.as_ref().and_then(|next| cursor_of(&next.key));
     match format {
         Format::Json => json_page(&context.app, listing, &page.rows, next, page.as_of),
-        Format::Ndjson | Format::Csv => text_page(&context.app, listing, &page.rows, format, page.as_of),
+        Format::Ndjson | Format::Csv(_) => text_page(&context.app, listing, &page.rows, format, page.as_of),
     }
 }
 
@@ -250,7 +280,7 @@ fn text_response(body: Body, format: Format, as_of: AsOf) -> Response<Body> {
     let media_type = match format {
         Format::Json => "application/json",
         Format::Ndjson => "application/x-ndjson",
-        Format::Csv => "text/csv; charset=utf-8; header=present",
+        Format::Csv(_) => "text/csv; charset=utf-8; header=present",
     };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     with_header(response, AS_OF, &format!("position={}, time={}", as_of.position.0, times::format(as_of.time)))
@@ -259,7 +289,7 @@ fn text_response(body: Body, format: Format, as_of: AsOf) -> Response<Body> {
 fn head_of(listing: &Listing, format: Format) -> Vec<u8> {
     match format {
         Format::Json | Format::Ndjson => Vec::new(),
-        Format::Csv => (listing.csv_head)(listing).into_bytes(),
+        Format::Csv(_) => (listing.csv_head)(listing).into_bytes(),
     }
 }
 
@@ -271,8 +301,8 @@ fn cells_head(listing: &Listing) -> String {
 }
 
 fn write_cells(_app: &App, listing: &Listing, (aggregate, cells): Row<'_>, format: Format, text: &mut Vec<u8>) -> Result<(), ReadError> {
-    if format == Format::Csv {
-        write_csv(std::iter::once(&*aggregate.name).map(Cow::Borrowed).chain(cells.iter().map(as_text)), text);
+    if let Format::Csv(formulas) = format {
+        write_csv(std::iter::once(&*aggregate.name).map(Cow::Borrowed).chain(cells.iter().map(as_text)), formulas, text);
         return Ok(());
     }
     let named = listing.table.columns.iter().zip(cells).map(|(column, cell)| (column.name.to_owned(), cell_as_json(cell)));
@@ -300,10 +330,11 @@ fn as_text<'c>(cell: &Cell<'c>) -> Cow<'c, str> {
     }
 }
 
-/// Appends a line of CSV (RFC 4180). A field that a spreadsheet would evaluate as a formula is prefixed with
-/// an apostrophe, as is customary.
-pub fn write_csv<'f>(fields: impl IntoIterator<Item = Cow<'f, str>>, text: &mut Vec<u8>) {
-    let safe = |field: Cow<'f, str>| if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{field}").into() } else { field };
+/// Appends a line of CSV (RFC 4180). With [`Formulas::Marked`], a field that a spreadsheet would evaluate as a
+/// formula is prefixed with an apostrophe, as is customary.
+pub fn write_csv<'f>(fields: impl IntoIterator<Item = Cow<'f, str>>, formulas: Formulas, text: &mut Vec<u8>) {
+    let is_formula = |field: &str| formulas == Formulas::Marked && field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let safe = |field: Cow<'f, str>| if is_formula(&field) { format!("'{field}").into() } else { field };
     let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).buffer_capacity(LINE_BYTES).from_writer(text);
     let written = fields.into_iter().try_for_each(|field| line.write_field(safe(field).as_bytes()));
     let ended = written.and_then(|()| line.write_record(None::<&[u8]>)).and_then(|()| Ok(line.flush()?));
@@ -358,7 +389,11 @@ mod tests {
     #[test]
     fn a_field_of_csv_is_quoted_where_it_must_be() {
         let mut text = Vec::new();
-        write_csv(["ann", "", "a,b", "a\"b", "a\r\nb", "=1+1", "-1,5"].map(Cow::Borrowed), &mut text);
+        let fields = ["ann", "", "a,b", "a\"b", "a\r\nb", "=1+1", "-1,5"].map(Cow::Borrowed);
+        write_csv(fields.clone(), Formulas::Marked, &mut text);
         assert_eq!(String::from_utf8_lossy(&text), "ann,,\"a,b\",\"a\"\"b\",\"a\r\nb\",'=1+1,\"'-1,5\"\r\n");
+        text.clear();
+        write_csv(fields, Formulas::AsIs, &mut text);
+        assert_eq!(String::from_utf8_lossy(&text), "ann,,\"a,b\",\"a\"\"b\",\"a\r\nb\",=1+1,\"-1,5\"\r\n");
     }
 }

@@ -182,7 +182,7 @@ impl Components {
     fn answer(&mut self, call: &Call, answer: &Answer) -> Value {
         let mut headers: Vec<Header> = vec![request_id()];
         headers.extend(answer.headers.iter().cloned());
-        if call.description.is_keyed {
+        if call.is_keyed() {
             headers.push(replayed());
         }
         let headers: Map<String, Value> = headers.iter().map(|header| (header.name.to_owned(), self.header(header))).collect();

@@ -50,7 +50,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 /// # Errors
 /// A [`Problem`] that names the field.
 pub fn settings_of(kind: Kind, body: &[u8]) -> Result<AnySettings, Problem> {
-    let Members(members) = parse(body)?;
+    let members = changeable(kind, parse(body)?);
     let mut settings = kind.least();
     for (name, value) in &members {
         let field = field_of(kind, name)?;
@@ -71,7 +71,7 @@ pub fn settings_of(kind: Kind, body: &[u8]) -> Result<AnySettings, Problem> {
 /// # Errors
 /// A [`Problem`] that names the field.
 pub fn patch_of(kind: Kind, body: &[u8]) -> Result<AnyPatch, Problem> {
-    let Members(members) = parse(body)?;
+    let members = changeable(kind, parse(body)?);
     let (mut patch, defaults) = (AnyPatch::none(kind), kind.least().values());
     for (name, value) in &members {
         let field = field_of(kind, name)?;
@@ -118,9 +118,28 @@ pub fn cell_as_json(cell: &Cell<'_>) -> Json {
     }
 }
 
+/// The members that can be set. A whole answer of a read can be sent back, changed or not: then its other
+/// members are left out. Alone, each of them is refused, so that nobody believes to have set it.
+fn changeable(kind: Kind, Members(mut members): Members) -> Vec<(String, Json)> {
+    let is_there = |name: &str| members.iter().any(|(known, _)| known == name);
+    if only_read(kind).all(is_there) {
+        members.retain(|(name, _)| only_read(kind).all(|only_read| only_read != name));
+    }
+    members
+}
+
+/// The members of [`shown`] that cannot be set.
+fn only_read(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let figures = kind.figures().iter().filter(|field| !field.is_internal).map(|field| field.name);
+    figures.chain([kind.word(), "version", "created_at"])
+}
+
 fn field_of(kind: Kind, name: &str) -> Result<&'static Field, Problem> {
     let mut known = kind.settings().iter().filter(|field| !field.is_internal);
     known.clone().find(|field| field.name == name).ok_or_else(|| {
+        if only_read(kind).any(|only_read| only_read == name) {
+            return Problem::field(name, "is only read; it cannot be set");
+        }
         let names: Vec<&str> = known.by_ref().map(|field| field.name).collect();
         Problem::field(name, format!("is unknown; known are {}", names.join(", ")))
     })

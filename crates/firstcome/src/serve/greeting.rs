@@ -31,7 +31,7 @@ pub(super) fn greeting(scheme: &str, address: SocketAddr, admin_address: Option<
     let _ = writeln!(text, "    curl -X PUT  {base}/v1/campaigns/spring -H 'content-type: application/json' -d '{{\"stock\":10}}'");
     let _ = writeln!(
         text,
-        "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'\n"
+        "    curl -X POST {base}/v1/campaigns/spring/claims -H 'content-type: application/json' -d '{{\"subject\":\"ann\"}}'"
     );
     text
 }

@@ -22,6 +22,8 @@ use crate::scaled::ScaledSettings;
 
 /// File descriptors reserved for other uses than connections.
 const FILES_KEPT: u64 = 128;
+/// The longest time that an option takes, in milliseconds: a day.
+const TIME_MS_MAX: u64 = 86_400_000;
 
 /// All settings of a server, checked.
 #[derive(Clone, Debug)]
@@ -63,11 +65,11 @@ impl ServeSettings {
             http: HttpLimits {
                 requests_max: u32::try_from(in_range("requests-max", args.requests_max, 4_096, 16, 1_000_000)?).unwrap_or(u32::MAX),
                 live: live_limits(args)?,
-                ..http_limits(args)
+                ..http_limits(args)?
             },
             limits: Limits {
                 entries_max: in_range("claims-max", args.claims_max, Limits::STANDARD.entries_max, 1, 4_000_000_000)?,
-                requests_max: args.request_keys_max.unwrap_or(Limits::STANDARD.requests_max),
+                requests_max: count("request-keys-max", args.request_keys_max, Limits::STANDARD.requests_max, 1_000_000_000)?,
                 ..Limits::STANDARD
             },
             segment_bytes: in_range("segment-mib", args.segment_mib, 64, 4, 4_096)? << 20,
@@ -101,18 +103,30 @@ fn tls_files(args: &ServeArgs) -> Result<Option<TlsFiles>, SettingsError> {
     }
 }
 
-fn http_limits(args: &ServeArgs) -> HttpLimits {
+/// A limit of 0 would refuse every connection, and a time of 0 every request: such a server would start and
+/// never serve. Only the time for draining may be 0: then nothing is waited for.
+fn http_limits(args: &ServeArgs) -> Result<HttpLimits, SettingsError> {
     let standard = HttpLimits::STANDARD;
-    let time = |given: Option<u64>, standard: Duration| given.map_or(standard, Duration::from_millis);
-    HttpLimits {
-        connections_max: args.connections_max.unwrap_or(standard.connections_max),
-        header_time: time(args.header_time_ms, standard.header_time),
-        body_time: time(args.body_time_ms, standard.body_time),
-        idle_time: time(args.idle_time_ms, standard.idle_time),
-        write_time: time(args.write_time_ms, standard.write_time),
-        drain_time: time(args.drain_time_ms, standard.drain_time),
+    let time = |name, given, standard: Duration, min| {
+        let standard_ms = u64::try_from(standard.as_millis()).unwrap_or(TIME_MS_MAX);
+        in_range(name, given, standard_ms, min, TIME_MS_MAX).map(Duration::from_millis)
+    };
+    Ok(HttpLimits {
+        connections_max: count("connections-max", args.connections_max, standard.connections_max, 10_000_000)?,
+        header_time: time("header-time-ms", args.header_time_ms, standard.header_time, 1)?,
+        body_time: time("body-time-ms", args.body_time_ms, standard.body_time, 1)?,
+        idle_time: time("idle-time-ms", args.idle_time_ms, standard.idle_time, 1)?,
+        write_time: time("write-time-ms", args.write_time_ms, standard.write_time, 1)?,
+        drain_time: time("drain-time-ms", args.drain_time_ms, standard.drain_time, 0)?,
         ..standard
-    }
+    })
+}
+
+/// A number of things in memory, at least one.
+fn count(name: &str, given: Option<usize>, standard: usize, max: u64) -> Result<usize, SettingsError> {
+    let given = given.map(|given| u64::try_from(given).unwrap_or(u64::MAX));
+    let standard_count = u64::try_from(standard).unwrap_or(max);
+    in_range(name, given, standard_count, 1, max).map(|count| usize::try_from(count).unwrap_or(standard))
 }
 
 fn live_limits(args: &ServeArgs) -> Result<LiveLimits, SettingsError> {

@@ -21,7 +21,7 @@ use self::schemas::{
 use super::Table;
 use crate::http::aggregates::Served;
 use crate::http::calls::{Call, ISSUE, READ, REDEEM, delete, get, post};
-use crate::http::lists::{as_of_header, entries};
+use crate::http::lists::{as_of_header, entries, formulas};
 use crate::http::live::declared;
 use crate::http::openapi::describe::{Answer, Header, Link, events, limit, location, shown_as, streamed};
 use crate::http::openapi::refusals::{DECIDES, LISTS};
@@ -202,12 +202,12 @@ fn of_codes() -> [Call; 2] {
 fn of_lists() -> [Call; 2] {
     let lines = shown_as(&format!("{}\n", claim().example_text()), "One claim as JSON in each line.");
     let csv = "RFC 4180 with a header line. A name that begins with a minus sign is preceded by an apostrophe, so that no spreadsheet \
-               takes it for a formula.";
+               takes it for a formula; with `?formulas=asis` it is not.";
     let csv = shown_as(&format!("{}spring,1,u1,5ZJ0Q4M7K2T9X,2026-01-31T10:00:00.123Z,live,,\r\n", lists::CSV_HEAD), csv);
     [
         entries(&lists::CLAIMS_LISTED, Access::KeyScope(Scope::Read))
             .about("listClaims", LISTED, "List a campaign's claims", include_str!("coupon/list.md").trim_end())
-            .takes([status(), after_serial(), limit()])
+            .takes([status(), after_serial(), limit(), formulas()])
             .refuses(LISTS)
             .refuses(&["campaign_not_found", "not_acceptable"])
             .refused(406, "None of the three formats is accepted.")
@@ -241,7 +241,8 @@ fn of_answers() -> [Call; 2] {
                 CLAIMS,
                 "Read an answer",
                 "The decision of a claim that was answered 202: while it is pending 202 again, with its place and how long it will take; \
-                 then 201 with the claim, as the direct call would have said it. That never changes, and is there for as long as the claim.",
+                 then 201 with the claim, as the direct call would have said it. That never changes, but for `cancelled_at` if the claim was \
+                 cancelled since, and is there for as long as the claim.",
             )
             .takes([answer()])
             .reads()

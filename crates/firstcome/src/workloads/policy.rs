@@ -113,7 +113,7 @@ fn of_overrides() -> [Call; 3] {
 
 /// The common parts of calls on a policy's counters.
 fn counted(call: Call, body: Schema, answer: Answer) -> Call {
-    call.keyed()
+    call.keyed_in_memory()
         .body(body)
         .reads()
         .refuses(&["policy_not_found", "policy_of_other_kind", "memory_limit"])
@@ -174,7 +174,7 @@ fn of_reservations() -> [Call; 2] {
                  back already; what was too little is taken on top.",
             )
             .takes([reservation()])
-            .keyed()
+            .keyed_in_memory()
             .body(settle())
             .reads()
             .refuses(&["reservation_not_found", "reservation_expired", "memory_limit"])
@@ -183,7 +183,7 @@ fn of_reservations() -> [Call; 2] {
         delete("/v1/leases/{lease}", COUNTED, |context| once(context, checks::end))
             .about("endLease", TAG, "Give a lease back", "The request that held it is over.")
             .takes([lease()])
-            .keyed()
+            .keyed_in_memory()
             .reads()
             .refuses(&["lease_not_found", "memory_limit"])
             .answers(Answer::json(200, "It was held.", ended())),

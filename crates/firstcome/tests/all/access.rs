@@ -274,8 +274,11 @@ fn nothing_else_opens_without_a_key_or_with_a_wrong_one() {
         for credential in [wrong_secret.as_str(), &unknown, &revoked, "firstcome_admin_", "nonsense", ""] {
             world.refused(call, &fresh, credential, 401, "credential_invalid");
         }
-        let basic = format!("Basic {}", world.admin);
-        assert_eq!(world.ask(call, &fresh, &[("authorization", &basic)]).status, 401, "{}", call.name());
+        for other in [format!("Basic {}", world.admin), world.admin.clone(), "Bearer".to_owned()] {
+            let refused = world.ask(call, &fresh, &[("authorization", &other)]);
+            assert_eq!((refused.status, refused.code().as_str()), (401, "credential_invalid"), "{}", call.name());
+            assert!(refused.text().contains("the word Bearer"), "{}", refused.text());
+        }
         let in_query = Call { path: format!("{}?access_token={}", call.path, world.admin), ..copy(call) };
         assert_eq!(world.ask(&in_query, &fresh, &[]).status, 401, "{}", call.name());
         assert_eq!(world.fixed_point(), before);

@@ -63,6 +63,22 @@ fn the_pages_in_the_program_are_built_from_these_sources() {
 }
 
 #[test]
+fn a_slash_at_the_end_of_a_page_s_address_leads_to_the_page() {
+    let data = tempfile::tempdir().unwrap();
+    let server = TestServer::start(data.path(), NOW);
+    for (target, location) in [("/c/spring/", "../spring"), ("/c/spring/?from=mail", "../spring?from=mail"), ("/docs/", "../docs")] {
+        let answer = server.client().get(target);
+        assert_eq!((answer.status, answer.header("location")), (308, Some(location)), "{target}");
+    }
+    // Neither calls nor addresses of other hosts.
+    for target in ["/v1/campaigns/", "//", "/"] {
+        assert_ne!(server.client().get(target).status, 308, "{target}");
+    }
+    assert_eq!(server.client().get("//shop.example/").header("location"), Some("../shop.example"));
+    assert_eq!(server.client().post("/c/spring/", "").status, 404);
+}
+
+#[test]
 fn pages_may_do_nothing_but_ask_this_server_and_name_assets_that_are_there() {
     let data = tempfile::tempdir().unwrap();
     let server = TestServer::start(data.path(), NOW);
@@ -86,7 +102,7 @@ fn pages_may_do_nothing_but_ask_this_server_and_name_assets_that_are_there() {
         assert_eq!(text.matches("<script").count(), text.matches(" src=\"/assets/").count(), "a script of the page's own: {text}");
     }
     assert_eq!(server.client().get("/c/a%20b").code(), "invalid_parameter");
-    for missing in ["/assets/nothing.js", "/assets/built-from.txt", "/assets/..%2Findex.html", "/assets/"] {
+    for missing in ["/assets/nothing.js", "/assets/built-from.txt", "/assets/..%2Findex.html"] {
         assert_eq!(server.client().get(missing).status, 404, "{missing}");
     }
 }

@@ -17,7 +17,7 @@ fn kept(secret: &Secret, scope: Scope) -> Kept {
         rotated_at: None,
         revoked_at: None,
         secret: secret.digest(),
-        overlap: None,
+        overlaps: Vec::new(),
     }
 }
 
@@ -75,7 +75,7 @@ fn a_rotated_key_opens_with_the_old_secret_until_just_before_the_end_of_the_over
     let (ring, old) = with_shop();
     let newer = Secret::new().unwrap();
     let ring = changed(&ring, |key| {
-        key.overlap = Some(Overlap { secret: key.secret, until: at(1_100) });
+        key.overlaps = vec![Overlap { secret: key.secret, until: at(1_100) }];
         key.secret = newer.digest();
     });
     let opens = |presented: &str, now: u64| holder(&ring, presented, now).is_some();
@@ -100,7 +100,7 @@ fn whoever_was_let_in_is_let_in_again_as_long_as_the_secret_is_valid() {
     let newer = Secret::new().unwrap().digest();
     assert!(!accepts(&changed(&ring, |key| key.secret = newer)));
     assert!(accepts(&changed(&ring, |key| {
-        key.overlap = Some(Overlap { secret: key.secret, until: at(3) });
+        key.overlaps = vec![Overlap { secret: key.secret, until: at(3) }];
         key.secret = newer;
     })));
     assert!(!accepts(&changed(&ring, |key| key.revoked_at = Some(at(2)))));

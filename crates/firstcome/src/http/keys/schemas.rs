@@ -50,7 +50,7 @@ fn members() -> Schema {
         .has("campaigns", campaigns, "What the names of its campaigns begin with; empty: all campaigns.")
         .has("created_at", time("2026-01-30T08:00:00.000Z"), "When it was created.")
         .has("rotated_at", time("").or_null(), "When it last got another secret.")
-        .has("overlap_until", time("").or_null(), "Until just before when the secret before the current one is good yet.")
+        .has("overlap_until", time("").or_null(), "Until just before when the last of the earlier secrets is good yet.")
         .has("revoked_at", time("").or_null(), "Since when it is of no use.")
 }
 

@@ -2,18 +2,18 @@
 
 use axum::http::header;
 
-use super::Format;
+use super::{Format, Formulas};
 use crate::http::context::Context;
 use crate::http::problem::Problem;
 
 /// The best of the three formats that the caller accepts (RFC 9110, 12.5.1).
-pub(super) fn format(context: &Context) -> Result<Format, Problem> {
+pub(super) fn format(context: &Context, formulas: Formulas) -> Result<Format, Problem> {
     let accepted: Vec<&str> = context.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let accepted = accepted.join(",");
     if accepted.trim().is_empty() {
         return Ok(Format::Json);
     }
-    let offers = [("application/json", Format::Json), ("application/x-ndjson", Format::Ndjson), ("text/csv", Format::Csv)];
+    let offers = [("application/json", Format::Json), ("application/x-ndjson", Format::Ndjson), ("text/csv", Format::Csv(formulas))];
     let weighed = offers.map(|(media_type, format)| (weight(&accepted, media_type), format));
     // Among equal weights the first format wins.
     let best = weighed.into_iter().rev().max_by_key(|(weight, _)| *weight).filter(|(weight, _)| 0 < *weight);

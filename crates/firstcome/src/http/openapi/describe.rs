@@ -34,8 +34,22 @@ pub struct Description {
     pub(super) refusals: Vec<&'static str>,
     /// Descriptions of a status that replace the usual ones.
     pub(super) notes: Vec<(u16, Text)>,
-    /// Whether the call accepts a request key.
-    pub(super) is_keyed: bool,
+    /// What the call does with a request key.
+    pub request_key: RequestKeyUse,
+}
+
+/// What a call does with a request key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RequestKeyUse {
+    /// The call only reads: asking again is safe with and without a key, which is ignored.
+    #[default]
+    Ignored,
+    /// The key is in the record, and is remembered for 24 hours.
+    InRecord,
+    /// The key is in memory, and is remembered for an hour: what the call changes is in memory too.
+    InMemory,
+    /// The call refuses the key by name, for this reason: it cannot give the same answer again.
+    Refused(&'static str),
 }
 
 #[derive(Debug)]
@@ -110,7 +124,7 @@ pub fn events() -> Parameter {
 
 /// The request key, as most calls accept it.
 fn request_key() -> Parameter {
-    let about = "Your name for this request: 1 to 255 visible ASCII characters. Asking again with the same key within 24 hours gives \
+    let about = "Your name for this request: 1 to 255 visible ASCII characters, with or without quotes around them. Asking again with the same key within 24 hours gives \
                  the same answer and changes nothing; of checks, reservations, refunds, resets and leases within an hour. Its scope is \
                  you and what the path names.";
     Parameter::header("IdempotencyKey", "Idempotency-Key", matching("^[!-~]{1,255}$"), about)
@@ -306,8 +320,28 @@ impl Call {
     /// The same, with a special description of the key.
     #[must_use]
     pub fn keyed_by(mut self, key: Parameter) -> Self {
-        self.description.is_keyed = true;
+        self.description.request_key = RequestKeyUse::InRecord;
         self.takes([key]).refuses(&["request_key_reused"])
+    }
+
+    /// Accepts a request key, and keeps it in memory.
+    #[must_use]
+    pub fn keyed_in_memory(self) -> Self {
+        let mut call = self.keyed();
+        call.description.request_key = RequestKeyUse::InMemory;
+        call
+    }
+
+    /// Refuses a request key, for this reason.
+    #[must_use]
+    pub fn unkeyed(mut self, reason: &'static str) -> Self {
+        self.description.request_key = RequestKeyUse::Refused(reason);
+        self.refuses(&["invalid_header"])
+    }
+
+    /// Whether the call repeats its answer under a request key.
+    pub(super) fn is_keyed(&self) -> bool {
+        matches!(self.description.request_key, RequestKeyUse::InRecord | RequestKeyUse::InMemory)
     }
 
     /// Accepts preconditions: `If-Match`, and `If-None-Match` if the resource may be new.

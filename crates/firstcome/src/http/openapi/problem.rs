@@ -26,6 +26,7 @@ fn common() -> Vec<Member> {
         Member("scope", word(&["admin", "issue", "redeem", "read"]), "The scope that the call needs.", &["scope_missing"]),
         Member("campaigns", text(), "What the names of the caller's campaigns begin with.", &[]),
         Member("revoked_at", time(""), "Since when the key is of no use.", &["key_revoked"]),
+        Member("overlap_until", time(""), "When the first of the earlier secrets ends.", &["key_overlaps_full"]),
         Member("policy", text(), "The rate limit that is used up.", &["rate_limited"]),
         Member("campaign", text(), "The campaign of the demonstration that is running.", &["demonstration_running"]),
         Member("version", number_from(1), "The version that the settings have.", &["version_mismatch"]),

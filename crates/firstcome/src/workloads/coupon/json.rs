@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::codes::CodeKeys;
 
-/// A claim in the response to claiming: only fields that never change, so that a retry gets the same body.
+/// A claim in the response to claiming: fields that never change, so that a retry gets the same body; and, in
+/// an answer that is given again, that the claim was cancelled since.
 #[derive(Debug, Serialize)]
 pub struct ClaimedJson<'a> {
     campaign: &'a str,
@@ -16,6 +17,8 @@ pub struct ClaimedJson<'a> {
     serial: u32,
     code: String,
     claimed_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled_at: Option<String>,
 }
 
 impl<'a> ClaimedJson<'a> {
@@ -28,6 +31,7 @@ impl<'a> ClaimedJson<'a> {
             serial: claim.serial.get(),
             code: keys.code(claim.code_key, &claim.campaign, claim.serial),
             claimed_at: times::format(claim.claimed_at),
+            cancelled_at: status_parts(claim.status).2.map(times::format),
         }
     }
 }
@@ -40,21 +44,14 @@ pub struct ClaimJson<'a> {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     redeemed_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cancelled_at: Option<String>,
 }
 
 impl<'a> ClaimJson<'a> {
     /// The claim.
     #[must_use]
     pub fn new(keys: &CodeKeys, claim: &'a ClaimView) -> Self {
-        let (status, redeemed_at, cancelled_at) = status_parts(claim.status);
-        Self {
-            claimed: ClaimedJson::new(keys, claim),
-            status,
-            redeemed_at: redeemed_at.map(times::format),
-            cancelled_at: cancelled_at.map(times::format),
-        }
+        let (status, redeemed_at, _) = status_parts(claim.status);
+        Self { claimed: ClaimedJson::new(keys, claim), status, redeemed_at: redeemed_at.map(times::format) }
     }
 }
 

@@ -46,7 +46,7 @@ fn write(app: &App, _listing: &Listing, (campaign, cells): Row<'_>, format: Form
     let view = view_of(campaign, cells)?;
     match format {
         Format::Json | Format::Ndjson => write_json(&ClaimJson::new(&app.codes, &view), format, text),
-        Format::Csv => write_csv(csv_fields(app, &view), text),
+        Format::Csv(formulas) => write_csv(csv_fields(app, &view), formulas, text),
     }
     Ok(())
 }

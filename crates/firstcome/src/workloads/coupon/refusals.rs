@@ -48,7 +48,7 @@ pub(super) const CODES: &[CodeInfo] = &[
         "code_not_found",
         404,
         "Code not found",
-        "No claim of this campaign has this code; `detail` says if the check character is wrong, which means a typing error.",
+        "No claim of this campaign has this code; `detail` says which character is in no code, or that one is missing, or that the check character is wrong, which means a typing error.",
     ),
     info("already_redeemed", 409, "Already redeemed", "The claim was used at `redeemed_at`. It cannot be used again or cancelled."),
     info("cancelled", 409, "Cancelled", "The claim was given back at `cancelled_at`."),

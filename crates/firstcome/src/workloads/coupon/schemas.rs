@@ -41,7 +41,10 @@ fn claim_members(about: &str) -> Schema {
 
 /// A claim in the response to claiming.
 pub(super) fn claimed() -> Schema {
-    claim_members("What a claim got: only what never changes, so that a repeat can say the same.").named("Claimed")
+    let cancelled = "When the claim was given back: only in an answer that is given again, and only if it was. The code is no good then.";
+    claim_members("What a claim got: what never changes, so that a repeat can say the same.")
+        .may("cancelled_at", time(""), cancelled)
+        .named("Claimed")
 }
 
 /// The current state of a claim.
@@ -102,8 +105,9 @@ pub(super) fn subject() -> Parameter {
 }
 
 pub(super) fn code() -> Parameter {
-    let about = "A claim's code: 13 letters and digits. Case, hyphens and the look-alikes I, L and O do not matter.";
-    Parameter::path("code", matching("^(-{0,3}[0-9A-TV-Za-tv-z]){13}$").example(json!("5ZJ0Q4M7K2T9X")), about)
+    let about = "A claim's code: 13 letters and digits, as it was typed or pasted. Case, blanks, line ends, dashes, invisible \
+                 characters, full-width letters and the look-alikes I, L and O do not matter.";
+    Parameter::path("code", text().with("minLength", json!(1)).example(json!("5ZJ0Q4M7K2T9X")), about)
 }
 
 pub(super) fn answer() -> Parameter {

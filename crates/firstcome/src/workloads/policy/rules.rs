@@ -24,6 +24,11 @@ const MS_NS: u64 = 1_000_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OverrideBody {
+    /// Whose they are, as a read says it: so that an entry of a list can be put back.
+    #[serde(default)]
+    policy: Option<String>,
+    #[serde(default)]
+    key: Option<String>,
     quota: Whole,
     window_ms: Whole,
     #[serde(default)]
@@ -31,6 +36,15 @@ struct OverrideBody {
 }
 
 impl OverrideBody {
+    /// Checks that the body is about what the path names.
+    fn check_names(&self, policy: Name<'_>, key: LimitKey<'_>) -> Result<(), Problem> {
+        let named = [("policy", &self.policy, policy.as_str()), ("key", &self.key, key.as_str())];
+        match named.into_iter().find(|(_, given, own)| given.as_deref().is_some_and(|given| given != *own)) {
+            Some((field, ..)) => Err(Problem::field(field, "is another one than the path names")),
+            None => Ok(()),
+        }
+    }
+
     /// Numbers too large for the record are refused in the same way as those out of the rules' range.
     fn numbers(&self) -> Result<Numbers, Problem> {
         let refused = |rejection: Rejection| Problem::from(Declined::from(domain::Rejection::of::<Limit>(rejection)));
@@ -158,6 +172,7 @@ async fn written_override(context: Context) -> HandlerResult {
     let (policy, key) = (policy_of(&context)?, key_of(&context)?);
     context.query([])?;
     let body: OverrideBody = parse(context.json_body("application/json")?)?;
+    body.check_names(policy, key)?;
     let command = Command::PutOverride { key, numbers: body.numbers()? };
     let done = submit(&context, Action::of::<Limit>(policy, command)).await?;
     let Some((Outcome::OverrideWritten { numbers, has_burst }, _)) = done.shown::<Limit>() else { return Err(of_another_kind(&done)) };

@@ -129,7 +129,11 @@ fn with_numbers(schema: Schema, burst: Schema) -> Schema {
 }
 
 pub(super) fn numbers() -> Schema {
-    with_numbers(body(""), burst().nullable().with("default", json!(0))).named("Numbers")
+    let own = "As the path names it; may be left out.";
+    with_numbers(body(""), burst().nullable().with("default", json!(0)))
+        .may("policy", policy().nullable(), own)
+        .may("key", key().nullable(), own)
+        .named("Numbers")
 }
 
 pub(super) fn overridden() -> Schema {
