@@ -2,7 +2,7 @@
 //! decides what is served and how.
 //!
 //! The path of a request, in reading order:
-//! - [`serve`], [`connection`], [`pause`], [`tls`], [`limits`]: accepting connections, and their limits;
+//! - [`serve`], [`connection`], [`pause`], [`linger`], [`tls`], [`limits`]: accepting connections, and their limits;
 //! - [`route`]: one request, from its header to its response;
 //! - [`gateway`]: rate limits in front of every call;
 //! - [`auth`], [`tokens`]: authentication and admission;
@@ -18,6 +18,7 @@ pub mod files;
 pub mod gateway;
 pub mod input;
 pub mod limits;
+pub mod linger;
 pub mod live;
 pub mod logging;
 pub mod metrics;

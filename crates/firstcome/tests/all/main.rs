@@ -24,6 +24,7 @@ mod live;
 mod openapi;
 mod queue;
 mod rate_limits;
+mod refused_bodies;
 mod requests;
 mod settings;
 mod tls;
