@@ -11,6 +11,7 @@ use axum::http::Method;
 use domain::Kind;
 use edge::auth::caller::Scope;
 use edge::auth::{Access, Pool};
+use edge::request::no_other_condition;
 pub use edge::route::{operators, route, without_operators};
 
 use super::context::Context;
@@ -62,7 +63,14 @@ impl Call {
     {
         let serve = move |call: &'static Self| {
             let route = if call.pool == Pool::Operators { operators } else { route };
-            route(&call.path, call.method.clone(), call.access, handler.clone())
+            let handler = handler.clone();
+            let guarded = move |context: Context| {
+                let changes = call.method != Method::GET;
+                let guard = if changes { no_other_condition(&context, |name| call.description.reads_header(name)) } else { Ok(()) };
+                let handled = guard.map(|()| handler(context));
+                async move { handled?.await }
+            };
+            route(&call.path, call.method.clone(), call.access, guarded)
         };
         Self { method, path: path.into(), access, pool: Pool::Public, description: Description::default(), serve: Box::new(serve) }
     }

@@ -22,6 +22,7 @@ mod keys;
 mod keys_in_folder;
 mod live;
 mod openapi;
+mod preconditions;
 mod queue;
 mod rate_limits;
 mod refused_bodies;

@@ -99,7 +99,8 @@ impl Call {
         if has_path || self.checks_query() {
             codes.push("invalid_parameter");
         }
-        if description.parameters.iter().any(|parameter| parameter.place == "header") {
+        // A call that changes something refuses preconditions that it does not know.
+        if self.method != Method::GET || description.parameters.iter().any(|parameter| parameter.place == "header") {
             codes.push("invalid_header");
         }
         codes.extend(&description.refusals);
