@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::auth::Denied;
 use crate::auth::caller::Caller;
 use crate::linger::{LINGER_BYTES_MAX, LINGER_TIME_MAX, discard};
+use crate::message;
 use crate::problem::Problem;
 use crate::serve::Peer;
 use crate::shared::{Application, Edge};
@@ -32,6 +33,8 @@ use crate::shared::{Application, Edge};
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 /// The request's id, in requests and responses.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The media types that PATCH takes (RFC 5789).
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// The caller's name for a request.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -187,18 +190,30 @@ impl<A> Context<A> {
         Ok(values)
     }
 
-    /// The body, which must be declared as this media type or as `application/json`.
+    /// The body, which must be declared as this media type or as `application/json`, in UTF-8 and without a
+    /// content coding.
     ///
     /// # Errors
-    /// A [`Problem`] if it is declared as another type.
+    /// A [`Problem`] if it is declared otherwise. It tells what the call takes.
     pub fn json_body(&self, media_type: &str) -> Result<&[u8], Problem> {
+        message::is_identity(&self.headers)?;
+        let refused = |detail: String| {
+            let refused = Problem::new("unsupported_media_type", detail);
+            if self.method != Method::PATCH {
+                return refused.with_header(header::ACCEPT, media_type);
+            }
+            refused.with_header(ACCEPT_PATCH, &format!("{media_type}, application/json"))
+        };
         let declared = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let essence = declared.split(';').next().unwrap_or("").trim();
         let is_accepted = essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case(media_type);
         if !is_accepted {
-            return Err(Problem::new("unsupported_media_type", format!("the body must be declared as {media_type}")));
+            return Err(refused(format!("the body must be declared as {media_type}")));
         }
-        Ok(&self.body)
+        match message::foreign_charset(declared) {
+            Some(charset) => Err(refused(format!("the body is declared as charset {}; JSON is UTF-8", printable(charset)))),
+            None => Ok(&self.body),
+        }
     }
 
     /// Whether there is a body.

@@ -6,7 +6,7 @@
 //! - [`route`]: one request, from its header to its response;
 //! - [`gateway`]: rate limits in front of every call;
 //! - [`auth`], [`tokens`]: authentication and admission;
-//! - [`context`], [`request`], [`input`], [`times`]: the request as handlers see it, checked;
+//! - [`message`], [`context`], [`request`], [`input`], [`times`]: the request as handlers see it, checked;
 //! - [`response`], [`problem`], [`live`]: what handlers return;
 //! - [`shared`]: state shared by all requests; [`metrics`], [`logging`], [`reload`], [`clock`], [`files`].
 
@@ -21,6 +21,7 @@ pub mod limits;
 pub mod linger;
 pub mod live;
 pub mod logging;
+pub mod message;
 pub mod metrics;
 pub mod pause;
 pub mod problem;

@@ -21,6 +21,7 @@ mod inspect;
 mod keys;
 mod keys_in_folder;
 mod live;
+mod message_forms;
 mod openapi;
 mod preconditions;
 mod queue;
