@@ -17,9 +17,11 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::limits::HttpLimits;
+use crate::linger::Linger;
 use crate::pause::{Pause, PauseFor, PausedConnections};
 
 /// No request is open.
@@ -44,6 +46,12 @@ pub struct Activity {
     pause_us: AtomicU64,
     /// Whether the system's send buffer is to be made small before the next write.
     shrinks_send_buffer: AtomicBool,
+    /// Whether a request was refused before all of it was read.
+    has_unread: AtomicBool,
+    /// Asks the task that serves the connection to end it in order.
+    ends: Notify,
+    /// Since when the task has been asked; 0 while it has not.
+    ending_since_ms: AtomicU64,
 }
 
 /// All connections, and the clock that advances a few times a second instead of being read at every byte.
@@ -72,6 +80,8 @@ pub enum Overdue {
 
 /// The system's send buffer for a response without an end. Linux doubles it for its own bookkeeping.
 const ENDLESS_BUFFER_BYTES: usize = 32 * 1_024;
+/// How long an idle connection may take to end in order (GOAWAY, `close_notify`) before it is cut off.
+const ENDING_TIME: Duration = Duration::from_secs(1);
 /// How often the sweeper checks all connections.
 pub const SWEEP: Duration = Duration::from_millis(SWEEP_MS);
 const SWEEP_MS: u64 = 250;
@@ -104,15 +114,20 @@ impl Connections {
         self.by_id().remove(&id);
     }
 
-    /// Advances the clock by one sweep and ends every connection that is overdue; returns the reasons.
+    /// Advances the clock by one sweep and ends every connection that is overdue; returns the reasons. An
+    /// idle connection is ended in order, so that the client knows that no request was lost with it.
     pub fn sweep(&self, limits: &HttpLimits) -> Vec<Overdue> {
         let now_ms = SWEEP_MS + self.now_ms.fetch_add(SWEEP_MS, Ordering::Relaxed);
         let connections = self.by_id();
-        let overdue = connections.values().filter_map(|(activity, task)| activity.overdue(now_ms, limits).map(|why| (why, task)));
+        let overdue = connections.values().filter_map(|(activity, task)| activity.overdue(now_ms, limits).map(|why| (why, activity, task)));
         overdue
-            .map(|(why, task)| {
+            .filter_map(|(why, activity, task)| {
+                if why == Overdue::Idle && activity.ask_to_end(now_ms) {
+                    return Some(why);
+                }
                 task.abort();
-                why
+                // A connection that did not end in order was counted when it was asked to.
+                (why != Overdue::Idle).then_some(why)
             })
             .collect()
     }
@@ -172,6 +187,25 @@ impl Activity {
         self.since_ms.store(now_ms, Ordering::Relaxed);
     }
 
+    /// A request was refused before all of it was read: the rest is discarded before the connection closes.
+    pub fn leave_unread(&self) {
+        self.has_unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Completes when the sweeper asks for the connection's end.
+    pub async fn asked_to_end(&self) {
+        self.ends.notified().await;
+    }
+
+    /// Asks for the connection's end; `false` if this was done before.
+    fn ask_to_end(&self, now_ms: u64) -> bool {
+        let is_first = self.ending_since_ms.swap(now_ms, Ordering::Relaxed) == 0;
+        if is_first {
+            self.ends.notify_one();
+        }
+        is_first
+    }
+
     fn overdue(&self, now_ms: u64, limits: &HttpLimits) -> Option<Overdue> {
         // The clock may have been one sweep behind when the wait began: no connection ends too early.
         let has_lasted = |since_ms: u64, limit: Duration| limit + SWEEP < Duration::from_millis(now_ms.saturating_sub(since_ms));
@@ -183,6 +217,11 @@ impl Activity {
             return None;
         }
         let since = self.since_ms.load(Ordering::Relaxed);
+        let ending_since = self.ending_since_ms.load(Ordering::Relaxed);
+        if ending_since != 0 {
+            // The last response may still be under way.
+            return has_lasted(since.max(ending_since), ENDING_TIME).then_some(Overdue::Idle);
+        }
         let phase = self.phase.load(Ordering::Relaxed);
         if phase == HANDSHAKE {
             return has_lasted(since, limits.header_time).then_some(Overdue::Handshake);
@@ -232,6 +271,7 @@ pub struct ObservedStream {
     activity: Arc<Activity>,
     connections: Arc<Connections>,
     pause: Pause,
+    linger: Linger,
 }
 
 impl ObservedStream {
@@ -240,7 +280,7 @@ impl ObservedStream {
     pub fn new(stream: TcpStream, activity: Arc<Activity>, connections: Arc<Connections>) -> Self {
         activity.since_ms.store(connections.now_ms(), Ordering::Relaxed);
         let pause = Pause::none(Arc::clone(&connections.paused));
-        Self { stream, activity, connections, pause }
+        Self { stream, activity, connections, pause, linger: Linger::default() }
     }
 
     fn prepare_write(&self) {
@@ -294,8 +334,16 @@ impl AsyncWrite for ObservedStream {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, activity, linger, .. } = self.get_mut();
+        if !linger.has_begun() {
+            std::task::ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        }
+        // Also after a header that could not be read.
+        if activity.has_unread.load(Ordering::Relaxed) || activity.phase.load(Ordering::Relaxed) == HEADER {
+            std::task::ready!(linger.poll_over(stream, context));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{MatchedPath, RawPathParams, Request};
 use axum::http::header::{self, IF_MATCH, IF_NONE_MATCH};
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use bytes::Bytes;
 use domain::request::{Fingerprint, Keyed};
 use domain::types::{Name, RequestId, RequestKey, SubjectId};
@@ -24,6 +24,8 @@ use sha2::{Digest, Sha256};
 use crate::auth::Denied;
 use crate::auth::caller::Caller;
 use crate::fingerprint::{self, Asked, Nulls};
+use crate::linger::{LINGER_BYTES_MAX, LINGER_TIME_MAX, discard};
+use crate::message;
 use crate::problem::Problem;
 use crate::serve::Peer;
 use crate::shared::{Application, Edge};
@@ -32,6 +34,8 @@ use crate::shared::{Application, Edge};
 pub const BODY_BYTES_MAX: usize = 64 * 1_024;
 /// The request's id, in requests and responses.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The media types that PATCH takes (RFC 5789).
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// The caller's name for a request.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -77,7 +81,7 @@ impl<A: Application> Context<A> {
         let params = params.map_err(|error| not_utf8(&error))?;
         let (parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
-        let body = read_body(body, app.edge().limits.body_time).await?;
+        let body = read_body(body, parts.version, app.edge().limits.body_time).await?;
         // While a body arrives, the caller's key may be revoked.
         if has_body {
             let edge = app.edge();
@@ -187,18 +191,30 @@ impl<A> Context<A> {
         Ok(values)
     }
 
-    /// The body, which must be declared as this media type or as `application/json`.
+    /// The body, which must be declared as this media type or as `application/json`, in UTF-8 and without a
+    /// content coding.
     ///
     /// # Errors
-    /// A [`Problem`] if it is declared as another type.
+    /// A [`Problem`] if it is declared otherwise. It tells what the call takes.
     pub fn json_body(&self, media_type: &str) -> Result<&[u8], Problem> {
+        message::is_identity(&self.headers)?;
+        let refused = |detail: String| {
+            let refused = Problem::new("unsupported_media_type", detail);
+            if self.method != Method::PATCH {
+                return refused.with_header(header::ACCEPT, media_type);
+            }
+            refused.with_header(ACCEPT_PATCH, &format!("{media_type}, application/json"))
+        };
         let declared = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let essence = declared.split(';').next().unwrap_or("").trim();
         let is_accepted = essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case(media_type);
         if !is_accepted {
-            return Err(Problem::new("unsupported_media_type", format!("the body must be declared as {media_type}")));
+            return Err(refused(format!("the body must be declared as {media_type}")));
         }
-        Ok(&self.body)
+        match message::foreign_charset(declared) {
+            Some(charset) => Err(refused(format!("the body is declared as charset {}; JSON is UTF-8", printable(charset)))),
+            None => Ok(&self.body),
+        }
     }
 
     /// Whether there is a body.
@@ -354,41 +370,60 @@ fn printable(text: &str) -> String {
     text.chars().filter(|character| character.is_ascii_graphic()).take(64).collect()
 }
 
-async fn read_body(body: Body, at_most: Duration) -> Result<Bytes, Problem> {
-    let mut collecting = std::pin::pin!(Limited::new(body, BODY_BYTES_MAX).collect());
+async fn read_body(mut body: Body, version: Version, at_most: Duration) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new("body_too_large", "the body is larger than 64 KiB");
+    if BODY_BYTES_MAX as u64 <= body.size_hint().lower().saturating_sub(1) {
+        return Err(left_unread(too_large(), body, version));
+    }
     // Most bodies arrive with the header; only the others need a timer.
-    let collected = match poll_once(collecting.as_mut()).await {
-        Some(collected) => collected,
-        None => match tokio::time::timeout(at_most, collecting).await {
-            Ok(collected) => collected,
-            Err(_) => {
-                return Err(left_unread(Problem::new("body_timeout", format!("the body did not arrive within {} s", at_most.as_secs()))));
-            }
-        },
+    let collected = {
+        let mut collecting = std::pin::pin!(Limited::new(&mut body, BODY_BYTES_MAX).collect());
+        match poll_once(collecting.as_mut()).await {
+            Some(collected) => Some(collected),
+            None => tokio::time::timeout(at_most, collecting).await.ok(),
+        }
     };
     match collected {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(left_unread(Problem::new("body_too_large", "the body is larger than 64 KiB"))),
-        Err(_) => Err(Problem::new("malformed_json", "the body broke off")),
+        None => {
+            let late = Problem::new("body_timeout", format!("the body did not arrive within {} s", at_most.as_secs()));
+            Err(left_unread(late, body, version))
+        }
+        Some(Ok(body)) => Ok(body.to_bytes()),
+        Some(Err(error)) if error.is::<LengthLimitError>() => Err(left_unread(too_large(), body, version)),
+        Some(Err(_)) => Err(Problem::new("malformed_json", "the body broke off")),
     }
 }
 
-/// Refuses a request without reading its body. If the whole body arrived with the header, it is
-/// discarded and the connection stays open; otherwise the connection is closed.
+/// Refuses a request without keeping its body. If the whole body arrived with the header, it is discarded and
+/// the connection stays open.
 #[must_use]
 pub fn unread(problem: Problem, request: Request) -> Problem {
-    let body = std::pin::pin!(Limited::new(request.into_body(), BODY_BYTES_MAX).collect());
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match body.poll(&mut context) {
-        std::task::Poll::Ready(Ok(_)) => problem,
-        std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => left_unread(problem),
+    let version = request.version();
+    // Such a client sends its body only after it is asked to, and reading would ask.
+    let expects = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
+    if body.is_end_stream() {
+        return problem;
     }
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut reading = std::pin::pin!(Limited::new(&mut body, BODY_BYTES_MAX).collect());
+    if !expects && matches!(reading.as_mut().poll(&mut context), std::task::Poll::Ready(Ok(_))) {
+        return problem;
+    }
+    left_unread(problem, body, version)
 }
 
-/// The rest of the body would be taken for the next request, so that the connection must end; the header
-/// tells the client not to reuse it.
-fn left_unread(problem: Problem) -> Problem {
-    problem.with_header(header::CONNECTION, "close")
+/// Refuses a request whose body has not been read to its end.
+///
+/// With HTTP/1 the rest would be taken for the next request, so that the connection must end; the header tells
+/// the client not to reuse it, and [`crate::linger`] discards the rest. With HTTP/2 the stream is reset as soon
+/// as nobody reads its body any more, and some clients then discard the response: a task reads the rest.
+fn left_unread(problem: Problem, body: Body, version: Version) -> Problem {
+    if version != Version::HTTP_2 {
+        return problem.with_header(header::CONNECTION, "close");
+    }
+    tokio::spawn(tokio::time::timeout(LINGER_TIME_MAX, discard(body, LINGER_BYTES_MAX)));
+    problem
 }
 
 async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {

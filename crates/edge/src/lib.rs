@@ -2,12 +2,12 @@
 //! decides what is served and how.
 //!
 //! The path of a request, in reading order:
-//! - [`serve`], [`connection`], [`pause`], [`tls`], [`limits`]: accepting connections, and their limits;
+//! - [`serve`], [`connection`], [`pause`], [`linger`], [`tls`], [`limits`]: accepting connections, and their limits;
 //! - [`route`]: one request, from its header to its response;
 //! - [`gateway`]: rate limits in front of every call;
 //! - [`auth`], [`tokens`]: authentication and admission;
-//! - [`context`], [`request`], [`input`], [`times`]: the request as handlers see it, checked; [`fingerprint`]:
-//!   what makes two requests the same;
+//! - [`message`], [`context`], [`request`], [`input`], [`times`]: the request as handlers see it, checked;
+//!   [`fingerprint`]: what makes two requests the same;
 //! - [`response`], [`problem`], [`live`]: what handlers return;
 //! - [`shared`]: state shared by all requests; [`metrics`], [`logging`], [`reload`], [`clock`], [`files`].
 
@@ -20,8 +20,10 @@ pub mod fingerprint;
 pub mod gateway;
 pub mod input;
 pub mod limits;
+pub mod linger;
 pub mod live;
 pub mod logging;
+pub mod message;
 pub mod metrics;
 pub mod pause;
 pub mod problem;

@@ -100,7 +100,12 @@ pub const CODES: &[CodeInfo] = &[
         "Invalid parameter",
         "A part of the path or the query is malformed, out of range or unknown; `parameter` names it.",
     ),
-    info("invalid_header", 400, "Invalid header", "A header is malformed or given twice; `header` names it."),
+    info(
+        "invalid_header",
+        400,
+        "Invalid header",
+        "A header is missing, malformed, given twice, or not known to this call; `header` names it.",
+    ),
     info("unexpected_body", 400, "Unexpected body", "This call takes no body."),
     info("not_found", 404, "Not found", "There is nothing at this path. `/docs` lists what there is."),
     info("method_not_allowed", 405, "Method not allowed", "The path exists, but not with this method; `Allow` lists those that it has."),
@@ -111,7 +116,7 @@ pub const CODES: &[CodeInfo] = &[
         "unsupported_media_type",
         415,
         "Unsupported media type",
-        "The body must be `application/json` (`application/merge-patch+json` with PATCH).",
+        "The body must be `application/json` (`application/merge-patch+json` with PATCH), in UTF-8, without a `Content-Encoding`. `Accept`, `Accept-Patch` or `Accept-Encoding` says what is taken.",
     ),
     info(
         "busy",

@@ -19,6 +19,7 @@ use crate::auth::{Access, Pool, RequestHead};
 use crate::clock;
 use crate::context::{Context, IDEMPOTENCY_KEY, X_REQUEST_ID, request_id_of, unread};
 use crate::gateway::{LimitDecisions, UNLIMITED};
+use crate::message;
 use crate::pause::PauseFor;
 use crate::problem::{HandlerResult, Problem};
 use crate::response::{REPLAYED, with_header};
@@ -199,6 +200,7 @@ where
 type Admitted = Result<(Caller, Option<Permit>), (Problem, Option<Duration>)>;
 
 fn admit(edge: &Edge, request: &Request, route: &RouteInfo, limits: &mut LimitDecisions) -> Admitted {
+    message::check(request).map_err(|malformed| (malformed, None))?;
     if route.is_limited {
         edge.gateway.check_address(request, limits, &edge.metrics).map_err(|limited| (limited, None))?;
     }
@@ -242,7 +244,8 @@ fn moved(edge: &Edge, request: Request, location: &str) -> Response<Body> {
 fn refuse(edge: &Edge, request: Request, problem: Problem) -> Response<Body> {
     let request_id = request_id_of(edge, request.headers());
     let mut limits = LimitDecisions::default();
-    let problem = edge.gateway.check_address(&request, &mut limits, &edge.metrics).err().unwrap_or(problem);
+    let checked = message::check(&request).and_then(|()| edge.gateway.check_address(&request, &mut limits, &edge.metrics));
+    let problem = checked.err().unwrap_or(problem);
     edge.metrics.answered("other", &Method::GET, problem.status(), problem.code(), 0.0);
     tracing::debug!(request_id, method = %request.method(), path = request.uri().path(), code = problem.code(), "answered");
     let mut response = unread(problem, request).into_response(&request_id);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Response, Version};
+use axum::http::{Method, Response, Version, header};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ use tower::ServiceExt;
 
 use crate::connection::{Activity, Connections, ObservedStream, SWEEP};
 use crate::limits::HttpLimits;
+use crate::linger::Linger;
 use crate::pause::PauseFor;
 use crate::shared::Edge;
 use crate::tls::{HTTP2, Tls};
@@ -261,35 +262,51 @@ impl Accepted {
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, protocol: Protocol<'_>) {
         let Self { activity, connections, router, watcher, stopping, address, guard } = self;
-        let held = Arc::clone(&guard);
+        let (held, asked) = (Arc::clone(&guard), Arc::clone(&activity));
         let service = service_fn(move |request| {
             let peer = Peer { address, activity: Arc::clone(&activity), guard: Arc::clone(&held) };
             respond(request, peer, router.clone(), Arc::clone(&activity), Arc::clone(&connections))
         });
         let stream = TokioIo::new(stream);
+        let ends = async {
+            tokio::select! {
+                () = stopped(stopping) => {}
+                () = asked.asked_to_end() => {}
+            }
+        };
         // hyper has a type for each protocol: only connections of HTTP/1 can become a WebSocket.
         let ended = match protocol {
-            Protocol::Either(with) => watcher.watch(with.either.serve_connection_with_upgrades(stream, service).into_owned()).await,
-            Protocol::Http1(with) => {
-                // Does what `watcher` does for the other types. The server waits until `watcher` is dropped.
-                let mut connection = std::pin::pin!(with.http1.serve_connection(stream, service).with_upgrades());
-                let ended = tokio::select! {
-                    ended = connection.as_mut() => ended,
-                    () = stopped(stopping) => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    }
-                };
-                drop(watcher);
-                ended.map_err(Into::into)
+            Protocol::Either(with) => {
+                let connection = with.either.serve_connection_with_upgrades(stream, service).into_owned();
+                run(connection, |connection| connection.graceful_shutdown(), ends).await
             }
-            Protocol::Http2(with) => watcher.watch(with.http2.serve_connection(stream, service).into_owned()).await,
+            Protocol::Http1(with) => {
+                let connection = with.http1.serve_connection(stream, service).with_upgrades();
+                run(connection, |connection| connection.graceful_shutdown(), ends).await.map_err(Into::into)
+            }
+            Protocol::Http2(with) => {
+                let connection = with.http2.serve_connection(stream, service).into_owned();
+                run(connection, |connection| connection.graceful_shutdown(), ends).await
+            }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
         drop(guard);
+        // The server waits until every `watcher` is dropped.
+        drop(watcher);
     }
+}
+
+/// Runs a connection to its end. After `ends`, it accepts no more requests and completes those in flight.
+async fn run<C: Future>(connection: C, shut_down: fn(Pin<&mut C>), ends: impl Future<Output = ()>) -> C::Output {
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = ends => {}
+    }
+    shut_down(connection.as_mut());
+    connection.await
 }
 
 /// The client's end of a connection. The connection counts as open while a value of this exists, even
@@ -341,6 +358,9 @@ async fn respond(
     let guard = RequestGuard { activity: Arc::clone(&activity), connections: Arc::clone(&connections) };
     let response = router.oneshot(request).await?;
     drop(guard);
+    if !is_http2 && response.headers().get(header::CONNECTION).is_some_and(|value| value == "close") {
+        activity.leave_unread();
+    }
     if let Some(pause) = response.extensions().get::<PauseFor>().filter(|_| !is_http2) {
         activity.pause(*pause);
     }
@@ -389,7 +409,14 @@ fn too_many() -> Vec<u8> {
 }
 
 async fn refuse(mut stream: TcpStream, response: Vec<u8>) {
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&response)).await;
+    let mut linger = Linger::default();
+    let refusing = async {
+        stream.write_all(&response).await?;
+        stream.shutdown().await?;
+        std::future::poll_fn(|context| linger.poll_over(&mut stream, context)).await;
+        Ok::<_, io::Error>(())
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), refusing).await;
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {

@@ -3,11 +3,12 @@
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use domain::fields::Value;
+use domain::state::Precondition;
 use domain::types::Name;
 use domain::workload::{AnySettings, AnySummary};
 use domain::{Action, Kind, Novelty, Rejection};
 use edge::auth::Access;
-use edge::request::{page_limit, precondition};
+use edge::request::{Condition, condition, page_limit};
 use engine::views::{Done, Effect};
 use serde_json::{Value as Json, json};
 
@@ -176,7 +177,7 @@ pub async fn put(context: Context, kind: Kind) -> HandlerResult {
     let name = named(&context, kind)?;
     context.query([])?;
     let settings = complete(&context.app, settings_of(kind, context.json_body("application/json")?)?).await?;
-    let precondition = precondition(&context)?;
+    let precondition = precondition(&context, (kind, name)).await?;
     written(submit(&context, Action::Put { name, settings, precondition }).await?)
 }
 
@@ -185,7 +186,7 @@ pub async fn patch(context: Context, kind: Kind) -> HandlerResult {
     let name = named(&context, kind)?;
     context.query([])?;
     let patch = patch_of(kind, context.json_body("application/merge-patch+json")?)?;
-    let precondition = precondition(&context)?;
+    let precondition = precondition(&context, (kind, name)).await?;
     written(submit(&context, Action::Patch { name, patch, precondition }).await?)
 }
 
@@ -215,11 +216,23 @@ pub async fn remove(context: Context, kind: Kind) -> HandlerResult {
     let name = named(&context, kind)?;
     context.query([])?;
     context.no_body()?;
-    let precondition = precondition(&context)?;
+    let precondition = precondition(&context, (kind, name)).await?;
     let done = submit(&context, Action::Remove { kind, name, precondition }).await?;
     let Effect::Removed { summary } = &done.effect else { return Err(of_another_kind(&done)) };
     let response = with_version(answer::json(StatusCode::OK, &settings::shown(summary)), summary);
     Ok(mark_replayed(response, done.novelty == Novelty::Replayed))
+}
+
+/// The precondition of a change. Of several versions, the current one is the one to be kept: if it changes
+/// before the command is decided, the command is refused, and the caller reads again.
+async fn precondition(context: &Context, one: (Kind, Name<'_>)) -> Result<Precondition, Problem> {
+    let versions = match condition(context)? {
+        Condition::One(precondition) => return Ok(precondition),
+        Condition::AnyOf(versions) => versions,
+    };
+    let current = context.app.backend.read(one, |found, now| found.map(|aggregate| aggregate.summary(now).head().version)).await?;
+    let kept = versions.iter().find(|version| Some(**version) == current).or(versions.first());
+    Ok(kept.map_or(Precondition::Never, |version| Precondition::Version(*version)))
 }
 
 fn named(context: &Context, kind: Kind) -> Result<Name<'_>, Problem> {

@@ -11,12 +11,13 @@ use axum::http::Method;
 use domain::Kind;
 use edge::auth::caller::Scope;
 use edge::auth::{Access, Pool};
+use edge::request::no_other_condition;
 pub use edge::route::{operators, route, without_operators};
 
 use super::context::Context;
 use super::lists::AS_OF;
 use super::openapi::describe::{Description, RequestKeyUse};
-use super::problem::HandlerResult;
+use super::problem::{HandlerResult, Problem};
 use super::{code_key, demonstration, keys, meta, web};
 use crate::app::App;
 use crate::workloads;
@@ -54,6 +55,17 @@ impl fmt::Debug for Call {
     }
 }
 
+/// What a call does not honour is refused by name, before its handler sees the request.
+fn check_headers(call: &Call, context: &Context) -> Result<(), Problem> {
+    if let RequestKeyUse::Refused(reason) = call.description.request_key {
+        context.no_request_key(reason)?;
+    }
+    if call.method == Method::GET {
+        return Ok(());
+    }
+    no_other_condition(context, |name| call.description.reads_header(name))
+}
+
 impl Call {
     fn new<H, F>(method: Method, path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Self
     where
@@ -62,16 +74,12 @@ impl Call {
     {
         let serve = move |call: &'static Self| {
             let route = if call.pool == Pool::Operators { operators } else { route };
-            let (handler, request_key) = (handler.clone(), call.description.request_key);
-            route(&call.path, call.method.clone(), call.access, move |context: Context| {
-                let handler = handler.clone();
-                async move {
-                    if let RequestKeyUse::Refused(reason) = request_key {
-                        context.no_request_key(reason)?;
-                    }
-                    handler(context).await
-                }
-            })
+            let handler = handler.clone();
+            let guarded = move |context: Context| {
+                let handled = check_headers(call, &context).map(|()| handler(context));
+                async move { handled?.await }
+            };
+            route(&call.path, call.method.clone(), call.access, guarded)
         };
         Self { method, path: path.into(), access, pool: Pool::Public, description: Description::default(), serve: Box::new(serve) }
     }

@@ -52,6 +52,14 @@ pub enum RequestKeyUse {
     Refused(&'static str),
 }
 
+impl Description {
+    /// Whether the call reads a header of requests.
+    #[must_use]
+    pub fn reads_header(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.place == "header" && parameter.name.eq_ignore_ascii_case(name))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) schema: Schema,
@@ -131,8 +139,8 @@ fn request_key() -> Parameter {
 }
 
 fn if_match() -> Parameter {
-    let any = [json!({ "const": "*" }), json!({ "type": "string", "pattern": "^\"[!#-~]{0,64}\"$" })];
-    let about = "Only if the settings still have this `ETag`; `*`: only if there is one of this name.";
+    let any = [json!({ "const": "*" }), json!({ "type": "string", "pattern": "^(W/)?\"[!#-~]{0,64}\"(, *(W/)?\"[!#-~]{0,64}\")*$" })];
+    let about = "Only if the settings still have this `ETag`, or one of a list; `W/` is ignored. `*`: only if there is one of this name.";
     Parameter::header("IfMatch", "If-Match", Schema::default().with("anyOf", json!(any)), about)
 }
 

@@ -17,7 +17,7 @@ pub const DECIDES: &[&str] = &["stopping", "not_caught_up", "outcome_unknown", "
 /// Codes of a call that reads the tables.
 pub const LISTS: &[&str] = &["history_behind", "not_caught_up", "outcome_unknown"];
 
-const EVERY_CALL: &[&str] = &["body_timeout", "body_too_large", "busy"];
+const EVERY_CALL: &[&str] = &["body_timeout", "body_too_large", "busy", "invalid_header"];
 const GUARDED: &[&str] = &[
     "credential_required",
     "credential_invalid",
@@ -52,7 +52,11 @@ const SHARED: &[(&str, &[&str], &str)] = &[
     ),
     ("BodyTooSlow", &["body_timeout"], "The body did not arrive within 10 seconds. The connection closes."),
     ("BodyTooLarge", &["body_too_large"], "The body is larger than 64 KiB. The connection closes."),
-    ("UnsupportedMediaType", &["unsupported_media_type"], "The body is declared as something else than JSON."),
+    (
+        "UnsupportedMediaType",
+        &["unsupported_media_type"],
+        "The body is declared as something else than JSON in UTF-8, or has a `Content-Encoding`.",
+    ),
     (
         "RateLimited",
         &["rate_limited"],
@@ -98,9 +102,6 @@ impl Call {
         }
         if has_path || self.checks_query() {
             codes.push("invalid_parameter");
-        }
-        if description.parameters.iter().any(|parameter| parameter.place == "header") {
-            codes.push("invalid_header");
         }
         codes.extend(&description.refusals);
         if has_path {
