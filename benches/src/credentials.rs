@@ -37,7 +37,7 @@ pub(crate) fn costs(rounds: usize) -> Outcome<Value> {
         rotated_at: None,
         revoked_at: None,
         secret: secret.digest(),
-        overlap: None,
+        overlaps: Vec::new(),
     };
     auth.follow(&Ring { changes: 1, keys: [("bench".into(), kept)].into_iter().collect(), ..Ring::default() });
     let key = secret.key("bench");

@@ -10,6 +10,7 @@ use edge::limits::HttpLimits;
 use edge::live::Live;
 use edge::shared::{Application, Edge, RequestIds};
 use engine::clock::Clock;
+use engine::limits::CLOCK_BEHIND_MS_MAX;
 
 use crate::backend::{Backend, BackendStatus};
 use crate::codes::CodeKeys;
@@ -44,6 +45,8 @@ pub struct App {
     pub clock: Clock,
     /// The program's metrics.
     pub metrics: Metrics,
+    /// Whether the operator accepts that the time stands.
+    accepts_clock_behind: bool,
     is_stopping: AtomicBool,
 }
 
@@ -60,6 +63,8 @@ pub struct Parts {
     pub gateway: Gateway,
     /// The wall clock.
     pub clock: Clock,
+    /// Whether the operator accepts that the last record is ahead of the clock.
+    pub accepts_clock_behind: bool,
     /// Whether connections use TLS.
     pub uses_tls: bool,
 }
@@ -68,7 +73,7 @@ impl App {
     /// Builds the application from its parts.
     #[must_use]
     pub fn new(parts: Parts, limits: HttpLimits, random: u64) -> Self {
-        let Parts { backend, codes, auth, gateway, clock, uses_tls } = parts;
+        let Parts { backend, codes, auth, gateway, clock, accepts_clock_behind, uses_tls } = parts;
         let wall = clock.clone();
         let edge = Edge {
             auth,
@@ -97,6 +102,7 @@ impl App {
             demonstration: Demonstration::default(),
             clock,
             metrics,
+            accepts_clock_behind,
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -117,6 +123,9 @@ impl App {
     pub async fn not_ready(&self) -> Option<&'static str> {
         if self.is_stopping.load(Ordering::Relaxed) {
             return Some("stopping");
+        }
+        if !self.accepts_clock_behind && CLOCK_BEHIND_MS_MAX < self.status().ahead_of_clock_ms {
+            return Some("the time stands: the last record is ahead of the clock");
         }
         self.backend.not_ready().await
     }

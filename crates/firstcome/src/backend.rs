@@ -9,7 +9,7 @@ use domain::coupon::{self, ClaimView, Coupon, TargetBy};
 use domain::rows::Table;
 use domain::types::{Name, RequestId, Serial, Timestamp};
 use domain::workload::{AnyAggregate, AnySummary};
-use domain::{Aggregate, Command, Kind, Listed, Rejection, State};
+use domain::{Action, Aggregate, Command, Kind, Listed, Rejection, State};
 use engine::Engine;
 use engine::engine::Counts;
 use engine::views::{Done, Over, Refusal};
@@ -324,6 +324,21 @@ impl Backend {
                     ahead_of_clock_ms: status.effective_at.millis().saturating_sub(now),
                 }
             }
+        }
+    }
+
+    /// Sets the time back to `to`, with a record; a time that is not ahead of it stays.
+    ///
+    /// # Errors
+    /// [`Declined`].
+    pub async fn set_time(&self, to: Timestamp) -> Result<(), Declined> {
+        match self {
+            Self::Single { engine, .. } => {
+                engine.submit(&Command::local(Action::SetTime { to }), RequestId::OPERATOR).await?;
+                Ok(())
+            }
+            #[cfg(feature = "scaled")]
+            Self::Scaled(scaled) => Ok(scaled.node.set_time(to, RequestId::OPERATOR).await?),
         }
     }
 

@@ -60,6 +60,9 @@ pub enum Command {
     /// Show or rotate the key that the codes of new campaigns come from
     #[command(subcommand)]
     CodeKey(CodeKeyCommand),
+    /// Show how the server's time and the clock differ, and set it right (docs/clocks.md)
+    #[command(subcommand)]
+    Clock(ClockCommand),
 }
 
 /// Options of `serve`. Each is also an environment variable and a line of the settings file; a
@@ -196,6 +199,10 @@ pub struct ServeArgs {
     #[arg(long, env = "FIRSTCOME_ACCEPT_CLOCK_BEHIND")]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub accept_clock_behind: bool,
+    /// Seconds for which a leap of the wall clock must last before the server decides by it, 1 to 86400
+    /// [default: 300]
+    #[arg(long, env = "FIRSTCOME_CLOCK_CONFIRM_S", value_name = "S")]
+    pub clock_confirm_s: Option<u64>,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     #[serde(skip)]
@@ -311,6 +318,17 @@ pub enum CodeKeyCommand {
     Show(KeyDataArgs),
     /// Take another one for campaigns that are made from now on, and print its number
     Rotate(KeyDataArgs),
+}
+
+/// What to do about the clock.
+#[derive(Debug, Subcommand)]
+pub enum ClockCommand {
+    /// Print the server's time, its wall clock, and how far both and the last record differ
+    Show(KeyDataArgs),
+    /// The wall clock is right: adopt its leap now
+    Confirm(KeyDataArgs),
+    /// The last record's time was wrong: set it back to the clock's, with a record
+    SetBack(KeyDataArgs),
 }
 
 /// Where keys are, and how they are shown.

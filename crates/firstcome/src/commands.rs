@@ -8,7 +8,10 @@ use journal::Lsn;
 
 use edge::clock;
 
-use crate::cli::{CodeKeyCommand, CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs};
+use crate::cli::{
+    ClockCommand, CodeKeyCommand, CreateKeyArgs, DATA_FOLDER, InspectArgs, KeyCommand, RevokeKeyArgs, RotateKeyArgs, RushArgs, VerifyArgs,
+};
+use crate::clock::ClockAsk;
 use crate::key::KeyCommandError;
 use crate::keys::KeyJson;
 use crate::output::{finish, finished, say, try_say, write};
@@ -153,6 +156,25 @@ pub fn code_key(command: &CodeKeyCommand) -> ExitCode {
     match key::run_code_key(command, &data) {
         Ok(number) if shown.json => finish(&one_line(&serde_json::json!({ "number": number })), ExitCode::SUCCESS),
         Ok(number) => finish(&number.to_string(), ExitCode::SUCCESS),
+        Err(error) => undone(&error),
+    }
+}
+
+/// `firstcome clock …`.
+#[must_use]
+pub fn clock(command: &ClockCommand) -> ExitCode {
+    let (ask, shown) = match command {
+        ClockCommand::Show(shown) => (ClockAsk::Show, shown),
+        ClockCommand::Confirm(shown) => (ClockAsk::Confirm, shown),
+        ClockCommand::SetBack(shown) => (ClockAsk::SetBack, shown),
+    };
+    let data = match shown.at.folder() {
+        Ok(data) => data,
+        Err(error) => return misused(&error),
+    };
+    match key::run_clock(ask, &data) {
+        Ok(clock) if shown.json => finish(&one_line(&clock), ExitCode::SUCCESS),
+        Ok(clock) => finish(clock.text().trim_end(), ExitCode::SUCCESS),
         Err(error) => undone(&error),
     }
 }

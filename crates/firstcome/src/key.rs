@@ -17,6 +17,7 @@ use engine::limits::Limits;
 use journal::writer::{OpenError, Options};
 
 use crate::cli::{CodeKeyCommand, KeyCommand};
+use crate::clock::{ClockAsk, ClockJson};
 use crate::codes::{CodeKeys, SecretError};
 use crate::data::{DataError, DataFolder};
 use crate::keys::{Change, Decider, KeyJson};
@@ -87,7 +88,7 @@ fn refused(reply: Reply) -> KeyCommandError {
     match reply {
         Reply::Refused { what, is_misuse: true } => KeyCommandError::Misuse(what),
         Reply::Refused { what, is_misuse: false } => KeyCommandError::Refused(what),
-        Reply::Keys(_) | Reply::CodeKey(_) => {
+        Reply::Keys(_) | Reply::CodeKey(_) | Reply::Clock(_) => {
             KeyCommandError::Refused("the server answered something else; is it of this version?".to_owned())
         }
     }
@@ -107,6 +108,20 @@ pub fn run_code_key(command: &CodeKeyCommand, data: &Path) -> Result<u32, KeyCom
     };
     match decided(&question, data)? {
         Reply::CodeKey(number) => Ok(number),
+        other => Err(refused(other)),
+    }
+}
+
+/// Runs a clock command.
+///
+/// # Errors
+/// [`KeyCommandError`].
+pub fn run_clock(ask: ClockAsk, data: &Path) -> Result<ClockJson, KeyCommandError> {
+    if !data.is_dir() {
+        return Err(KeyCommandError::NoFolder(data.to_owned()));
+    }
+    match decided(&Question::Clock(ask), data)? {
+        Reply::Clock(clock) => Ok(clock),
         other => Err(refused(other)),
     }
 }

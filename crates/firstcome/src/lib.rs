@@ -21,6 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub mod app;
 pub mod backend;
 pub mod cli;
+pub mod clock;
 pub mod codes;
 pub mod commands;
 pub mod data;

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect(&args),
         Command::Key(command) => commands::key(&command),
         Command::CodeKey(command) => commands::code_key(&command),
+        Command::Clock(command) => commands::clock(&command),
     }
 }
 

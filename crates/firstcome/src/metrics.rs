@@ -38,6 +38,8 @@ struct Gauges {
     read_only: Gauge,
     history_broken: Gauge,
     ahead_of_clock_ms: Count,
+    clock_leap_ms: Gauge,
+    clock_leaps: Count,
 }
 
 impl fmt::Debug for Metrics {
@@ -94,6 +96,10 @@ impl Metrics {
         gauges.read_only.set(i64::from(status.is_read_only));
         gauges.history_broken.set(i64::from(status.is_history_broken));
         gauges.ahead_of_clock_ms.set(status.ahead_of_clock_ms);
+        if let Some(clock) = app.clock.watched() {
+            gauges.clock_leap_ms.set(clock.leapt().map_or(0, |leap| leap.by_ms));
+            gauges.clock_leaps.set(clock.leaps_count());
+        }
         #[cfg(feature = "scaled")]
         if let (Some(gauges), Backend::Scaled(scaled)) = (&self.scaled, &app.backend) {
             gauges.set(scaled);
@@ -116,6 +122,8 @@ impl Default for Gauges {
             read_only: Gauge::default(),
             history_broken: Gauge::default(),
             ahead_of_clock_ms: Gauge::default(),
+            clock_leap_ms: Gauge::default(),
+            clock_leaps: Gauge::default(),
         }
     }
 }
@@ -139,5 +147,8 @@ impl Gauges {
             "How far the last record's time is ahead of the clock; above 60000 the clock was set back or was wrong before",
             self.ahead_of_clock_ms.clone(),
         );
+        let leap = "The wall clock minus the server's time, while the clock has leapt and that is not adopted; otherwise 0";
+        registry.register("clock_leap_ms", leap, self.clock_leap_ms.clone());
+        registry.register("clock_leaps", "Leaps of the wall clock since the start", self.clock_leaps.clone());
     }
 }

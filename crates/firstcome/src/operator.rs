@@ -21,6 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::app::App;
+use crate::clock::{self, ClockAsk, ClockJson};
 use crate::keys::{self, Change, Decider, KeyError, KeyJson, Origin};
 
 /// Sockets are named `operator-ID.sock`: the servers of a cluster may share a folder.
@@ -45,6 +46,8 @@ pub enum Question {
     CodeKey,
     /// Rotates the code key for new campaigns.
     RotateCodeKey,
+    /// Asks about the clock, or sets it right.
+    Clock(ClockAsk),
 }
 
 /// The server's answer to an operator.
@@ -55,6 +58,8 @@ pub enum Reply {
     Keys(Vec<KeyJson>),
     /// The number of the code key of new campaigns.
     CodeKey(u32),
+    /// How the clocks stand.
+    Clock(ClockJson),
     /// The request failed.
     Refused {
         /// The reason.
@@ -155,6 +160,7 @@ async fn try_answer(decider: Decider<'_>, question: &Question, now: Timestamp) -
             Reply::Keys(vec![KeyJson::changed(change.key(), changed, now)])
         }
         Question::CodeKey => Reply::CodeKey(decider.ring().await.map_err(KeyError::Declined)?.code_key),
+        Question::Clock(ask) => Reply::Clock(clock::answer(decider, *ask, now).await?),
         Question::RotateCodeKey => Reply::CodeKey(keys::rotate_code_key(decider, &ORIGIN).await?.number),
     })
 }

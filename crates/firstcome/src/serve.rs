@@ -70,7 +70,7 @@ pub enum ServeError {
     History(#[from] projection::OpenError),
     /// The clock is far behind the last record.
     #[error(
-        "the last record was written at {record}, but the clock shows {clock}; set the clock right, or start with --accept-clock-behind: times then stand still until the clock has caught up"
+        "the last record was written at {record}, but the clock shows {clock}; set the clock right, or set the time back with `firstcome clock set-back`, or start with --accept-clock-behind: times then stand still until the clock has caught up"
     )]
     ClockBehind {
         /// The last record's time.
@@ -257,6 +257,7 @@ impl Server {
             tokio::spawn(async move { operators.serve(&app).await })
         };
         let counting = tokio::spawn(follow::policies(Arc::clone(&app)));
+        let watching = tokio::spawn(crate::clock::watch(Arc::clone(&app), self.data.path().to_owned()));
         let ends = async {
             tokio::select! {
                 () = stop => tracing::info!("stopping: no new connections; requests in flight are finished"),
@@ -279,6 +280,7 @@ impl Server {
         // Removes the socket before another process can use the folder.
         let _ = operating.await;
         counting.abort();
+        watching.abort();
         app.backend.close().await;
         drop(self.data);
         match (&app.backend, app.backend.failure()) {
@@ -311,9 +313,12 @@ enum Opened {
 fn open_data(settings: &ServeSettings) -> Result<Opened, ServeError> {
     #[cfg(feature = "scaled")]
     if let Some(scaled) = &settings.scaled {
-        return Ok(Opened::Scaled { settings: scaled.clone(), data: DataFolder::open_shared(&settings.data)? });
+        let data = DataFolder::open_shared(&settings.data)?;
+        crate::clock::resume(data.path(), &settings.clock);
+        return Ok(Opened::Scaled { settings: scaled.clone(), data });
     }
     let data = DataFolder::open(&settings.data)?;
+    crate::clock::resume(data.path(), &settings.clock);
     let engine_settings = EngineSettings {
         folder: settings.data.clone(),
         limits: settings.limits,
@@ -364,7 +369,8 @@ impl Opened {
         };
         follow::learn_keys(&backend, &auth).await?;
         let gateway = Gateway::new(&settings.gateway, LimitClock::new(&settings.clock))?;
-        let parts = Parts { backend, codes, auth, gateway, clock: settings.clock.clone(), uses_tls: settings.tls.is_some() };
+        let (clock, accepts_clock_behind, uses_tls) = (settings.clock.clone(), settings.accept_clock_behind, settings.tls.is_some());
+        let parts = Parts { backend, codes, auth, gateway, clock, accepts_clock_behind, uses_tls };
         let app = App::new(parts, settings.http, number()?);
         follow_all(&app).await.map_err(|problem| ServeError::Policies(problem.code()))?;
         Ok((Arc::new(app), data))

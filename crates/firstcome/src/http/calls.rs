@@ -63,7 +63,9 @@ fn check_headers(call: &Call, context: &Context) -> Result<(), Problem> {
     if call.method == Method::GET {
         return Ok(());
     }
-    no_other_condition(context, |name| call.description.reads_header(name))
+    // Whoever reads one of the two conditions reads both, also where `If-None-Match: *` can never hold.
+    let reads = |name: &str| call.description.reads_header(name);
+    no_other_condition(context, |name| reads(name) || (name == "if-none-match" && reads("if-match")))
 }
 
 impl Call {

@@ -13,7 +13,7 @@ use edge::gateway::GatewaySettings;
 use edge::limits::HttpLimits;
 use edge::live::LiveLimits;
 use edge::tls::TlsFiles;
-use engine::clock::Clock;
+use engine::clock::{CONFIRM_AFTER, Clock, WatchedClock};
 use engine::limits::Limits;
 
 use super::{ADMIN_CONNECTIONS_MAX, ServeError};
@@ -76,7 +76,13 @@ impl ServeSettings {
             snapshot_every: in_range("snapshot-every", args.snapshot_every, 1_000_000, 1, u64::MAX)?,
             accept_clock_behind: args.accept_clock_behind,
             scaled: ScaledSettings::of(args)?,
-            clock: Clock::System,
+            clock: Clock::Watched(WatchedClock::machine(Duration::from_secs(in_range(
+                "clock-confirm-s",
+                args.clock_confirm_s,
+                CONFIRM_AFTER.as_secs(),
+                1,
+                86_400,
+            )?))),
         })
     }
 }

@@ -10,6 +10,7 @@ mod support_process;
 
 mod access;
 mod bad_input;
+mod clocks;
 mod conformance;
 #[cfg(feature = "example")]
 mod counter;

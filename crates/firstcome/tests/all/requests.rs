@@ -381,7 +381,7 @@ fn health_readiness_and_metrics_say_how_the_server_stands() {
     client.get(CLAIMS);
     assert_eq!(client.get("/healthz").json(), json!({ "status": "ok" }));
     let ready = client.get("/readyz").json();
-    let expected = json!({ "ready": true, "reason": null, "read_only": false, "position": 2, "history": { "position": 2, "broken": false }, "version": env!("CARGO_PKG_VERSION") });
+    let expected = json!({ "ready": true, "reason": null, "read_only": false, "clock": { "leap_ms": null, "record_ahead_ms": 0 }, "position": 2, "history": { "position": 2, "broken": false }, "version": env!("CARGO_PKG_VERSION") });
     assert_eq!(ready, expected);
     let metrics = client.get("/metrics");
     assert_eq!(metrics.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));

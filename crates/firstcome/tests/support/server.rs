@@ -8,10 +8,11 @@ use std::sync::{Arc, LazyLock};
 
 use domain::types::Timestamp;
 use edge::auth::caller::Scope;
-use engine::clock::{Clock, ManualClock};
+use engine::clock::{CONFIRM_AFTER, Clock, ManualClock, ManualSource, WatchedClock};
 use firstcome::app::App;
 use firstcome::cli::ServeArgs;
-use firstcome::keys::{self, Change, Decider};
+use firstcome::clock::{ClockAsk, ClockJson};
+use firstcome::keys::{self, Change, Decider, KeyError};
 use firstcome::operator::ORIGIN;
 use firstcome::serve::{ServeSettings, Server};
 use tokio::runtime::Runtime;
@@ -42,9 +43,19 @@ impl TestServer {
     /// The same with settings, address and folder aside.
     pub fn start_with(folder: &Path, seconds: u64, args: ServeArgs) -> Self {
         let clock = ManualClock::at(at_seconds(seconds));
+        Self::start_at(folder, Clock::Manual(Arc::clone(&clock)), clock, args)
+    }
+
+    /// A server whose wall clock can leap.
+    pub fn start_watched(folder: &Path, source: &Arc<ManualSource>) -> Self {
+        let watched = WatchedClock::manual(source, CONFIRM_AFTER);
+        Self::start_at(folder, Clock::Watched(watched), ManualClock::at(at_seconds(0)), ServeArgs::default())
+    }
+
+    fn start_at(folder: &Path, used: Clock, clock: Arc<ManualClock>, args: ServeArgs) -> Self {
         let args = ServeArgs { listen: Some("127.0.0.1:0".parse().unwrap()), data: Some(folder.to_owned()), segment_mib: Some(4), ..args };
         let mut settings = ServeSettings::new(&args).unwrap();
-        settings.clock = Clock::Manual(Arc::clone(&clock));
+        settings.clock = used;
         let server = RUNTIME.block_on(Server::open(&settings)).unwrap();
         let (address, app) = (server.address().unwrap(), Arc::clone(server.app()));
         let admin_address = server.admin_address().unwrap();
@@ -86,6 +97,11 @@ impl TestServer {
         if let Some(done) = self.done.take() {
             RUNTIME.block_on(done).unwrap();
         }
+    }
+
+    /// Asks about the clock, as an operator would at the socket.
+    pub fn ask_clock(&self, ask: ClockAsk) -> Result<ClockJson, KeyError> {
+        RUNTIME.block_on(firstcome::clock::answer(Decider::Server(&self.app), ask, self.app.clock.now()))
     }
 
     /// All that requests can change.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use domain::types::{Name, RequestId};
+use domain::types::{Name, RequestId, Timestamp};
 use domain::{Action, Command, Kind, Rejection, Step};
 use engine::core::Prediction;
 use engine::views::{Done, Effect, Refusal, Shown};
@@ -166,13 +166,39 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.with_replica(partition, |replica| replica.core().predict(command))
     }
 
-    /// Appends a command, once, and waits until it is read back. Returns the offset of its record too.
+    /// Sets the time of each partition back to `to`; partitions that are not ahead of it stay as they are.
+    ///
+    /// # Errors
+    /// [`Refusal`]; partitions before the one that failed are set.
+    pub async fn set_time(&self, to: Timestamp, request_id: RequestId<'_>) -> Result<(), Refusal> {
+        for partition in 0..self.partitions_count() {
+            self.check_takes(partition)?;
+            self.pass_barrier(partition).await?;
+            if to < self.with_replica(partition, |replica| replica.core().state().time) {
+                let command = Command::local(Action::SetTime { to });
+                self.append_routed(partition, Routing::Partition(partition), &command, request_id).await.1?;
+            }
+        }
+        Ok(())
+    }
+
     async fn append(&self, partition: u32, command: &Command<'_>, request_id: RequestId<'_>) -> (Option<u64>, Result<Done, Refusal>) {
         let Some(group) = command.action.group() else { panic!("a command for two groups is rejected before it is appended") };
+        self.append_routed(partition, Routing::Group(group), command, request_id).await
+    }
+
+    /// Appends a command, once, and waits until it is read back. Returns the offset of its record too.
+    async fn append_routed(
+        &self,
+        partition: u32,
+        routing: Routing<'_>,
+        command: &Command<'_>,
+        request_id: RequestId<'_>,
+    ) -> (Option<u64>, Result<Done, Refusal>) {
         let sequence = self.next_sequence();
         let Some((_guard, receiver)) = self.expect(sequence) else { return (None, Err(Refusal::Busy)) };
         let body = Body::Command { request_id, command: *command };
-        if self.append_record(partition, Routing::Group(group), sequence, body).is_err() {
+        if self.append_record(partition, routing, sequence, body).is_err() {
             return (None, Err(Refusal::Busy));
         }
         match timeout(ANSWER_TIME_MAX, receiver).await {

@@ -67,11 +67,24 @@ pub(super) fn health() -> Schema {
 }
 
 pub(super) fn readiness() -> Schema {
-    let reasons = ["stopping", "the journal cannot be written", "the log cannot be followed", "the log does not answer in time"];
+    let reasons = [
+        "stopping",
+        "the time stands: the last record is ahead of the clock",
+        "the journal cannot be written",
+        "the log cannot be followed",
+        "the log does not answer in time",
+    ];
+    let leap = number_from(0).with("minimum", json!(i64::MIN)).nullable().shown(json!(null));
+    let clock = object("").has("leap_ms", leap, "How far the wall clock has leapt, if that is not adopted: nothing is decided by it.").has(
+        "record_ahead_ms",
+        count(0),
+        "How far the last record's time is ahead of the server's: so long the time stands.",
+    );
     object("Whether the server should get requests.")
         .has("ready", flag(true), "Whether the server should get requests.")
         .has("reason", word(&reasons).or_null(), "Why not; `null` if it should.")
         .has("read_only", flag(false), READ_ONLY)
+        .has("clock", clock, "How the clock does; what to do: docs/clocks.md.")
         .has("position", count(2), "The last durable record of the journal.")
         .has("history", history(), "How far the tables are that lists read.")
         .has("version", version(), VERSION)

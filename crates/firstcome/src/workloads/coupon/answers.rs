@@ -54,15 +54,18 @@ struct PendingJson<'a> {
 impl<'a> PendingJson<'a> {
     fn new(context: &Context, claim: &'a ClaimView) -> Self {
         let waiting = claim.waiting;
+        // While the time stands, nothing is decided.
+        let stands_ms = if waiting.is_some() { context.app.status().ahead_of_clock_ms } else { 0 };
+        let wait_ms = waiting.map_or(0, |waiting| waiting.wait_ms.saturating_add(stands_ms));
         Self {
             answer: context.app.codes.answer(claim.code_key, &claim.campaign, claim.serial),
             status: if waiting.is_some() { "pending" } else { "decided" },
             campaign: &claim.campaign,
             subject: &claim.subject,
             place: waiting.map_or(0, |waiting| waiting.place),
-            wait_ms: waiting.map_or(0, |waiting| waiting.wait_ms),
+            wait_ms,
             accepted_at: waiting.map(|_| times::format(claim.claimed_at)),
-            retry_after_ms: waiting.map(|waiting| look_after(waiting.wait_ms)),
+            retry_after_ms: waiting.map(|_| look_after(wait_ms)),
         }
     }
 
