@@ -85,6 +85,27 @@ pub(super) fn appended(world: &World) -> (usize, usize) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_operator_sets_the_time_back_once() {
+    let (world, node) = opened(2).await;
+    world.records.add_at(90_000_000, of_partition(0, Body::Barrier));
+    world.deliver(&node).unwrap();
+    assert_eq!(node.status().effective_at, at(90_000_000));
+    // Where the time is not ahead, nothing is appended beside the barrier.
+    for (to, expected) in [(200_000_000, (at(90_000_001), 1)), (5_000, (at(5_000), 2))] {
+        let setting = {
+            let node = Arc::clone(&node);
+            tokio::spawn(async move { node.set_time(at(to), RequestId::OPERATOR).await })
+        };
+        while !setting.is_finished() {
+            rest().await;
+            world.deliver(&node).unwrap();
+        }
+        assert_eq!(setting.await.unwrap(), Ok(()));
+        assert_eq!((node.status().effective_at, appended(&world).0), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claim_is_answered_when_its_record_comes_by_and_not_before() {
     let (world, node) = opened(2).await;
     let asking = submit(&node, claim("spring", "ann"));
