@@ -43,6 +43,32 @@ test("from the countdown to the coupon, and the same coupon again", async ({ pag
   watchful.check();
 });
 
+test("the countdown is the server's, also long after the last change, on a phone with a wrong clock, and after a sleep", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  const opensAt = Date.now() + 60_000;
+  await program.send("PUT", "/v1/campaigns/late", { stock: 2, opens_at: new Date(opensAt).toISOString() });
+  await new Promise((resolve) => setTimeout(resolve, 4_000));
+  await page.addInitScript(() => {
+    const [wall, monotonic] = [Date.now, performance.now.bind(performance)];
+    Date.now = () => wall() - 7 * 60_000;
+    performance.now = () => monotonic() - ((window as { slept?: number }).slept ?? 0);
+  });
+  const isOff = async () => {
+    const label = (await page.getByTestId("countdown").getAttribute("aria-label"))!;
+    const [hours, minutes, seconds] = [...label.matchAll(/\d+/g)].map(Number) as [number, number, number];
+    return Math.abs(hours * 3_600 + minutes * 60 + seconds - (opensAt - Date.now()) / 1_000);
+  };
+  await page.goto(`${program.url}/c/late`);
+  await expect(page.getByTestId("countdown")).toBeVisible();
+  // A second for what is drawn and for the header's whole seconds each.
+  await expect.poll(isOff).toBeLessThan(2);
+  await page.evaluate(() => void ((window as { slept?: number }).slept = 20_000));
+  await expect.poll(isOff).toBeGreaterThan(10);
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await expect.poll(isOff).toBeLessThan(2);
+  watchful.check();
+});
+
 test("sold out, paused, closed and nothing there are told apart", async ({ page }) => {
   const watchful = new Watchfulness(page, program.url);
   await program.send("PUT", "/v1/campaigns/gone", { stock: 1 });

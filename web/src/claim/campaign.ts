@@ -4,14 +4,8 @@ import { type Client, interrupted, pause, Problem } from "../shared/api";
 import { type Live, watch } from "../shared/live";
 import type { Campaign } from "../shared/types";
 
-export interface Standing {
-  campaign: Campaign;
-  /** What the server's clock is ahead of this one, in milliseconds. */
-  ahead: number;
-}
-
 export interface Onlooker {
-  stands(standing: Standing): void;
+  stands(campaign: Campaign): void;
   refused(problem: Problem): void;
   isOffline(is: boolean): void;
 }
@@ -22,12 +16,9 @@ export function follow(client: Client, name: string, onlooker: Onlooker): () => 
   const ended = new AbortController();
   const feed = new AbortController();
   ended.signal.addEventListener("abort", () => feed.abort());
-  let ahead = 0;
   const shows = (live: Live) => {
-    // An event is new when it comes, but for the snapshot after a break: that one is of just now too.
-    ahead = Date.parse(live.at) - Date.now();
     onlooker.isOffline(false);
-    onlooker.stands({ campaign: live, ahead });
+    onlooker.stands(live);
   };
   const breaks = (problem: Problem, isFinal: boolean) => {
     if (problem.code === "busy") {
@@ -47,11 +38,9 @@ async function look(client: Client, name: string, onlooker: Onlooker, signal: Ab
     let wait = LOOK_MS;
     try {
       const response = await client.ask("GET", `/v1/campaigns/${encodeURIComponent(name)}`, undefined, {}, signal);
-      const date = response.headers.get("date");
-      // The header knows whole seconds; half of one is the best guess.
-      const ahead = date === null ? 0 : Date.parse(date) + 500 - Date.now();
+      const campaign = (await response.json()) as Campaign;
       onlooker.isOffline(false);
-      onlooker.stands({ campaign: (await response.json()) as Campaign, ahead });
+      onlooker.stands(campaign);
     } catch (error) {
       if (signal.aborted) return;
       const problem = error instanceof Problem ? error : interrupted();
@@ -61,6 +50,31 @@ async function look(client: Client, name: string, onlooker: Onlooker, signal: Ab
     }
     await pause(wait, signal);
   }
+}
+
+const CORRECT_MS = 60_000;
+
+/**
+ * Asks for something small now and then, and when a hidden page is shown again, so that the client's clock stays
+ * right: the feed may be silent for an hour before a drop, and a device's clock stands still while it sleeps.
+ */
+export function keepClock(client: Client, name: string): () => void {
+  const ended = new AbortController();
+  const correct = () => client.ask("GET", `/v1/campaigns/${encodeURIComponent(name)}`, undefined, {}, ended.signal).catch(() => undefined);
+  const isShown = () => void (document.visibilityState === "visible" && correct());
+  document.addEventListener("visibilitychange", isShown);
+  const goOn = async () => {
+    for (;;) {
+      await pause(CORRECT_MS, ended.signal);
+      if (ended.signal.aborted) return;
+      if (document.visibilityState === "visible") await correct();
+    }
+  };
+  void goOn();
+  return () => {
+    ended.abort();
+    document.removeEventListener("visibilitychange", isShown);
+  };
 }
 
 /** Whoever is refused, or told to ask less often, has a connection. */
