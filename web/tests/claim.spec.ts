@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import { isAccessible, Watchfulness } from "./pages";
+import { compressing } from "./proxy";
 import { Program } from "./program";
 import { refusal, refuseFirst } from "./refusals";
 
@@ -47,6 +48,8 @@ test("the countdown is the server's, also long after the last change, on a phone
   const watchful = new Watchfulness(page, program.url);
   const opensAt = Date.now() + 60_000;
   await program.send("PUT", "/v1/campaigns/late", { stock: 2, opens_at: new Date(opensAt).toISOString() });
+  // Only the first who watches begins with an event of just now.
+  const first = await program.send("GET", "/v1/campaigns/late/live");
   await new Promise((resolve) => setTimeout(resolve, 4_000));
   await page.addInitScript(() => {
     const [wall, monotonic] = [Date.now, performance.now.bind(performance)];
@@ -66,6 +69,7 @@ test("the countdown is the server's, also long after the last change, on a phone
   await expect.poll(isOff).toBeGreaterThan(10);
   await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
   await expect.poll(isOff).toBeLessThan(2);
+  await first.body!.cancel();
   watchful.check();
 });
 
@@ -101,6 +105,24 @@ test("a lost connection is tried again until the coupon is there, without an err
   const { claimed } = (await (await program.send("GET", "/v1/campaigns/slow")).json()) as { claimed: number };
   expect(claimed).toBe(1);
   watchful.check();
+});
+
+test("behind a proxy that holds the feed back the page asks", async ({ page }) => {
+  const proxy = await compressing(program.port);
+  try {
+    const watchful = new Watchfulness(page, proxy.url);
+    await program.send("PUT", "/v1/campaigns/held", { stock: 5 });
+    await page.goto(`${proxy.url}/c/held`);
+    await expect(page.getByText("5 left")).toBeVisible();
+    await program.send("PUT", "/v1/campaigns/held", { stock: 4 });
+    await expect(page.getByText("4 left")).toBeVisible();
+    await expect(page.getByText("No connection")).toHaveCount(0);
+    await page.getByRole("button", { name: "Get my coupon" }).tap();
+    await expect(page.getByText("It is yours!")).toBeVisible();
+    watchful.check();
+  } finally {
+    proxy.end();
+  }
 });
 
 test("who is told to ask less often sees the campaign a moment later, and no refusal", async ({ page }) => {

@@ -1,5 +1,5 @@
 // How the campaign stands, for the page of the person who claims: the live feed where there is room
-// for one more, and a look now and then where there is not.
+// for one more, and a look now and then where there is not, or where something holds the feed back.
 import { type Client, interrupted, pause, Problem } from "../shared/api";
 import { type Live, watch } from "../shared/live";
 import type { Campaign } from "../shared/types";
@@ -11,11 +11,39 @@ export interface Onlooker {
 }
 
 const LOOK_MS = 5_000;
+/** How long the feed may take to begin. */
+const BEGIN_MS = 3_000;
+/** The server sends something every 15 seconds: a feed that is silent for longer is held back on the way. */
+const QUIET_MS = 20_000;
 
 export function follow(client: Client, name: string, onlooker: Onlooker): () => void {
   const ended = new AbortController();
   const feed = new AbortController();
   ended.signal.addEventListener("abort", () => feed.abort());
+  // Only while the feed brings nothing: a proxy that compresses may hold it back until its buffer is full.
+  let looking: AbortController | undefined;
+  let quiet: ReturnType<typeof setTimeout> | undefined;
+  const looks = () => {
+    if (ended.signal.aborted || looking !== undefined) return;
+    looking = new AbortController();
+    void look(client, name, onlooker, looking.signal);
+  };
+  const looksAfter = (millis: number) => {
+    clearTimeout(quiet);
+    quiet = setTimeout(looks, millis);
+  };
+  const stopsLooking = () => {
+    looking?.abort();
+    looking = undefined;
+  };
+  ended.signal.addEventListener("abort", () => {
+    clearTimeout(quiet);
+    stopsLooking();
+  });
+  const hears = () => {
+    stopsLooking();
+    looksAfter(QUIET_MS);
+  };
   const shows = (live: Live) => {
     onlooker.isOffline(false);
     onlooker.stands(live);
@@ -23,13 +51,24 @@ export function follow(client: Client, name: string, onlooker: Onlooker): () => 
   const breaks = (problem: Problem, isFinal: boolean) => {
     if (problem.code === "busy") {
       feed.abort();
-      void look(client, name, onlooker, ended.signal);
-    } else {
-      onlooker.isOffline(isUnheard(problem));
-      if (isFinal) onlooker.refused(problem);
+      clearTimeout(quiet);
+      looks();
+      return;
     }
+    if (isFinal) {
+      clearTimeout(quiet);
+      stopsLooking();
+      onlooker.isOffline(false);
+      onlooker.refused(problem);
+      return;
+    }
+    // Whoever was told to wait does not ask in another way meanwhile.
+    if (problem.status === 429) looksAfter(problem.retryAfterMs + BEGIN_MS);
+    // Whoever looks knows better whether there is a connection.
+    if (looking === undefined) onlooker.isOffline(isUnheard(problem));
   };
-  void watch(client, name, { shows, breaks }, feed.signal);
+  looksAfter(BEGIN_MS);
+  void watch(client, name, { hears, shows, breaks }, feed.signal);
   return () => ended.abort();
 }
 
@@ -39,6 +78,8 @@ async function look(client: Client, name: string, onlooker: Onlooker, signal: Ab
     try {
       const response = await client.ask("GET", `/v1/campaigns/${encodeURIComponent(name)}`, undefined, {}, signal);
       const campaign = (await response.json()) as Campaign;
+      // What the feed has shown meanwhile is newer.
+      if (signal.aborted) return;
       onlooker.isOffline(false);
       onlooker.stands(campaign);
     } catch (error) {

@@ -19,6 +19,8 @@ export interface Live extends Campaign {
 }
 
 export interface Watcher {
+  /** Something came, if only a sign of life. */
+  hears?(): void;
   /** Something is new. */
   shows(live: Live): void;
   /** The connection is gone, and will be tried again; or, with a refusal that stays, will not. */
@@ -68,6 +70,7 @@ async function once(
       if (done) break;
       clearTimeout(timer);
       timer = setTimeout(() => silence.abort(), SILENCE_MS);
+      watcher.hears?.();
       text += value;
       const events = text.split("\n\n");
       text = events.pop()!;
