@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
+import { failing, withLess } from "./browsers";
 import { isAccessible, Watchfulness } from "./pages";
 import { compressing } from "./proxy";
 import { Program } from "./program";
@@ -231,6 +232,31 @@ test("in a queue there is a place and no code, and then the coupon, also for who
   expect((await program.send("GET", `/v1/campaigns/line/codes/${code}`)).status).toBe(200);
   const { claimed, pending } = (await (await program.send("GET", "/v1/campaigns/line")).json()) as { claimed: number; pending: number };
   expect([claimed, pending]).toEqual([13, 0]);
+  watchful.check();
+});
+
+test("without site data and in an older browser there is a coupon too", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await withLess(page);
+  await program.send("PUT", "/v1/campaigns/less", { stock: 5 });
+  await page.goto(`${program.url}/c/less`);
+  await expect(page.getByText("5 left")).toBeVisible();
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByText("It is yours!")).toBeVisible();
+  watchful.check();
+});
+
+test("a failure of the page itself is said, and the button goes on", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/failing", { stock: 5 });
+  await page.goto(`${program.url}/c/failing`);
+  await expect(page.getByRole("button", { name: "Get my coupon" })).toBeEnabled();
+  const mend = await failing(page);
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByText("That did not work. Please try again.")).toBeVisible();
+  await mend();
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByText("It is yours!")).toBeVisible();
   watchful.check();
 });
 

@@ -1,6 +1,7 @@
 // The operator's way through the console.
 import { readFileSync } from "node:fs";
 import { expect, test } from "@playwright/test";
+import { failing, withLess } from "./browsers";
 import { isAccessible, Watchfulness } from "./pages";
 import { Program } from "./program";
 import { refusal } from "./refusals";
@@ -112,6 +113,21 @@ test("a queue is set in the form, shown with who waits, and kept by a change of 
   await expect(page.getByTestId("remaining")).toHaveText("7");
   await expect(page.getByTestId("queue")).toHaveCount(0);
   expect(await settings()).toMatchObject({ mode: "direct", decisions_per_second_max: 1, queue_max: 7, claimed: 3, pending: 0 });
+  watchful.check();
+});
+
+test("without site data and in an older browser there is a console too, and a failure of the page is said", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await withLess(page);
+  await page.goto(`${program.url}/#/new`);
+  await page.getByLabel("Name").fill("less");
+  await page.getByLabel("Stock").fill("3");
+  const mend = await failing(page);
+  await page.getByRole("button", { name: "Create" }).click();
+  await expect(page.getByRole("alert")).toContainText("went wrong in this page");
+  await mend();
+  await page.getByRole("button", { name: "Create" }).click();
+  await expect(page.getByTestId("remaining")).toHaveText("3");
   watchful.check();
 });
 

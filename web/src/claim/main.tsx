@@ -2,7 +2,7 @@
 import "./claim.css";
 import { render } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Client, Problem } from "../shared/api";
+import { asProblem, Client, type Problem } from "../shared/api";
 import { monotonic, type ServerClock } from "../shared/clock";
 import type { Campaign, Claimed } from "../shared/types";
 import { ask } from "./ask";
@@ -46,8 +46,7 @@ function Page() {
       setOutcome({ kind: "coupon", claimed, note: isRepeat ? words.already : words.yours });
     } catch (error) {
       hasAsked.current = false;
-      if (!(error instanceof Problem)) throw error;
-      setOutcome(refusal(error));
+      setOutcome(refusal(asProblem(error)));
     }
   };
 
@@ -63,7 +62,11 @@ function Page() {
       }
       setLooking(false);
     };
-    void look();
+    const failed = (error: unknown) => {
+      asProblem(error);
+      setLooking(false);
+    };
+    look().catch(failed);
     return () => ended.abort();
   }, [client, person]);
 

@@ -1,6 +1,6 @@
 // Creating a campaign, and changing one. What is wrong is shown where it was typed.
 import { useEffect, useState } from "preact/hooks";
-import { type Client, Problem } from "../shared/api";
+import { asProblem, type Client, type Problem } from "../shared/api";
 import type { Campaign } from "../shared/types";
 import { Refused } from "./parts";
 
@@ -45,7 +45,7 @@ export function CampaignForm({ client, campaign }: { client: Client; campaign?: 
         setBefore(read);
         setFields(fieldsOf(read));
       },
-      (refusal: Problem) => setProblem(refusal),
+      (error: unknown) => setProblem(asProblem(error)),
     );
   }, [client, campaign]);
 
@@ -60,10 +60,10 @@ export function CampaignForm({ client, campaign }: { client: Client; campaign?: 
       });
       location.hash = `#/campaigns/${value.campaign}`;
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setProblem(error);
+      const problem = asProblem(error);
+      setProblem(problem);
       setSending(false);
-      const field = fieldOf(error);
+      const field = fieldOf(problem);
       if (field !== undefined) document.getElementById(field)?.focus();
     }
   };

@@ -29,6 +29,16 @@ export class Problem extends Error {
   }
 }
 
+/** A mistake of the page itself; asking again does not help. */
+const OF_THE_PAGE = -1;
+
+/** Whatever went wrong, as something that can be shown: a page never stays as it is without a word. */
+export function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  console.warn(error);
+  return new Problem(OF_THE_PAGE, "page_failed", "Something went wrong in this page. Please try again, or reload it.");
+}
+
 export const UNREACHABLE = "unreachable";
 
 /** Everybody who asks does so with the same credential, if there is one. */

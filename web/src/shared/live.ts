@@ -57,12 +57,14 @@ async function once(
   signal: AbortSignal,
 ): Promise<Problem> {
   const silence = new AbortController();
-  const either = AbortSignal.any([signal, silence.signal]);
+  // Not `AbortSignal.any`, which browsers of 2023 do not have.
+  const ends = () => silence.abort();
+  signal.addEventListener("abort", ends);
   let timer = setTimeout(() => silence.abort(), SILENCE_MS);
   try {
     const headers: Record<string, string> = { accept: "text/event-stream" };
     if (state.live !== undefined) headers["last-event-id"] = state.live.id;
-    const response = await client.ask("GET", `/v1/campaigns/${encodeURIComponent(campaign)}/live`, undefined, headers, either);
+    const response = await client.ask("GET", `/v1/campaigns/${encodeURIComponent(campaign)}/live`, undefined, headers, silence.signal);
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (;;) {
@@ -80,6 +82,7 @@ async function once(
     if (error instanceof Problem) return error;
   } finally {
     clearTimeout(timer);
+    signal.removeEventListener("abort", ends);
     silence.abort();
   }
   return interrupted();
