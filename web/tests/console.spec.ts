@@ -131,6 +131,51 @@ test("without site data and in an older browser there is a console too, and a fa
   watchful.check();
 });
 
+test("the form saves nothing that was not meant, and says so at the field", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await page.goto(`${program.url}/#/new`);
+  await page.getByLabel("Name").fill("meant");
+  const save = page.getByRole("button", { name: "Create" });
+  const isRefused = async (label: string, words: string) => {
+    await save.click();
+    await expect(page.getByLabel(label, { exact: true })).toHaveAttribute("aria-invalid", "true");
+    await expect(page.getByLabel(label, { exact: true })).toBeFocused();
+    await expect(page.getByRole("alert")).toContainText(words);
+  };
+  await isRefused("Stock", "missing");
+  for (const typed of ["1.000", "0x10", "1e3", "-1", "1,5", "ten"]) {
+    await page.getByLabel("Stock").fill(typed);
+    await isRefused("Stock", "digits only");
+  }
+  await page.getByLabel("Stock").fill("10");
+  await page.getByLabel("For one subject").fill("0x1");
+  await isRefused("For one subject", "digits only");
+  await page.getByLabel("For one subject").fill("1");
+  for (const label of ["Opens", "Closes", "Can be used until"]) {
+    await page.getByLabel(label, { exact: true }).focus();
+    await page.keyboard.type("3101");
+    await isRefused(label, "not complete");
+    await page.getByLabel(label, { exact: true }).fill("12026-01-31T10:00");
+    await isRefused(label, "four digits");
+    await page.getByLabel(label, { exact: true }).fill("");
+  }
+  expect((await program.send("GET", "/v1/campaigns/meant")).status).toBe(404);
+  await save.click();
+  await expect(page.getByTestId("remaining")).toHaveText("10");
+  watchful.check();
+});
+
+test("a time that a change of the clock leaves out is shown as what it will be", async ({ browser }) => {
+  const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin" });
+  const page = await context.newPage();
+  await page.goto(`${program.url}/#/new`);
+  await page.getByLabel("Opens").fill("2030-03-31T02:30:00");
+  await expect(page.getByText("It will be Mar 31, 2030, 3:30:00 AM GMT+2.")).toBeVisible();
+  await page.getByLabel("Opens").fill("2030-10-27T02:30:00");
+  await expect(page.getByText("It will be Oct 27, 2030, 2:30:00 AM GMT+2.")).toBeVisible();
+  await context.close();
+});
+
 test("a claim is redeemed, and the server's health is shown", async ({ page }) => {
   const watchful = new Watchfulness(page, program.url);
   await program.send("PUT", "/v1/campaigns/autumn", { stock: 5 });
