@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import { failing, withLess } from "./browsers";
-import { isAccessible, Watchfulness } from "./pages";
+import { brokenWords, fitsTheScreen, isAccessible, Watchfulness } from "./pages";
 import { compressing } from "./proxy";
 import { Program } from "./program";
 import { refusal, refuseFirst } from "./refusals";
@@ -40,8 +40,13 @@ test("from the countdown to the coupon, and the same coupon again", async ({ pag
   await page.reload();
   await expect(page.getByText("You have this coupon already.")).toBeVisible();
   await expect(page.getByTestId("code")).toHaveText(code!);
-  // Nothing sticks out of a phone.
-  expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+  await fitsTheScreen(page);
+  // Also on the smallest phones the code is one line, inside its frame.
+  for (const width of [390, 360, 320]) {
+    await page.setViewportSize({ width, height: 640 });
+    await fitsTheScreen(page);
+    expect(await brokenWords(page), `at ${width}`).toEqual([]);
+  }
   watchful.check();
 });
 
@@ -261,7 +266,7 @@ test("a failure of the page itself is said, and the button goes on", async ({ pa
 });
 
 test("in Korean where the browser speaks Korean", async ({ browser }) => {
-  const context = await browser.newContext({ locale: "ko-KR", viewport: { width: 390, height: 844 } });
+  const context = await browser.newContext({ locale: "ko-KR", viewport: { width: 320, height: 844 } });
   const page = await context.newPage();
   const watchful = new Watchfulness(page, program.url);
   await program.send("PUT", "/v1/campaigns/korea", { stock: 5 });
@@ -269,6 +274,15 @@ test("in Korean where the browser speaks Korean", async ({ browser }) => {
   await expect(page.locator("html")).toHaveAttribute("lang", "ko");
   await page.getByRole("button", { name: "쿠폰 받기" }).click();
   await expect(page.getByText("쿠폰을 받았습니다!")).toBeVisible();
+  expect(await brokenWords(page)).toEqual([]);
+  await program.send("PUT", "/v1/campaigns/korea-gone", { stock: 1 });
+  await program.send("POST", "/v1/campaigns/korea-gone/claims", { subject: "ann" });
+  await page.goto(`${program.url}/c/korea-gone`);
+  await expect(page.getByText("모두 소진되었습니다")).toBeVisible();
+  for (let width = 320; width <= 400; width += 10) {
+    await page.setViewportSize({ width, height: 844 });
+    expect(await brokenWords(page), `at ${width}`).toEqual([]);
+  }
   await isAccessible(page);
   watchful.check();
   await context.close();

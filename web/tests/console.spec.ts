@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "@playwright/test";
 import { failing, withLess } from "./browsers";
-import { isAccessible, Watchfulness } from "./pages";
+import { fitsTheScreen, isAccessible, Watchfulness } from "./pages";
 import { Program } from "./program";
 import { refusal } from "./refusals";
 
@@ -173,6 +173,22 @@ test("a time that a change of the clock leaves out is shown as what it will be",
   await expect(page.getByText("It will be Mar 31, 2030, 3:30:00 AM GMT+2.")).toBeVisible();
   await page.getByLabel("Opens").fill("2030-10-27T02:30:00");
   await expect(page.getByText("It will be Oct 27, 2030, 2:30:00 AM GMT+2.")).toBeVisible();
+  await context.close();
+});
+
+test("on a phone no page is wider than the screen, and the confirmation lies on it", async ({ browser }) => {
+  const context = await browser.newContext({ locale: "en-GB", viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  const page = await context.newPage();
+  await program.send("PUT", "/v1/campaigns/a-campaign-with-a-rather-long-name", { stock: 5 });
+  await program.send("POST", "/v1/campaigns/a-campaign-with-a-rather-long-name/claims", { subject: "phone" });
+  for (const place of ["", "new", "campaigns/a-campaign-with-a-rather-long-name", "server", "subjects/phone"]) {
+    await page.goto(`${program.url}/#/${place}`);
+    await expect(page.locator("main .card").first()).toBeVisible();
+    await fitsTheScreen(page);
+  }
+  await page.getByRole("button", { name: "Cancel claim 1" }).tap();
+  const { x, width } = (await page.getByRole("dialog").boundingBox())!;
+  expect([0 <= x, x + width <= 390]).toEqual([true, true]);
   await context.close();
 });
 
