@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
-import { isAccessible, Watchfulness } from "./pages";
+import { failing, withLess } from "./browsers";
+import { brokenWords, fitsTheScreen, isAccessible, Watchfulness } from "./pages";
+import { compressing } from "./proxy";
 import { Program } from "./program";
 import { refusal, refuseFirst } from "./refusals";
 
@@ -38,8 +40,42 @@ test("from the countdown to the coupon, and the same coupon again", async ({ pag
   await page.reload();
   await expect(page.getByText("You have this coupon already.")).toBeVisible();
   await expect(page.getByTestId("code")).toHaveText(code!);
-  // Nothing sticks out of a phone.
-  expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+  await fitsTheScreen(page);
+  // Also on the smallest phones the code is one line, inside its frame.
+  for (const width of [390, 360, 320]) {
+    await page.setViewportSize({ width, height: 640 });
+    await fitsTheScreen(page);
+    expect(await brokenWords(page), `at ${width}`).toEqual([]);
+  }
+  watchful.check();
+});
+
+test("the countdown is the server's, also long after the last change, on a phone with a wrong clock, and after a sleep", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  const opensAt = Date.now() + 60_000;
+  await program.send("PUT", "/v1/campaigns/late", { stock: 2, opens_at: new Date(opensAt).toISOString() });
+  // Only the first who watches begins with an event of just now.
+  const first = await program.send("GET", "/v1/campaigns/late/live");
+  await new Promise((resolve) => setTimeout(resolve, 4_000));
+  await page.addInitScript(() => {
+    const [wall, monotonic] = [Date.now, performance.now.bind(performance)];
+    Date.now = () => wall() - 7 * 60_000;
+    performance.now = () => monotonic() - ((window as { slept?: number }).slept ?? 0);
+  });
+  const isOff = async () => {
+    const label = (await page.getByTestId("countdown").getAttribute("aria-label"))!;
+    const [hours, minutes, seconds] = [...label.matchAll(/\d+/g)].map(Number) as [number, number, number];
+    return Math.abs(hours * 3_600 + minutes * 60 + seconds - (opensAt - Date.now()) / 1_000);
+  };
+  await page.goto(`${program.url}/c/late`);
+  await expect(page.getByTestId("countdown")).toBeVisible();
+  // A second for what is drawn and for the header's whole seconds each.
+  await expect.poll(isOff).toBeLessThan(2);
+  await page.evaluate(() => void ((window as { slept?: number }).slept = 20_000));
+  await expect.poll(isOff).toBeGreaterThan(10);
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await expect.poll(isOff).toBeLessThan(2);
+  await first.body!.cancel();
   watchful.check();
 });
 
@@ -75,6 +111,24 @@ test("a lost connection is tried again until the coupon is there, without an err
   const { claimed } = (await (await program.send("GET", "/v1/campaigns/slow")).json()) as { claimed: number };
   expect(claimed).toBe(1);
   watchful.check();
+});
+
+test("behind a proxy that holds the feed back the page asks", async ({ page }) => {
+  const proxy = await compressing(program.port);
+  try {
+    const watchful = new Watchfulness(page, proxy.url);
+    await program.send("PUT", "/v1/campaigns/held", { stock: 5 });
+    await page.goto(`${proxy.url}/c/held`);
+    await expect(page.getByText("5 left")).toBeVisible();
+    await program.send("PUT", "/v1/campaigns/held", { stock: 4 });
+    await expect(page.getByText("4 left")).toBeVisible();
+    await expect(page.getByText("No connection")).toHaveCount(0);
+    await page.getByRole("button", { name: "Get my coupon" }).tap();
+    await expect(page.getByText("It is yours!")).toBeVisible();
+    watchful.check();
+  } finally {
+    proxy.end();
+  }
 });
 
 test("who is told to ask less often sees the campaign a moment later, and no refusal", async ({ page }) => {
@@ -186,8 +240,33 @@ test("in a queue there is a place and no code, and then the coupon, also for who
   watchful.check();
 });
 
+test("without site data and in an older browser there is a coupon too", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await withLess(page);
+  await program.send("PUT", "/v1/campaigns/less", { stock: 5 });
+  await page.goto(`${program.url}/c/less`);
+  await expect(page.getByText("5 left")).toBeVisible();
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByText("It is yours!")).toBeVisible();
+  watchful.check();
+});
+
+test("a failure of the page itself is said, and the button goes on", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await program.send("PUT", "/v1/campaigns/failing", { stock: 5 });
+  await page.goto(`${program.url}/c/failing`);
+  await expect(page.getByRole("button", { name: "Get my coupon" })).toBeEnabled();
+  const mend = await failing(page);
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByText("That did not work. Please try again.")).toBeVisible();
+  await mend();
+  await page.getByRole("button", { name: "Get my coupon" }).tap();
+  await expect(page.getByText("It is yours!")).toBeVisible();
+  watchful.check();
+});
+
 test("in Korean where the browser speaks Korean", async ({ browser }) => {
-  const context = await browser.newContext({ locale: "ko-KR", viewport: { width: 390, height: 844 } });
+  const context = await browser.newContext({ locale: "ko-KR", viewport: { width: 320, height: 844 } });
   const page = await context.newPage();
   const watchful = new Watchfulness(page, program.url);
   await program.send("PUT", "/v1/campaigns/korea", { stock: 5 });
@@ -195,6 +274,15 @@ test("in Korean where the browser speaks Korean", async ({ browser }) => {
   await expect(page.locator("html")).toHaveAttribute("lang", "ko");
   await page.getByRole("button", { name: "쿠폰 받기" }).click();
   await expect(page.getByText("쿠폰을 받았습니다!")).toBeVisible();
+  expect(await brokenWords(page)).toEqual([]);
+  await program.send("PUT", "/v1/campaigns/korea-gone", { stock: 1 });
+  await program.send("POST", "/v1/campaigns/korea-gone/claims", { subject: "ann" });
+  await page.goto(`${program.url}/c/korea-gone`);
+  await expect(page.getByText("모두 소진되었습니다")).toBeVisible();
+  for (let width = 320; width <= 400; width += 10) {
+    await page.setViewportSize({ width, height: 844 });
+    expect(await brokenWords(page), `at ${width}`).toEqual([]);
+  }
   await isAccessible(page);
   watchful.check();
   await context.close();

@@ -1,7 +1,8 @@
 // The operator's way through the console.
 import { readFileSync } from "node:fs";
 import { expect, test } from "@playwright/test";
-import { isAccessible, Watchfulness } from "./pages";
+import { failing, withLess } from "./browsers";
+import { fitsTheScreen, isAccessible, Watchfulness } from "./pages";
 import { Program } from "./program";
 import { refusal } from "./refusals";
 
@@ -113,6 +114,82 @@ test("a queue is set in the form, shown with who waits, and kept by a change of 
   await expect(page.getByTestId("queue")).toHaveCount(0);
   expect(await settings()).toMatchObject({ mode: "direct", decisions_per_second_max: 1, queue_max: 7, claimed: 3, pending: 0 });
   watchful.check();
+});
+
+test("without site data and in an older browser there is a console too, and a failure of the page is said", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await withLess(page);
+  await page.goto(`${program.url}/#/new`);
+  await page.getByLabel("Name").fill("less");
+  await page.getByLabel("Stock").fill("3");
+  const mend = await failing(page);
+  await page.getByRole("button", { name: "Create" }).click();
+  await expect(page.getByRole("alert")).toContainText("went wrong in this page");
+  await mend();
+  await page.getByRole("button", { name: "Create" }).click();
+  await expect(page.getByTestId("remaining")).toHaveText("3");
+  watchful.check();
+});
+
+test("the form saves nothing that was not meant, and says so at the field", async ({ page }) => {
+  const watchful = new Watchfulness(page, program.url);
+  await page.goto(`${program.url}/#/new`);
+  await page.getByLabel("Name").fill("meant");
+  const save = page.getByRole("button", { name: "Create" });
+  const isRefused = async (label: string, words: string) => {
+    await save.click();
+    await expect(page.getByLabel(label, { exact: true })).toHaveAttribute("aria-invalid", "true");
+    await expect(page.getByLabel(label, { exact: true })).toBeFocused();
+    await expect(page.getByRole("alert")).toContainText(words);
+  };
+  await isRefused("Stock", "missing");
+  for (const typed of ["1.000", "0x10", "1e3", "-1", "1,5", "ten"]) {
+    await page.getByLabel("Stock").fill(typed);
+    await isRefused("Stock", "digits only");
+  }
+  await page.getByLabel("Stock").fill("10");
+  await page.getByLabel("For one subject").fill("0x1");
+  await isRefused("For one subject", "digits only");
+  await page.getByLabel("For one subject").fill("1");
+  for (const label of ["Opens", "Closes", "Can be used until"]) {
+    await page.getByLabel(label, { exact: true }).focus();
+    await page.keyboard.type("3101");
+    await isRefused(label, "not complete");
+    await page.getByLabel(label, { exact: true }).fill("12026-01-31T10:00");
+    await isRefused(label, "four digits");
+    await page.getByLabel(label, { exact: true }).fill("");
+  }
+  expect((await program.send("GET", "/v1/campaigns/meant")).status).toBe(404);
+  await save.click();
+  await expect(page.getByTestId("remaining")).toHaveText("10");
+  watchful.check();
+});
+
+test("a time that a change of the clock leaves out is shown as what it will be", async ({ browser }) => {
+  const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin" });
+  const page = await context.newPage();
+  await page.goto(`${program.url}/#/new`);
+  await page.getByLabel("Opens").fill("2030-03-31T02:30:00");
+  await expect(page.getByText("It will be Mar 31, 2030, 3:30:00 AM GMT+2.")).toBeVisible();
+  await page.getByLabel("Opens").fill("2030-10-27T02:30:00");
+  await expect(page.getByText("It will be Oct 27, 2030, 2:30:00 AM GMT+2.")).toBeVisible();
+  await context.close();
+});
+
+test("on a phone no page is wider than the screen, and the confirmation lies on it", async ({ browser }) => {
+  const context = await browser.newContext({ locale: "en-GB", viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  const page = await context.newPage();
+  await program.send("PUT", "/v1/campaigns/a-campaign-with-a-rather-long-name", { stock: 5 });
+  await program.send("POST", "/v1/campaigns/a-campaign-with-a-rather-long-name/claims", { subject: "phone" });
+  for (const place of ["", "new", "campaigns/a-campaign-with-a-rather-long-name", "server", "subjects/phone"]) {
+    await page.goto(`${program.url}/#/${place}`);
+    await expect(page.locator("main .card").first()).toBeVisible();
+    await fitsTheScreen(page);
+  }
+  await page.getByRole("button", { name: "Cancel claim 1" }).tap();
+  const { x, width } = (await page.getByRole("dialog").boundingBox())!;
+  expect([0 <= x, x + width <= 390]).toEqual([true, true]);
+  await context.close();
 });
 
 test("a claim is redeemed, and the server's health is shown", async ({ page }) => {

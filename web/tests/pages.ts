@@ -44,3 +44,32 @@ export async function isAccessible(page: Page): Promise<void> {
   }
   await page.emulateMedia({ colorScheme: "light", reducedMotion: "no-preference" });
 }
+
+/**
+ * Nothing sticks out of the screen. Not measured with `innerWidth`: a phone's browser makes that as wide as the page.
+ */
+export async function fitsTheScreen(page: Page): Promise<void> {
+  const { width } = page.viewportSize()!;
+  expect(await page.evaluate(() => document.documentElement.scrollWidth), page.url()).toBeLessThanOrEqual(width);
+}
+
+/** Where a line ends inside a word, in the text of the page. */
+export async function brokenWords(page: Page): Promise<string[]> {
+  return page.evaluate(() => {
+    const broken: string[] = [];
+    const texts = document.createTreeWalker(document.getElementById("app")!, NodeFilter.SHOW_TEXT);
+    const topOf = (node: Node, index: number) => {
+      const range = document.createRange();
+      range.setStart(node, index);
+      range.setEnd(node, index + 1);
+      return range.getBoundingClientRect().top;
+    };
+    for (let node = texts.nextNode(); node !== null; node = texts.nextNode()) {
+      const text = node.textContent!;
+      for (let index = 1; index < text.length; index++) {
+        if (/\S\S/.test(text.slice(index - 1, index + 1)) && 4 < Math.abs(topOf(node, index) - topOf(node, index - 1))) broken.push(text);
+      }
+    }
+    return broken;
+  });
+}

@@ -1,6 +1,7 @@
 // Asking for a coupon until it is known what became of it. A retry is free: one person has one claim,
 // and where several are allowed, a request key tells a retry from a new wish.
 import { type Client, pause, Problem } from "../shared/api";
+import { tab } from "../shared/tab";
 import type { Accepted, Claimed } from "../shared/types";
 
 /** What is known of the way to an answer. */
@@ -67,19 +68,19 @@ export class Wish {
   }
 
   get isMade(): boolean {
-    return sessionStorage.getItem(this.stored) !== null;
+    return tab.get(this.stored) !== undefined;
   }
 
   get key(): string {
-    let key = sessionStorage.getItem(this.stored);
-    if (key === null) {
+    let key = tab.get(this.stored);
+    if (key === undefined) {
       key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-      sessionStorage.setItem(this.stored, key);
+      tab.set(this.stored, key);
     }
     return key;
   }
 
   isGranted(): void {
-    sessionStorage.removeItem(this.stored);
+    tab.remove(this.stored);
   }
 }

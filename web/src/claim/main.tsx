@@ -2,10 +2,11 @@
 import "./claim.css";
 import { render } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Client, Problem } from "../shared/api";
+import { asProblem, Client, type Problem } from "../shared/api";
+import { monotonic, type ServerClock } from "../shared/clock";
 import type { Campaign, Claimed } from "../shared/types";
 import { ask } from "./ask";
-import { follow, type Standing } from "./campaign";
+import { follow, keepClock } from "./campaign";
 import { Coupon } from "./coupon";
 import { lookForOwn } from "./own";
 import { holder, somebody } from "./who";
@@ -23,7 +24,7 @@ type Outcome =
 function Page() {
   const person = useMemo(() => holder() ?? somebody(), []);
   const client = useMemo(() => new Client(person.token), [person]);
-  const [standing, setStanding] = useState<Standing>();
+  const [standing, setStanding] = useState<Campaign>();
   const [problem, setProblem] = useState<Problem>();
   const [isOffline, setOffline] = useState(false);
   const [outcome, setOutcome] = useState<Outcome>({ kind: "none" });
@@ -32,19 +33,20 @@ function Page() {
   const [isLooking, setLooking] = useState(true);
 
   useEffect(() => follow(client, name, { stands: setStanding, refused: setProblem, isOffline: setOffline }), [client]);
+  const isAhead = standing?.state === "scheduled";
+  useEffect(() => (isAhead ? keepClock(client, name) : undefined), [client, isAhead]);
   const claim = async () => {
     if (hasAsked.current) return;
     hasAsked.current = true;
     setOutcome({ kind: "asking", isSlow: false });
     const isSlow = () => setOutcome((now) => (now.kind === "asking" || now.kind === "waiting" ? { ...now, isSlow: true } : now));
-    const waits = (place: number, waitMs: number) => setOutcome({ kind: "waiting", place, until: Date.now() + waitMs, isSlow: false });
+    const waits = (place: number, waitMs: number) => setOutcome({ kind: "waiting", place, until: monotonic() + waitMs, isSlow: false });
     try {
       const { claimed, isRepeat } = await ask(client, name, person.subject, { isSlow, waits });
       setOutcome({ kind: "coupon", claimed, note: isRepeat ? words.already : words.yours });
     } catch (error) {
       hasAsked.current = false;
-      if (!(error instanceof Problem)) throw error;
-      setOutcome(refusal(error));
+      setOutcome(refusal(asProblem(error)));
     }
   };
 
@@ -60,7 +62,11 @@ function Page() {
       }
       setLooking(false);
     };
-    void look();
+    const failed = (error: unknown) => {
+      asProblem(error);
+      setLooking(false);
+    };
+    look().catch(failed);
     return () => ended.abort();
   }, [client, person]);
 
@@ -79,6 +85,7 @@ function Page() {
             <h1>{name}</h1>
             <Body
               standing={standing}
+              clock={client.clock}
               isKnown={standing !== undefined || mayNotWatch}
               isLooking={isLooking}
               outcome={outcome}
@@ -107,7 +114,8 @@ function Refusal({ problem, hasToken }: { problem: Problem; hasToken: boolean })
 }
 
 interface Shown {
-  standing: Standing | undefined;
+  standing: Campaign | undefined;
+  clock: ServerClock;
   /** There is nothing more to wait for before the button can be there. */
   isKnown: boolean;
   /** It is not known yet whether they have a coupon. */
@@ -116,8 +124,8 @@ interface Shown {
   onClaim: () => void;
 }
 
-function Body({ standing, isKnown, isLooking, outcome, onClaim }: Shown) {
-  const now = useClock(standing);
+function Body({ standing: campaign, clock, isKnown, isLooking, outcome, onClaim }: Shown) {
+  const now = useClock(clock);
   if (outcome.kind === "coupon") {
     return (
       <>
@@ -129,9 +137,8 @@ function Body({ standing, isKnown, isLooking, outcome, onClaim }: Shown) {
     );
   }
   // Whatever becomes of the campaign now, nobody loses a place.
-  if (outcome.kind === "waiting") return <Line place={outcome.place} waitMs={outcome.until - Date.now()} />;
+  if (outcome.kind === "waiting") return <Line place={outcome.place} waitMs={outcome.until - monotonic()} />;
   if (!isKnown) return <p class="quiet">{words.loading}</p>;
-  const campaign = standing?.campaign;
   const opensAt = campaign?.opens_at == null ? 0 : Date.parse(campaign.opens_at);
   if (now < opensAt) return <Countdown millis={opensAt - now} />;
   const sign = signOf(campaign, now, outcome);
@@ -156,15 +163,13 @@ function Body({ standing, isKnown, isLooking, outcome, onClaim }: Shown) {
 }
 
 /** The server's time, as often as somebody looks at it. */
-function useClock(standing: Standing | undefined): number {
-  const ahead = useRef(0);
-  ahead.current = standing?.ahead ?? 0;
-  const [now, setNow] = useState(Date.now());
+function useClock(clock: ServerClock): number {
+  const [now, setNow] = useState(clock.now());
   useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 200);
+    const timer = setInterval(() => setNow(clock.now()), 200);
     return () => clearInterval(timer);
-  }, []);
-  return now + ahead.current;
+  }, [clock]);
+  return now;
 }
 
 function Countdown({ millis }: { millis: number }) {

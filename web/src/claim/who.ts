@@ -1,5 +1,6 @@
 // Who claims: the subject of the token in the address's fragment, which no server gets to see with
 // the address; or, for a demonstration, somebody at random.
+import { tab } from "../shared/tab";
 
 export interface Person {
   subject: string;
@@ -18,11 +19,11 @@ export function holder(): Person | undefined {
 
 /** Somebody at random, the same one until the tab is closed. */
 export function somebody(): Person {
-  let subject = sessionStorage.getItem(STORED);
-  if (subject === null) {
+  let subject = tab.get(STORED);
+  if (subject === undefined) {
     const bytes = crypto.getRandomValues(new Uint8Array(8));
     subject = `demo-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-    sessionStorage.setItem(STORED, subject);
+    tab.set(STORED, subject);
   }
   return { subject, token: undefined };
 }

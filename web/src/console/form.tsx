@@ -1,6 +1,6 @@
 // Creating a campaign, and changing one. What is wrong is shown where it was typed.
 import { useEffect, useState } from "preact/hooks";
-import { type Client, Problem } from "../shared/api";
+import { asProblem, type Client, Problem } from "../shared/api";
 import type { Campaign } from "../shared/types";
 import { Refused } from "./parts";
 
@@ -29,7 +29,11 @@ const EMPTY: Fields = {
   decisions_per_second_max: "",
   queue_max: "",
 };
+const TIMES = ["opens_at", "closes_at", "redeem_until"] as const;
+/** Years have four digits in the API. */
+const TIME_MAX = "9999-12-31T23:59:59";
 type Switch = "paused" | "isQueued";
+type TimeField = (typeof TIMES)[number];
 type TextField = Exclude<keyof Fields, Switch>;
 
 export function CampaignForm({ client, campaign }: { client: Client; campaign?: string }) {
@@ -45,13 +49,20 @@ export function CampaignForm({ client, campaign }: { client: Client; campaign?: 
         setBefore(read);
         setFields(fieldsOf(read));
       },
-      (refusal: Problem) => setProblem(refusal),
+      (error: unknown) => setProblem(asProblem(error)),
     );
   }, [client, campaign]);
 
+  const shows = (problem: Problem) => {
+    setProblem(problem);
+    const field = fieldOf(problem);
+    if (field !== undefined) document.getElementById(field)?.focus();
+  };
   const submit = async (event: Event) => {
     event.preventDefault();
     setProblem(undefined);
+    const wrong = mistakeIn(event.currentTarget as HTMLFormElement, fields);
+    if (wrong !== undefined) return shows(wrong);
     setSending(true);
     try {
       const { value } = await client.send<Campaign>("PUT", `/v1/campaigns/${encodeURIComponent(fields.campaign)}`, settingsOf(fields, before), {
@@ -60,11 +71,8 @@ export function CampaignForm({ client, campaign }: { client: Client; campaign?: 
       });
       location.hash = `#/campaigns/${value.campaign}`;
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setProblem(error);
       setSending(false);
-      const field = fieldOf(error);
-      if (field !== undefined) document.getElementById(field)?.focus();
+      shows(asProblem(error));
     }
   };
 
@@ -79,6 +87,7 @@ export function CampaignForm({ client, campaign }: { client: Client; campaign?: 
       more={more}
     />
   );
+  const time = (name: TimeField, label: string, hint: string) => text(name, label, `${hint} ${instantOf(fields[name])}`, { type: "datetime-local", step: 1, max: TIME_MAX });
   const check = (name: Switch, label: string, hint: string) => (
     <div class="field wide">
       <div class="check">
@@ -108,9 +117,9 @@ export function CampaignForm({ client, campaign }: { client: Client; campaign?: 
         {campaign === undefined && text("campaign", "Name", "Letters, digits and . _ : - ; part of its address, and kept for ever.", { autoComplete: "off", spellcheck: false })}
         {text("stock", "Stock", "How many there are to give.", { inputMode: "numeric" })}
         {text("per_subject_max", "For one subject", "How many one person may have.", { inputMode: "numeric" })}
-        {text("opens_at", "Opens", `Nobody gets one earlier. Empty: at once. ${zone}`, { type: "datetime-local", step: 1 })}
-        {text("closes_at", "Closes", "Nobody gets one from then on. Empty: never.", { type: "datetime-local", step: 1 })}
-        {text("redeem_until", "Can be used until", "Empty: for ever.", { type: "datetime-local", step: 1 })}
+        {time("opens_at", "Opens", `Nobody gets one earlier. Empty: at once. ${zone}`)}
+        {time("closes_at", "Closes", "Nobody gets one from then on. Empty: never.")}
+        {time("redeem_until", "Can be used until", "Empty: for ever.")}
         {check("paused", "Paused", "While it is paused nobody gets one.")}
         {check("isQueued", "Queue", "Claims get a place at once, and are decided one after the other at a pace.")}
         {fields.isQueued && text("decisions_per_second_max", "Decided a second", "At most so many. Empty: all at once.", { inputMode: "numeric" })}
@@ -170,7 +179,7 @@ function fieldOf(problem: Problem): string | undefined {
 
 function settingsOf(fields: Fields, before: Campaign | undefined): Record<string, unknown> {
   const shown = before === undefined ? undefined : fieldsOf(before);
-  const time = (name: "opens_at" | "closes_at" | "redeem_until") => {
+  const time = (name: TimeField) => {
     // What nobody has touched stays as it is, to the millisecond, which the field does not show.
     if (before !== undefined && shown !== undefined && fields[name] === shown[name]) return before[name];
     return fields[name] === "" ? null : new Date(fields[name]).toISOString();
@@ -189,11 +198,39 @@ function settingsOf(fields: Fields, before: Campaign | undefined): Record<string
   };
 }
 
-/** What is no number goes to the server as it is, which says so. */
-function number(text: string): number | string | null {
-  if (text.trim() === "") return null;
-  const value = Number(text);
-  return Number.isFinite(value) ? value : text;
+/** `mistakeIn` has seen that there are digits only. */
+function number(text: string): number | null {
+  return text.trim() === "" ? null : Number(text);
+}
+
+/**
+ * What cannot be sent as it was meant. `Number` would read `1.000` as one and `0x10` as sixteen, and a browser gives
+ * a half-typed time as an empty one.
+ */
+function mistakeIn(form: HTMLFormElement, fields: Fields): Problem | undefined {
+  const mistake = (field: TextField, words: string) => new Problem(400, "invalid_field", words, { field });
+  if (fields.campaign === "") return mistake("campaign", "The name is missing.");
+  for (const field of ["stock", "per_subject_max"] as const) {
+    if (fields[field].trim() === "") return mistake(field, `A whole number is missing: the ${field === "stock" ? "stock" : "count for one subject"}.`);
+  }
+  const queue = fields.isQueued ? (["decisions_per_second_max", "queue_max"] as const) : [];
+  for (const field of ["stock", "per_subject_max", ...queue] as const) {
+    const typed = fields[field].trim();
+    if (typed !== "" && !/^[0-9]{1,15}$/.test(typed)) return mistake(field, "Please type a whole number in digits only, such as 1000.");
+  }
+  for (const field of TIMES) {
+    const input = form.elements.namedItem(field);
+    if (input instanceof HTMLInputElement && input.validity.badInput) return mistake(field, "Date and time are not complete. Please complete or empty them.");
+    if (/^\d{5,}/.test(fields[field])) return mistake(field, "The year has four digits.");
+  }
+  return undefined;
+}
+
+/** The instant that was typed: in an hour that a change of the clock leaves out or repeats, it tells which one it is. */
+function instantOf(typed: string): string {
+  const time = new Date(typed);
+  if (typed === "" || Number.isNaN(time.getTime())) return "";
+  return `It will be ${time.toLocaleString("en", { dateStyle: "medium", timeStyle: "long" })}.`;
 }
 
 function fieldsOf(campaign: Campaign): Fields {

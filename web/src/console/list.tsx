@@ -1,6 +1,6 @@
 // All campaigns, and the button that shows what this is about.
 import { useEffect, useState } from "preact/hooks";
-import { type Client, Problem } from "../shared/api";
+import { asProblem, type Client, type Problem } from "../shared/api";
 import type { Campaign, CampaignPage, Demonstration } from "../shared/types";
 import { Badge, Bar, instant, Refused, thousands } from "./parts";
 
@@ -19,7 +19,7 @@ export function CampaignList({ client }: { client: Client }) {
         setList(page);
         setProblem(undefined);
       } catch (error) {
-        if (!isGone && error instanceof Problem) setProblem(error);
+        if (!isGone) setProblem(asProblem(error));
       }
     };
     void look();
@@ -125,10 +125,10 @@ function TryIt({ client }: { client: Client }) {
       const { value } = await client.send<Demonstration>("POST", "/v1/demonstration");
       location.hash = `#/campaigns/${value.last!.campaign}`;
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      const running = error.members["campaign"];
+      const problem = asProblem(error);
+      const running = problem.members["campaign"];
       if (typeof running === "string") location.hash = `#/campaigns/${running}`;
-      else setProblem(error);
+      else setProblem(problem);
     } finally {
       setStarting(false);
     }

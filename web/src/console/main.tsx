@@ -2,8 +2,9 @@
 import "./console.css";
 import { render } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Client, Problem } from "../shared/api";
+import { asProblem, Client, Problem } from "../shared/api";
 import icon from "../shared/icon.svg";
+import { tab } from "../shared/tab";
 import type { CampaignPage } from "../shared/types";
 import { CampaignForm } from "./form";
 import { KeyPrompt } from "./key";
@@ -36,7 +37,7 @@ function decoded(part: string): string {
 type Door = "asking" | "open" | "closed" | Problem;
 
 function App() {
-  const [key, setKey] = useState(() => sessionStorage.getItem(STORED) ?? undefined);
+  const [key, setKey] = useState(() => tab.get(STORED));
   const client = useMemo(() => new Client(key), [key]);
   const [door, setDoor] = useState<Door>("asking");
   const route = useRoute();
@@ -47,7 +48,10 @@ function App() {
     // Whether a key is needed, and this one is good, is known when something was asked.
     client.get<CampaignPage>("/v1/campaigns?limit=1").then(
       () => setDoor("open"),
-      (problem: Problem) => setDoor(problem.status === 401 ? "closed" : problem),
+      (error: unknown) => {
+        const problem = asProblem(error);
+        setDoor(problem.status === 401 ? "closed" : problem);
+      },
     );
   }, [client]);
 
@@ -55,8 +59,8 @@ function App() {
   useLayoutEffect(() => main.current?.focus({ preventScroll: true }), [place, door]);
 
   const keep = (key: string | undefined) => {
-    if (key === undefined) sessionStorage.removeItem(STORED);
-    else sessionStorage.setItem(STORED, key);
+    if (key === undefined) tab.remove(STORED);
+    else tab.set(STORED, key);
     setKey(key);
   };
 

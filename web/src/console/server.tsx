@@ -1,6 +1,6 @@
 // How the server does.
 import { useEffect, useState } from "preact/hooks";
-import { type Client, Problem } from "../shared/api";
+import { asProblem, type Client, type Problem } from "../shared/api";
 import type { ServerStatus } from "../shared/types";
 import { micros, Refused, Tiles, thousands } from "./parts";
 
@@ -15,7 +15,7 @@ export function Server({ client }: { client: Client }) {
         setStatus(await client.get<ServerStatus>("/v1/server"));
         setProblem(undefined);
       } catch (error) {
-        if (error instanceof Problem) setProblem(error);
+        setProblem(asProblem(error));
       }
     };
     void look();

@@ -1,6 +1,6 @@
 // One subject: every claim that they have or had, to be given back or used.
 import { useCallback, useEffect, useLayoutEffect, useState } from "preact/hooks";
-import { type Client, Problem } from "../shared/api";
+import { asProblem, type Client, type Problem } from "../shared/api";
 import type { Claim, ClaimPage } from "../shared/types";
 import { Badge, Confirm, instant, Refused, thousands } from "./parts";
 
@@ -41,7 +41,7 @@ function Claims({ client, subject }: { client: Client; subject: string }) {
     try {
       setClaims(await all(client, subject));
     } catch (error) {
-      if (error instanceof Problem) setProblem(error);
+      setProblem(asProblem(error));
     }
   }, [client, subject]);
   useEffect(() => void read(), [read]);
@@ -56,7 +56,7 @@ function Claims({ client, subject }: { client: Client; subject: string }) {
       await (verb === "cancel" ? client.send("DELETE", path + serial) : client.send("POST", `${path}/redeem${serial}`));
       setDone(verb === "cancel" ? `Claim ${claim.serial} is cancelled; its unit is there for others.` : `Claim ${claim.serial} is redeemed.`);
     } catch (error) {
-      if (error instanceof Problem) setProblem(error);
+      setProblem(asProblem(error));
     }
     await read();
   };

@@ -1,4 +1,5 @@
 // Asking the server: one place that knows how refusals look, and who asks.
+import { monotonic, ServerClock } from "./clock";
 
 /** A refusal, as the server tells it (RFC 9457), or that it could not be reached. */
 export class Problem extends Error {
@@ -28,10 +29,22 @@ export class Problem extends Error {
   }
 }
 
+/** A mistake of the page itself; asking again does not help. */
+const OF_THE_PAGE = -1;
+
+/** Whatever went wrong, as something that can be shown: a page never stays as it is without a word. */
+export function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  console.warn(error);
+  return new Problem(OF_THE_PAGE, "page_failed", "Something went wrong in this page. Please try again, or reload it.");
+}
+
 export const UNREACHABLE = "unreachable";
 
 /** Everybody who asks does so with the same credential, if there is one. */
 export class Client {
+  readonly clock = new ServerClock();
+
   constructor(readonly credential: string | undefined) {}
 
   headers(more: Record<string, string> = {}): Record<string, string> {
@@ -55,6 +68,7 @@ export class Client {
     options.headers = this.headers(body === undefined ? headers : { "content-type": type, ...headers });
     if (body !== undefined) options.body = JSON.stringify(body);
     if (signal !== undefined) options.signal = signal;
+    const sent = monotonic();
     let response: Response;
     try {
       response = await fetch(path, options);
@@ -62,6 +76,7 @@ export class Client {
       if (signal?.aborted) throw error;
       throw new Problem(0, UNREACHABLE, "The server cannot be reached.");
     }
+    this.clock.hears(response.headers.get("date"), sent, monotonic());
     if (response.ok) return response;
     throw await problemOf(response);
   }

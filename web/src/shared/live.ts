@@ -19,6 +19,8 @@ export interface Live extends Campaign {
 }
 
 export interface Watcher {
+  /** Something came, if only a sign of life. */
+  hears?(): void;
   /** Something is new. */
   shows(live: Live): void;
   /** The connection is gone, and will be tried again; or, with a refusal that stays, will not. */
@@ -55,12 +57,14 @@ async function once(
   signal: AbortSignal,
 ): Promise<Problem> {
   const silence = new AbortController();
-  const either = AbortSignal.any([signal, silence.signal]);
+  // Not `AbortSignal.any`, which browsers of 2023 do not have.
+  const ends = () => silence.abort();
+  signal.addEventListener("abort", ends);
   let timer = setTimeout(() => silence.abort(), SILENCE_MS);
   try {
     const headers: Record<string, string> = { accept: "text/event-stream" };
     if (state.live !== undefined) headers["last-event-id"] = state.live.id;
-    const response = await client.ask("GET", `/v1/campaigns/${encodeURIComponent(campaign)}/live`, undefined, headers, either);
+    const response = await client.ask("GET", `/v1/campaigns/${encodeURIComponent(campaign)}/live`, undefined, headers, silence.signal);
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (;;) {
@@ -68,6 +72,7 @@ async function once(
       if (done) break;
       clearTimeout(timer);
       timer = setTimeout(() => silence.abort(), SILENCE_MS);
+      watcher.hears?.();
       text += value;
       const events = text.split("\n\n");
       text = events.pop()!;
@@ -77,6 +82,7 @@ async function once(
     if (error instanceof Problem) return error;
   } finally {
     clearTimeout(timer);
+    signal.removeEventListener("abort", ends);
     silence.abort();
   }
   return interrupted();
