@@ -2,12 +2,14 @@
 
 #[cfg(feature = "scaled")]
 mod scaled;
+pub mod text;
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::Kind;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -18,6 +20,13 @@ use crate::backend::Backend;
 use scaled::ScaledGauges;
 
 type Count = Gauge<u64, AtomicU64>;
+type Total = Counter;
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Sets a counter to a count that is kept elsewhere and only grows.
+fn set_total(total: &Total, count: u64) {
+    total.inner().store(count, Ordering::Relaxed);
+}
 
 /// All metrics of the program.
 pub struct Metrics {
@@ -31,15 +40,15 @@ struct Gauges {
     position: Count,
     snapshot_position: Count,
     history_position: Count,
-    commits: Count,
+    commits: Total,
     request_keys: Count,
     /// Aggregates of each kind, and their entries.
     kinds: Vec<(Kind, Count, Count)>,
     read_only: Gauge,
     history_broken: Gauge,
-    ahead_of_clock_ms: Count,
-    clock_leap_ms: Gauge,
-    clock_leaps: Count,
+    ahead_of_clock: Seconds,
+    clock_leap: Seconds,
+    clock_leaps: Total,
 }
 
 impl fmt::Debug for Metrics {
@@ -85,7 +94,7 @@ impl Metrics {
         gauges.position.set(status.position);
         gauges.snapshot_position.set(status.snapshot_position);
         gauges.history_position.set(status.history_position);
-        gauges.commits.set(status.commits_count);
+        set_total(&gauges.commits, status.commits_count);
         gauges.request_keys.set(status.counts.requests);
         for ((_, aggregates_gauge, entries_gauge), (_, aggregates, entries)) in
             gauges.kinds.iter().zip(status.counts.kinds().filter(|(kind, ..)| kind.is_served()))
@@ -95,10 +104,11 @@ impl Metrics {
         }
         gauges.read_only.set(i64::from(status.is_read_only));
         gauges.history_broken.set(i64::from(status.is_history_broken));
-        gauges.ahead_of_clock_ms.set(status.ahead_of_clock_ms);
+        let ahead_ms = i64::try_from(status.ahead_of_clock_ms).unwrap_or(i64::MAX);
+        gauges.ahead_of_clock.set(seconds(ahead_ms));
         if let Some(clock) = app.clock.watched() {
-            gauges.clock_leap_ms.set(clock.leapt().map_or(0, |leap| leap.by_ms));
-            gauges.clock_leaps.set(clock.leaps_count());
+            gauges.clock_leap.set(clock.leapt().map_or(0.0, |leap| seconds(leap.by_ms)));
+            set_total(&gauges.clock_leaps, clock.leaps_count());
         }
         #[cfg(feature = "scaled")]
         if let (Some(gauges), Backend::Scaled(scaled)) = (&self.scaled, &app.backend) {
@@ -110,20 +120,25 @@ impl Metrics {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a time of more than 200,000 years is not shown to the millisecond")]
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1_000.0
+}
+
 impl Default for Gauges {
     fn default() -> Self {
         Self {
             position: Gauge::default(),
             snapshot_position: Gauge::default(),
             history_position: Gauge::default(),
-            commits: Gauge::default(),
+            commits: Total::default(),
             request_keys: Gauge::default(),
             kinds: Kind::ALL.iter().filter(|kind| kind.is_served()).map(|kind| (*kind, Gauge::default(), Gauge::default())).collect(),
             read_only: Gauge::default(),
             history_broken: Gauge::default(),
-            ahead_of_clock_ms: Gauge::default(),
-            clock_leap_ms: Gauge::default(),
-            clock_leaps: Gauge::default(),
+            ahead_of_clock: Gauge::default(),
+            clock_leap: Gauge::default(),
+            clock_leaps: Total::default(),
         }
     }
 }
@@ -143,12 +158,12 @@ impl Gauges {
         registry.register("read_only", "1 if the journal has no room left", self.read_only.clone());
         registry.register("history_broken", "1 if the tables cannot follow the journal", self.history_broken.clone());
         registry.register(
-            "record_ahead_of_clock_ms",
-            "How far the last record's time is ahead of the clock; above 60000 the clock was set back or was wrong before",
-            self.ahead_of_clock_ms.clone(),
+            "record_ahead_of_clock_seconds",
+            "How far the last record's time is ahead of the clock; above 60 the clock was set back or was wrong before",
+            self.ahead_of_clock.clone(),
         );
         let leap = "The wall clock minus the server's time, while the clock has leapt and that is not adopted; otherwise 0";
-        registry.register("clock_leap_ms", leap, self.clock_leap_ms.clone());
+        registry.register("clock_leap_seconds", leap, self.clock_leap.clone());
         registry.register("clock_leaps", "Leaps of the wall clock since the start", self.clock_leaps.clone());
     }
 }

@@ -11,9 +11,10 @@ use super::answer::{self, with_header};
 use super::calls::{Call, get};
 use super::context::Context;
 use super::openapi::describe::{Answer, shown_as};
-use super::openapi::schema::{object, text};
+use super::openapi::schema::{self, object};
 use super::problem::{HandlerResult, Problem};
 use super::{docs as docs_page, openapi as document, times};
+use crate::metrics::text::{self, OPEN_METRICS, PLAIN};
 use edge::auth::Access;
 use edge::auth::caller::Scope;
 use edge::clock;
@@ -27,6 +28,8 @@ const WHOLE_READ: Access = Access::WholeScope(Scope::Read);
 pub fn calls() -> Vec<Call> {
     let not_ready = "It should not: it stops, or the disk has failed. With a problem: as many connections are open as may be.";
     let document = object("").requiring("openapi").requiring("info").requiring("paths").shown(Value::Null);
+    let plain_counts =
+        "# HELP firstcome_claims Claims in memory, cancelled ones included.\n# TYPE firstcome_claims gauge\nfirstcome_claims 1\n";
     let counts =
         "# HELP firstcome_claims Claims in memory, cancelled ones included.\n# TYPE firstcome_claims gauge\nfirstcome_claims 1\n# EOF\n";
     vec![
@@ -54,14 +57,23 @@ pub fn calls() -> Vec<Call> {
             .answers(Answer::json(503, not_ready, schemas::readiness().but(json!({ "ready": false, "reason": "stopping" })))),
         get("/metrics", WHOLE_READ, metrics)
             .of_operators()
-            .about("metrics", TAG, "Metrics", "Counts for Prometheus, in the OpenMetrics format.")
-            .answers(Answer::new(200, "The counts.").in_type("application/openmetrics-text", shown_as(counts, "OpenMetrics 1.0."))),
+            .about(
+                "metrics",
+                TAG,
+                "Metrics",
+                "Counts for Prometheus: in its text format 0.0.4, or as OpenMetrics where `Accept` names that.",
+            )
+            .answers(
+                Answer::new(200, "The counts.")
+                    .in_type("text/plain", shown_as(plain_counts, "The text format, version 0.0.4."))
+                    .in_type("application/openmetrics-text", shown_as(counts, "OpenMetrics 1.0.")),
+            ),
         get("/openapi.json", Access::Anyone, openapi)
             .about("openapi", TAG, "This document", "The API for machines, as OpenAPI 3.1.")
             .answers(Answer::json(200, "The document.", document)),
         get("/docs", Access::Anyone, docs)
             .about("docs", TAG, "The reference", "The API for people: one page that needs no network and no script.")
-            .answers(Answer::new(200, "The page.").in_type("text/html", text())),
+            .answers(Answer::new(200, "The page.").in_type("text/html", schema::text())),
     ]
 }
 
@@ -138,8 +150,11 @@ fn journal(work: &JournalWork) -> Value {
 
 /// `GET /metrics`: for Prometheus.
 pub async fn metrics(context: Context) -> HandlerResult {
-    let text = context.app.metrics.text(&context.app).map_err(|error| Problem::new("internal", error.to_string()))?;
-    Ok(typed(text, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
+    let open = context.app.metrics.text(&context.app).map_err(|error| Problem::new("internal", error.to_string()))?;
+    let mut accepts = context.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut response = if accepts.any(text::wants_open_metrics) { typed(open, OPEN_METRICS) } else { typed(text::plain(&open), PLAIN) };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
 
 /// `GET /openapi.json`: the API for machines.

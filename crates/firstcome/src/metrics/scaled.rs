@@ -1,28 +1,26 @@
 //! Metrics of the scaled mode: the log, the gate, and the tables.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::{Count, Total, set_total};
 use crate::scaled::Scaled;
-
-type Count = Gauge<u64, AtomicU64>;
 
 /// Gauges that are set at each scrape.
 #[derive(Debug, Default)]
 pub(super) struct ScaledGauges {
     log_records: Count,
     log_pending: Count,
-    log_unclear: Count,
+    log_unclear: Total,
     partitions_cut_off: Count,
-    gate_calls: Count,
-    gate_failures: Count,
+    gate_calls: Total,
+    gate_failures: Total,
     history_records_behind: Count,
     history_reachable: Count,
     projecting: Count,
-    projected: Count,
-    projector_failures: Count,
+    projected: Total,
+    projector_failures: Total,
 }
 
 impl ScaledGauges {
@@ -44,14 +42,14 @@ impl ScaledGauges {
         let (status, projecting) = (scaled.node.status(), &scaled.projecting);
         self.log_records.set(status.records);
         self.log_pending.set(status.pending as u64);
-        self.log_unclear.set(scaled.node.log().unclear_count());
+        set_total(&self.log_unclear, scaled.node.log().unclear_count());
         self.partitions_cut_off.set(status.cut_off as u64);
-        self.gate_calls.set(scaled.node.gate().map_or(0, |gate| gate.calls_count()));
-        self.gate_failures.set(scaled.node.gate().map_or(0, |gate| gate.failures_count()));
+        set_total(&self.gate_calls, scaled.node.gate().map_or(0, |gate| gate.calls_count()));
+        set_total(&self.gate_failures, scaled.node.gate().map_or(0, |gate| gate.failures_count()));
         self.history_records_behind.set(status.records.saturating_sub(scaled.positions.records()));
         self.history_reachable.set(u64::from(scaled.positions.is_reachable()));
         self.projecting.set(u64::from(projecting.is_at_work.load(Ordering::Relaxed)));
-        self.projected.set(projecting.decisions_count.load(Ordering::Relaxed));
-        self.projector_failures.set(projecting.failures_count.load(Ordering::Relaxed));
+        set_total(&self.projected, projecting.decisions_count.load(Ordering::Relaxed));
+        set_total(&self.projector_failures, projecting.failures_count.load(Ordering::Relaxed));
     }
 }

@@ -35,7 +35,7 @@ fn ready(client: &mut Client) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-fn metric(client: &mut Client, name: &str) -> i64 {
+fn metric(client: &mut Client, name: &str) -> f64 {
     let answer = client.get("/metrics");
     let line = answer.text().lines().find_map(|line| line.strip_prefix(&format!("firstcome_{name} "))).map(str::to_owned);
     line.unwrap().parse().unwrap()
@@ -64,13 +64,14 @@ fn a_leap_ahead_decides_nothing_and_is_told() {
     }
     let (status, body) = ready(&mut client);
     assert_eq!((status, &body["ready"], &body["clock"]["leap_ms"]), (200, &Value::Bool(true), &Value::from(2 * DAY_MS)));
-    assert_eq!((metric(&mut client, "clock_leap_ms"), metric(&mut client, "record_ahead_of_clock_ms")), (2 * DAY_MS, 0));
+    assert_eq!((metric(&mut client, "clock_leap_seconds"), metric(&mut client, "record_ahead_of_clock_seconds")), (172_800.0, 0.0));
+    assert_eq!(metric(&mut client, "clock_leaps_total"), 1.0);
 
     source.step_ms(-2 * DAY_MS);
     look(&server);
     assert_eq!(ready(&mut client).1["clock"]["leap_ms"], Value::Null);
     assert_eq!(client.claim("closing", "cat").status, 201);
-    assert_eq!((metric(&mut client, "clock_leap_ms"), metric(&mut client, "record_ahead_of_clock_ms")), (0, 0));
+    assert_eq!((metric(&mut client, "clock_leap_seconds"), metric(&mut client, "record_ahead_of_clock_seconds")), (0.0, 0.0));
 }
 
 #[test]

@@ -384,7 +384,11 @@ fn health_readiness_and_metrics_say_how_the_server_stands() {
     let expected = json!({ "ready": true, "reason": null, "read_only": false, "clock": { "leap_ms": null, "record_ahead_ms": 0 }, "position": 2, "history": { "position": 2, "broken": false }, "version": env!("CARGO_PKG_VERSION") });
     assert_eq!(ready, expected);
     let metrics = client.get("/metrics");
-    assert_eq!(metrics.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(metrics.text().contains("# TYPE firstcome_requests_total counter\n") && !metrics.text().contains("# EOF"));
+    let open = client.send("GET", "/metrics", &[("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.3")], "");
+    assert_eq!(open.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert!(open.text().contains("# TYPE firstcome_requests counter\n") && open.text().ends_with("# EOF\n"));
     for line in [
         r#"firstcome_requests_total{route="POST /v1/campaigns/{campaign}/claims",status="409",code="sold_out"} 1"#,
         r#"firstcome_requests_total{route="POST /v1/campaigns/{campaign}/claims",status="201",code=""} 1"#,
@@ -394,7 +398,7 @@ fn health_readiness_and_metrics_say_how_the_server_stands() {
         "firstcome_campaigns 1",
         "firstcome_read_only 0",
         "firstcome_connections 1",
-        "firstcome_record_ahead_of_clock_ms 0",
+        "firstcome_record_ahead_of_clock_seconds 0.0",
     ] {
         assert!(metrics.text().lines().any(|found| found == line), "{line}\n{}", metrics.text());
     }
