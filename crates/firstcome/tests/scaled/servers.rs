@@ -67,8 +67,8 @@ pub fn a_projector_that_was_given_up_for_dead_doubles_nothing_when_it_wakes() {
         assert_eq!(ended, 1, "one connection held the lock");
         eventually("the other one writes the tables", Duration::from_secs(30), async || world.metric(second, "projecting").await == 1)
             .await;
-        let before = world.metric(second, "projected").await;
-        eventually("it writes", Duration::from_secs(30), async || before < world.metric(second, "projected").await).await;
+        let before = world.metric(second, "projected_total").await;
+        eventually("it writes", Duration::from_secs(30), async || before < world.metric(second, "projected_total").await).await;
         world.program(first).signal(Signal::CONT);
         eventually("the first one has noticed", Duration::from_secs(30), async || world.metric(first, "projecting").await == 0).await;
         let book = crowd.finish(Duration::from_secs(60)).await;
