@@ -88,10 +88,8 @@ def contradicts_itself(problem, case):
         of_algorithm = {"window_ms", "burst", "timeout_ms"}
         if problem["code"] == "invalid_field" and problem["field"] in of_algorithm:
             return True
-    # An override repeats the key of its path, and a quoted request key ends with its quote.
+    # An override repeats the key of its path.
     if problem["code"] == "invalid_field" and "than the path names" in problem["detail"]:
         return True
-    if problem["code"] == "invalid_header" and problem["header"] == "idempotency-key":
-        return (case.headers or {}).get("Idempotency-Key", "").startswith('"')
     both = {"If-Match", "If-None-Match"} <= set(case.headers or {})
     return both and problem["code"] == "invalid_header" and problem["header"] == "if-none-match"

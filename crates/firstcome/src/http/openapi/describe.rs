@@ -135,8 +135,11 @@ fn request_key() -> Parameter {
     let about = "Your name for this request: 1 to 255 visible ASCII characters, with or without quotes around them. Asking again with the same key within 24 hours gives \
                  the same answer and changes nothing; of checks, reservations, refunds, resets and leases within an hour. Its scope is \
                  you and what the path names.";
-    Parameter::header("IdempotencyKey", "Idempotency-Key", matching("^[!-~]{1,255}$"), about)
+    Parameter::header("IdempotencyKey", "Idempotency-Key", matching(REQUEST_KEY), about)
 }
+
+/// Bare, or in quotes, with quotes and backslashes escaped inside; see `edge::context`.
+const REQUEST_KEY: &str = r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#;
 
 fn if_match() -> Parameter {
     let any = [json!({ "const": "*" }), json!({ "type": "string", "pattern": "^(W/)?\"[!#-~]{0,64}\"(, *(W/)?\"[!#-~]{0,64}\")*$" })];
