@@ -15,7 +15,7 @@ use alarm::Alarm;
 use domain::hash::HashSeed;
 use domain::types::{RequestId, Timestamp};
 use domain::wire::Position;
-use domain::{Command, Kind, State};
+use domain::{Action, Command, Kind, State};
 use journal::Lsn;
 use journal::format::JournalId;
 use journal::owner::Owner;
@@ -265,6 +265,20 @@ impl Engine {
     /// [`FeedError`].
     pub fn feed(&self, after: Position) -> Result<Option<Feed<FileStorage>>, FeedError> {
         Feed::open(Arc::clone(&self.shared.journal_storage), after)
+    }
+
+    /// The last record's time: what is decided now is not earlier.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.shared.core.lock().state().time
+    }
+
+    /// Sets the time back to `to`, with a record; a time that is not ahead of it stays.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn set_time(&self, to: Timestamp, request_id: RequestId<'_>) -> Result<(), Refusal> {
+        self.submit(&Command::local(Action::SetTime { to }), request_id).await.map(drop)
     }
 
     /// The engine's status, for metrics.

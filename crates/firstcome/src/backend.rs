@@ -9,7 +9,7 @@ use domain::coupon::{self, ClaimView, Coupon, TargetBy};
 use domain::rows::Table;
 use domain::types::{Name, RequestId, Serial, Timestamp};
 use domain::workload::{AnyAggregate, AnySummary};
-use domain::{Action, Aggregate, Command, Kind, Listed, Rejection, State};
+use domain::{Aggregate, Command, Kind, Listed, Rejection, State};
 use engine::Engine;
 use engine::engine::Counts;
 use engine::views::{Done, Over, Refusal};
@@ -51,8 +51,6 @@ pub struct BackendStatus {
     pub counts: Counts,
     /// Whether new decisions are refused because the journal has no room left.
     pub is_read_only: bool,
-    /// How far the last record's time is ahead of the clock, in milliseconds.
-    pub ahead_of_clock_ms: u64,
 }
 
 impl Backend {
@@ -293,9 +291,19 @@ impl Backend {
         }
     }
 
-    /// The backend's status, for metrics; `now` in milliseconds since 1970.
+    /// The last record's time, of all partitions: what is decided now is not earlier.
     #[must_use]
-    pub fn status(&self, now: u64) -> BackendStatus {
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Self::Single { engine, .. } => engine.time(),
+            #[cfg(feature = "scaled")]
+            Self::Scaled(scaled) => scaled.node.effective_at(),
+        }
+    }
+
+    /// The backend's status, for metrics.
+    #[must_use]
+    pub fn status(&self) -> BackendStatus {
         match self {
             Self::Single { engine, history } => {
                 let status = engine.status();
@@ -307,7 +315,6 @@ impl Backend {
                     commits_count: status.commits_count,
                     counts: status.counts,
                     is_read_only: status.is_read_only,
-                    ahead_of_clock_ms: status.ahead_of_clock_ms,
                 }
             }
             #[cfg(feature = "scaled")]
@@ -321,7 +328,6 @@ impl Backend {
                     commits_count: scaled.node.log().delivered_count(),
                     counts: status.counts,
                     is_read_only: false,
-                    ahead_of_clock_ms: status.effective_at.millis().saturating_sub(now),
                 }
             }
         }
@@ -333,10 +339,7 @@ impl Backend {
     /// [`Declined`].
     pub async fn set_time(&self, to: Timestamp) -> Result<(), Declined> {
         match self {
-            Self::Single { engine, .. } => {
-                engine.submit(&Command::local(Action::SetTime { to }), RequestId::OPERATOR).await?;
-                Ok(())
-            }
+            Self::Single { engine, .. } => Ok(engine.set_time(to, RequestId::OPERATOR).await?),
             #[cfg(feature = "scaled")]
             Self::Scaled(scaled) => Ok(scaled.node.set_time(to, RequestId::OPERATOR).await?),
         }

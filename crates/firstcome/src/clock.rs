@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::types::{RequestId, Timestamp};
-use domain::{Action, Command};
 use edge::times;
 use engine::clock::{Clock, Leap, Seen, WatchedClock};
 use engine::limits::CLOCK_BEHIND_MS_MAX;
@@ -112,18 +111,15 @@ pub async fn answer(decider: Decider<'_>, ask: ClockAsk, now: Timestamp) -> Resu
 
 fn ahead_ms(decider: Decider<'_>, now: Timestamp) -> u64 {
     match decider {
-        Decider::Server(app) => app.backend.status(now.millis()).ahead_of_clock_ms,
-        Decider::Journal(engine) => engine.status().ahead_of_clock_ms,
+        Decider::Server(app) => app.ahead_of_clock_ms(),
+        Decider::Journal(engine) => engine.time().millis().saturating_sub(now.millis()),
     }
 }
 
 async fn set_back(decider: Decider<'_>, to: Timestamp) -> Result<(), Declined> {
     match decider {
         Decider::Server(app) => app.backend.set_time(to).await,
-        Decider::Journal(engine) => {
-            engine.submit(&Command::local(Action::SetTime { to }), RequestId::OPERATOR).await?;
-            Ok(())
-        }
+        Decider::Journal(engine) => Ok(engine.set_time(to, RequestId::OPERATOR).await?),
     }
 }
 
@@ -213,8 +209,7 @@ pub(crate) async fn watch(app: Arc<App>, folder: PathBuf) {
         ticks.tick().await;
         let Some(clock) = app.clock.watched() else { return };
         kept.look(clock);
-        // Across machines the node looks itself.
-        let ahead_ms = app.backend.engine().map_or(0, |engine| engine.status().ahead_of_clock_ms);
+        let ahead_ms = app.ahead_of_clock_ms();
         let was_ahead = std::mem::replace(&mut is_ahead, CLOCK_BEHIND_MS_MAX < ahead_ms);
         if is_ahead && !was_ahead {
             tracing::error!(ahead_ms, "the last record's time is ahead of the clock: the time stands; see `firstcome clock`");

@@ -104,7 +104,7 @@ impl Metrics {
         }
         gauges.read_only.set(i64::from(status.is_read_only));
         gauges.history_broken.set(i64::from(status.is_history_broken));
-        let ahead_ms = i64::try_from(status.ahead_of_clock_ms).unwrap_or(i64::MAX);
+        let ahead_ms = i64::try_from(app.ahead_of_clock_ms()).unwrap_or(i64::MAX);
         gauges.ahead_of_clock.set(seconds(ahead_ms));
         if let Some(clock) = app.clock.watched() {
             gauges.clock_leap.set(clock.leapt().map_or(0.0, |leap| seconds(leap.by_ms)));

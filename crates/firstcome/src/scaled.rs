@@ -300,7 +300,7 @@ impl Scaled {
     }
 
     fn start_tasks(&self, settings: &ScaledSettings, starting: &Starting, seed: HashSeed) {
-        let keeping = keep(Arc::clone(&self.node), starting.clock.clone());
+        let keeping = keep(Arc::clone(&self.node));
         let doing = do_due(Arc::clone(&self.node));
         let checking = check_broker(settings.kafka.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
         let following = Arc::clone(&self.positions).follow(self.postgres.clone(), Arc::clone(&self.node), Arc::clone(&self.failure));
@@ -444,19 +444,13 @@ async fn do_due(node: Arc<Node<KafkaLog, RedisGate>>) {
 }
 
 /// A node's periodic work, every second.
-async fn keep(node: Arc<Node<KafkaLog, RedisGate>>, clock: Clock) {
+async fn keep(node: Arc<Node<KafkaLog, RedisGate>>) {
     let mut ticks = tokio::time::interval(KEEP_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut is_ahead = false;
     loop {
         ticks.tick().await;
         node.keep();
         node.log().keep();
-        let ahead_ms = node.status().effective_at.millis().saturating_sub(clock.now().millis());
-        let was_ahead = std::mem::replace(&mut is_ahead, engine::limits::CLOCK_BEHIND_MS_MAX < ahead_ms);
-        if is_ahead && !was_ahead {
-            tracing::error!(ahead_ms, "the time of the log is ahead of this node's clock: a broker's clock or this one is wrong");
-        }
     }
 }
 

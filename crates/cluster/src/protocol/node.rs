@@ -348,6 +348,13 @@ impl<L: Log, G: GateServer> Node<L, G> {
         self.has_failed.load(Ordering::Relaxed)
     }
 
+    /// The largest effective time of all partitions.
+    #[must_use]
+    pub fn effective_at(&self) -> Timestamp {
+        let times = self.partitions.iter().map(|place| place.replica.lock().core().state().time);
+        times.max().unwrap_or_default()
+    }
+
     /// The node's status, for metrics.
     #[must_use]
     pub fn status(&self) -> NodeStatus {

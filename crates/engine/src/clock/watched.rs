@@ -25,6 +25,8 @@ pub const CONFIRM_AFTER: Duration = Duration::from_secs(300);
 const READING_NS_MAX: u64 = 50_000_000;
 
 const MS_NS: i64 = 1_000_000;
+/// What two readings of both clocks may differ by without a correction.
+const READINGS_DIFFER_NS: u64 = 1_000_000;
 const CORRECTION_NS_MAX: u64 = CORRECTION_MS_MAX * 1_000_000;
 
 /// A difference between the wall clock and the time, too large for a correction.
@@ -275,8 +277,7 @@ impl WatchedClock {
     fn follow(&self, watch: &mut Watch, seen_ns: i64, now_ns: u64) -> Seen {
         let ended = watch.leap.take();
         let seen = ended.map_or(Seen::Same, |leap| Seen::Returned(self.leap(leap, now_ns)));
-        // What the two readings differ by is no correction.
-        if u64::try_from(MS_NS).is_ok_and(|ms| ms < seen_ns.abs_diff(self.offset_ns())) {
+        if READINGS_DIFFER_NS < seen_ns.abs_diff(self.offset_ns()) {
             self.offset_ns.store(seen_ns, Ordering::Release);
         }
         if CORRECTIONS_PER.as_nanos() <= u128::from(now_ns.saturating_sub(watch.anchored_at_ns)) {

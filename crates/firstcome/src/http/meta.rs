@@ -93,7 +93,7 @@ pub async fn readyz(context: Context) -> HandlerResult {
         "read_only": status.is_read_only,
         "clock": {
             "leap_ms": app.clock.watched().and_then(|clock| clock.leapt()).map(|leap| leap.by_ms),
-            "record_ahead_ms": status.ahead_of_clock_ms,
+            "record_ahead_ms": app.ahead_of_clock_ms(),
         },
         "position": status.position,
         "history": { "position": status.history_position, "broken": status.is_history_broken },

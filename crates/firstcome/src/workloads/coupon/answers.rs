@@ -55,7 +55,7 @@ impl<'a> PendingJson<'a> {
     fn new(context: &Context, claim: &'a ClaimView) -> Self {
         let waiting = claim.waiting;
         // While the time stands, nothing is decided.
-        let stands_ms = if waiting.is_some() { context.app.status().ahead_of_clock_ms } else { 0 };
+        let stands_ms = if waiting.is_some() { context.app.ahead_of_clock_ms() } else { 0 };
         let wait_ms = waiting.map_or(0, |waiting| waiting.wait_ms.saturating_add(stands_ms));
         Self {
             answer: context.app.codes.answer(claim.code_key, &claim.campaign, claim.serial),
