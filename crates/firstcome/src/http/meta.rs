@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use engine::meter::JournalWork;
 use serde_json::{Value, json};
 
+use super::accept::accepted;
 use super::answer::{self, with_header};
 use super::calls::{Call, get};
 use super::context::Context;
@@ -151,8 +152,8 @@ fn journal(work: &JournalWork) -> Value {
 /// `GET /metrics`: for Prometheus.
 pub async fn metrics(context: Context) -> HandlerResult {
     let open = context.app.metrics.text(&context.app).map_err(|error| Problem::new("internal", error.to_string()))?;
-    let mut accepts = context.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut response = if accepts.any(text::wants_open_metrics) { typed(open, OPEN_METRICS) } else { typed(text::plain(&open), PLAIN) };
+    let mut response =
+        if text::wants_open_metrics(&accepted(&context.headers)) { typed(open, OPEN_METRICS) } else { typed(text::plain(&open), PLAIN) };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }

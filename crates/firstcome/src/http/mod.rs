@@ -4,6 +4,7 @@
 //! handler ([`aggregates`] for the calls of every kind; [`crate::workloads`] for those of one kind), which
 //! reads the request through [`context`] → the engine → [`answer`] or [`problem`].
 
+pub(crate) mod accept;
 pub mod aggregates;
 pub mod answer;
 pub mod calls;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::http::accept::ranges;
+
 /// The media type of the text format.
 pub const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The media type of OpenMetrics.
@@ -9,14 +11,8 @@ pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// Whether the caller asks for OpenMetrics. Whoever names it prefers it: Prometheus lists the text format behind it.
 #[must_use]
-pub fn wants_open_metrics(accept: &str) -> bool {
-    let is_named = |range: &str| {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let is_refused = parts.any(|part| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0)));
-        name.eq_ignore_ascii_case("application/openmetrics-text") && !is_refused
-    };
-    accept.split(',').any(is_named)
+pub fn wants_open_metrics(accepted: &str) -> bool {
+    ranges(accepted).any(|(name, weight)| name.eq_ignore_ascii_case("application/openmetrics-text") && 0 < weight)
 }
 
 /// The same metrics in the text format: a counter is named as its samples are, and there is no end marker.

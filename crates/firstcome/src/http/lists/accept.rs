@@ -1,15 +1,13 @@
 //! Content negotiation for lists.
 
-use axum::http::header;
-
 use super::{Format, Formulas};
+use crate::http::accept::{accepted, ranges};
 use crate::http::context::Context;
 use crate::http::problem::Problem;
 
 /// The best of the three formats that the caller accepts (RFC 9110, 12.5.1).
 pub(super) fn format(context: &Context, formulas: Formulas) -> Result<Format, Problem> {
-    let accepted: Vec<&str> = context.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let accepted = accepted.join(",");
+    let accepted = accepted(&context.headers);
     if accepted.trim().is_empty() {
         return Ok(Format::Json);
     }
@@ -24,24 +22,14 @@ pub(super) fn format(context: &Context, formulas: Formulas) -> Result<Format, Pr
 /// The weight of a media type in thousandths: that of the most specific range that matches it.
 fn weight(accepted: &str, media_type: &str) -> u32 {
     let kind = media_type.split('/').next().unwrap_or_default();
-    let ranges = accepted.split(',').filter_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next()?;
+    let matching = ranges(accepted).filter_map(|(name, weight)| {
         let specificity = match name {
             _ if name.eq_ignore_ascii_case(media_type) => 2,
             "*/*" => 0,
             _ if name.strip_suffix("/*").is_some_and(|prefix| prefix.eq_ignore_ascii_case(kind)) => 1,
             _ => return None,
         };
-        let quality = parts
-            .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
-            .map_or(Some(1.0), |quality| quality.parse::<f64>().ok())?;
-        Some((specificity, thousandths(quality)))
+        Some((specificity, weight))
     });
-    ranges.max_by_key(|(specificity, _)| *specificity).map_or(0, |(_, quality)| quality)
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is between 0 and 1,000")]
-fn thousandths(quality: f64) -> u32 {
-    (quality.clamp(0.0, 1.0) * 1_000.0) as u32
+    matching.max_by_key(|(specificity, _)| *specificity).map_or(0, |(_, weight)| weight)
 }
